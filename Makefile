@@ -1,0 +1,81 @@
+# `make quickstart` and `make test` work in a fresh clone: they make a virtual
+# environment when it is missing and install the project into it.
+#
+#   VENV=path          use or make the environment there       (.venv)
+#   VENV_FLAGS=...     flags of `python -m venv`, when it is made
+#   PYTHON=python3.12  the interpreter that makes it           (python3)
+#   ARGS=...           more arguments for pytest or the quickstart
+
+VENV ?= .venv
+VENV_FLAGS ?=
+PYTHON ?= python3
+ARGS ?=
+WORKERS ?= 2
+
+BIN := $(VENV)/bin
+# Nothing is compiled. The three forks come as source archives of pure Python
+# (seconds); taking them from source by name also passes by a wheel of mmcv
+# that pip may have cached with compiled parts for another torch.
+FROM_SOURCE := onedl-mmcv,onedl-mmdetection,onedl-mmpretrain
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check \
+	--only-binary=:all: --no-binary=$(FROM_SOURCE)
+METADATA := setup.py pyproject.toml
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install install-dev quickstart test test-slow lint format \
+	wheel clean
+
+help:  ## show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or \
+	sys.exit("luminet_mm needs Python 3.10 or newer; this is %d.%d. Name \
+	another with PYTHON=..." % sys.version_info[:2])'
+	$(PYTHON) -m venv $(VENV_FLAGS) $(VENV)
+
+# The stamps lie in the environment: a second `make` installs nothing, a new
+# environment or changed requirements install again.
+$(VENV)/.installed: $(METADATA) | $(BIN)/python
+	$(PIP_INSTALL) --upgrade 'pip>=24'
+	$(PIP_INSTALL) -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(METADATA) | $(BIN)/python
+	$(PIP_INSTALL) --upgrade 'pip>=24'
+	$(PIP_INSTALL) -e '.[dev]'
+	touch $@ $(VENV)/.installed
+
+install: $(VENV)/.installed  ## install the project into VENV
+
+install-dev: $(VENV)/.installed-dev  ## the same, with what development needs
+
+quickstart: install  ## distil a detector on this machine, start to end
+	$(BIN)/python tools/quickstart.py $(ARGS)
+
+test: install-dev  ## run the tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m 'not slow' $(ARGS)
+
+test-slow: install-dev  ## run the tests that take long
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow $(ARGS)
+
+lint: install-dev  ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: install-dev  ## bring the code into the house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+wheel: install-dev  ## build a wheel in dist/
+	rm -rf build
+	$(BIN)/python -m build --wheel
+	rm -rf build
+
+clean:  ## remove what was built, the environment apart
+	rm -rf build dist *.egg-info luminet_mm/.mim
+	find . -path '*/.venv*' -prune -o -name __pycache__ -type d -print0 | \
+		xargs -0 rm -rf
+	rm -rf .pytest_cache .mypy_cache .ruff_cache

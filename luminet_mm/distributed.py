@@ -1,0 +1,181 @@
+"""Means and centred moments over the rows of every rank, with gradients.
+
+A loss that calls these returns its rank's share: the mean of the shares over
+the ranks is the loss of one process that holds all rows, and DDP, which
+averages gradients, then computes that process's gradient.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def world_size() -> int:
+    """Number of ranks, 1 where ``torch.distributed`` is not in use."""
+    if dist.is_available() and dist.is_initialized():
+        return dist.get_world_size()
+    return 1
+
+
+class _AllGather(torch.autograd.Function):
+    """All-gather whose backward sums what every rank asks of this one."""
+
+    @staticmethod
+    def forward(ctx, tensor: Tensor) -> Tensor:
+        tensor = tensor.contiguous()
+        pieces = [torch.empty_like(tensor) for _ in range(world_size())]
+        dist.all_gather(pieces, tensor)
+        return torch.stack(pieces)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        # Each rank's loss depends on this rank's tensor. A gather that only
+        # kept the local gradient would give a right loss and a wrong step.
+        grad = grad.contiguous().clone()
+        dist.all_reduce(grad)
+        return grad[dist.get_rank()]
+
+
+def all_gather_with_grad(tensor: Tensor) -> Tensor:
+    """Stack the tensors of all ranks; gradients flow back to every rank.
+
+    All ranks must call it, with equal shapes, and all must run backward.
+
+    Args:
+        tensor: Any shape, the same on every rank.
+
+    Returns:
+        Tensor of shape ``(world_size, *tensor.shape)``.
+    """
+    if world_size() == 1:
+        return tensor.unsqueeze(0)
+    return _AllGather.apply(tensor)
+
+
+def global_sum(tensor: Tensor, sync: bool = True) -> Tensor:
+    """Sum a tensor without gradient (a count, a weight) over the ranks."""
+    tensor = tensor.detach()
+    if sync and world_size() > 1:
+        tensor = tensor.clone()
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def row_total(rows: Tensor, row_weights: Tensor | None = None) -> Tensor:
+    """Local sum of the row weights; without weights, the number of rows."""
+    if row_weights is None:
+        return rows.new_full((), len(rows))
+    return row_weights.sum()
+
+
+def global_mean(
+    row_values: Tensor,
+    row_weights: Tensor | None = None,
+    sync: bool = True,
+    total: Tensor | None = None,
+) -> Tensor:
+    r"""This rank's share of the (weighted) mean over all ranks' rows.
+
+    .. math:: W \frac{\sum_{i \in \text{rank}} w_i v_i}
+              {\sum_{j \in \text{all}} w_j}
+
+    with :math:`W` ranks. The mean of the shares over ranks is the global
+    mean. Every rank must call it, also one without rows.
+
+    Args:
+        row_values: ``(N,)``, N may differ between ranks and may be 0.
+        row_weights: ``(N,)`` without gradient, default 1 for each row.
+        sync: Whether the mean is over all ranks or over this one.
+        total: Sum of the weights over all ranks, where it is already known
+            (saves the collective).
+
+    Returns:
+        Scalar; 0, with a graph, when the weights of all ranks sum to 0.
+
+    Example:
+        >>> global_mean(torch.tensor([1., 3., 5.]), torch.tensor([1., 1., 0.]))
+        tensor(2.)
+    """
+    if total is None:
+        total = global_sum(row_total(row_values, row_weights), sync)
+    if row_weights is not None:
+        row_values = row_values * row_weights
+    world = world_size() if sync else 1
+    total = torch.where(total > 0, total, torch.ones_like(total))
+    return row_values.sum() * (world / total)
+
+
+class Moments(NamedTuple):
+    """Centred moments per column over the rows of all ranks."""
+
+    weight: Tensor
+    """Scalar: number of rows, or the sum of their weights."""
+    mean_x: Tensor
+    """``(D,)``"""
+    mean_y: Tensor
+    """``(D,)``"""
+    comoment: Tensor
+    """``(D,)``: weighted sum of (x - mean_x) (y - mean_y)."""
+    total: Tensor
+    """The sum over ranks of the caller's own ``total``."""
+
+
+def global_moments(
+    x: Tensor,
+    y: Tensor,
+    total: Tensor,
+    row_weights: Tensor | None = None,
+    sync: bool = True,
+) -> Moments:
+    r"""Mean and centred (co)moment of each column, over all ranks' rows.
+
+    Rank moments are merged by Chan's formula, which keeps the digits that
+    :math:`E[xy] - E[x]E[y]` loses in float32:
+
+    .. math:: M = \sum_r M_r
+              + n_r (\bar x_r - \bar x)(\bar y_r - \bar y)
+
+    One all-gather; every rank takes part, also one without rows (its moments
+    are 0 and weigh nothing).
+
+    Args:
+        x: ``(N, D)``.
+        y: ``(N, D)``, the same tensor as ``x`` for a variance.
+        total: Scalar without gradient, summed over ranks in the same gather.
+        row_weights: ``(N,)`` without gradient, default 1 for each row.
+        sync: Whether over all ranks or over this one.
+
+    Returns:
+        :class:`Moments`, equal on all ranks. Zeros where there is no row.
+    """
+    count = row_total(x, row_weights)
+    safe = torch.where(count > 0, count, torch.ones_like(count))
+
+    def column_sums(rows: Tensor) -> Tensor:
+        if row_weights is not None:
+            rows = rows * row_weights[:, None]
+        return rows.sum(dim=0)
+
+    mean_x = column_sums(x) / safe
+    mean_y = mean_x if y is x else column_sums(y) / safe
+    comoment = column_sums((x - mean_x) * (y - mean_y))
+    if not sync or world_size() == 1:
+        return Moments(count, mean_x, mean_y, comoment, total)
+
+    scalars = torch.stack([count, total]).to(x.dtype)
+    packed = torch.cat([scalars, mean_x, mean_y, comoment])
+    ranks = all_gather_with_grad(packed)
+    counts, totals = ranks[:, 0].detach(), ranks[:, 1].detach()
+    means_x, means_y, comoments = ranks[:, 2:].chunk(3, dim=1)
+    count = counts.sum()
+    safe = torch.where(count > 0, count, torch.ones_like(count))
+    share = (counts / safe)[:, None]
+    mean_x = (share * means_x).sum(dim=0)
+    mean_y = (share * means_y).sum(dim=0)
+    between = counts[:, None] * (means_x - mean_x) * (means_y - mean_y)
+    comoment = (comoments + between).sum(dim=0)
+    return Moments(count, mean_x, mean_y, comoment, totals.sum())

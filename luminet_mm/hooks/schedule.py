@@ -1,0 +1,111 @@
+"""DistillScheduleHook: warm-up, decay and stop of distillation losses."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from luminet_mm.registry import HOOKS
+
+
+@dataclass(frozen=True)
+class LossSchedule:
+    """The factor of one loss over time, counted from 1 as in the papers.
+
+    ``min(t / warmup, 1)``, then linearly down to 0 between ``decay`` and
+    ``stop`` (without ``decay``: at once at ``stop``).
+
+    Args:
+        warmup (int): Steps until the factor is 1; 0 for none.
+        decay (int | None): Last step at full weight.
+        stop (int | None): First step at which the loss is off; when every
+            loss is off, the teacher no longer runs.
+        unit (str): ``'iter'`` or ``'epoch'``.
+
+    Raises:
+        ValueError: If the numbers contradict each other.
+    """
+    warmup: int = 0
+    decay: int | None = None
+    stop: int | None = None
+    unit: str = 'iter'
+
+    def __post_init__(self) -> None:
+        if self.unit not in ('iter', 'epoch'):
+            raise ValueError(f"unit={self.unit!r}: 'iter' or 'epoch'")
+        if self.warmup < 0:
+            raise ValueError(f'warmup={self.warmup}: 0 or more')
+        if self.decay is not None and (self.stop is None
+                                       or self.stop <= self.decay):
+            raise ValueError(
+                f'decay={self.decay}, stop={self.stop}: decay needs a later '
+                'stop to reach 0 at')
+        full = self.stop if self.decay is None else self.decay
+        if full is not None and full < max(self.warmup, 1):
+            raise ValueError(
+                f'warmup={self.warmup}, decay={self.decay}, '
+                f'stop={self.stop}: the loss would end before it has its '
+                'full weight')
+
+    def factor(self, step: int) -> float:
+        """The factor at a step, counted from 1."""
+        factor = min(step / self.warmup, 1.0) if self.warmup else 1.0
+        if self.stop is not None and step >= self.stop:
+            return 0.0
+        if self.decay is not None and step > self.decay:
+            factor *= (self.stop - step) / (self.stop - self.decay)
+        return factor
+
+
+@HOOKS.register_module()
+class DistillScheduleHook(Hook):
+    """Schedule the weight of each distillation loss by itself.
+
+    The factor is a function of the iteration or epoch alone, so a resumed run
+    continues where it was.
+
+    Args:
+        **schedules (dict): A :class:`LossSchedule` per key of
+            ``model.distill``.
+
+    Raises:
+        ValueError: If a key is no loss of the model, or a schedule is wrong.
+
+    Examples:
+        >>> custom_hooks = [dict(
+        ...     type='luminet_mm.DistillScheduleHook',
+        ...     loss_luminet=dict(warmup=1000))]
+    """
+
+    def __init__(self, **schedules: dict) -> None:
+        self.schedules = {}
+        for name, schedule in schedules.items():
+            try:
+                self.schedules[name] = LossSchedule(**schedule)
+            except (TypeError, ValueError) as error:
+                raise ValueError(
+                    f'DistillScheduleHook.{name}: {error}') from error
+
+    def before_run(self, runner) -> None:
+        distill = getattr(_unwrap(runner.model), 'distill', None)
+        if distill is None:
+            raise ValueError(
+                'DistillScheduleHook: the model is no distiller '
+                f'({type(_unwrap(runner.model)).__name__}). Remove the hook, '
+                "or set model.type='luminet_mm.TwoStageDistiller'.")
+        for name in self.schedules:
+            if name not in distill:
+                raise ValueError(
+                    f'DistillScheduleHook.{name}: model.distill has no such '
+                    f'loss. It has {", ".join(distill)}.')
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        distill = _unwrap(runner.model).distill
+        for name, schedule in self.schedules.items():
+            now = runner.iter if schedule.unit == 'iter' else runner.epoch
+            distill[name].schedule_factor = schedule.factor(now + 1)
+
+
+def _unwrap(model):
+    return model.module if is_model_wrapper(model) else model

@@ -1,0 +1,205 @@
+"""What the command-line tools share: flags, config, processes, runner."""
+
+import argparse
+import datetime
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+import torch.distributed
+from mmengine.config import Config, DictAction
+from mmengine.device import get_device
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+# Rank, number of processes and rank on this machine, by launcher.
+RANK_VARIABLES = dict(
+    pytorch=('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
+    slurm=('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+    mpi=(
+        'OMPI_COMM_WORLD_RANK',
+        'OMPI_COMM_WORLD_SIZE',
+        'OMPI_COMM_WORLD_LOCAL_RANK',
+    ),
+)
+
+
+class LaunchError(RuntimeError):
+    """The machine or the environment cannot run what was asked for."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that MMDetection's train.py and test.py have in common."""
+    parser.add_argument(
+        '--work-dir',
+        help='where logs and results go; default ./work_dirs/<config name>',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override entries of the config: key=value pairs, as in '
+        'optim_wrapper.optimizer.lr=0.01 or key="[(a,b),(c,d)]"',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='what started the processes',
+    )
+    parser.add_argument(
+        '--local_rank',
+        '--local-rank',
+        type=int,
+        default=0,
+        help='set by torch.distributed.launch; torchrun does not need it',
+    )
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config file and apply the shared flags to it.
+
+    Args:
+        args (argparse.Namespace): With ``config`` and the shared flags.
+
+    Returns:
+        Config: With ``launcher`` and ``work_dir`` set.
+
+    Raises:
+        LaunchError: If the file does not exist.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if not Path(args.config).is_file():
+        raise LaunchError(f'Config {args.config} does not exist.')
+    cfg = Config.fromfile(args.config)
+    cfg.launcher = args.launcher
+    if args.cfg_options is not None:
+        cfg.merge_from_dict(args.cfg_options)
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs', Path(args.config).stem))
+    return cfg
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Start the processes' group where MMEngine cannot; build the runner."""
+    check_amp(cfg)
+    start_processes(cfg)
+    if 'runner_type' in cfg:
+        return RUNNERS.build(cfg)
+    return Runner.from_cfg(cfg)
+
+
+def check_amp(cfg: Config) -> None:
+    """Refuse automatic mixed precision where there is no accelerator.
+
+    Raises:
+        LaunchError: If the config asks for it on a CPU.
+    """
+    kind = str((cfg.get('optim_wrapper') or {}).get('type', ''))
+    if kind.endswith('AmpOptimWrapper') and _on_cpu():
+        raise LaunchError(
+            'Mixed precision (--amp, or optim_wrapper.type=AmpOptimWrapper) '
+            'needs a GPU and this machine has none. Leave it out.'
+        )
+
+
+def start_processes(cfg: Config) -> None:
+    """Prepare distributed running: gloo on CPUs, a count check on GPUs.
+
+    MMEngine always selects a CUDA device. Without one, the process group is
+    started here, on gloo, and the model wrapper is told to name no device.
+    With one, MMEngine starts the group (NCCL unless the config says else).
+
+    Args:
+        cfg (Config): With ``launcher`` set; ``model_wrapper_cfg`` is adapted.
+
+    Raises:
+        LaunchError: If a variable of the launcher is missing, or there are
+            fewer GPUs than processes on this machine.
+    """
+    if cfg.launcher == 'none':
+        return
+    names = RANK_VARIABLES[cfg.launcher]
+    missing = [name for name in names if name not in os.environ]
+    if missing:
+        raise LaunchError(
+            f'--launcher {cfg.launcher} needs the environment variables '
+            f'{", ".join(missing)}. Start with tools/dist_train.sh or '
+            'tools/dist_test.sh, or tools/slurm_*.sh on Slurm.'
+        )
+    rank, world_size, local_rank = (int(os.environ[name]) for name in names)
+    if not _on_cpu():
+        _check_gpus(local_rank)
+        return
+    os.environ.update(
+        RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_RANK=str(local_rank)
+    )
+    os.environ.setdefault('MASTER_PORT', '29500')
+    if 'MASTER_ADDR' not in os.environ:
+        os.environ['MASTER_ADDR'] = _master_address(cfg.launcher)
+    if not torch.distributed.is_initialized():
+        seconds = (
+            (cfg.get('env_cfg') or {}).get('dist_cfg', {}).get('timeout', 1800)
+        )
+        torch.distributed.init_process_group(
+            'gloo', timeout=datetime.timedelta(seconds=seconds)
+        )
+    # The same settings that MMEngine uses by default, less the device.
+    cfg.model_wrapper_cfg = dict(
+        dict(
+            type='MMDistributedDataParallel',
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False),
+        ),
+        **(cfg.get('model_wrapper_cfg') or {}),
+    )
+    cfg.model_wrapper_cfg.device_ids = None
+
+
+def exit_with(error: Exception) -> None:
+    """End the program with a message in place of a traceback.
+
+    Of several processes on a machine only the first prints it.
+
+    Raises:
+        SystemExit: Always.
+    """
+    if os.environ.get('LOCAL_RANK', '0') == '0':
+        print(f'error: {error}', file=sys.stderr)
+    raise SystemExit(1)
+
+
+def _on_cpu() -> bool:
+    return get_device() in ('cpu', 'mps')
+
+
+def _check_gpus(local_rank: int) -> None:
+    """Compare the processes on this machine with its GPUs."""
+    if not torch.cuda.is_available():
+        return
+    processes = int(os.environ.get('LOCAL_WORLD_SIZE', local_rank + 1))
+    gpus = torch.cuda.device_count()
+    if processes > gpus:
+        raise LaunchError(
+            f'{processes} processes were started on a machine with {gpus} '
+            'GPU(s). Ask for that many, or set CUDA_VISIBLE_DEVICES=-1 to '
+            'run on the CPU.'
+        )
+
+
+def _master_address(launcher: str) -> str:
+    if launcher == 'slurm':
+        nodes = os.environ.get('SLURM_NODELIST', '')
+        return subprocess.check_output(
+            ['scontrol', 'show', 'hostname', nodes], text=True
+        ).split()[0]
+    if launcher == 'mpi':
+        raise LaunchError(
+            '--launcher mpi needs the environment variable MASTER_ADDR: the '
+            'address of the machine that runs rank 0.'
+        )
+    return '127.0.0.1'

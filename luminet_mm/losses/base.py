@@ -1,0 +1,341 @@
+"""What every loss on logits shares: rows, precision, checks, weight."""
+
+from __future__ import annotations
+
+import math
+from abc import ABCMeta, abstractmethod
+from dataclasses import dataclass
+from numbers import Real
+
+import torch
+from torch import Tensor, nn
+
+ROWS = ('all', 'foreground', 'teacher_foreground')
+
+
+@dataclass
+class DistillBatch:
+    """What some losses need to know about the rows of the logits.
+
+    Args:
+        labels: ``(N,)`` int64 class of each row; for RoIs the background is
+            a class too. ``(B, H, W)`` for dense logits.
+        background: Index of the background column, None without one.
+        added_gt: ``(N,)`` bool, whether the row is a ground-truth box that
+            the sampler appended.
+    """
+
+    labels: Tensor | None = None
+    background: int | None = None
+    added_gt: Tensor | None = None
+
+
+class FiniteCheck:
+    """Raises when logits hold NaN or inf, without making a GPU wait.
+
+    On a CPU each call is checked at once. On CUDA reading a value would stall
+    the queue, so the flags travel to pinned memory while the step goes on and
+    are read at the next call: the error comes one step late.
+    """
+
+    def __init__(self) -> None:
+        self._pending: tuple[Tensor, torch.cuda.Event] | None = None
+
+    def __deepcopy__(self, memo) -> FiniteCheck:
+        return type(self)()  # an EMA copy checks its own logits
+
+    def __getstate__(self) -> dict:
+        return {'_pending': None}  # a CUDA event cannot be pickled
+
+    def __call__(self, name: str, student: Tensor, teacher: Tensor) -> None:
+        """Check a step's logits, or on CUDA those of the step before.
+
+        Raises:
+            FloatingPointError: A side holds NaN or inf.
+        """
+        if self._pending is not None:
+            host, event = self._pending
+            event.synchronize()
+            self._pending = None
+            self._report(name, host, ' of the previous step')
+        flags = torch.stack(
+            [
+                torch.isfinite(student.detach()).all(),
+                torch.isfinite(teacher.detach()).all(),
+            ]
+        )
+        if self._deferred(flags):
+            self._pending = self._start_copy(flags)
+        else:
+            self._report(name, flags)
+
+    @staticmethod
+    def _deferred(flags: Tensor) -> bool:
+        return flags.device.type == 'cuda'
+
+    @staticmethod
+    def _start_copy(flags: Tensor) -> tuple[Tensor, torch.cuda.Event]:
+        host = torch.empty(flags.shape, dtype=torch.bool, pin_memory=True)
+        host.copy_(flags, non_blocking=True)
+        event = torch.cuda.Event()
+        event.record()
+        return host, event
+
+    @staticmethod
+    def _report(name: str, finite: Tensor, when: str = '') -> None:
+        student, teacher = finite.tolist()
+        if not teacher:
+            raise FloatingPointError(
+                f"{name}: the teacher's logits{when} hold NaN or inf. Check "
+                'its checkpoint and its input normalisation; if it runs in '
+                'float16, use bfloat16 or float32.'
+            )
+        if not student:
+            raise FloatingPointError(
+                f"{name}: the student's logits{when} hold NaN or inf. The "
+                'training diverged or float16 overflowed: lower the learning '
+                'rate or loss_weight, warm the loss up, or use bfloat16.'
+            )
+
+
+class LogitLoss(nn.Module, metaclass=ABCMeta):
+    """Base of the losses that compare two models' logits row by row.
+
+    Subclasses implement :meth:`compute`. The arithmetic is float32 (float64
+    for float64 logits) whatever autocast says, and the teacher never gets a
+    gradient. No rows give 0 with a graph. NaN and inf raise: at once on a
+    CPU, at the next call on CUDA (:class:`FiniteCheck`).
+
+    A hook may set the attribute ``schedule_factor`` (1.0): the result is
+    multiplied by ``loss_weight * schedule_factor``. The attribute ``name``
+    (the class's name) begins every error; the owner may set its config key.
+
+    Args:
+        loss_weight: Multiplies the paper's reduction.
+        rows: Which rows the loss is averaged over. ``'all'``;
+            ``'foreground'``: rows whose label is not the background;
+            ``'teacher_foreground'``: every row, weighted by the teacher's
+            foreground probability ``1 - p_t(background)`` at temperature 1.
+            The mean is a weighted one: ``sum(w * l) / sum(w)``, so the
+            loss's scale does not follow the share of foreground rows. It is
+            0 where the weights sum to 0.
+        background: False removes the background column from both logits.
+        added_gt: False drops the rows of ground-truth boxes that the sampler
+            appended, from the loss and from any statistics.
+        sync_stats: Under ``torch.distributed`` with more than one rank,
+            means and statistics are those of all ranks' rows together. Each
+            rank then returns its share (:mod:`luminet_mm.distributed`): the
+            mean of the shares is the loss, and DDP's gradient is that of one
+            process with all rows.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+
+    def __init__(
+        self,
+        *,
+        loss_weight: float = 1.0,
+        rows: str = 'all',
+        background: bool = True,
+        added_gt: bool = True,
+        sync_stats: bool = True,
+    ) -> None:
+        super().__init__()
+        self.name = type(self).__name__
+        self.loss_weight = self._number('loss_weight', loss_weight)
+        self.rows = self._choice('rows', rows, ROWS)
+        self.background = background
+        self.added_gt = added_gt
+        self.sync_stats = sync_stats
+        self.schedule_factor = 1.0
+        self._check_finite = FiniteCheck()
+
+    def forward(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        batch: DistillBatch | None = None,
+    ) -> Tensor:
+        """Compute the weighted loss.
+
+        Args:
+            student: ``(N, C)`` logits, or dense ``(B, C, H, W)`` logits of
+                which every pixel is a row.
+            teacher: Logits of the same shape.
+            batch: What is known of the rows; needed only by options (and
+                losses) that ask for it.
+
+        Returns:
+            Scalar.
+
+        Raises:
+            ValueError: The shapes differ, or the batch lacks what an option
+                needs.
+            FloatingPointError: Logits hold NaN or inf.
+        """
+        for side, logits in (('student', student), ('teacher', teacher)):
+            if not isinstance(logits, Tensor):
+                raise ValueError(
+                    f"{self.name}: the {side}'s signal is a "
+                    f'{type(logits).__name__}, not one tensor of logits. '
+                    "Name a signal of logits, such as 'roi.cls_score'."
+                )
+        if student.shape != teacher.shape or student.dim() not in (2, 4):
+            raise ValueError(
+                f'{self.name}: student logits of shape {tuple(student.shape)} '
+                f'and teacher logits of shape {tuple(teacher.shape)}; both '
+                'must be (N, C), or both (B, C, H, W), with equal rows and '
+                'classes. Check the signal names and the number of classes.'
+            )
+        self._check_finite(self.name, student, teacher)
+        dtype = (
+            torch.float64 if student.dtype == torch.float64 else torch.float32
+        )
+        student = _as_rows(student).to(dtype)
+        teacher = _as_rows(teacher.detach()).to(dtype)
+        batch = self._flat(batch or DistillBatch(), student)
+        with torch.autocast(student.device.type, enabled=False):
+            weights = self.row_weights('rows', self.rows, teacher, batch)
+            if not self.background:
+                column = self._need(batch, 'background', 'background=False')
+                student = _drop_column(student, column)
+                teacher = _drop_column(teacher, column)
+            loss = self.compute(student, teacher, weights, batch)
+        return loss * (self.loss_weight * self.schedule_factor)
+
+    @abstractmethod
+    def compute(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        row_weights: Tensor | None,
+        batch: DistillBatch,
+    ) -> Tensor:
+        """The unweighted loss, implemented by each method.
+
+        Args:
+            student: ``(N, C)`` float32 or float64, without the background
+                column where that is dropped.
+            teacher: The same, without gradient.
+            row_weights: ``(N,)`` or None for equal weights.
+            batch: Fields flattened to ``(N,)``.
+
+        Returns:
+            Scalar, this rank's share when ``sync_stats`` is active.
+        """
+
+    def row_weights(
+        self, key: str, choice: str, teacher: Tensor, batch: DistillBatch
+    ) -> Tensor | None:
+        """Weights of the rows for one of :data:`ROWS`, None when all are 1.
+
+        Args:
+            key: The option's name, for the error.
+            choice: One of :data:`ROWS`.
+            teacher: ``(N, C)`` logits with the background column.
+            batch: Fields flattened to ``(N,)``.
+
+        Raises:
+            ValueError: The batch lacks what the choice needs.
+        """
+        weights = None
+        option = f'{key}={choice!r}'
+        if choice == 'foreground':
+            labels = self._need(batch, 'labels', option)
+            column = self._need(batch, 'background', option)
+            weights = (labels != column).to(teacher.dtype)
+        elif choice == 'teacher_foreground':
+            column = self._need(batch, 'background', option)
+            # A sum, since 1 - p loses the small values that matter here.
+            weights = _drop_column(teacher.softmax(dim=1), column).sum(dim=1)
+        if not self.added_gt:
+            added = self._need(batch, 'added_gt', 'added_gt=False')
+            kept = (~added.bool()).to(teacher.dtype)
+            weights = kept if weights is None else weights * kept
+        return weights
+
+    def extra_repr(self) -> str:
+        """Options that are not submodules, for ``print(model)``."""
+        return ', '.join(
+            f'{key}={value!r}'
+            for key, value in vars(self).items()
+            if not key.startswith('_') and key not in ('training', 'name')
+        )
+
+    def _flat(self, batch: DistillBatch, student: Tensor) -> DistillBatch:
+        n, c = student.shape
+        fields = {'labels': batch.labels, 'added_gt': batch.added_gt}
+        for key, value in fields.items():
+            if value is not None:
+                fields[key] = value.flatten().to(student.device)
+                if value.numel() != n or value.is_floating_point():
+                    raise ValueError(
+                        f'{self.name}: batch.{key} has shape '
+                        f'{tuple(value.shape)} and type {value.dtype}; {n} '
+                        'rows of logits need one integer or bool each (for '
+                        'mixed labels take the arg-max).'
+                    )
+        column = batch.background
+        if column is not None:
+            if not -c <= column < c:
+                raise ValueError(
+                    f'{self.name}: batch.background is {column}, but the '
+                    f'logits have {c} columns.'
+                )
+            column %= c
+        return DistillBatch(background=column, **fields)
+
+    def _need(
+        self,
+        batch: DistillBatch,
+        field: str,
+        option: str,
+        instead: str = 'leave the option at its default',
+    ):
+        value = getattr(batch, field)
+        if value is None:
+            raise ValueError(
+                f'{self.name}: {option} needs batch.{field}, which this '
+                "signal does not provide. Name one that does ('roi.cls_score' "
+                f'provides labels, background and added_gt), or {instead}.'
+            )
+        return value
+
+    def _number(self, key: str, value: float, positive: bool = False) -> float:
+        valid = (
+            isinstance(value, Real)
+            and math.isfinite(value)
+            and (value > 0 if positive else value >= 0)
+        )
+        if not valid:
+            raise ValueError(
+                f'{type(self).__name__}: {key} is {value!r}; set a finite '
+                f'number {"> 0" if positive else ">= 0"}.'
+            )
+        return value
+
+    def _choice(self, key: str, value: str, allowed: tuple[str, ...]) -> str:
+        if value not in allowed:
+            raise ValueError(
+                f'{type(self).__name__}: {key} is {value!r}; set '
+                f'one of {", ".join(map(repr, allowed))}.'
+            )
+        return value
+
+
+def _as_rows(logits: Tensor) -> Tensor:
+    """Make every pixel of (B, C, H, W) a row of (B*H*W, C)."""
+    if logits.dim() == 4:
+        return logits.permute(0, 2, 3, 1).flatten(0, 2)
+    return logits
+
+
+def _drop_column(rows: Tensor, column: int) -> Tensor:
+    return torch.cat([rows[:, :column], rows[:, column + 1 :]], dim=1)
+
+
+def safe_sqrt(x: Tensor) -> Tensor:
+    """Square root whose gradient at 0 is 0, not infinite."""
+    positive = x > 0
+    return torch.where(positive, x, torch.ones_like(x)).sqrt() * positive

@@ -1,0 +1,165 @@
+"""LumiNet: match the teacher on logits standardised per class over rows."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from luminet_mm.distributed import (
+    Moments,
+    global_mean,
+    global_moments,
+    row_total,
+)
+from luminet_mm.losses.base import DistillBatch, LogitLoss
+from luminet_mm.losses.kd import kl_rows
+from luminet_mm.registry import MODELS
+
+
+def luminet_loss(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    *,
+    tau: float,
+    eps: float = 1e-5,
+    row_weights: Tensor | None = None,
+    stats_weights: Tensor | None = None,
+    sync: bool = False,
+) -> Tensor:
+    r"""LumiNet of two models' logits.
+
+    .. math::
+        h_{ij} &= \frac{z_{ij} - \mathrm{mean}_j}
+                  {\sqrt{\mathrm{var}_j + \epsilon}} \\
+        L &= \frac1N \sum_i \mathrm{KL}\!\left(
+             \sigma(h^t_i/\tau)\,\|\,\sigma(h^s_i/\tau)\right)
+
+    Mean and biased variance are those of class :math:`j` over the rows, for
+    each model its own; the gradient flows through the student's. The
+    divergence is summed over classes and averaged over rows. There is no
+    :math:`\tau^2`.
+
+    Args:
+        student_logits: ``(N, C)``, float32 or float64: float16 cannot hold
+            ``eps``.
+        teacher_logits: ``(N, C)``; detach it if it carries a graph.
+        tau: Temperature.
+        eps: Added to the variance, inside the root.
+        row_weights: ``(N,)`` weights of the mean over rows, default equal.
+        stats_weights: ``(N,)`` weights of the rows in mean and variance,
+            default equal.
+        sync: Whether statistics and mean are over the rows of all ranks.
+
+    Returns:
+        Scalar. 0 for one row: standardised, it carries nothing.
+
+    Example:
+        >>> student = torch.tensor(
+        ...     [[1., 2, .5], [0, -1, 3], [2, 0, 1], [-1, 1, 0]])
+        >>> teacher = torch.tensor(
+        ...     [[3., 1, -2], [-1, 0, 4], [2.5, -.5, .5], [0, 2, 1]])
+        >>> luminet_loss(student, teacher, tau=1.0)
+        tensor(0.0952)
+        >>> luminet_loss(3 * student + 7, teacher, tau=1.0)  # no scale, shift
+        tensor(0.0952)
+    """
+    # Side by side, so that all statistics travel in one gather.
+    both = torch.cat([student_logits, teacher_logits], dim=1)
+    moments = global_moments(
+        both, both, row_total(both, row_weights), stats_weights, sync
+    )
+    h_student, h_teacher = _standardise(both, moments, eps).chunk(2, dim=1)
+    values = kl_rows(h_student, h_teacher, tau)
+    return global_mean(values, row_weights, sync, total=moments.total)
+
+
+def perception(
+    logits: Tensor,
+    eps: float = 1e-5,
+    stats_weights: Tensor | None = None,
+    sync: bool = False,
+) -> Tensor:
+    """Standardise each class over the rows, as :func:`luminet_loss` does.
+
+    Args:
+        logits: ``(N, C)``.
+        eps: Added to the biased variance, inside the root.
+        stats_weights: ``(N,)`` weights of the rows in mean and variance.
+        sync: Whether the statistics are over the rows of all ranks.
+
+    Returns:
+        ``(N, C)``.
+
+    Example:
+        >>> perception(torch.tensor([[1., 5.], [3., 5.]]))
+        tensor([[-1.0000,  0.0000],
+                [ 1.0000,  0.0000]])
+    """
+    moments = global_moments(
+        logits, logits, row_total(logits), stats_weights, sync
+    )
+    return _standardise(logits, moments, eps)
+
+
+def _standardise(logits: Tensor, moments: Moments, eps: float) -> Tensor:
+    weight = moments.weight
+    weight = torch.where(weight > 0, weight, torch.ones_like(weight))
+    variance = moments.comoment / weight
+    return (logits - moments.mean_x) * torch.rsqrt(variance + eps)
+
+
+@MODELS.register_module()
+class LumiNetLoss(LogitLoss):
+    """LumiNet on logits, see :func:`luminet_loss`.
+
+    `LumiNet: The Bright Side of Perceptual Knowledge Distillation
+    <https://arxiv.org/abs/2310.03669>`_. Checked against
+    github.com/ismail31416/LumiNet, ``distillers/Luminet.py``, at 8cf749b.
+
+    It ignores each class's shift and scale, the background prior included:
+    keep the supervised classification loss. Its gradient grows as 1 / std of
+    the student's logits: warm it up.
+
+    Args:
+        tau: Temperature, > 0.
+        eps: Added to the variance, > 0.
+        stats_rows: Rows that mean and variance are taken over, ``'all'`` or
+            ``'foreground'``; apart from ``rows``, those of the loss.
+        kwargs: Options of :class:`LogitLoss`. ``loss_weight`` is ``ALPHA**2``
+            of the authors' code.
+    """
+
+    def __init__(
+        self,
+        *,
+        tau: float = 1.0,
+        eps: float = 1e-5,
+        stats_rows: str = 'all',
+        **kwargs,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.tau = self._number('tau', tau, positive=True)
+        self.eps = self._number('eps', eps, positive=True)
+        self.stats_rows = self._choice(
+            'stats_rows', stats_rows, ('all', 'foreground')
+        )
+
+    def compute(
+        self,
+        student: Tensor,
+        teacher: Tensor,
+        row_weights: Tensor | None,
+        batch: DistillBatch,
+    ) -> Tensor:
+        """See :meth:`LogitLoss.compute`."""
+        return luminet_loss(
+            student,
+            teacher,
+            tau=self.tau,
+            eps=self.eps,
+            row_weights=row_weights,
+            stats_weights=self.row_weights(
+                'stats_rows', self.stats_rows, teacher, batch
+            ),
+            sync=self.sync_stats,
+        )

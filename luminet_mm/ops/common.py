@@ -1,0 +1,33 @@
+"""Shared by the operators: precision, and what a missing one says."""
+
+import torch
+from torch import Tensor
+
+INSTALL_COMPILED = (
+    'pip uninstall -y onedl-mmcv && '
+    'pip install --no-cache-dir --no-build-isolation onedl-mmcv'
+)
+
+
+def widen(tensor: Tensor) -> Tensor:
+    """Cast half precision (and integers) to fp32, keep fp32 and fp64.
+
+    Torchvision's kernels know no bf16, its CPU kernels know no half precision
+    for most operators, and coordinates of more than 256 (bf16) or 2048 (fp16)
+    pixels are rounded in those types.
+    """
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
+def missing_op(name: str) -> ImportError:
+    """The error of an operator that torchvision has no kernel for.
+
+    Args:
+        name (str): The operator's name in ``mmcv.ops``, or its variant.
+    """
+    return ImportError(
+        f"mmcv.ops.{name} needs mmcv's compiled extension (mmcv._ext), which "
+        'is not installed, and torchvision has no kernel to serve it. Install '
+        f'mmcv with compiled ops (a C++ compiler is needed): '
+        f'{INSTALL_COMPILED}'
+    )

@@ -1,0 +1,335 @@
+"""Box overlaps and non-maximum suppression with mmcv's signatures.
+
+What is kept, and in which order, is what mmcv keeps; ties of scores may come
+in another order.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from mmengine.utils import deprecated_api_warning
+from torch import Tensor
+from torchvision import ops as tv_ops
+
+from luminet_mm.ops.common import missing_op, widen
+
+Array = TypeVar('Array', Tensor, np.ndarray)
+
+
+def bbox_overlaps(
+    bboxes1: Tensor,
+    bboxes2: Tensor,
+    mode: str = 'iou',
+    aligned: bool = False,
+    offset: int = 0,
+) -> Tensor:
+    """Overlaps of two sets of boxes.
+
+    Args:
+        bboxes1 (Tensor): Shape (m, 4), x1, y1, x2, y2.
+        bboxes2 (Tensor): Shape (n, 4).
+        mode (str): 'iou', or 'iof' (intersection over the area of bboxes1).
+        aligned (bool): Compare row by row; then m = n.
+        offset (int): 0 or 1: a box is x2 - x1 + offset wide.
+
+    Returns:
+        Tensor: Shape (m, n), or (m,) if ``aligned``.
+
+    Raises:
+        ValueError: ``mode`` or ``offset`` is unknown, or m != n and
+            ``aligned``.
+    """
+    if mode not in ('iou', 'iof') or offset not in (0, 1):
+        raise ValueError(
+            "mode must be 'iou' or 'iof' and offset 0 or 1, got "
+            f'{mode!r} and {offset!r}'
+        )
+    rows, cols = bboxes1.size(0), bboxes2.size(0)
+    if aligned and rows != cols:
+        raise ValueError(f'aligned boxes must be as many, got {rows}, {cols}')
+    if rows * cols == 0:
+        return bboxes1.new_zeros((rows,) if aligned else (rows, cols))
+    first, second = widen(bboxes1), widen(bboxes2)
+    if not aligned:
+        first = first[:, None]
+    top_left = torch.maximum(first[..., :2], second[..., :2])
+    bottom_right = torch.minimum(first[..., 2:], second[..., 2:])
+    overlap = (bottom_right - top_left + offset).clamp(min=0).prod(-1)
+    area1 = (first[..., 2:] - first[..., :2] + offset).prod(-1)
+    area2 = (second[..., 2:] - second[..., :2] + offset).prod(-1)
+    union = area1 if mode == 'iof' else area1 + area2 - overlap
+    return (overlap / union).to(bboxes1.dtype)
+
+
+def _check(boxes: Array, scores: Array, offset: int) -> None:
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise ValueError(
+            f'boxes must have shape (N, 4), got {tuple(boxes.shape)}'
+        )
+    if tuple(scores.shape) != (boxes.shape[0],):
+        raise ValueError(
+            f'scores must have shape ({boxes.shape[0]},), got '
+            f'{tuple(scores.shape)}'
+        )
+    if offset not in (0, 1):
+        raise ValueError(f'offset must be 0 or 1, got {offset!r}')
+
+
+@deprecated_api_warning({'iou_thr': 'iou_threshold'})
+def nms(
+    boxes: Array,
+    scores: Array,
+    iou_threshold: float,
+    offset: int = 0,
+    score_threshold: float = 0,
+    max_num: int = -1,
+) -> tuple[Array, Array]:
+    """Drop each box that overlaps a better one by more than a threshold.
+
+    Args:
+        boxes (Tensor | np.ndarray): Shape (N, 4), x1, y1, x2, y2.
+        scores (Tensor | np.ndarray): Shape (N,).
+        iou_threshold (float): Largest IoU of two boxes that both stay.
+        offset (int): 0 or 1: a box is x2 - x1 + offset wide.
+        score_threshold (float): Boxes must score more than this, if positive.
+        max_num (int): Keep so many at most, if positive.
+
+    Returns:
+        tuple: Boxes with scores (n, 5), best first, and their indices (n,), of
+        the inputs' kind. Gradients flow to ``boxes`` and ``scores``.
+
+    Raises:
+        ValueError: A shape or ``offset`` does not fit.
+    """
+    _check(boxes, scores, offset)
+    if isinstance(boxes, np.ndarray):
+        dets, inds = nms(
+            torch.from_numpy(boxes),
+            torch.as_tensor(scores),
+            iou_threshold,
+            offset,
+            score_threshold,
+            max_num,
+        )
+        return dets.numpy(), inds.numpy()
+    scores = torch.as_tensor(scores, device=boxes.device)
+    with torch.no_grad():
+        candidates = widen(boxes)
+        # Torchvision knows no offset; a box one pixel larger has the same IoU.
+        candidates = candidates + candidates.new_tensor([0, 0, offset, offset])
+        rank = scores.to(candidates.dtype)
+        valid = None
+        if score_threshold > 0:
+            valid = (scores > score_threshold).nonzero().squeeze(1)
+            candidates, rank = candidates[valid], rank[valid]
+        inds = tv_ops.nms(candidates, rank, float(iou_threshold))
+        if max_num > 0:
+            inds = inds[:max_num]
+        if valid is not None:
+            inds = valid[inds]
+    return torch.cat((boxes[inds], scores[inds, None]), dim=1), inds
+
+
+def _ious(box: np.ndarray, boxes: np.ndarray, offset: int) -> np.ndarray:
+    """IoU of one box (4,) with boxes (n, 4); 0 where both have no area."""
+    size = (
+        np.minimum(box[2:], boxes[:, 2:])
+        - np.maximum(box[:2], boxes[:, :2])
+        + offset
+    )
+    overlap = size.clip(min=0).prod(1)
+    areas = (boxes[:, 2:] - boxes[:, :2] + offset).prod(1)
+    union = (box[2:] - box[:2] + offset).prod() + areas - overlap
+    return np.divide(
+        overlap, union, out=np.zeros_like(overlap), where=union != 0
+    )
+
+
+@deprecated_api_warning({'iou_thr': 'iou_threshold'})
+def soft_nms(
+    boxes: Array,
+    scores: Array,
+    iou_threshold: float = 0.3,
+    sigma: float = 0.5,
+    min_score: float = 1e-3,
+    method: str = 'linear',
+    offset: int = 0,
+) -> tuple[Array, Array]:
+    """Lower the scores of boxes that overlap a better one.
+
+    `Soft-NMS <https://arxiv.org/abs/1704.04503>`_, equations (2) and (3): a
+    score is multiplied by 1 - IoU (linear, from the threshold on), by
+    exp(-IoU² / sigma) (gaussian), or by 0 (naive, from the threshold on); one
+    that falls below ``min_score`` is dropped. Runs on the CPU, as in mmcv; the
+    best box of all stays whatever its score.
+
+    Args:
+        boxes (Tensor | np.ndarray): Shape (N, 4), x1, y1, x2, y2.
+        scores (Tensor | np.ndarray): Shape (N,).
+        iou_threshold (float): From which IoU on a score is lowered.
+        sigma (float): Width of the gaussian.
+        min_score (float): Boxes with a smaller score are dropped.
+        method (str): 'linear', 'gaussian' or 'naive'.
+        offset (int): 0 or 1: a box is x2 - x1 + offset wide.
+
+    Returns:
+        tuple: Boxes with lowered scores (n, 5), best first, and their indices
+        (n,), of the inputs' kind; without gradient.
+
+    Raises:
+        ValueError: A shape, ``method`` or ``offset`` does not fit.
+    """
+    _check(boxes, scores, offset)
+    if method not in ('linear', 'gaussian', 'naive'):
+        raise ValueError(
+            f"method must be 'linear', 'gaussian' or 'naive', got {method!r}"
+        )
+    if isinstance(boxes, Tensor):
+        dets, inds = soft_nms(
+            widen(boxes.detach()).cpu().numpy(),
+            widen(torch.as_tensor(scores).detach()).cpu().numpy(),
+            iou_threshold,
+            sigma,
+            min_score,
+            method,
+            offset,
+        )
+        return (
+            torch.from_numpy(dets).to(boxes),
+            torch.from_numpy(inds).to(boxes.device),
+        )
+    scores = np.array(scores)
+    left = np.arange(len(scores))
+    keep = []
+    while left.size:
+        best = left[scores[left].argmax()]
+        keep.append(best)
+        left = left[left != best]
+        iou = _ious(boxes[best], boxes[left], offset)
+        if method == 'gaussian':
+            scores[left] *= np.exp(-(iou**2) / sigma)
+        else:
+            lowered = 1 - iou if method == 'linear' else 0
+            scores[left] *= np.where(iou >= iou_threshold, lowered, 1)
+        left = left[scores[left] >= min_score]
+    inds = np.array(keep, dtype=np.int64)
+    dets = np.concatenate((boxes[inds], scores[inds, None]), axis=1)
+    return dets.astype(boxes.dtype), inds
+
+
+def _resolve(nms_type: str | Callable) -> Callable:
+    known = {'nms': nms, 'soft_nms': soft_nms}
+    if callable(nms_type):
+        return nms_type
+    if nms_type in known:
+        return known[nms_type]
+    if nms_type in ('nms_rotated', 'nms_quadri'):
+        raise missing_op(nms_type)
+    raise ValueError(
+        f"nms_cfg['type'] must be one of {sorted(known)}, got {nms_type!r}"
+    )
+
+
+def batched_nms(
+    boxes: Tensor,
+    scores: Tensor,
+    idxs: Tensor,
+    nms_cfg: dict | None,
+    class_agnostic: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Suppress boxes within each group (class, level) of boxes.
+
+    Groups are moved apart so that one suppression serves all, with mmcv's
+    arithmetic, so that a config gives the same detections with either.
+
+    Args:
+        boxes (Tensor): Shape (N, 4), x1, y1, x2, y2.
+        scores (Tensor): Shape (N,).
+        idxs (Tensor): Shape (N,): the group of each box.
+        nms_cfg (dict, optional): ``type`` ('nms', 'soft_nms' or a callable)
+            and its arguments; ``class_agnostic`` (overrides the argument);
+            ``split_thr``: from so many boxes on (default 10000) each group is
+            treated by itself, even if ``class_agnostic``; ``max_num`` then
+            counts over all groups. None only sorts by score.
+        class_agnostic (bool): Suppress across groups.
+
+    Returns:
+        tuple: Boxes with scores (n, 5), best first, and their indices (n,).
+
+    Raises:
+        ImportError: ``type`` is an operator for rotated boxes.
+        ValueError: ``type`` is unknown, or a shape does not fit.
+    """
+    if nms_cfg is None:
+        scores, inds = scores.sort(descending=True)
+        return torch.cat((boxes[inds], scores[:, None]), dim=1), inds
+
+    cfg: dict[str, Any] = dict(nms_cfg)
+    class_agnostic = cfg.pop('class_agnostic', class_agnostic)
+    nms_op = _resolve(cfg.pop('type', 'nms'))
+    split_thr = cfg.pop('split_thr', 10000)
+    _check(boxes, scores, 0)
+    if boxes.size(0) == 0:
+        return (
+            torch.cat((boxes, scores[:, None]), dim=1),
+            scores.new_zeros(0, dtype=torch.long),
+        )
+
+    moved = widen(boxes)
+    if not class_agnostic:
+        moved = moved + idxs.to(moved)[:, None] * (moved.max() + 1)
+    if boxes.size(0) < split_thr:
+        dets, keep = nms_op(moved, scores, **cfg)
+        kept_scores = dets[:, -1]
+    else:
+        max_num = cfg.pop('max_num', -1)
+        # Some operators lower scores, so they are collected, and those of
+        # dropped boxes never looked at.
+        lowered = torch.zeros_like(scores)
+        kept = torch.zeros_like(scores, dtype=torch.bool)
+        for group in idxs.unique():
+            members = (idxs == group).nonzero().squeeze(1)
+            dets, inds = nms_op(moved[members], scores[members], **cfg)
+            kept[members[inds]] = True
+            lowered[members[inds]] = dets[:, -1].to(scores.dtype)
+        keep = kept.nonzero().squeeze(1)
+        kept_scores, order = lowered[keep].sort(descending=True)
+        keep = keep[order]
+        if max_num > 0:
+            keep, kept_scores = keep[:max_num], kept_scores[:max_num]
+    kept_scores = kept_scores.to(scores.dtype)
+    return torch.cat((boxes[keep], kept_scores[:, None]), dim=1), keep
+
+
+def nms_match(dets: Array, iou_threshold: float) -> list[Array]:
+    """Group each kept box with those that it suppresses.
+
+    Args:
+        dets (Tensor | np.ndarray): Boxes with scores, shape (N, 5).
+        iou_threshold (float): From which IoU on a box is suppressed.
+
+    Returns:
+        list: int64 indices of each group, best score first, of the input's
+        kind; groups are ordered by their best score.
+
+    Raises:
+        ValueError: ``dets`` is not (N, 5).
+    """
+    if dets.ndim != 2 or dets.shape[1] != 5:
+        if dets.shape[0] == 0:
+            return []
+        raise ValueError(f'dets must be (N, 5), got {tuple(dets.shape)}')
+    if isinstance(dets, Tensor):
+        groups = nms_match(widen(dets.detach()).cpu().numpy(), iou_threshold)
+        return [torch.from_numpy(g).to(dets.device) for g in groups]
+    left = np.argsort(-dets[:, 4], kind='stable')
+    groups = []
+    while left.size:
+        iou = _ious(dets[left[0], :4], dets[left, :4], 0)
+        member = iou >= iou_threshold
+        member[0] = True
+        groups.append(left[member])
+        left = left[~member]
+    return groups

@@ -1,0 +1,390 @@
+"""Named signals of a two-stage detector: tapped in training, or computed.
+
+=================  ========================================================
+name               value
+=================  ========================================================
+``backbone``       tuple of maps, one per stage
+``neck``           tuple of maps, one per pyramid level
+``rpn.cls_score``  list of ``(B, A, H, W)`` objectness maps, one per level
+``rpn.bbox_pred``  list of ``(B, 4A, H, W)`` maps, one per level
+``roi.feats``      ``(N, C, h, w)`` input of the box head
+``roi.cls_score``  ``(N, classes + 1)`` logits, background last
+``roi.bbox_pred``  ``(N, 4 * classes)`` or ``(N, 4)`` box deltas
+=================  ========================================================
+
+A cascade has one box head per stage and so one signal per stage:
+``roi.0.cls_score``, ``roi.1.cls_score``, ... Any other name is the dotted path
+of a module (``backbone.layer3``) and stands for that module's output.
+"""
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from mmdet.models.necks import FPN
+from torch import Tensor, nn
+
+from luminet_mm.losses.base import DistillBatch
+
+_ROI_PARTS = ('feats', 'cls_score', 'bbox_pred')
+_RPN_PARTS = ('cls_score', 'bbox_pred')
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Where a name points to.
+
+    Attributes:
+        name (str): The name as written in the config.
+        part (str): ``backbone``, ``neck``, ``rpn`` or ``roi``: how far the
+            detector has to run to have it.
+        field (str): What is read there; empty when the part's output itself
+            (or, with ``path``, a module's output) is the signal.
+        stage (int | None): The RoI stage; None outside the RoI head.
+        path (str): Dotted path of the module that is tapped, or empty.
+    """
+    name: str
+    part: str
+    field: str = ''
+    stage: int | None = None
+    path: str = ''
+
+
+@dataclass
+class RoIRecord:
+    """What one RoI stage of the student saw and predicted, row by row."""
+    rois: Tensor
+    cls_score: Tensor
+    bbox_pred: Tensor | None
+    batch: DistillBatch
+    feats: Tensor | None = None
+
+
+@dataclass
+class Record:
+    """The signals of one training pass."""
+    values: dict[str, object] = field(default_factory=dict)
+    stages: dict[int, RoIRecord] = field(default_factory=dict)
+
+    def value(self, signal: Signal):
+        """The value of a signal; raises a KeyError when it never ran."""
+        if signal.part == 'roi' and not signal.path:
+            return getattr(self.stages[signal.stage], signal.field)
+        return _read(self.values, signal)
+
+    def batch(self, signal: Signal) -> DistillBatch:
+        """Labels and row marks of a signal; empty outside the RoI head."""
+        if signal.stage is None or signal.path:
+            return DistillBatch()
+        return self.stages[signal.stage].batch
+
+
+def bbox_heads(model: nn.Module) -> list[nn.Module]:
+    """The box heads of a detector, one per RoI stage; empty without any."""
+    head = getattr(getattr(model, 'roi_head', None), 'bbox_head', None)
+    if head is None:
+        return []
+    return list(head) if isinstance(head, nn.ModuleList) else [head]
+
+
+def is_cascade(model: nn.Module) -> bool:
+    """Whether the RoI head has a list of box heads."""
+    head = getattr(getattr(model, 'roi_head', None), 'bbox_head', None)
+    return isinstance(head, nn.ModuleList)
+
+
+def signal_names(model: nn.Module) -> list[str]:
+    """The names that a detector publishes, dotted paths aside."""
+    names = ['backbone']
+    if getattr(model, 'neck', None) is not None:
+        names.append('neck')
+    if getattr(model, 'rpn_head', None) is not None:
+        names += [f'rpn.{part}' for part in _RPN_PARTS]
+    if is_cascade(model):
+        names += [
+            f'roi.{stage}.{part}' for stage in range(len(bbox_heads(model)))
+            for part in _ROI_PARTS
+        ]
+    elif bbox_heads(model):
+        names += [f'roi.{part}' for part in _ROI_PARTS]
+    return names
+
+
+def find_signal(model: nn.Module, name: str, whose: str) -> Signal:
+    """Look a name up.
+
+    Args:
+        model (nn.Module): The detector.
+        name (str): A published name or a module's dotted path.
+        whose (str): ``student`` or ``teacher``, for the message.
+
+    Raises:
+        ValueError: If the detector has no such signal.
+    """
+    published = signal_names(model)
+    if name in published:
+        part, *rest = name.split('.')
+        stage = None
+        if part == 'roi':
+            stage = int(rest.pop(0)) if len(rest) == 2 else 0
+        return Signal(name, part, rest[0] if rest else '', stage)
+
+    head = name.split('.')[0]
+    if head in ('backbone', 'neck', 'rpn_head', 'roi_head'):
+        try:
+            model.get_submodule(name)
+        except AttributeError:
+            pass
+        else:
+            part = head.removesuffix('_head')
+            stage = _stage_of_path(model, name) if part == 'roi' else None
+            return Signal(name, part, '', stage, name)
+
+    hint = ''
+    if name.startswith('roi') and not bbox_heads(model):
+        hint = ' It has no RoI head.'
+    elif name.startswith('roi') and is_cascade(model):
+        hint = ' It is a cascade: name the stage, as in roi.0.cls_score.'
+    paths = [path for path, _ in model.named_modules() if path]
+    close = difflib.get_close_matches(name, published + paths, n=3)
+    if close:
+        hint += f' Did you mean {" or ".join(map(repr, close))}?'
+    raise ValueError(
+        f'the {whose} ({type(model).__name__}) has no signal {name!r}.{hint} '
+        f'It publishes {", ".join(published)}, and the output of any module '
+        'by its dotted path.')
+
+
+def _stage_of_path(model: nn.Module, path: str) -> int:
+    """The RoI stage that a module inside the RoI head belongs to."""
+    numbers = [int(word) for word in path.split('.')[2:3] if word.isdigit()]
+    return numbers[0] if is_cascade(model) and numbers else 0
+
+
+def _read(store: dict, signal: Signal):
+    if signal.name not in store:
+        raise KeyError(
+            f'signal {signal.name!r}: that module did not run in the training '
+            'pass, so it has no output to distil')
+    return store[signal.name]
+
+
+@contextmanager
+def _tap(module: nn.Module, store: dict, key: str) -> Iterator[None]:
+    """Keep a module's output in ``store[key]`` while the block runs.
+
+    A module that runs several times (a head shared by pyramid levels) gives a
+    tuple of its outputs. The hook lives only as long as the block, so that
+    copies of the model (EMA) never carry it.
+    """
+    outputs: list = []
+    handle = module.register_forward_hook(
+        lambda _module, _args, output: outputs.append(output))
+    try:
+        yield
+    finally:
+        handle.remove()
+    if outputs:
+        store[key] = outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+
+@contextmanager
+def _tap_module_signals(model: nn.Module, signals: Iterable[Signal],
+                        store: dict) -> Iterator[None]:
+    """Tap what is a module's output: backbone, neck, RPN, dotted paths."""
+    rpn: dict = {}
+    with ExitStack() as stack:
+        for signal in signals:
+            if signal.path or signal.part in ('backbone', 'neck'):
+                path = signal.path or signal.part
+                stack.enter_context(
+                    _tap(model.get_submodule(path), store, signal.name))
+            elif signal.part == 'rpn' and not rpn:
+                rpn = {'wanted': True}
+                stack.enter_context(_tap(model.rpn_head, rpn, 'outputs'))
+        yield
+    for signal in signals:
+        if signal.part == 'rpn' and not signal.path and 'outputs' in rpn:
+            index = _RPN_PARTS.index(signal.field)
+            store[signal.name] = rpn['outputs'][index]
+
+
+@contextmanager
+def _tap_roi_stage(head: nn.Module, stage: int,
+                   record: Record) -> Iterator[None]:
+    """Record RoIs, labels and predictions where the box loss is computed.
+
+    ``loss_and_target`` receives all of them in one call and in one row order,
+    for plain and cascade heads alike; nothing has to be matched up later. The
+    override sits on the instance and only while the block runs.
+    """
+    compute = head.loss_and_target
+    feats: list = []
+
+    def loss_and_target(cls_score, bbox_pred, rois, sampling_results, *args,
+                        **kwargs):
+        result = compute(cls_score, bbox_pred, rois, sampling_results, *args,
+                         **kwargs)
+        added_gt = [
+            mark for sampled in sampling_results
+            for mark in (sampled.pos_is_gt.bool(),
+                         sampled.neg_inds.new_zeros(
+                             len(sampled.neg_inds), dtype=torch.bool))
+        ]
+        record.stages[stage] = RoIRecord(
+            rois=rois.detach(),
+            cls_score=cls_score,
+            bbox_pred=bbox_pred,
+            feats=feats[-1] if feats else None,
+            batch=DistillBatch(
+                labels=result['bbox_targets'][0],
+                background=head.num_classes,
+                added_gt=torch.cat(added_gt)))
+        return result
+
+    handle = head.register_forward_pre_hook(
+        lambda _module, args: feats.append(args[0]))
+    head.loss_and_target = loss_and_target
+    try:
+        yield
+    finally:
+        del head.loss_and_target
+        handle.remove()
+
+
+@contextmanager
+def record_signals(model: nn.Module,
+                   signals: list[Signal]) -> Iterator[Record]:
+    """Record signals of a training pass that happens inside the block.
+
+    Args:
+        model (nn.Module): The student.
+        signals (list[Signal]): What to keep.
+
+    Yields:
+        Record: Filled when the block ends.
+    """
+    record = Record()
+    stages = {s.stage for s in signals if s.part == 'roi'}
+    with ExitStack() as stack:
+        stack.enter_context(
+            _tap_module_signals(model, signals, record.values))
+        for stage, head in enumerate(bbox_heads(model)):
+            if stage in stages:
+                stack.enter_context(_tap_roi_stage(head, stage, record))
+        yield record
+
+
+@contextmanager
+def _without_box_branch(head: nn.Module) -> Iterator[None]:
+    """Let a box head classify only; its box layers do not run."""
+    with_reg, head.with_reg = head.with_reg, False
+    kept = {
+        name: head._modules[name]
+        for name in ('reg_convs', 'reg_fcs') if name in head._modules
+    }
+    for name in kept:
+        head._modules[name] = nn.ModuleList()
+    try:
+        yield
+    finally:
+        head.with_reg = with_reg
+        head._modules.update(kept)
+
+
+@contextmanager
+def _without_extra_levels(model: nn.Module) -> Iterator[None]:
+    """Let an FPN stop at the levels that the RoI extractors read."""
+    neck = model.neck
+    if type(neck).forward is not FPN.forward:
+        yield
+        return
+    extractors = model.roi_head.bbox_roi_extractor
+    if not isinstance(extractors, nn.ModuleList):
+        extractors = [extractors]
+    read = max(extractor.num_inputs for extractor in extractors)
+    built = neck.backbone_end_level - neck.start_level
+    num_outs = neck.num_outs
+    neck.num_outs = min(num_outs, max(read, built))
+    try:
+        yield
+    finally:
+        neck.num_outs = num_outs
+
+
+def compute_signals(
+    model: nn.Module,
+    batch_inputs: Tensor,
+    requests: Iterable[tuple[Signal, int | None]],
+    rois: dict[int, Tensor],
+) -> dict[tuple[str, int | None], object]:
+    """Run only as much of a detector as the asked signals need.
+
+    Backbone and neck run under the ambient autocast. Heads run in the
+    weights' own precision: half-precision RoIs would move box corners by
+    pixels.
+
+    Args:
+        model (nn.Module): The teacher, in eval mode.
+        batch_inputs (Tensor): Images as the teacher expects them,
+            ``(B, 3, H, W)``.
+        requests (Iterable[tuple]): A signal and the student's RoI stage whose
+            RoIs it is computed on (None outside the RoI head).
+        rois (dict[int, Tensor]): RoIs ``(N, 5)`` of each student stage.
+
+    Returns:
+        dict: The value of each request, keyed by name and student stage.
+    """
+    requests = list(requests)
+    signals = [signal for signal, _ in requests]
+    outer = [s for s in signals if s.part != 'roi']
+    parts = {s.part for s in signals}
+    whole_neck = any(s.part in ('neck', 'rpn') for s in signals)
+    store: dict = {}
+    results: dict = {}
+
+    with _tap_module_signals(model, outer, store), ExitStack() as stack:
+        feats = model.backbone(batch_inputs)
+        if parts - {'backbone'} and model.with_neck:
+            if not whole_neck:
+                stack.enter_context(_without_extra_levels(model))
+            feats = model.neck(feats)
+        if 'rpn' in parts:
+            model.rpn_head(feats)
+    for signal in outer:
+        results[signal.name, None] = _read(store, signal)
+
+    pairs = sorted({(s.stage, key) for s, key in requests if s.part == 'roi'})
+    if pairs:
+        dtype = next(model.roi_head.parameters()).dtype
+        feats = [level.to(dtype) for level in feats]
+    for stage, key in pairs:
+        asked = [
+            s for s, k in requests
+            if s.part == 'roi' and s.stage == stage and k == key
+        ]
+        values = _roi_forward(model, feats, rois[key], stage, asked)
+        results.update({(name, key): v for name, v in values.items()})
+    return results
+
+
+def _roi_forward(model: nn.Module, feats: list[Tensor], rois: Tensor,
+                 stage: int, asked: list[Signal]) -> dict[str, object]:
+    """Score RoIs with one stage of the RoI head."""
+    head = bbox_heads(model)[stage]
+    boxes = any(s.path or s.field == 'bbox_pred' for s in asked)
+    store: dict = {}
+    with ExitStack() as stack:
+        stack.enter_context(
+            torch.autocast(feats[0].device.type, enabled=False))
+        stack.enter_context(_tap_module_signals(model, asked, store))
+        if not boxes:
+            stack.enter_context(_without_box_branch(head))
+        where = (stage, ) if is_cascade(model) else ()
+        outputs = model.roi_head._bbox_forward(*where, feats, rois)
+    outputs['feats'] = outputs['bbox_feats']
+    store.update({s.name: outputs[s.field] for s in asked if not s.path})
+    return {s.name: _read(store, s) for s in asked}

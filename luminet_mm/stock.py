@@ -1,0 +1,114 @@
+"""Turn a distillation config back into the stock student's."""
+
+import ast
+import copy
+from typing import Any
+
+from mmengine.config import Config
+
+from luminet_mm.registry import MODELS
+
+# What a run adds to its config and a finished model does not need.
+RUN_KEYS = (
+    'work_dir',
+    'load_from',
+    'resume',
+    'launcher',
+    'model_wrapper_cfg',
+    'experiment_name',
+)
+
+
+def stock_config(cfg: Config) -> Config:
+    """Replace the distiller by the model that it extends.
+
+    The student alone predicts: testing and deployment need neither teacher
+    nor losses. Hooks of this package go with them.
+
+    Args:
+        cfg (Config): Any config; one without a distiller stays as it is.
+
+    Returns:
+        Config: A copy whose ``model`` is a stock model.
+    """
+    cfg = copy.deepcopy(cfg)
+    model = cfg.get('model') or {}
+    if 'teacher' not in model and 'distill' not in model:
+        return cfg
+    for key in ('teacher', 'distill'):
+        model.pop(key, None)
+    model['type'] = _stock_type(model['type'])
+    if cfg.get('custom_hooks'):
+        cfg.custom_hooks = [
+            hook
+            for hook in cfg.custom_hooks
+            if not str(hook.get('type', '')).startswith('luminet_mm.')
+        ]
+    return cfg
+
+
+def stock_config_text(text: str) -> str | None:
+    """Do the same to the config text that a checkpoint carries.
+
+    The text is parsed, never executed: it comes from a file.
+
+    Args:
+        text (str): ``checkpoint['meta']['cfg']``.
+
+    Returns:
+        str | None: The stock config's text, without what only the run needed;
+        None when the text holds more than plain values.
+    """
+    try:
+        values = {
+            node.targets[0].id: _value(node.value)  # type: ignore
+            for node in ast.parse(text).body
+        }
+    except (SyntaxError, ValueError, AttributeError, TypeError):
+        return None
+    for key in RUN_KEYS:
+        values.pop(key, None)
+    return stock_config(Config(values)).pretty_text
+
+
+def _stock_type(kind: str) -> str:
+    """Name the first class of a distiller's bases that a stock zoo has."""
+    cls = MODELS.get(kind)
+    if cls is None:
+        raise ValueError(f'model.type {kind!r} is in no registry.')
+    for base in cls.__mro__:
+        package = base.__module__.split('.')[0]
+        if package in ('mmdet', 'mmpretrain'):
+            return f'{package}.{base.__name__}'
+    raise ValueError(f'model.type {kind!r} extends no stock model.')
+
+
+def _value(node: ast.expr) -> Any:
+    """Evaluate literals and ``dict(...)``, as MMEngine writes configs.
+
+    Raises:
+        ValueError: If there is anything else.
+    """
+    if isinstance(node, ast.Call):
+        if getattr(node.func, 'id', None) != 'dict' or node.args:
+            raise ValueError('only dict(key=value) may be called')
+        result: dict = {}
+        for keyword in node.keywords:
+            value = _value(keyword.value)
+            # `**{'not-a-name': 1}` has no keyword name.
+            result.update(
+                value if keyword.arg is None else {keyword.arg: value}
+            )
+        return result
+    if isinstance(node, ast.Dict):
+        if None in node.keys:
+            raise ValueError('** is not a plain value')
+        return {
+            ast.literal_eval(key): _value(value)  # type: ignore
+            for key, value in zip(node.keys, node.values)
+        }
+    if isinstance(node, ast.List):
+        return [_value(item) for item in node.elts]
+    if isinstance(node, ast.Tuple):
+        return tuple(_value(item) for item in node.elts)
+    return ast.literal_eval(node)

@@ -1,0 +1,418 @@
+"""TwoStageDistiller: the stock student, with a teacher at its side."""
+import copy
+
+import pytest
+import tiny
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS
+
+KINDS = ('faster', 'mask', 'cascade')
+SIGNALS = dict(
+    faster=['roi.cls_score'],
+    mask=['roi.cls_score'],
+    cascade=[f'roi.{stage}.cls_score' for stage in range(3)])
+
+
+def logit_losses(kind='faster', type='luminet_mm.LumiNetLoss', **kwargs):
+    return {
+        f'loss_{index}': dict(type=type, signal=signal, **kwargs)
+        for index, signal in enumerate(SIGNALS[kind])
+    }
+
+
+def distiller(kind='faster', teacher=None, **kwargs):
+    return tiny.build(
+        tiny.distiller(
+            tiny.detector(kind), teacher or tiny.detector(kind, width=12),
+            **logit_losses(kind, **kwargs)))
+
+
+def step(model, seed=0, masks=False):
+    data = tiny.prepared(model, seed=seed, masks=masks)
+    torch.manual_seed(seed)
+    losses = model.loss(data['inputs'], data['data_samples'])
+    total, logged = model.parse_losses(losses)
+    total.backward()
+    return losses, logged
+
+
+def states_equal(one, other):
+    assert list(one) == list(other)
+    for key, value in one.items():
+        assert torch.equal(value, other[key]), key
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_keys_are_the_stock_students(kind):
+    stock = tiny.build(tiny.detector(kind))
+    assert list(distiller(kind).state_dict()) == list(stock.state_dict())
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_training_step_reaches_every_part(kind):
+    model = distiller(kind)
+    losses, logged = step(model, masks=kind == 'mask')
+    for name in model.distill:
+        assert losses[name].item() > 0
+        assert logged[name].item() == losses[name].item()
+        assert losses[name].requires_grad
+    # the distillation terms alone move backbone, neck and RoI head
+    model.zero_grad()
+    data = tiny.prepared(model, masks=kind == 'mask')
+    losses = model.loss(data['inputs'], data['data_samples'])
+    sum(losses[name] for name in model.distill).backward()
+    for part in (model.backbone.layer2, model.neck, model.roi_head):
+        assert any(p.grad is not None and p.grad.abs().sum() > 0
+                   for p in part.parameters())
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_checkpoint_is_the_stock_students(kind, tmp_path):
+    model = distiller(kind)
+    step(model, masks=kind == 'mask')
+    torch.optim.SGD(model.parameters(), 0.01).step()
+    torch.save(model.state_dict(), tmp_path / 'student.pth')
+
+    stock = tiny.build(tiny.detector(kind), seed=9).eval()
+    stock.load_state_dict(
+        torch.load(tmp_path / 'student.pth', weights_only=True), strict=True)
+    model.eval()
+    with torch.no_grad():
+        ours, theirs = (m.test_step(tiny.batch()) for m in (model, stock))
+    for one, other in zip(ours, theirs):
+        one, other = one.pred_instances, other.pred_instances
+        assert len(one) > 0
+        for key in ('bboxes', 'scores', 'labels'):
+            assert torch.equal(one[key], other[key]), key
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_teacher_scores_the_students_own_rois(kind):
+    """A teacher with the student's weights gives the student's logits."""
+    model = distiller(kind, teacher=tiny.detector(kind))
+    model.teacher.model.load_state_dict(model.state_dict())
+    losses, _ = step(model, masks=kind == 'mask')
+    for name in model.distill:
+        assert losses[name].item() == pytest.approx(0, abs=1e-9)
+
+
+def test_rois_include_the_added_ground_truth(monkeypatch):
+    model = distiller()
+    seen = []
+    forward = model.distill['loss_0'].forward
+    monkeypatch.setattr(
+        model.distill['loss_0'], 'forward',
+        lambda s, t, b: seen.append((s, t, b)) or forward(s, t, b))
+    data = tiny.prepared(model)
+    model.loss(data['inputs'], data['data_samples'])
+    (student, teacher, batch), = seen
+    assert student.shape == teacher.shape == (64, 5)
+    assert batch.background == 4
+    assert batch.added_gt.sum() == 6, 'three boxes in each of two images'
+    boxes = torch.cat(
+        [s.gt_instances.labels for s in data['data_samples']]).sort()[0]
+    assert torch.equal(batch.labels[batch.added_gt].sort()[0], boxes)
+    assert not teacher.requires_grad
+
+
+def test_student_runs_once_and_teacher_only_what_is_needed():
+    model = distiller('mask')
+    ran = []
+    for owner, root in (('student', model), ('teacher', model.teacher.model)):
+        for name, module in root.named_modules():
+            if not list(module.children()):
+                module.register_forward_hook(
+                    lambda *_, name=name, owner=owner: ran.append(
+                        (owner, name)))
+    step(model, masks=True)
+    student = [name for owner, name in ran if owner == 'student']
+    teacher = [name for owner, name in ran if owner == 'teacher']
+    assert student.count('backbone.conv1') == 1
+    assert student.count('roi_head.bbox_head.fc_cls') == 1
+    assert student.count('roi_head.bbox_head.fc_reg') == 1
+
+    assert teacher.count('roi_head.bbox_head.fc_cls') == 1
+    assert not [n for n in teacher if n.startswith('rpn_head')]
+    assert not [n for n in teacher if 'fc_reg' in n or 'mask' in n]
+    # four pyramid levels; the fifth (P6) is only for the RPN
+    assert len({n for n in teacher if n.startswith('neck.fpn_convs')}) == 4
+    leaves = [
+        n for n, m in model.teacher.model.named_modules()
+        if not list(m.children()) and not n.startswith('rpn_head')
+        and 'mask' not in n and 'fc_reg' not in n and 'loss' not in n
+    ]
+    assert set(teacher) < set(leaves)
+
+
+def test_teacher_skips_the_extra_pyramid_level():
+    model = distiller()
+    shapes = []
+    model.teacher.model.neck.register_forward_hook(
+        lambda _, __, output: shapes.append(len(output)))
+    step(model)
+    assert shapes == [4]
+    assert model.teacher.model.neck.num_outs == 5, 'whole again for scoring'
+    assert model.teacher.model.roi_head.bbox_head.with_reg
+
+
+def test_signals_of_every_part():
+    signals = ('backbone', 'neck', 'rpn.cls_score', 'rpn.bbox_pred',
+               'roi.feats', 'roi.cls_score', 'roi.bbox_pred',
+               'backbone.layer3.1.conv2', 'neck.fpn_convs.1',
+               'roi_head.bbox_head.shared_fcs.1')
+    same = tiny.detector()
+    model = tiny.build(
+        tiny.distiller(
+            tiny.detector(), same, **{
+                f'loss_{index}': dict(type='luminet_mm.KDLoss', signal=signal)
+                for index, signal in enumerate(signals)
+            }))
+    model.teacher.model.load_state_dict(model.state_dict())
+    seen = {}
+    for index, signal in enumerate(signals):
+        model.distill[f'loss_{index}'].forward = \
+            lambda s, t, b, signal=signal: seen.update({signal: (s, t)}) \
+            or model.backbone.conv1.weight.sum()
+    data = tiny.prepared(model)
+    model.loss(data['inputs'], data['data_samples'])
+    assert list(seen) == list(signals)
+    for name, (student, teacher) in seen.items():
+        if isinstance(student, torch.Tensor):
+            student, teacher = [student], [teacher]
+        assert len(student) == len(teacher) > 0
+        for one, other in zip(student, teacher):
+            assert one.requires_grad and not other.requires_grad
+            torch.testing.assert_close(one, other, msg=name)
+
+
+def test_cascade_teacher_of_a_faster_student():
+    model = tiny.build(
+        tiny.distiller(
+            tiny.detector(),
+            tiny.detector('cascade'),
+            loss_luminet=dict(
+                type='luminet_mm.LumiNetLoss',
+                student='roi.cls_score',
+                teacher='roi.2.cls_score')))
+    losses, _ = step(model)
+    assert losses['loss_luminet'].item() > 0
+
+
+def test_faster_teacher_of_each_cascade_stage():
+    model = tiny.build(
+        tiny.distiller(
+            tiny.detector('cascade'), tiny.detector(), **{
+                f'loss_{stage}': dict(
+                    type='luminet_mm.KDLoss',
+                    student=f'roi.{stage}.cls_score',
+                    teacher='roi.cls_score')
+                for stage in range(3)
+            }))
+    losses, _ = step(model)
+    values = {losses[f'loss_{stage}'].item() for stage in range(3)}
+    assert len(values) == 3 and 0 not in values, 'each stage its own RoIs'
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_zero_weight_trains_like_stock(kind):
+    """Same seed, same batches: the distiller must disturb nothing."""
+
+    def train(model):
+        optimizer = torch.optim.SGD(model.parameters(), 0.02, momentum=0.9)
+        for seed in range(3):
+            optimizer.zero_grad()
+            data = tiny.prepared(model, seed=seed, masks=kind == 'mask')
+            losses = model.loss(data['inputs'], data['data_samples'])
+            model.parse_losses(losses)[0].backward()
+            optimizer.step()
+        return model.state_dict(), torch.rand(3)
+
+    def run(config):
+        torch.manual_seed(4)  # once: building must not draw either
+        model = MODELS.build(Config(dict(model=config)).model)
+        model.init_weights()
+        return train(model.train())
+
+    config = tiny.distiller(
+        tiny.detector(kind), tiny.detector(kind, width=12),
+        **logit_losses(kind, loss_weight=0.))
+    ours, our_draw = run(config)
+    stock, stock_draw = run(tiny.detector(kind))
+    states_equal(ours, stock)
+    assert torch.equal(our_draw, stock_draw)
+
+
+def test_zero_weight_runner_trains_like_stock(tmp_path):
+    """The same through a Runner, the teacher's scoring included."""
+    weights = []
+    for name, model in (
+        ('stock', tiny.detector()),
+        ('ours', tiny.distiller(**logit_losses(loss_weight=0.)))):
+        hooks = [dict(type='luminet_mm.TeacherCheckHook')]
+        runner = tiny.runner(
+            model,
+            tmp_path / name,
+            max_epochs=1,
+            custom_hooks=hooks if name == 'ours' else [],
+            **tiny.validation())
+        runner.train()
+        weights.append(runner.model.state_dict())
+    states_equal(*weights)
+
+
+def test_resume_equals_an_uninterrupted_run(tmp_path):
+    hooks = [
+        dict(type='luminet_mm.DistillScheduleHook', loss_0=dict(warmup=6)),
+        dict(type='EMAHook')
+    ]
+
+    def train(name, max_epochs, **kwargs):
+        model = tiny.distiller(**logit_losses())
+        # MMEngine saves no random state, so nothing may be drawn: the
+        # samplers take every box there is
+        model.train_cfg.rpn.sampler.num = 10**6
+        model.train_cfg.rcnn.sampler.num = 10**6
+        runner = tiny.runner(
+            model, tmp_path / name,
+            max_epochs=max_epochs, custom_hooks=copy.deepcopy(hooks), **kwargs)
+        runner.train()
+        return runner
+
+    whole = train('whole', 3)
+    train('part', 1)
+    resumed = train('part', 3, resume=True)
+    assert resumed.iter == whole.iter == 12
+    states_equal(resumed.model.state_dict(), whole.model.state_dict())
+    files = [
+        torch.load(tmp_path / name / 'epoch_3.pth', weights_only=False)
+        for name in ('whole', 'part')
+    ]
+    states_equal(files[0]['ema_state_dict'], files[1]['ema_state_dict'])
+    assert not [k for k in files[0]['ema_state_dict'] if 'teacher' in k]
+
+
+def test_gradient_accumulation_adds_up(tmp_path):
+    model = distiller()
+    step(model, seed=0)
+    step(model, seed=1)
+    both = {n: p.grad.clone() for n, p in model.named_parameters()
+            if p.grad is not None}
+    singles = []
+    for seed in range(2):
+        model.zero_grad()
+        step(model, seed=seed)
+        singles.append({n: p.grad.clone() for n, p in model.named_parameters()
+                        if p.grad is not None})
+    for name, grad in both.items():
+        torch.testing.assert_close(
+            grad, singles[0][name] + singles[1][name], msg=name)
+    runner = tiny.runner(
+        tiny.distiller(), tmp_path, max_epochs=1, optim_wrapper=dict(
+            accumulative_counts=2, optimizer=dict(type='SGD', lr=0.01)))
+    runner.train()
+    assert runner.iter == 4
+
+
+def test_amp_bf16_agrees_with_fp32():
+    model = distiller()
+    weights = (model.roi_head.bbox_head.fc_cls.weight,
+               model.neck.fpn_convs[0].conv.weight)
+    plain, _ = step(model)
+    fp32 = [weight.grad.clone() for weight in weights]
+    model.zero_grad()
+    with torch.autocast('cpu', torch.bfloat16):
+        mixed, _ = step(model)
+    assert mixed['loss_0'].dtype == torch.float32
+    assert mixed['loss_0'].item() == pytest.approx(
+        plain['loss_0'].item(), rel=0.25)
+    for weight, expected in zip(weights, fp32):
+        cosine = torch.cosine_similarity(
+            weight.grad.flatten(), expected.flatten(), dim=0)
+        assert cosine > 0.7
+
+
+def test_amp_keeps_the_teachers_boxes_exact():
+    """bf16 has 8 bits: a box corner at 1333 would become 1336."""
+    model = distiller()
+    seen = []
+    extractor = model.teacher.model.roi_head.bbox_roi_extractor
+    extractor.register_forward_pre_hook(
+        lambda _, args: seen.append((args[0][0].dtype, args[1].dtype)))
+    with torch.autocast('cpu', torch.bfloat16):
+        step(model)
+    assert seen == [(torch.float32, torch.float32)]
+
+
+def test_switched_off_loss_saves_the_teacher():
+    model = distiller()
+    ran = []
+    model.teacher.model.backbone.register_forward_hook(
+        lambda *_: ran.append(1))
+    step(model)
+    assert ran == [1]
+    model.distill['loss_0'].schedule_factor = 0.0
+    losses, _ = step(model)
+    assert ran == [1] and 'loss_0' not in losses
+
+
+def test_images_without_objects():
+    model = distiller()
+    data = tiny.prepared(model)
+    for sample in data['data_samples']:
+        sample.gt_instances = sample.gt_instances[:0]
+    losses = model.loss(data['inputs'], data['data_samples'])
+    assert torch.isfinite(losses['loss_0'])
+    model.parse_losses(losses)[0].backward()
+
+
+def bad(**changes):
+    config = tiny.distiller()
+    for path, value in changes.items():
+        *parents, last = path.split('__')
+        node = config
+        for parent in parents:
+            node = node[parent]
+        if value is None:
+            node.pop(last)
+        else:
+            node[last] = value
+    return config
+
+
+RETINA = dict(
+    type='RetinaNet',
+    backbone=tiny.detector().backbone,
+    neck=tiny.detector().neck,
+    bbox_head=dict(type='RetinaHead', num_classes=4, in_channels=16))
+LOSS = dict(type='luminet_mm.LumiNetLoss', signal='roi.cls_score')
+
+
+@pytest.mark.parametrize('config, message', [
+    (bad(teacher=None), 'model.teacher is missing'),
+    (bad(teacher__checkpoint=None), 'model.teacher.checkpoint is missing'),
+    (bad(distill={}), 'model.distill is missing or empty'),
+    (bad(distill={'luminet': LOSS}), 'Rename it to loss_luminet'),
+    (bad(distill__loss_luminet__signal='roi.cls_scores'),
+     "student .* has no signal 'roi.cls_scores'.* mean 'roi.cls_score'"),
+    (bad(distill__loss_luminet__signal=None), 'say what it compares'),
+    (bad(distill__loss_luminet__tau=0.), 'loss_luminet: .*tau is 0.0'),
+    (bad(distill__loss_luminet__taw=1.), 'loss_luminet: .*taw'),
+    (bad(teacher__config=dict(model=tiny.detector(num_classes=3))),
+     'student has 4 classes and the teacher 3.*num_classes=3'),
+    (bad(teacher__config=dict(model=RETINA)),
+     r"teacher \(RetinaNet\) has no signal 'roi.cls_score'. It has no RoI"),
+    (tiny.distiller(tiny.detector('cascade')), 'It is a cascade: name the'),
+    (bad(distill={'loss_x': dict(
+        type='luminet_mm.KDLoss', student='backbone',
+        teacher='roi.feats')}), "RoIs of the student, and 'backbone' has"),
+])
+def test_bad_input_is_named(config, message):
+    with pytest.raises(ValueError, match=message):
+        tiny.build(config)
+
+
+def test_name_of_a_stock_loss_is_refused():
+    model = tiny.build(tiny.distiller(loss_cls=LOSS))
+    with pytest.raises(ValueError, match='model.distill.loss_cls.*Rename'):
+        step(model)

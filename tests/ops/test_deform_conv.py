@@ -1,0 +1,174 @@
+"""Deformable convolutions against an oracle in plain Python."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from luminet_mm.ops import (
+    DeformConv2d,
+    DeformConv2dPack,
+    ModulatedDeformConv2d,
+    ModulatedDeformConv2dPack,
+    deform_conv2d,
+    modulated_deform_conv2d,
+)
+
+
+def _sample(image, y, x):
+    """Bilinear value of (C, H, W) at a point, zero outside of the image."""
+    height, width = image.shape[1:]
+    value = torch.zeros_like(image[:, 0, 0])
+    top, left = math.floor(y), math.floor(x)
+    for row in (top, top + 1):
+        for col in (left, left + 1):
+            if 0 <= row < height and 0 <= col < width:
+                share = (1 - abs(y - row)) * (1 - abs(x - col))
+                value += share * image[:, row, col]
+    return value
+
+
+def _oracle(x, offset, mask, weight, stride, padding, dilation, deform_groups):
+    batch, channels = x.shape[:2]
+    out_channels, _, rows, cols = weight.shape
+    height, width = offset.shape[2:]
+    out = x.new_zeros(batch, out_channels, height, width)
+    per_group = channels // deform_groups
+    for n in range(batch):
+        for i in range(height):
+            for j in range(width):
+                for tap in range(rows * cols):
+                    patch = []
+                    for g in range(deform_groups):
+                        k = g * rows * cols + tap
+                        dy, dx = offset[n, 2 * k : 2 * k + 2, i, j].tolist()
+                        a, b = divmod(tap, cols)
+                        patch.append(
+                            mask[n, k, i, j]
+                            * _sample(
+                                x[n, g * per_group : (g + 1) * per_group],
+                                i * stride - padding + a * dilation + dy,
+                                j * stride - padding + b * dilation + dx,
+                            )
+                        )
+                    taps = weight[:, :, a, b]
+                    out[n, :, i, j] += taps @ torch.cat(patch)
+    return out
+
+
+def _inputs(deform_groups=2, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(0)
+
+    def randn(*shape):
+        return torch.randn(*shape, generator=generator, dtype=dtype)
+
+    return (
+        randn(2, 4, 6, 5),
+        randn(2, deform_groups * 18, 3, 3),
+        randn(2, deform_groups * 9, 3, 3).sigmoid(),
+        randn(3, 4, 3, 3),
+    )
+
+
+def test_matches_oracle():
+    x, offset, mask, weight = _inputs()
+    bias = torch.randn(3, dtype=torch.float64)
+    expected = _oracle(x, offset, mask, weight, 2, 1, 1, 2)
+    torch.testing.assert_close(
+        modulated_deform_conv2d(x, offset, mask, weight, bias, 2, 1, 1, 1, 2),
+        expected + bias[:, None, None],
+    )
+    expected = _oracle(x, offset, torch.ones_like(mask), weight, 2, 1, 1, 2)
+    torch.testing.assert_close(
+        deform_conv2d(x, offset, weight, 2, 1, 1, 1, 2), expected
+    )
+
+
+def test_gradient():
+    x, offset, mask, weight = (t.requires_grad_() for t in _inputs())
+    assert torch.autograd.gradcheck(
+        lambda *args: modulated_deform_conv2d(*args, None, 2, 1, 1, 1, 2),
+        (x, offset, mask, weight),
+        fast_mode=True,
+    )
+
+
+@pytest.mark.parametrize('groups', [1, 2])
+@pytest.mark.parametrize(
+    'pack, factor', [(DeformConv2dPack, 1), (ModulatedDeformConv2dPack, 0.5)]
+)
+def test_fresh_pack_is_a_convolution(pack, factor, groups):
+    """Offsets start at 0 and masks at sigmoid(0) = 1/2."""
+    layer = pack(
+        4,
+        6,
+        3,
+        stride=2,
+        padding=2,
+        dilation=2,
+        groups=groups,
+        deform_groups=2,
+        bias=False,
+    )
+    conv = nn.Conv2d(4, 6, 3, 2, 2, 2, groups, bias=False)
+    conv.weight = layer.weight
+    x = torch.randn(2, 4, 9, 7)
+    torch.testing.assert_close(layer(x), factor * conv(x))
+    layer(x).sum().backward()
+    assert layer.conv_offset.weight.grad.any()
+
+
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize('pack', [DeformConv2dPack, ModulatedDeformConv2dPack])
+def test_low_precision(pack, dtype):
+    layer = pack(4, 6, 3, padding=1, bias=False).to(dtype)
+    x = torch.randn(1, 4, 6, 6).to(dtype)
+    out = layer(x)
+    out.sum().backward()
+    assert out.dtype == dtype and layer.weight.grad.dtype == dtype
+    wide = layer.float()(x.float())
+    torch.testing.assert_close(out.float(), wide, rtol=2e-2, atol=2e-2)
+
+
+def test_under_autocast():
+    layer = DeformConv2dPack(4, 6, 3, padding=1)
+    with torch.autocast('cpu', torch.bfloat16):
+        out = layer(torch.randn(1, 4, 6, 6))
+    assert out.dtype == torch.bfloat16 and out.isfinite().all()
+
+
+def test_empty_batch():
+    x, offset, mask, weight = _inputs()
+    out = modulated_deform_conv2d(
+        x[:0], offset[:0], mask[:0], weight, None, 2, 1, 1, 1, 2
+    )
+    assert out.shape == (0, 3, 3, 3)
+
+
+def test_input_smaller_than_the_kernel_is_padded():
+    layer = DeformConv2d(2, 3, 3, padding=1)
+    x = torch.randn(1, 2, 1, 2)
+    conv = nn.functional.conv2d(x, layer.weight, padding=1)
+    out = layer(x, torch.zeros(1, 18, 1, 2))
+    torch.testing.assert_close(out, conv)
+
+
+def test_bad_arguments_are_refused():
+    x, offset, mask, weight = _inputs()
+    with pytest.raises(ValueError, match='4D input, got 3D'):
+        deform_conv2d(x[0], offset, weight)
+    with pytest.raises(ValueError, match='deform_groups=1 need.*18 offset'):
+        deform_conv2d(x, offset, weight, 2, 1)
+    with pytest.raises(ValueError, match='no bias'):
+        deform_conv2d(x, offset, weight, 2, 1, 1, 1, 2, True)
+    with pytest.raises(ValueError, match='no bias'):
+        DeformConv2d(4, 3, 3, bias=True)
+    with pytest.raises(ValueError, match='multiples of groups=3'):
+        ModulatedDeformConv2d(4, 3, 3, groups=3)
+
+
+def test_old_argument_name():
+    with pytest.warns(DeprecationWarning, match='deformable_groups'):
+        layer = DeformConv2d(4, 4, 3, deformable_groups=2)
+    assert layer.deform_groups == 2

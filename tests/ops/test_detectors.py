@@ -1,0 +1,100 @@
+"""mmdet's own detectors train and predict on the operators of this package."""
+
+import pytest
+import torch
+from mmdet.registry import MODELS
+from mmdet.structures import DetDataSample
+from mmengine.hub import get_config
+from mmengine.structures import InstanceData
+
+CONFIGS = {
+    'faster_rcnn': 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
+    'mask_rcnn': 'mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
+    'cascade_rcnn': 'cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py',
+    'retinanet': 'retinanet/retinanet_r50_fpn_1x_coco.py',
+    'fcos': 'fcos/fcos_r50-caffe_fpn_gn-head_1x_coco.py',
+    'gfl': 'gfl/gfl_r50_fpn_1x_coco.py',
+    'dcn': 'dcn/faster-rcnn_r50-dconv-c3-c5_fpn_1x_coco.py',
+    'soft_nms': 'faster_rcnn/faster-rcnn_r50_fpn_soft-nms_1x_coco.py',
+}
+CHANNELS = 64  # two for each of the 32 groups of GN, at 1x1 too
+
+
+def _small(name):
+    """The model of one of mmdet's configs with ResNet-18 and few channels."""
+    model = get_config(f'mmdet::{CONFIGS[name]}').model
+    if 'dcn' in model.backbone:  # only its bottleneck has deformable layers
+        model.backbone.update(base_channels=16, init_cfg=None)
+    else:
+        model.backbone.update(depth=18, init_cfg=None)
+    model.neck.update(in_channels=[64, 128, 256, 512], out_channels=CHANNELS)
+    for head in ('rpn_head', 'bbox_head'):
+        if head in model:
+            model[head].update(in_channels=CHANNELS, feat_channels=CHANNELS)
+    if 'bbox_head' in model:
+        model.bbox_head.update(stacked_convs=1)
+    if 'roi_head' in model:
+        roi_head = model.roi_head
+        roi_head.bbox_roi_extractor.out_channels = CHANNELS
+        heads = roi_head.bbox_head
+        for head in heads if isinstance(heads, list) else [heads]:
+            head.update(in_channels=CHANNELS, fc_out_channels=CHANNELS)
+        if 'mask_head' in roi_head:
+            roi_head.mask_roi_extractor.out_channels = CHANNELS
+            roi_head.mask_head.update(
+                in_channels=CHANNELS, conv_out_channels=CHANNELS
+            )
+    return model
+
+
+def _batch(with_mask):
+    from mmdet.structures.mask import BitmapMasks
+
+    sample = DetDataSample(
+        metainfo=dict(
+            img_shape=(64, 64),
+            ori_shape=(64, 64),
+            pad_shape=(64, 64),
+            batch_input_shape=(64, 64),
+            scale_factor=(1.0, 1.0),
+        )
+    )
+    gt = InstanceData(
+        bboxes=torch.tensor(
+            [[8.0, 8.0, 40.0, 40.0], [20.0, 30.0, 60.0, 56.0]]
+        ),
+        labels=torch.tensor([3, 17]),
+    )
+    if with_mask:
+        masks = torch.zeros(2, 64, 64, dtype=torch.uint8)
+        masks[0, 8:40, 8:40] = 1
+        masks[1, 30:56, 20:60] = 1
+        gt.masks = BitmapMasks(masks.numpy(), 64, 64)
+    sample.gt_instances = gt
+    return torch.randn(1, 3, 64, 64), [sample]
+
+
+@pytest.mark.parametrize('name', CONFIGS)
+def test_trains_and_predicts(name):
+    torch.manual_seed(0)
+    model = MODELS.build(_small(name))
+    inputs, samples = _batch(with_mask=name == 'mask_rcnn')
+    model.train()
+    losses, _ = model.parse_losses(model.loss(inputs, samples))
+    losses.backward()
+    assert losses.isfinite() and losses > 0
+    grads = [p.grad for p in model.parameters() if p.grad is not None]
+    assert grads and all(g.isfinite().all() for g in grads)
+
+    model.eval()
+    test_cfg = model.test_cfg
+    (test_cfg.rcnn if 'rcnn' in test_cfg else test_cfg).score_thr = 0.0
+    with torch.no_grad():
+        (result,) = model.predict(inputs, samples)
+    pred = result.pred_instances
+    assert 0 < len(pred) <= 100
+    assert (pred.scores[:-1] >= pred.scores[1:]).all()
+    assert pred.bboxes.shape == (len(pred), 4)
+    assert (pred.bboxes >= 0).all() and (pred.bboxes <= 64).all()
+    if name == 'mask_rcnn':
+        assert pred.masks.shape == (len(pred), 64, 64)

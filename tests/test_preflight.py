@@ -1,0 +1,284 @@
+"""What check_config finds, and what it lets pass."""
+import copy
+import json
+
+import pytest
+import torch
+from mmengine.config import Config
+from tiny import CLASSES, distiller
+
+from luminet_mm.preflight import ConfigError, check_config
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A data set's folder with one annotation file."""
+    (tmp_path / 'images').mkdir()
+    write_categories(tmp_path, CLASSES)
+    return tmp_path
+
+
+def write_categories(folder, names):
+    content = dict(
+        images=[],
+        annotations=[],
+        categories=[dict(id=i, name=name) for i, name in enumerate(names)],
+    )
+    (folder / 'train.json').write_text(json.dumps(content))
+
+
+@pytest.fixture
+def config(data):
+    torch.save({}, data / 'teacher.pth')
+    (data / 'teacher.py').touch()
+    dataset = dict(
+        type='CocoDataset',
+        data_root=str(data),
+        ann_file='train.json',
+        data_prefix=dict(img='images/'),
+        metainfo=dict(classes=CLASSES),
+    )
+    model = distiller(checkpoint=str(data / 'teacher.pth'))
+    model.teacher.config = str(data / 'teacher.py')
+    return Config(
+        dict(
+            model=model,
+            default_scope='mmdet',
+            train_dataloader=dict(dataset=dataset),
+            val_dataloader=dict(dataset=copy.deepcopy(dataset)),
+            val_evaluator=dict(
+                type='CocoMetric', ann_file=str(data / 'train.json')
+            ),
+        )
+    )
+
+
+def problems(config, **kwargs):
+    with pytest.raises(ConfigError) as error:
+        check_config(config, **kwargs)
+    return str(error.value).splitlines()[1:]
+
+
+def problem(config, **kwargs):
+    (line,) = problems(config, **kwargs)
+    return line
+
+
+def test_a_good_config_passes(config):
+    check_config(config)
+
+
+def test_all_faults_are_reported_at_once(config, data):
+    config.model.distill = dict(luminet=dict(tau=0))
+    config.load_from = 'gone.pth'
+    (data / 'teacher.pth').unlink()
+    lines = problems(config)
+    assert len(lines) == 4
+    for part in ('loss_luminet', '.tau: 0', 'load_from', 'teacher.checkpoint'):
+        assert sum(part in line for line in lines) >= 1
+
+
+@pytest.mark.parametrize('key', ['config', 'checkpoint'])
+def test_teacher_file_missing(config, key):
+    config.model.teacher[key] = 'gone'
+    assert f'model.teacher.{key}: no file gone; give a path' in problem(config)
+
+
+@pytest.mark.parametrize('key', ['config', 'checkpoint'])
+def test_teacher_key_missing(config, key):
+    config.model.teacher.pop(key)
+    assert f'model.teacher.{key}: missing' in problem(config)
+
+
+def test_no_teacher(config):
+    config.model.pop('teacher')
+    assert 'model.teacher: missing; add teacher=dict' in problem(config)
+
+
+def test_no_losses(config):
+    config.model.distill = {}
+    assert 'model.distill: missing; name at least one' in problem(config)
+
+
+def test_teacher_from_a_package(config):
+    config.model.teacher.config = (
+        'mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'
+    )
+    config.model.teacher.checkpoint = 'https://example.org/a.pth'
+    check_config(config)
+    config.model.teacher.config = 'mmdet::faster_rcnn/gone.py'
+    assert 'faster_rcnn/gone.py' in problem(config)
+    config.model.teacher.config = 'mmgone::a.py'
+    assert 'mmgone, which is not installed' in problem(config)
+
+
+def test_random_teacher_and_inline_config_are_allowed(config):
+    config.model = distiller()
+    check_config(config)
+
+
+@pytest.mark.parametrize('tau', [0, -1, 'hot'])
+def test_tau(config, tau):
+    config.model.distill.loss_luminet.tau = tau
+    line = problem(config)
+    assert f'model.distill.loss_luminet.tau: {tau}' in line and '> 0' in line
+
+
+def test_loss_key_without_prefix(config):
+    config.model.distill = dict(kd=dict(type='luminet_mm.KDLoss'))
+    assert 'must start with `loss_`' in problem(config)
+    assert 'rename it to loss_kd' in problem(config)
+
+
+def test_pretrained_backbone_missing(config):
+    config.model.backbone.init_cfg = dict(
+        type='Pretrained', checkpoint='gone.pth'
+    )
+    assert 'model.backbone.init_cfg.checkpoint: no file' in problem(config)
+    config.model.backbone.init_cfg.checkpoint = 'torchvision://resnet18'
+    check_config(config)
+
+
+def test_load_from(config):
+    config.load_from = 'gone.pth'
+    assert 'load_from: no file gone.pth' in problem(config)
+    config.load_from = 'https://example.org/a.pth'
+    check_config(config)
+
+
+def test_missing_annotations_and_images(config, data):
+    (data / 'images').rmdir()
+    config.train_dataloader.dataset.ann_file = 'gone.json'
+    lines = problems(config)
+    assert 'train_dataloader.dataset.ann_file' in lines[0]
+    assert f'{data}/gone.json' in lines[0]
+    assert 'train_dataloader.dataset.data_prefix.img' in lines[1]
+    assert 'val_dataloader.dataset.data_prefix.img' in lines[2]
+    assert all('prepare_coco.py' in line for line in lines)
+
+
+def test_missing_data_root_is_one_line(config):
+    config.train_dataloader.dataset.data_root = 'data/gone/'
+    assert 'data_root: no folder data/gone/' in problem(config)
+
+
+def test_missing_evaluator_file(config):
+    config.val_evaluator = [dict(type='CocoMetric', ann_file='gone.json')]
+    assert 'val_evaluator.ann_file: no file gone.json' in problem(config)
+
+
+@pytest.mark.parametrize(
+    'wrap, where',
+    [
+        (lambda d: dict(type='RepeatDataset', times=2, dataset=d), '.dataset'),
+        (
+            lambda d: dict(type='ClassBalancedDataset', dataset=d),
+            '.dataset',
+        ),
+        (
+            lambda d: dict(type='ConcatDataset', datasets=[d]),
+            '.datasets.0',
+        ),
+        (
+            lambda d: dict(
+                type='RepeatDataset',
+                dataset=dict(type='ConcatDataset', datasets=[d]),
+            ),
+            '.dataset.datasets.0',
+        ),
+    ],
+)
+def test_wrapped_data_sets(config, wrap, where):
+    config.train_dataloader.dataset = wrap(config.train_dataloader.dataset)
+    check_config(config)
+    inner = config.train_dataloader.dataset
+    while 'ann_file' not in inner:
+        inner = inner.get('dataset') or inner['datasets'][0]
+    inner['ann_file'] = 'gone.json'
+    assert f'train_dataloader.dataset{where}.ann_file' in problem(config)
+
+
+def test_phases(config):
+    config.val_dataloader.dataset.ann_file = 'gone.json'
+    assert 'val_dataloader' in problem(config)
+    check_config(config, phases=('train',))
+    config.test_dataloader = config.val_dataloader
+    assert 'test_dataloader' in problem(config, phases=('test',))
+    # Testing takes the student alone.
+    config.model.pop('teacher')
+    assert 'test_dataloader' in problem(config, phases=('test',))
+
+
+def test_missing_categories_are_named(config, data):
+    write_categories(data, ['cat', 'wolf', 'hen'])
+    line = problems(config)[0]
+    assert 'train_dataloader.dataset.ann_file' in line
+    assert f'{data / "train.json"} lacks 2 of 4 needed categories' in line
+    assert 'dog, cow (it has cat, wolf, hen)' in line
+
+
+def test_the_classes_of_the_data_set_count_by_default(config):
+    config.train_dataloader.dataset.pop('metainfo')
+    line = problem(config)
+    assert 'of 80 needed categories: person' in line
+
+
+def test_further_categories_are_fine(config, data):
+    write_categories(data, ['ant', 'cat', 'dog', 'wolf', 'hen', 'cow'])
+    check_config(config)
+
+
+def test_order_of_categories(config, data):
+    """CocoDataset numbers by the file's order, whatever `classes` says."""
+    write_categories(data, ['cat', 'hen', 'dog', 'cow'])
+    line = problems(config)[0]
+    assert "number 1 is 'hen' in the file and 'dog' in the config" in line
+
+
+def test_a_category_twice(config, data):
+    write_categories(data, [*CLASSES, 'cow'])
+    assert "or twice: number 4 is 'cow' in the file;" in problems(config)[0]
+
+
+def test_classes_from_a_file(config, data):
+    names = data / 'names.txt'
+    names.write_text('\n'.join(CLASSES))
+    config.train_dataloader.dataset.metainfo.classes = str(names)
+    check_config(config)
+    names.write_text('cat\nwolf')
+    assert 'needed categories: wolf' in problem(config)
+
+
+def test_single_class_without_its_comma(config):
+    config.train_dataloader.dataset.metainfo.classes = 'cat'
+    assert "written ('cat', ) with a comma" in problem(config)
+
+
+def test_broken_annotation_file(config, data):
+    (data / 'train.json').write_text('{"images": [')
+    assert 'is not JSON' in problems(config)[0]
+
+
+def test_data_that_are_made_on_first_use_pass(config):
+    digits = dict(
+        type='luminet_mm.DigitsDataset', split='train', data_root='data/gone/'
+    )
+    config.train_dataloader.dataset = digits
+    config.val_dataloader.dataset = dict(type='RepeatDataset', dataset=digits)
+    config.val_evaluator.ann_file = 'data/gone/val.json'
+    check_config(config)
+
+
+def test_remote_data_pass(config):
+    config.train_dataloader.dataset.data_root = 's3://bucket/coco/'
+    config.val_dataloader.dataset.update(
+        data_root='gone', backend_args=dict(backend='petrel')
+    )
+    check_config(config)
+
+
+def test_a_stock_config_passes(config):
+    for key in ('teacher', 'distill'):
+        config.model.pop(key)
+    config.model.type = 'FasterRCNN'
+    check_config(config)

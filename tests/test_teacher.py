@@ -1,0 +1,241 @@
+"""FrozenTeacher: outside of everything that trains, checked on the way in."""
+import copy
+
+import pytest
+import tiny
+import torch
+from mmengine.model import ExponentialMovingAverage
+from mmengine.optim import build_optim_wrapper
+from torch import nn
+
+from luminet_mm.teacher import FrozenTeacher, preserved_rng
+
+
+def saved_teacher(tmp_path, change=None, meta=None, **kwargs):
+    """Write a random teacher's checkpoint; return its config and path."""
+    model = tiny.detector(width=12)
+    model.update(kwargs)
+    state = tiny.build(model, seed=5).state_dict()
+    if change:
+        change(state)
+    path = str(tmp_path / 'teacher.pth')
+    torch.save(dict(state_dict=state, meta=meta or {}), path)
+    return model, path
+
+
+def test_is_not_in_parameters_or_state_dict():
+    student = tiny.build(tiny.detector())
+    distiller = tiny.build(tiny.distiller())
+    assert list(distiller.state_dict()) == list(student.state_dict())
+    assert [n for n, _ in distiller.named_parameters()
+            ] == [n for n, _ in student.named_parameters()]
+    assert all(not p.requires_grad
+               for p in distiller.teacher.model.parameters())
+
+
+def test_is_not_in_the_optimizer():
+    distiller = tiny.build(tiny.distiller())
+    wrapper = build_optim_wrapper(
+        distiller, dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=1)))
+    optimised = {
+        id(p) for group in wrapper.optimizer.param_groups
+        for p in group['params']
+    }
+    assert optimised == {id(p) for p in distiller.parameters()}
+    assert not optimised & {
+        id(p) for p in distiller.teacher.model.parameters()}
+
+
+def test_is_not_in_ddp(tmp_path):
+    torch.distributed.init_process_group(
+        'gloo', f'file://{tmp_path}/init', rank=0, world_size=1)
+    try:
+        distiller = tiny.build(tiny.distiller())
+        ddp = nn.parallel.DistributedDataParallel(distiller)
+        assert not {id(p) for p in ddp.parameters()} & {
+            id(p) for p in distiller.teacher.model.parameters()}
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_ema_copy_shares_it():
+    distiller = tiny.build(tiny.distiller())
+    averaged = ExponentialMovingAverage(distiller)
+    assert averaged.module.teacher is distiller.teacher
+    assert copy.deepcopy(distiller).teacher is distiller.teacher
+
+
+def test_init_weights_leaves_it_alone(tmp_path):
+    teacher, path = saved_teacher(tmp_path)
+    distiller = tiny.build(tiny.distiller(teacher=teacher, checkpoint=path))
+    distiller.init_weights()
+    expected = torch.load(path, weights_only=True)['state_dict']
+    for key, value in distiller.teacher.model.state_dict().items():
+        assert torch.equal(value, expected[key]), key
+
+
+def test_stays_in_eval_through_training_steps():
+    distiller = tiny.build(tiny.distiller())
+    teacher = distiller.teacher.model
+    # the student's norm layers are frozen by its config; these are not
+    for module in teacher.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = 1.0
+    before = {k: v.clone() for k, v in teacher.state_dict().items()}
+    distiller.train()
+    for seed in range(2):
+        data = tiny.prepared(distiller, seed=seed)
+        losses = distiller.loss(data['inputs'], data['data_samples'])
+        distiller.parse_losses(losses)[0].backward()
+    assert not any(module.training for module in teacher.modules())
+    for key, value in teacher.state_dict().items():
+        assert torch.equal(value, before[key]), key
+    assert all(p.grad is None for p in teacher.parameters())
+
+
+@pytest.mark.parametrize('move, dtype', [
+    (lambda m: m.half(), torch.float16),
+    (lambda m: m.double(), torch.float64),
+    (lambda m: m.to(torch.bfloat16), torch.bfloat16),
+])
+def test_follows_dtype(move, dtype):
+    distiller = tiny.build(tiny.distiller())
+    move(distiller)
+    teacher = distiller.teacher.model
+    assert {p.dtype for p in teacher.parameters()} == {dtype}
+
+
+def test_follows_device():
+    distiller = tiny.build(tiny.distiller())
+    distiller.to('meta')
+    teacher = distiller.teacher.model
+    assert {p.device.type for p in teacher.parameters()} == {'meta'}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+def test_follows_cuda():
+    distiller = tiny.build(tiny.distiller()).cuda()
+    teacher = distiller.teacher.model
+    assert {p.device.type for p in teacher.parameters()} == {'cuda'}
+
+
+def test_building_it_draws_no_random_numbers():
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    FrozenTeacher(dict(model=tiny.detector()), None)
+    assert torch.equal(torch.rand(4), expected)
+
+
+def test_preserved_rng_covers_every_generator():
+    import random
+
+    import numpy as np
+
+    def draw():
+        return random.random(), np.random.rand(), torch.rand(1).item()
+
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    expected = draw()
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+    torch.set_rng_state(states[2])
+    with preserved_rng():
+        draw()
+    assert draw() == expected
+
+
+def test_class_names_must_agree(tmp_path):
+    model, path = saved_teacher(
+        tmp_path, meta=dict(dataset_meta=dict(classes=tiny.CLASSES)))
+    teacher = FrozenTeacher(dict(model=model), path)
+    teacher.check_classes(list(tiny.CLASSES))
+    with pytest.raises(ValueError, match="class 0 is 'cat'.*'dog'"):
+        teacher.check_classes(('dog', 'cat', 'hen', 'cow'))
+    with pytest.raises(ValueError, match='4 classes, the student 3.*cow'):
+        teacher.check_classes(('cat', 'dog', 'hen'))
+
+
+def test_class_names_of_an_old_checkpoint(tmp_path):
+    model, path = saved_teacher(tmp_path, meta=dict(CLASSES=tiny.CLASSES))
+    assert FrozenTeacher(dict(model=model), path).classes == tiny.CLASSES
+
+
+def test_class_names_of_the_config():
+    config = dict(
+        model=tiny.detector(),
+        train_dataloader=dict(
+            dataset=dict(
+                type='RepeatDataset',
+                dataset=dict(metainfo=dict(classes=tiny.CLASSES)))))
+    assert FrozenTeacher(config, None).classes == tiny.CLASSES
+
+
+@pytest.mark.parametrize('change, message', [
+    (lambda s: s.pop('neck.fpn_convs.0.conv.weight'),
+     'neck.fpn_convs.0.conv.weight: missing'),
+    (lambda s: s.update(extra=torch.zeros(1)), 'extra: unexpected'),
+    (lambda s: s.update({'roi_head.bbox_head.fc_cls.bias': torch.zeros(81)}),
+     r'roi_head.bbox_head.fc_cls.bias: \(81,\) in the file, \(5,\) in the'),
+])
+def test_checkpoint_must_fit(tmp_path, change, message):
+    model, path = saved_teacher(tmp_path, change)
+    with pytest.raises(ValueError, match=message) as caught:
+        FrozenTeacher(dict(model=model), path)
+    assert 'teacher.pth' in str(caught.value)
+
+
+def test_distilled_checkpoint_can_teach(tmp_path):
+    model, path = saved_teacher(
+        tmp_path, lambda s: s.update({'distill.loss_x.w': torch.zeros(1)}))
+    FrozenTeacher(dict(model=model), path)
+
+
+def test_checkpoint_with_code_is_refused(tmp_path):
+    import fractions
+    path = str(tmp_path / 'odd.pth')
+    torch.save(dict(state_dict={}, meta=fractions.Fraction(1, 2)), path)
+    with pytest.raises(ValueError, match='publish.py --trust'):
+        FrozenTeacher(dict(model=tiny.detector()), path)
+
+
+def test_missing_files_are_named():
+    with pytest.raises(FileNotFoundError, match='no_such_config.py'):
+        FrozenTeacher('no_such_config.py', None)
+    with pytest.raises(FileNotFoundError, match='no_such.pth'):
+        FrozenTeacher(dict(model=tiny.detector()), 'no_such.pth')
+    with pytest.raises(FileNotFoundError, match='faster_rcnn/nothing.py'):
+        FrozenTeacher('mmdet::faster_rcnn/nothing.py', None)
+
+
+def preprocessor(mean, std, bgr_to_rgb):
+    return dict(
+        type='DetDataPreprocessor', mean=mean, std=std, bgr_to_rgb=bgr_to_rgb,
+        pad_size_divisor=32, pad_mask=False)
+
+
+CAFFE = preprocessor([103.53, 116.28, 123.675], [1., 1., 1.], False)
+PLAIN = dict(type='DetDataPreprocessor', pad_size_divisor=32)
+
+
+@pytest.mark.parametrize('theirs', [CAFFE, PLAIN], ids=['caffe', 'raw'])
+def test_input_is_renormalised_and_padding_stays_zero(theirs):
+    config = tiny.distiller()
+    config.teacher['config']['model'].data_preprocessor = theirs
+    distiller = tiny.build(config)
+    raw = tiny.batch(num_images=3, size=72)
+    data = distiller.data_preprocessor(copy.deepcopy(raw), True)
+    wanted = distiller.teacher.model.data_preprocessor(raw, True)['inputs']
+    given = distiller.convert_inputs(data['inputs'], data['data_samples'])
+    torch.testing.assert_close(given, wanted.float(), rtol=1e-4, atol=1e-3)
+    # image 1 is narrower than the others: a real zero border to keep
+    assert torch.count_nonzero(given[1, :, :, 72 - 16:]) == 0
+    assert torch.count_nonzero(given[0, :, 72:]) == 0
+
+
+def test_same_preprocessing_passes_the_tensor_on():
+    distiller = tiny.build(tiny.distiller())
+    data = tiny.prepared(distiller)
+    assert distiller.convert_inputs(data['inputs'],
+                                    data['data_samples']) is data['inputs']

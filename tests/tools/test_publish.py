@@ -1,0 +1,185 @@
+"""tools/publish.py: a student's file that loads anywhere and carries no more."""
+import hashlib
+import io
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS
+from tiny import CLASSES, build, detector, distiller, runner
+
+from luminet_mm.checkpoint import load_checkpoint
+from luminet_mm.stock import stock_config_text
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    """One epoch of a distiller, with averaged weights."""
+    work = tmp_path_factory.mktemp('work')
+    run = runner(
+        distiller(),
+        work,
+        max_epochs=1,
+        custom_hooks=[
+            dict(type='EMAHook', momentum=0.5),
+            dict(
+                type='luminet_mm.DistillScheduleHook',
+                loss_luminet=dict(warmup=2),
+            ),
+        ],
+    )
+    run.train()
+    return work / 'epoch_1.pth'
+
+
+@pytest.fixture
+def publish(load_tool):
+    return load_tool('publish').publish
+
+
+class Custom:
+    """A class that `weights_only=True` refuses."""
+
+
+def test_student_of_a_training_checkpoint(publish, trained, tmp_path, capsys):
+    path = publish(str(trained), str(tmp_path / 'new/student.pth'))
+    content = path.read_bytes()
+    assert path.name == (
+        f'student-{hashlib.sha256(content).hexdigest()[:8]}.pth'
+    )
+    # As anyone would load it, without any list of allowed types.
+    published = torch.load(io.BytesIO(content), weights_only=True)
+    assert set(published) == {'meta', 'state_dict'}
+
+    student = build(detector(), seed=3)
+    student.load_state_dict(published['state_dict'], strict=True)
+    ema = load_checkpoint(trained)
+    assert 'ema_state_dict' in ema
+    for key, value in published['state_dict'].items():
+        assert torch.equal(value, ema['state_dict'][key])
+    assert any(
+        not torch.equal(value, ema['ema_state_dict'][f'module.{key}'])
+        for key, value in published['state_dict'].items()
+    )
+    assert tuple(published['meta']['dataset_meta']['classes']) == CLASSES
+
+    text = capsys.readouterr().out
+    for key in ('optimizer', 'message_hub', 'ema_state_dict'):
+        assert f'\n  {key}\n' in text
+
+
+def test_published_config_is_the_stock_students(publish, trained, tmp_path):
+    path = publish(str(trained), str(tmp_path / 'student'))
+    meta = torch.load(path, weights_only=True)['meta']
+    cfg = Config.fromstring(meta['cfg'], '.py')
+    assert cfg.model.type == 'mmdet.TwoStageDetector'
+    assert 'teacher' not in cfg.model and 'distill' not in cfg.model
+    assert 'work_dir' not in cfg
+    assert [hook.type for hook in cfg.custom_hooks] == ['EMAHook']
+    model = MODELS.build(cfg.model)
+    model.load_state_dict(torch.load(path)['state_dict'], strict=True)
+
+
+def test_what_a_method_trained_is_dropped(publish, tmp_path, capsys):
+    source = tmp_path / 'in.pth'
+    torch.save(
+        dict(
+            state_dict={
+                'backbone.w': torch.ones(2),
+                'distill.loss_x.projector.w': torch.ones(2),
+                'teacher.backbone.w': torch.ones(2),
+            },
+            meta={},
+        ),
+        source,
+    )
+    path = publish(str(source), str(tmp_path / 'out'))
+    assert list(load_checkpoint(path)['state_dict']) == ['backbone.w']
+    text = capsys.readouterr().out
+    assert 'distill.loss_x.projector.w' in text
+    assert 'teacher.backbone.w' in text
+
+
+def test_same_student_same_name_and_nothing_is_overwritten(
+    publish, run_tool, tmp_path
+):
+    source = tmp_path / 'in.pth'
+    torch.save(dict(w=torch.ones(2)), source)
+    path = publish(str(source), str(tmp_path / 'out'))
+    path.write_text('precious')
+    with pytest.raises(SystemExit) as error:
+        run_tool('publish', source, tmp_path / 'out.pth')
+    assert f'{path} exists already' in str(error.value)
+    assert path.read_text() == 'precious'
+
+
+def test_module_versions_survive(publish, tmp_path):
+    model = torch.nn.Sequential(torch.nn.BatchNorm2d(2))
+    torch.save(dict(state_dict=model.state_dict()), tmp_path / 'in.pth')
+    path = publish(str(tmp_path / 'in.pth'), str(tmp_path / 'out'))
+    weights = torch.load(path, weights_only=True)['state_dict']
+    assert weights._metadata == model.state_dict()._metadata
+
+
+def test_trust_converts_what_is_refused(publish, run_tool, tmp_path):
+    source = tmp_path / 'in.pth'
+    torch.save(
+        dict(
+            state_dict=dict(w=torch.ones(2)),
+            meta=dict(
+                dataset_meta=dict(classes=('a',), other=Custom()),
+                epoch=torch.tensor(3),
+            ),
+        ),
+        source,
+    )
+    with pytest.raises(SystemExit) as error:
+        run_tool('publish', source, tmp_path / 'out')
+    assert '--trust' in str(error.value)
+    run_tool('publish', '--trust', source, tmp_path / 'out')
+    (path,) = tmp_path.glob('out-*.pth')
+    published = load_checkpoint(path)
+    assert published['meta'] == dict(
+        dataset_meta=dict(classes=('a',), other=None), epoch=3
+    )
+    assert published['state_dict']['w'].tolist() == [1, 1]
+
+
+def test_trust_takes_a_pickled_module(publish, tmp_path):
+    torch.save(torch.nn.Linear(2, 1), tmp_path / 'in.pth')
+    path = publish(
+        str(tmp_path / 'in.pth'), str(tmp_path / 'out'), trust=True
+    )
+    assert set(load_checkpoint(path)['state_dict']) == {'weight', 'bias'}
+
+
+def test_missing_source(run_tool, tmp_path):
+    for flags in ([], ['--trust']):
+        with pytest.raises(SystemExit, match='does not exist'):
+            run_tool('publish', *flags, tmp_path / 'gone', tmp_path / 'out')
+
+
+def test_config_text_is_parsed_not_run(tmp_path):
+    mark = tmp_path / 'ran'
+    for text in (
+        f"__import__('os').mkdir('{mark}')",
+        f"a = __import__('os').mkdir('{mark}')",
+        f"a = dict(b=open('{mark}', 'w'))",
+        "a = [c for c in 'abc']",
+        'a.b = 1',
+        'a = dict(',
+    ):
+        assert stock_config_text(text) is None
+    assert not mark.exists()
+
+
+def test_config_text_keeps_all_values():
+    cfg = Config(
+        dict(
+            a=dict(b=[1, -2.5, (3, None)], c={'d-e': True, 'f': "it's"}),
+            model=dict(type='mmdet.FasterRCNN', neck=None),
+            paramwise={'custom_keys': {'a.b': dict(lr_mult=1e-3)}},
+        )
+    )
+    text = stock_config_text(cfg.pretty_text)
+    assert Config.fromstring(text, '.py') == cfg

@@ -1,0 +1,177 @@
+"""Make a small, safe file of a trained student.
+
+``python tools/publish.py IN OUT`` keeps the student's weights and what stock
+inference reads beside them, and writes ``OUT-<hash>.pth``. The teacher, what
+a distillation method trained, the optimizer and the logs stay behind.
+"""
+
+import argparse
+import hashlib
+import io
+import os
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from luminet_mm.checkpoint import get_state_dict, load_checkpoint
+from luminet_mm.stock import stock_config_text
+
+# State dict entries that are not the student's.
+FOREIGN = ('distill.', 'teacher.')
+META = (
+    'dataset_meta',
+    'CLASSES',
+    'PALETTE',
+    'epoch',
+    'iter',
+    'seed',
+    'mmengine_version',
+)
+# What a checkpoint of plain PyTorch calls its weights.
+WEIGHTS = ('state_dict', 'model')
+
+
+def publish(source: str, target: str, trust: bool = False) -> Path:
+    """Write the student of a checkpoint to a file of its own.
+
+    MMEngine's EMAHook has put the averaged weights under ``state_dict``
+    already, so these are the ones to publish.
+
+    Args:
+        source (str): A checkpoint: path or URL.
+        target (str): Path of the result, without hash; '.pth' is optional.
+        trust (bool): Load ``source`` even when it may run code.
+
+    Returns:
+        Path: The written file.
+
+    Raises:
+        FileExistsError: If the result exists.
+        ValueError: If ``source`` is unsafe, broken or holds no weights.
+    """
+    checkpoint = _load_trusted(source) if trust else load_checkpoint(source)
+    weights = get_state_dict(checkpoint)
+    dropped = [key for key in weights if key.startswith(FOREIGN)]
+    student = OrderedDict(
+        (key, value.detach().cpu())
+        for key, value in weights.items()
+        if key not in dropped
+    )
+    if not student:
+        raise ValueError(f'{source} holds no weights of a student.')
+    # Versions of the modules: some convert older weights while loading.
+    versions = getattr(weights, '_metadata', None)
+    if versions is not None:
+        student._metadata = OrderedDict(  # type: ignore[attr-defined]
+            (key, value)
+            for key, value in versions.items()
+            if not f'{key}.'.startswith(FOREIGN)
+        )
+    dropped += [
+        key
+        for key in checkpoint
+        if key not in (*WEIGHTS, 'meta') and key not in weights
+    ]
+
+    buffer = io.BytesIO()
+    torch.save(
+        dict(meta=_published_meta(checkpoint.get('meta')), state_dict=student),
+        buffer,
+    )
+    content = buffer.getvalue()
+    # The result must load anywhere, without this package's list of types.
+    torch.load(io.BytesIO(content), weights_only=True)
+    digest = hashlib.sha256(content).hexdigest()[:8]
+    path = Path(f'{target.removesuffix(".pth")}-{digest}.pth')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, 'xb') as file:
+        file.write(content)
+
+    print(
+        f'dropped {len(dropped)} entries'
+        + ''.join(f'\n  {key}' for key in dropped)
+    )
+    print(
+        f'kept {len(student)} tensors, '
+        f'{sum(t.numel() for t in student.values()):,} numbers'
+    )
+    print(f'wrote {path} ({len(content) / 2**20:.1f} MiB)')
+    return path
+
+
+def _published_meta(meta: Any) -> dict:
+    """Keep what inference needs, as plain values."""
+    meta = meta if isinstance(meta, dict) else {}
+    kept = {key: _plain(meta[key]) for key in META if key in meta}
+    if isinstance(meta.get('cfg'), str):
+        text = stock_config_text(meta['cfg'])
+        if text is None:
+            print(
+                'meta.cfg holds more than plain values and was dropped: '
+                'give the config file with the checkpoint.'
+            )
+        else:
+            kept['cfg'] = text
+    return kept
+
+
+def _plain(value: Any) -> Any:
+    """Turn numpy values and tensors into Python's own; drop the rest."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        items = [_plain(item) for item in value]
+        return items if isinstance(value, list) else tuple(items)
+    if hasattr(value, 'tolist'):
+        return value.tolist()
+    return value if isinstance(value, (str, int, float, bool)) else None
+
+
+def _load_trusted(source: str) -> dict:
+    """Load a file that may run code, because the user vouches for it."""
+    if not os.path.isfile(source):
+        raise FileNotFoundError(
+            f'Checkpoint {source} does not exist; --trust takes a local file.'
+        )
+    checkpoint = torch.load(source, map_location='cpu', weights_only=False)
+    if isinstance(checkpoint, torch.nn.Module):
+        return dict(state_dict=checkpoint.state_dict())
+    if not isinstance(checkpoint, dict):
+        raise ValueError(
+            f'{source} holds a {type(checkpoint).__name__}, not '
+            'a dict of weights.'
+        )
+    return checkpoint
+
+
+def main() -> None:
+    """Read the command line and publish."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('source', metavar='IN', help='checkpoint to publish')
+    parser.add_argument(
+        'target', metavar='OUT', help='result; a hash is added to its name'
+    )
+    parser.add_argument(
+        '--trust',
+        action='store_true',
+        help='load IN even if it holds more than weights. Such a file can '
+        'run any code: only for files whose origin you trust',
+    )
+    args = parser.parse_args()
+    try:
+        publish(args.source, args.target, args.trust)
+    except FileExistsError as error:
+        raise SystemExit(
+            f'error: {error.filename} exists already; it is left alone'
+        ) from None
+    except (ValueError, FileNotFoundError) as error:
+        raise SystemExit(f'error: {error}') from None
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Train on a Slurm cluster:
+#   tools/slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR [flags of train.py]
+# Environment: GPUS, GPUS_PER_NODE, CPUS_PER_TASK, SRUN_ARGS, PYTHON.
+set -euo pipefail
+
+if [ $# -lt 4 ]; then
+    sed -n '2,4s/^# \?//p' "$0" >&2
+    exit 2
+fi
+tools=$(dirname "$0")
+gpus=${GPUS:-8}
+per_node=${GPUS_PER_NODE:-8}
+# A job of fewer GPUs than a node has asks for no more than it uses.
+per_node=$((gpus < per_node ? gpus : per_node))
+
+export PYTHONPATH="$tools/..${PYTHONPATH:+:$PYTHONPATH}"
+# SRUN_ARGS is a list of words on purpose.
+# shellcheck disable=SC2086
+exec srun \
+    --partition="$1" \
+    --job-name="$2" \
+    --gres=gpu:"$per_node" \
+    --ntasks="$gpus" \
+    --ntasks-per-node="$per_node" \
+    --cpus-per-task="${CPUS_PER_TASK:-5}" \
+    --kill-on-bad-exit=1 \
+    ${SRUN_ARGS:-} \
+    "${PYTHON:-python}" -u "$tools/train.py" "$3" \
+    --work-dir "$4" --launcher slurm "${@:5}"

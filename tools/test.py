@@ -1,0 +1,122 @@
+"""Evaluate a checkpoint: ``python tools/test.py CONFIG CHECKPOINT``."""
+
+import argparse
+import copy
+
+from mmengine.config import Config
+
+from luminet_mm.launch import (
+    LaunchError,
+    add_arguments,
+    build_runner,
+    exit_with,
+    load_config,
+)
+from luminet_mm.preflight import ConfigError, check_config
+from luminet_mm.stock import stock_config
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line; the flags are MMDetection's."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file or URL')
+    add_arguments(parser)
+    parser.add_argument('--out', help='write the predictions to this .pkl')
+    parser.add_argument('--show', action='store_true', help='show predictions')
+    parser.add_argument(
+        '--show-dir',
+        help='paint predictions into this folder, below work_dir/<timestamp>',
+    )
+    parser.add_argument(
+        '--wait-time', type=float, default=2, help='seconds to show each image'
+    )
+    parser.add_argument(
+        '--tta', action='store_true', help='test-time augmentation'
+    )
+    args = parser.parse_args()
+    if args.out and not args.out.endswith(('.pkl', '.pickle')):
+        parser.error(f'--out {args.out}: the name must end in .pkl')
+    return args
+
+
+def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
+    """Write the flags of testing into the config.
+
+    Raises:
+        LaunchError: If a flag needs what the config lacks.
+    """
+    cfg.load_from = args.checkpoint
+    if args.show or args.show_dir:
+        hook = cfg.get('default_hooks', {}).get('visualization')
+        if hook is None:
+            raise LaunchError(
+                '--show and --show-dir need default_hooks.visualization='
+                "dict(type='DetVisualizationHook') in the config."
+            )
+        hook.update(draw=True)
+        if args.show:
+            hook.update(show=True, wait_time=args.wait_time)
+        if args.show_dir:
+            hook.update(test_out_dir=args.show_dir)
+    if args.tta:
+        use_tta(cfg)
+
+
+def use_tta(cfg: Config) -> None:
+    """Merge predictions on each image and on its mirror image.
+
+    ``tta_model`` and ``tta_pipeline`` of the config win over these defaults.
+    """
+    dataset = cfg.test_dataloader.dataset
+    while 'dataset' in dataset:
+        dataset = dataset.dataset
+    if 'tta_model' not in cfg:
+        cfg.tta_model = dict(
+            type='DetTTAModel',
+            tta_cfg=dict(
+                nms=dict(type='nms', iou_threshold=0.5), max_per_img=100
+            ),
+        )
+    if 'tta_pipeline' not in cfg:
+        pack = dict(
+            type='PackDetInputs',
+            meta_keys=(
+                'img_id',
+                'img_path',
+                'ori_shape',
+                'img_shape',
+                'scale_factor',
+                'flip',
+                'flip_direction',
+            ),
+        )
+        flips = [dict(type='RandomFlip', prob=prob) for prob in (1.0, 0.0)]
+        cfg.tta_pipeline = copy.deepcopy(dataset.pipeline[:-1]) + [
+            dict(type='TestTimeAug', transforms=[flips, [pack]])
+        ]
+    cfg.model = dict(**cfg.tta_model, module=cfg.model)
+    dataset.pipeline = cfg.tta_pipeline
+
+
+def main() -> None:
+    """Check everything that can be checked, then evaluate the student."""
+    args = parse_args()
+    try:
+        cfg = stock_config(load_config(args))
+        apply_flags(cfg, args)
+        check_config(cfg, ('test',))
+        runner = build_runner(cfg)
+    except (LaunchError, ConfigError) as error:
+        exit_with(error)
+    if args.out:
+        from mmdet.evaluation import DumpDetResults
+
+        runner.test_evaluator.metrics.append(
+            DumpDetResults(out_file_path=args.out)
+        )
+    runner.test()
+
+
+if __name__ == '__main__':
+    main()

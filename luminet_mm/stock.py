@@ -90,15 +90,14 @@ def _value(node: ast.expr) -> Any:
         ValueError: If there is anything else.
     """
     if isinstance(node, ast.Call):
-        if getattr(node.func, 'id', None) != 'dict' or node.args:
-            raise ValueError('only dict(key=value) may be called')
-        result: dict = {}
+        if getattr(node.func, 'id', None) != 'dict':
+            raise ValueError('only dict may be called')
+        # Keys that are no names come as dict({'a-key': 1}).
+        result = dict(*(_value(item) for item in node.args))
         for keyword in node.keywords:
-            value = _value(keyword.value)
-            # `**{'not-a-name': 1}` has no keyword name.
-            result.update(
-                value if keyword.arg is None else {keyword.arg: value}
-            )
+            if keyword.arg is None:
+                raise ValueError('** is not a plain value')
+            result[keyword.arg] = _value(keyword.value)
         return result
     if isinstance(node, ast.Dict):
         if None in node.keys:

@@ -1,4 +1,5 @@
 """Loading checkpoints: MMEngine's own load, code in a file never runs."""
+
 import os
 
 import numpy as np
@@ -75,8 +76,20 @@ def test_a_file_cannot_change_the_statistics_of_logs(tmp_path):
     assert HistoryBuffer._statistics_methods == before
 
 
-@pytest.mark.parametrize('dtype', ['bool', 'int8', 'int32', 'int64', 'uint8',
-                                   'float16', 'float32', 'float64', 'U3'])
+@pytest.mark.parametrize(
+    'dtype',
+    [
+        'bool',
+        'int8',
+        'int32',
+        'int64',
+        'uint8',
+        'float16',
+        'float32',
+        'float64',
+        'U3',
+    ],
+)
 def test_numpy_arrays_and_scalars(tmp_path, dtype):
     array = np.array([1, 0, 1]).astype(dtype)
     path = save(dict(array=array, scalar=array[0]), tmp_path / 'a.pth')
@@ -90,13 +103,19 @@ def test_numpy_arrays_and_scalars(tmp_path, dtype):
 def test_arrays_of_both_numpy_generations(tmp_path, core):
     """The pickled module name differs; the content does not."""
     path = tmp_path / 'a.pth'
-    torch.save(dict(a=np.arange(3.0), b=np.float64(2)), path,
-               _use_new_zipfile_serialization=False)
+    torch.save(
+        dict(a=np.arange(3.0), b=np.float64(2)),
+        path,
+        _use_new_zipfile_serialization=False,
+    )
     content = path.read_bytes()
     now = np.zeros(1).__reduce__()[0].__module__.split('.multi')[0]
     assert f'c{now}.multiarray'.encode() in content
-    path.write_bytes(content.replace(
-        f'c{now}.multiarray'.encode(), f'c{core}.multiarray'.encode()))
+    path.write_bytes(
+        content.replace(
+            f'c{now}.multiarray'.encode(), f'c{core}.multiarray'.encode()
+        )
+    )
     loaded = load_checkpoint(path)
     assert loaded['a'].tolist() == [0, 1, 2] and loaded['b'] == 2
 
@@ -105,8 +124,11 @@ def test_arrays_of_both_numpy_generations(tmp_path, core):
 def test_code_is_refused_and_not_run(tmp_path, legacy):
     folder = tmp_path / 'made_by_the_file'
     path = tmp_path / 'evil.pth'
-    torch.save(dict(state_dict=dict(w=torch.ones(1)), x=Evil(folder)), path,
-               _use_new_zipfile_serialization=not legacy)
+    torch.save(
+        dict(state_dict=dict(w=torch.ones(1)), x=Evil(folder)),
+        path,
+        _use_new_zipfile_serialization=not legacy,
+    )
     with pytest.raises(UnsafeCheckpointError) as error:
         load_checkpoint(path)
     assert not folder.exists()
@@ -241,9 +263,7 @@ def test_state_dict_is_found():
 
 
 def test_state_dict_keeps_module_versions():
-    model = torch.nn.DataParallel(
-        torch.nn.Sequential(torch.nn.BatchNorm2d(2))
-    )
+    model = torch.nn.DataParallel(torch.nn.Sequential(torch.nn.BatchNorm2d(2)))
     weights = get_state_dict(dict(state_dict=model.state_dict()))
     plain = model.module.state_dict()
     assert list(weights) == list(plain)

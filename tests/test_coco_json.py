@@ -1,4 +1,5 @@
 """Reading one section of a COCO file, wherever it stands."""
+
 import json
 
 import pytest

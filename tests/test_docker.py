@@ -1,4 +1,5 @@
 """The image cannot be built here: check that what it uses exists."""
+
 import re
 import shlex
 from pathlib import Path
@@ -26,11 +27,12 @@ def of_kind(kind):
 def test_base_image_follows_the_build_arguments():
     defaults = dict(arg.split('=') for arg in of_kind('ARG'))
     assert list(defaults) == ['PYTORCH', 'CUDA', 'CUDNN']
-    image, = of_kind('FROM')
+    (image,) = of_kind('FROM')
     for name, value in defaults.items():
         image = image.replace(f'${{{name}}}', value.strip('"'))
     assert re.fullmatch(
-        r'pytorch/pytorch:\d+\.\d+\.\d+-cuda\d+\.\d+-cudnn\d+-runtime', image)
+        r'pytorch/pytorch:\d+\.\d+\.\d+-cuda\d+\.\d+-cudnn\d+-runtime', image
+    )
 
 
 def test_copied_files_exist_and_are_not_ignored():
@@ -45,8 +47,11 @@ def test_copied_files_exist_and_are_not_ignored():
 
 
 def test_install_is_the_makefiles():
-    install = [rest for rest in of_kind('RUN') if 'make' in rest.split()
-               and 'apt-get' not in rest]
+    install = [
+        rest
+        for rest in of_kind('RUN')
+        if 'make' in rest.split() and 'apt-get' not in rest
+    ]
     assert len(install) == 1
     words = shlex.split(install[0])
     assert words[:2] == ['make', 'install']
@@ -69,8 +74,15 @@ def test_install_layer_holds_what_the_build_reads():
             before += shlex.split(rest)[:-1]
         if name == 'RUN' and 'make install' in rest:
             break
-    needed = {'setup.py', 'pyproject.toml', 'Makefile', 'README.md',
-              'LICENSE', 'luminet_mm/version.py', 'luminet_mm/__init__.py'}
+    needed = {
+        'setup.py',
+        'pyproject.toml',
+        'Makefile',
+        'README.md',
+        'LICENSE',
+        'luminet_mm/version.py',
+        'luminet_mm/__init__.py',
+    }
     assert needed <= set(before)
 
 
@@ -82,7 +94,8 @@ def test_work_dir_and_data():
 @pytest.fixture(scope='module')
 def compose():
     return yaml.safe_load(
-        (ROOT / 'docker/compose.yaml').read_text(encoding='utf-8'))
+        (ROOT / 'docker/compose.yaml').read_text(encoding='utf-8')
+    )
 
 
 @pytest.mark.parametrize('name', ['train', 'test'])
@@ -96,8 +109,10 @@ def test_compose_service(compose, name):
     assert shell == 'bash' and (ROOT / script).is_file()
     assert (ROOT / service['command'][0]).is_file()
     assert any(v.endswith(':/luminet_mm/data') for v in service['volumes'])
+    assert 'XDG_CACHE_HOME=/cache' in ' '.join(of_kind('ENV'))
+    assert 'cache:/cache' in service['volumes']
     assert service['shm_size'] == '8g'
-    device, = service['deploy']['resources']['reservations']['devices']
+    (device,) = service['deploy']['resources']['reservations']['devices']
     assert device['capabilities'] == ['gpu'] and device['count'] == 'all'
 
 

@@ -1,4 +1,5 @@
 """What a wheel and an editable install carry, and what they ask for."""
+
 import re
 import shutil
 import subprocess
@@ -8,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from luminet_mm.version import SUPPORTED, _is_older, __version__
+from luminet_mm.version import SUPPORTED, __version__, _is_older
 
 ROOT = Path(__file__).parents[1]
-BUILT = re.compile(r'(\.venv.*|\.git|\.mim|.*\.egg-info|.*_cache|__pycache__|'
-                   r'build|dist|data|work_dirs)$')
+BUILT = re.compile(
+    r'(\.venv.*|\.git|\.mim|.*\.egg-info|.*_cache|__pycache__|'
+    r'build|dist|data|work_dirs)$'
+)
 MIM = 'luminet_mm/.mim'
 
 
@@ -22,8 +25,9 @@ def copy_project(target):
     def ignore(folder, names):
         top = Path(folder) == ROOT
         return [
-            name for name in names if BUILT.match(name)
-            and (top or name in ('.mim', '__pycache__'))
+            name
+            for name in names
+            if BUILT.match(name) and (top or name in ('.mim', '__pycache__'))
         ]
 
     shutil.copytree(ROOT, target, ignore=ignore)
@@ -35,13 +39,15 @@ def build(project, command, out):
     out.mkdir()
     subprocess.run(
         [
-            sys.executable, '-c',
-            f'import setuptools.build_meta as b; b.{command}(r"{out}")'
+            sys.executable,
+            '-c',
+            f'import setuptools.build_meta as b; b.{command}(r"{out}")',
         ],
         cwd=project,
         check=True,
         capture_output=True,
-        text=True)
+        text=True,
+    )
     return next(out.iterdir())
 
 
@@ -77,7 +83,8 @@ def test_wheel_has_what_mim_looks_for(wheel):
         wanted = {f'{MIM}/{name}' for name in expected_files(folder)}
         assert wanted and wanted <= names
         assert not {
-            name for name in names - wanted
+            name
+            for name in names - wanted
             if name.startswith(f'{MIM}/{folder}/')
         }
     assert f'{MIM}/model-index.yml' in names
@@ -96,7 +103,8 @@ def test_wheel_has_every_module_and_nothing_else(wheel):
     }
     names = set(file.namelist())
     assert modules == {
-        name for name in names
+        name
+        for name in names
         if name.endswith('.py') and not name.startswith(MIM)
     }
     assert not [name for name in names if name.startswith('tests/')]
@@ -105,7 +113,8 @@ def test_wheel_has_every_module_and_nothing_else(wheel):
 def test_wheel_declares_its_licence_as_spdx(wheel):
     _, file = wheel
     metadata = file.read(
-        f'luminet_mm-{__version__}.dist-info/METADATA').decode()
+        f'luminet_mm-{__version__}.dist-info/METADATA'
+    ).decode()
     assert 'License-Expression: Apache-2.0' in metadata
     assert 'License-File: LICENSE' in metadata
     assert 'Requires-Python: >=3.10' in metadata
@@ -119,8 +128,13 @@ def test_sdist_holds_all_that_a_wheel_needs(project, tmp_path):
     path = build(project, 'build_sdist', tmp_path / 'out')
     shutil.unpack_archive(path, tmp_path)
     unpacked = tmp_path / path.name.removesuffix('.tar.gz')
-    for name in (*expected_files('configs'), *expected_files('tools'),
-                 'LICENSE', 'model-index.yml', 'setup.py'):
+    for name in (
+        *expected_files('configs'),
+        *expected_files('tools'),
+        'LICENSE',
+        'model-index.yml',
+        'setup.py',
+    ):
         assert (unpacked / name).is_file(), name
     assert not (unpacked / MIM).exists()
 
@@ -137,13 +151,16 @@ def test_editable_install_links_configs(tmp_path):
     (mim / 'stale').touch()
     build(project, 'build_editable', tmp_path / 'again')
     assert sorted(p.name for p in mim.iterdir()) == [
-        'configs', 'model-index.yml', 'tools'
+        'configs',
+        'model-index.yml',
+        'tools',
     ]
 
 
 def test_requirements_lie_within_the_supported_versions():
     tomllib = pytest.importorskip('tomllib')  # Python 3.11
     from packaging.requirements import Requirement
+
     with open(ROOT / 'pyproject.toml', 'rb') as file:
         project = tomllib.load(file)['project']
     required = {
@@ -166,8 +183,10 @@ def test_license_is_apache_2():
 
 def test_model_index_names_existing_configs():
     import yaml
+
     index = yaml.safe_load(
-        (ROOT / 'model-index.yml').read_text(encoding='utf-8'))
+        (ROOT / 'model-index.yml').read_text(encoding='utf-8')
+    )
     collections = {entry['Name'] for entry in index['Collections']}
     assert index['Models']
     for model in index['Models']:
@@ -179,7 +198,8 @@ def test_model_index_names_existing_configs():
 def test_config_names_are_unique():
     """MIM finds a config by its base name, those of _base_ apart."""
     names = [
-        path.name for path in (ROOT / 'configs').rglob('*.py')
+        path.name
+        for path in (ROOT / 'configs').rglob('*.py')
         if '_base_' not in path.parts
     ]
     assert names and len(names) == len(set(names))
@@ -196,11 +216,13 @@ def make_dry(tmp_path, *arguments):
         check=True,
         capture_output=True,
         text=True,
-        env=dict(PATH='/usr/bin:/bin')).stdout
+        env=dict(PATH='/usr/bin:/bin'),
+    ).stdout
 
 
 needs_make = pytest.mark.skipif(
-    shutil.which('make') is None, reason='needs make')
+    shutil.which('make') is None, reason='needs make'
+)
 
 
 @needs_make
@@ -228,21 +250,25 @@ def test_second_make_installs_nothing(tmp_path):
         cwd=tmp_path,
         check=True,
         capture_output=True,
-        text=True).stdout
+        text=True,
+    ).stdout
     assert 'pip' not in plan and 'pytest' in plan
 
 
 @needs_make
 def test_make_refuses_an_old_python(tmp_path):
     old = tmp_path / 'old'
-    old.write_text('#!/bin/sh\nexec python3 -c "import sys, collections\n'
-                   'sys.version_info = (3, 9)\nexec(sys.argv[1])" "$2"\n')
+    old.write_text(
+        '#!/bin/sh\nexec python3 -c "import sys, collections\n'
+        'sys.version_info = (3, 9)\nexec(sys.argv[1])" "$2"\n'
+    )
     old.chmod(0o755)
     make_dry(tmp_path, 'install')
     result = subprocess.run(
         ['make', 'install', f'PYTHON={old}'],
         cwd=tmp_path,
         capture_output=True,
-        text=True)
+        text=True,
+    )
     assert result.returncode
     assert 'needs Python 3.10 or newer; this is 3.9' in result.stderr

@@ -1,4 +1,5 @@
 """What check_config finds, and what it lets pass."""
+
 import copy
 import json
 

@@ -45,6 +45,7 @@ class DistillMixin:
             self.distill_signals[name] = _pop_signals(name, cfg)
             try:
                 self.distill[name] = MODELS.build(cfg)
+                self.distill[name].name = f'model.distill.{name}'
             except (TypeError, ValueError) as error:
                 raise ValueError(
                     f'model.distill.{name}: {error}') from error

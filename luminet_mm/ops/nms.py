@@ -117,8 +117,10 @@ def nms(
     scores = torch.as_tensor(scores, device=boxes.device)
     with torch.no_grad():
         candidates = widen(boxes)
-        # Torchvision knows no offset; a box one pixel larger has the same IoU.
-        candidates = candidates + candidates.new_tensor([0, 0, offset, offset])
+        if offset:
+            # Torchvision knows no offset, but a box that is one pixel larger
+            # has the same IoU.
+            candidates = candidates + candidates.new_tensor([0, 0, 1, 1])
         rank = scores.to(candidates.dtype)
         valid = None
         if score_threshold > 0:

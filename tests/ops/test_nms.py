@@ -258,7 +258,9 @@ def test_batched_soft_nms(split_thr):
         )
         expected.update(zip(members[kept].tolist(), lowered, strict=True))
     assert keep.tolist() == sorted(expected, key=lambda i: -expected[i])
+    wanted = torch.tensor([expected[i] for i in keep.tolist()])
     torch.testing.assert_close(
+        dets[:, 4], wanted.double(), rtol=1e-6, atol=1e-6
     )
     assert torch.equal(dets[:, :4], boxes[keep])
 

@@ -1,4 +1,5 @@
 """A COCO folder of four images, a config for it, and the tools as modules."""
+
 import importlib.util
 import json
 import sys
@@ -59,9 +60,7 @@ def coco(tmp_path):
             name = f'{number:012d}.jpg'
             pixels = draw.integers(0, 255, (64, 64, 3), np.uint8)
             cv2.imwrite(str(root / f'{split}2017' / name), pixels)
-            images.append(
-                dict(id=number, file_name=name, height=64, width=64)
-            )
+            images.append(dict(id=number, file_name=name, height=64, width=64))
             annotations.append(
                 dict(
                     id=number + 1,
@@ -83,9 +82,7 @@ def write_annotations(root, split, images, annotations, names=CLASSES):
         licenses=[],
         images=images,
         annotations=annotations,
-        categories=[
-            dict(id=i + 1, name=name) for i, name in enumerate(names)
-        ],
+        categories=[dict(id=i + 1, name=name) for i, name in enumerate(names)],
     )
     path = root / 'annotations' / f'instances_{split}2017.json'
     path.write_text(json.dumps(content))

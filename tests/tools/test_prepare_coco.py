@@ -1,4 +1,5 @@
 """tools/prepare_coco.py on folders of four images."""
+
 import json
 import shutil
 import zipfile

@@ -1,4 +1,5 @@
 """tools/train.py and tools/test.py: flags, runs, and clear refusals."""
+
 import pickle
 import re
 
@@ -9,17 +10,30 @@ from luminet_mm.launch import RANK_VARIABLES, LaunchError, start_processes
 from luminet_mm.stock import stock_config
 
 MMDET_TRAIN = {
-    '--work-dir', '--amp', '--auto-scale-lr', '--resume', '--cfg-options',
-    '--launcher', '--local_rank'
+    '--work-dir',
+    '--amp',
+    '--auto-scale-lr',
+    '--resume',
+    '--cfg-options',
+    '--launcher',
+    '--local_rank',
 }
 MMDET_TEST = {
-    '--work-dir', '--out', '--show', '--show-dir', '--wait-time',
-    '--cfg-options', '--launcher', '--tta', '--local_rank'
+    '--work-dir',
+    '--out',
+    '--show',
+    '--show-dir',
+    '--wait-time',
+    '--cfg-options',
+    '--launcher',
+    '--tta',
+    '--local_rank',
 }
 
 
-@pytest.mark.parametrize('name, flags', [('train', MMDET_TRAIN),
-                                         ('test', MMDET_TEST)])
+@pytest.mark.parametrize(
+    'name, flags', [('train', MMDET_TRAIN), ('test', MMDET_TEST)]
+)
 def test_help_names_mmdetections_flags(run_tool, capsys, name, flags):
     with pytest.raises(SystemExit) as exit_:
         run_tool(name, '--help')
@@ -35,8 +49,9 @@ def refusal(run_tool, capsys, *arguments):
     return capsys.readouterr().err
 
 
-def test_train_then_test_a_distiller(run_tool, distilled, dump, tmp_path,
-                                     capsys):
+def test_train_then_test_a_distiller(
+    run_tool, distilled, dump, tmp_path, capsys
+):
     """Train, resume, evaluate: the three commands of every user."""
     path = dump(distilled)
     work = tmp_path / 'work'
@@ -45,30 +60,42 @@ def test_train_then_test_a_distiller(run_tool, distilled, dump, tmp_path,
     assert (work / 'last_checkpoint').is_file()
     assert list(work.glob('*/vis_data/scalars.json'))
 
-    run_tool('train', path, '--resume', '--cfg-options',
-             'train_cfg.max_epochs=2')
+    run_tool(
+        'train', path, '--resume', '--cfg-options', 'train_cfg.max_epochs=2'
+    )
     assert (work / 'epoch_2.pth').is_file()
     assert 'resumed epoch: 1' in capsys.readouterr().out
 
     out = tmp_path / 'predictions.pkl'
     # Evaluation needs no teacher: not even one whose file is gone.
     distilled.model.teacher.checkpoint = str(tmp_path / 'gone.pth')
-    run_tool('test', dump(distilled), work / 'epoch_2.pth', '--out', out,
-             '--tta', '--show-dir', 'painted')
+    run_tool(
+        'test',
+        dump(distilled),
+        work / 'epoch_2.pth',
+        '--out',
+        out,
+        '--tta',
+        '--show-dir',
+        'painted',
+    )
     assert len(pickle.loads(out.read_bytes())) == 4
     assert list(work.glob('*/painted/*.jpg'))
     assert 'coco/bbox_mAP' in capsys.readouterr().out
 
 
 def test_resume_from_a_named_checkpoint_that_is_not_there(
-        run_tool, config, dump, capsys):
-    error = refusal(run_tool, capsys, 'train', dump(config), '--resume',
-                    'gone.pth')
+    run_tool, config, dump, capsys
+):
+    error = refusal(
+        run_tool, capsys, 'train', dump(config), '--resume', 'gone.pth'
+    )
     assert 'load_from: no file gone.pth' in error
 
 
-def test_faults_of_a_config_come_before_training(run_tool, distilled, dump,
-                                                 capsys, tmp_path):
+def test_faults_of_a_config_come_before_training(
+    run_tool, distilled, dump, capsys, tmp_path
+):
     distilled.model.distill = dict(luminet=dict(tau=0))
     error = refusal(run_tool, capsys, 'train', dump(distilled))
     assert 'rename it to loss_luminet' in error
@@ -77,8 +104,9 @@ def test_faults_of_a_config_come_before_training(run_tool, distilled, dump,
 
 
 def test_missing_config(run_tool, capsys):
-    assert 'gone.py does not exist' in refusal(run_tool, capsys, 'train',
-                                               'gone.py')
+    assert 'gone.py does not exist' in refusal(
+        run_tool, capsys, 'train', 'gone.py'
+    )
 
 
 def test_missing_checkpoint(run_tool, config, dump, capsys):
@@ -94,18 +122,20 @@ def test_amp_needs_a_gpu(run_tool, config, dump, capsys):
 
 def test_amp_keeps_a_configs_own_scaling(load_tool, config):
     from argparse import Namespace
+
     tool = load_tool('train')
     flags = Namespace(amp=True, auto_scale_lr=False, resume=None)
     tool.apply_flags(config, flags)
     assert config.optim_wrapper.type == 'AmpOptimWrapper'
     assert config.optim_wrapper.loss_scale == 'dynamic'
-    config.optim_wrapper.loss_scale = 512.
+    config.optim_wrapper.loss_scale = 512.0
     tool.apply_flags(config, flags)
-    assert config.optim_wrapper.loss_scale == 512.
+    assert config.optim_wrapper.loss_scale == 512.0
 
 
 def test_auto_scale_lr(load_tool, config):
     from argparse import Namespace
+
     tool = load_tool('train')
     flags = Namespace(amp=False, auto_scale_lr=True, resume=None)
     tool.apply_flags(config, flags)
@@ -115,11 +145,13 @@ def test_auto_scale_lr(load_tool, config):
         tool.apply_flags(config, flags)
 
 
-def test_work_dir_follows_the_config_name(load_tool, config, dump,
-                                          monkeypatch):
+def test_work_dir_follows_the_config_name(
+    load_tool, config, dump, monkeypatch
+):
     from argparse import Namespace
 
     from luminet_mm.launch import load_config
+
     monkeypatch.delenv('LOCAL_RANK', raising=False)
     config.pop('work_dir')
     args = Namespace(
@@ -127,7 +159,8 @@ def test_work_dir_follows_the_config_name(load_tool, config, dump,
         launcher='none',
         cfg_options=None,
         work_dir=None,
-        local_rank=0)
+        local_rank=0,
+    )
     assert load_config(args).work_dir == 'work_dirs/some_name'
     args.work_dir = 'elsewhere'
     assert load_config(args).work_dir == 'elsewhere'
@@ -152,11 +185,13 @@ def test_launcher_without_its_environment(config, launcher, monkeypatch):
 def test_too_few_gpus(config, monkeypatch):
     """Two processes on a machine with one GPU."""
     from luminet_mm import launch
+
     monkeypatch.setattr(launch, 'get_device', lambda: 'cuda')
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 1)
     for name, value in dict(
-            RANK=0, WORLD_SIZE=2, LOCAL_RANK=0, LOCAL_WORLD_SIZE=2).items():
+        RANK=0, WORLD_SIZE=2, LOCAL_RANK=0, LOCAL_WORLD_SIZE=2
+    ).items():
         monkeypatch.setenv(name, str(value))
     config.launcher = 'pytorch'
     with pytest.raises(LaunchError, match='2 processes .* with 1 GPU'):
@@ -165,9 +200,10 @@ def test_too_few_gpus(config, monkeypatch):
 
 def test_stock_config_of_a_distiller(distilled, config):
     from tiny import detector
+
     distilled.custom_hooks = [
         dict(type='luminet_mm.TeacherCheckHook'),
-        dict(type='EMAHook')
+        dict(type='EMAHook'),
     ]
     stock = stock_config(distilled)
     assert stock.model.type == 'mmdet.TwoStageDetector'

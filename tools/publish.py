@@ -33,7 +33,9 @@ META = (
 WEIGHTS = ('state_dict', 'model')
 
 
-def publish(source: str, target: str, trust: bool = False) -> Path:
+def publish(
+    source: str, target: str, trust: bool = False, half: bool = False
+) -> Path:
     """Write the student of a checkpoint to a file of its own.
 
     MMEngine's EMAHook has put the averaged weights under ``state_dict``
@@ -43,6 +45,8 @@ def publish(source: str, target: str, trust: bool = False) -> Path:
         source (str): A checkpoint: path or URL.
         target (str): Path of the result, without hash; '.pth' is optional.
         trust (bool): Load ``source`` even when it may run code.
+        half (bool): Store weights as float16: half the file. Loading them
+            gives a float32 model again.
 
     Returns:
         Path: The written file.
@@ -55,7 +59,7 @@ def publish(source: str, target: str, trust: bool = False) -> Path:
     weights = get_state_dict(checkpoint)
     dropped = [key for key in weights if key.startswith(FOREIGN)]
     student = OrderedDict(
-        (key, value.detach().cpu())
+        (key, _stored(value.detach().cpu(), half))
         for key, value in weights.items()
         if key not in dropped
     )
@@ -99,6 +103,10 @@ def publish(source: str, target: str, trust: bool = False) -> Path:
     )
     print(f'wrote {path} ({len(content) / 2**20:.1f} MiB)')
     return path
+
+
+def _stored(value: torch.Tensor, half: bool) -> torch.Tensor:
+    return value.half() if half and value.is_floating_point() else value
 
 
 def _published_meta(meta: Any) -> dict:
@@ -162,9 +170,14 @@ def main() -> None:
         help='load IN even if it holds more than weights. Such a file can '
         'run any code: only for files whose origin you trust',
     )
+    parser.add_argument(
+        '--half',
+        action='store_true',
+        help='store the weights as float16: half the size',
+    )
     args = parser.parse_args()
     try:
-        publish(args.source, args.target, args.trust)
+        publish(args.source, args.target, args.trust, args.half)
     except FileExistsError as error:
         raise SystemExit(
             f'error: {error.filename} exists already; it is left alone'

@@ -1,0 +1,10 @@
+# Mask R-CNN, ResNet-18 and FPN, as a student.
+_base_ = 'mmdet::_base_/models/mask-rcnn_r50_fpn.py'
+model = dict(
+    backbone=dict(
+        depth=18,
+        norm_cfg=dict(requires_grad=False),
+        init_cfg=dict(checkpoint='torchvision://resnet18'),
+    ),
+    neck=dict(in_channels=[64, 128, 256, 512]),
+)

@@ -1,0 +1,21 @@
+"""KD: R101 teaches R18 on COCO, on the logits of RoIs.
+
+Needs    COCO 2017 in data/coco (tools/prepare_coco.py says what is missing).
+         Downloaded on first use: the teacher (41.8 AP, MMDetection's zoo) and
+         torchvision's ResNet-18.
+Run      tools/dist_train.sh configs/kd_frcnn_r101_r18_coco.py 8
+Paper    AP 33.97, AP50 54.66, AP75 36.62 (LumiNet, Table 4). Not run here yet.
+Derived  tau and loss_weight; Table 4 does not state its own.
+"""
+
+_base_ = '_base_/pairs/frcnn_r101_r18.py'
+model = dict(
+    distill=dict(
+        loss_kd=dict(
+            type='luminet_mm.KDLoss',
+            signal='roi.cls_score',
+            tau=1.0,
+            loss_weight=1.0,
+        )
+    )
+)

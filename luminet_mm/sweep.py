@@ -1,0 +1,201 @@
+"""Train many runs side by side, each once, and read what they logged."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+TRAIN = Path(__file__).parent.parent / 'tools' / 'train.py'
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run.
+
+    Args:
+        name (str): Its folder below the sweep's.
+        config (str): Config file.
+        options (dict): ``--cfg-options``; the seed among them.
+        group (str): Runs of one group differ in the seed alone.
+    """
+
+    name: str
+    config: str
+    options: dict = field(default_factory=dict)
+    group: str = ''
+
+
+@dataclass
+class RunLog:
+    """What a run logged, over all its restarts.
+
+    Attributes:
+        metrics (list[dict]): One entry per validation, by ``step``.
+        iterations (int): Last training iteration that was logged.
+        seconds (float): Median seconds per training step; NaN without any.
+    """
+
+    metrics: list[dict]
+    iterations: int
+    seconds: float
+
+    def last(self, metric: str = 'coco/bbox_mAP') -> float:
+        """The metric at the last validation."""
+        return self.metrics[-1][metric]
+
+    def best(self, metric: str = 'coco/bbox_mAP') -> float:
+        """The metric at its best validation."""
+        return max(entry[metric] for entry in self.metrics)
+
+
+def read_log(work_dir: str | os.PathLike) -> RunLog:
+    """Read MMEngine's ``scalars.json`` files of a work dir."""
+    metrics: dict[int, dict] = {}
+    times, iterations = [], 0
+    for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
+        for line in path.read_text().splitlines():
+            try:
+                entry = json.loads(line)
+            except json.JSONDecodeError:
+                continue  # cut short when the run was killed
+            if any(key.startswith('coco/') for key in entry):
+                metrics[entry['step']] = entry
+            elif 'iter' in entry:
+                iterations = max(iterations, entry['iter'])
+                times.append(entry['time'])
+    return RunLog(
+        metrics=[metrics[step] for step in sorted(metrics)],
+        iterations=iterations,
+        seconds=statistics.median(times) if times else float('nan'),
+    )
+
+
+def run_cells(
+    cells: Sequence[Cell],
+    out: str | os.PathLike,
+    slots: int = 2,
+    watch: Callable[[dict[str, str]], None] | None = None,
+) -> None:
+    """Run every cell that has not finished, ``slots`` at a time.
+
+    A finished cell holds a file ``finished`` and is never run again; an
+    interrupted one goes on from its last checkpoint.
+
+    Args:
+        cells (Sequence[Cell]): What to run.
+        out (str): Folder of the sweep.
+        slots (int): Runs at a time; each gets its share of the cores.
+        watch (callable): Called every second with each cell's state:
+            ``waiting``, ``running`` or ``finished``.
+
+    Raises:
+        RuntimeError: If a cell failed; names its log. The others have run.
+    """
+    out = Path(out)
+    threads = max(1, (os.cpu_count() or 1) // slots)
+    states = {cell.name: 'waiting' for cell in cells}
+
+    def run(cell: Cell) -> str | None:
+        states[cell.name] = 'running'
+        error = run_cell(cell, out / cell.name, threads)
+        states[cell.name] = 'failed' if error else 'finished'
+        return error
+
+    with ThreadPoolExecutor(slots) as pool:
+        futures = [pool.submit(run, cell) for cell in cells]
+        while not all(future.done() for future in futures):
+            if watch:
+                watch(dict(states))
+            time.sleep(1)
+    if watch:
+        watch(dict(states))
+    errors = [error for future in futures if (error := future.result())]
+    if errors:
+        raise RuntimeError('\n'.join(errors))
+
+
+def run_cell(cell: Cell, work_dir: Path, threads: int = 1) -> str | None:
+    """Train one cell in a process of its own.
+
+    Returns:
+        str | None: What went wrong, or None.
+    """
+    if (work_dir / 'finished').is_file():
+        return None
+    work_dir.mkdir(parents=True, exist_ok=True)
+    options = [f'{key}={value}' for key, value in cell.options.items()]
+    command = [sys.executable, str(TRAIN), cell.config]
+    command += ['--work-dir', str(work_dir), '--resume']
+    if options:
+        command += ['--cfg-options', *options]
+    log = work_dir / 'train.log'
+    with log.open('ab') as stream:
+        code = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            env=dict(os.environ, OMP_NUM_THREADS=str(threads)),
+        ).returncode
+    if code:
+        lines = log.read_text(errors='replace').strip().splitlines()
+        reason = lines[-1] if lines else 'nothing was printed'
+        return f'{cell.name} ended with code {code}: {reason} (see {log})'
+    (work_dir / 'finished').touch()
+    return None
+
+
+def summarise(
+    cells: Sequence[Cell],
+    out: str | os.PathLike,
+    metrics: Sequence[str] = ('coco/bbox_mAP',),
+) -> dict[str, dict]:
+    """Mean and standard deviation over the seeds of each group.
+
+    Args:
+        cells (Sequence[Cell]): Finished cells.
+        out (str): Folder of the sweep.
+        metrics (Sequence[str]): Names of metrics, at the last validation.
+
+    Returns:
+        dict: By group: the options, ``seconds`` per step, and per metric
+        ``mean``, ``std`` (of a sample, 0 for one run), ``last`` and ``best``
+        of each run.
+    """
+    summary: dict[str, dict] = {}
+    for cell in cells:
+        if not (Path(out) / cell.name / 'finished').is_file():
+            continue
+        log = read_log(Path(out) / cell.name)
+        group = summary.setdefault(
+            cell.group or cell.name,
+            dict(config=cell.config, options={}, runs=[], seconds=[]),
+        )
+        group['options'] = {
+            key: value
+            for key, value in cell.options.items()
+            if key != 'randomness.seed'
+        }
+        group['runs'].append(cell.name)
+        group['seconds'].append(log.seconds)
+        for metric in metrics:
+            entry = group.setdefault(metric, dict(last=[], best=[]))
+            entry['last'].append(log.last(metric))
+            entry['best'].append(log.best(metric))
+    for group in summary.values():
+        group['seconds'] = statistics.median(group['seconds'])
+        for metric in metrics:
+            last = group[metric]['last']
+            group[metric]['mean'] = statistics.fmean(last)
+            group[metric]['std'] = (
+                statistics.stdev(last) if len(last) > 1 else 0.0
+            )
+    return summary

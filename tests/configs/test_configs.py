@@ -1,0 +1,581 @@
+"""Every config resolves, says what it is, builds and takes a step."""
+
+import ast
+import copy
+import functools
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from mmdet.datasets import CocoDataset
+from mmengine.config import Config
+from mmengine.hub import get_config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import (
+    DATA_SAMPLERS,
+    DATASETS,
+    HOOKS,
+    LOOPS,
+    METRICS,
+    MODELS,
+    TRANSFORMS,
+)
+from mmengine.utils import get_installed_path
+from tiny import batch
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from luminet_mm.preflight import ConfigError, check_config
+from luminet_mm.stock import stock_config
+
+ROOT = Path(__file__).parents[2]
+NAMES = sorted(path.stem for path in (ROOT / 'configs').glob('*.py'))
+COCO = [name for name in NAMES if name.endswith('_coco')]
+DISTILLED = [
+    name
+    for name in COCO
+    if name.split('_')[0] in 'luminet kd dkd dist'.split()
+]
+BASELINES = sorted(set(COCO) - set(DISTILLED))
+ONE_GPU = 'luminet_frcnn_r101_r18_1xb8_coco'
+PAIRS = {
+    'frcnn_r101_r18': 'frcnn_r18_coco',
+    'frcnn_r101_r50': 'frcnn_r50_coco',
+    'frcnn_r50_mobilenetv2': 'frcnn_mobilenetv2_coco',
+    'cascade-rcnn_r101_r18': 'cascade-rcnn_r18_coco',
+    'mask-rcnn_r101_r18': 'mask-rcnn_r18_coco',
+}
+# mdistiller's recipe for detectors, e8c5bb3: Base-Distillation.yaml, DKD/*.
+RECIPE = dict(batch=8, lr=0.01, iters=180000, steps=[120000, 160000])
+SIDES = [640, 672, 704, 736, 768, 800]
+# LumiNet, Table 4: AP, AP50, AP75.
+TABLE_4 = dict(
+    frcnn_r18_coco='33.26 53.61 35.26',
+    kd_frcnn_r101_r18_coco='33.97 54.66 36.62',
+    dkd_frcnn_r101_r18_coco='35.05 56.60 37.54',
+    luminet_frcnn_r101_r18_coco='35.34 56.82 37.56',
+    luminet_frcnn_r101_r18_1xb8_coco='35.34 56.82 37.56',
+)
+ROI = dict(signal='roi.cls_score', tau=1.0, loss_weight=1.0)
+LOSSES = dict(
+    luminet=dict(loss_luminet=dict(ROI, type='luminet_mm.LumiNetLoss')),
+    kd=dict(loss_kd=dict(ROI, type='luminet_mm.KDLoss')),
+    dkd=dict(
+        loss_dkd=dict(ROI, type='luminet_mm.DKDLoss', alpha=1.0, beta=0.25)
+    ),
+    dist=dict(
+        loss_dist=dict(ROI, type='luminet_mm.DISTLoss', beta=1.0, gamma=1.0)
+    ),
+)
+
+
+@functools.cache
+def _resolve(path):
+    return Config.fromfile(path)
+
+
+def load(name):
+    """A copy of a resolved config; resolving takes most of a second."""
+    return copy.deepcopy(_resolve(ROOT / 'configs' / f'{name}.py'))
+
+
+@functools.cache
+def _teacher_config(where):
+    return get_config(where) if '::' in where else Config.fromfile(where)
+
+
+@pytest.fixture(autouse=True)
+def _root(monkeypatch):
+    """Configs name files from the project's folder."""
+    monkeypatch.chdir(ROOT)
+
+
+def plain(node):
+    """Without the marks that MMEngine leaves where it merged packages."""
+    if isinstance(node, dict):
+        return {k: plain(v) for k, v in node.items() if k != '_scope_'}
+    if isinstance(node, (list, tuple)):
+        return [plain(item) for item in node]
+    return node
+
+
+# -- what a config says -----------------------------------------------------
+
+
+def header(name):
+    source = (ROOT / 'configs' / f'{name}.py').read_text(encoding='utf-8')
+    text = ast.get_docstring(ast.parse(source))
+    if text is None:
+        lines = re.match(r'(?:#.*\n)*', source).group().splitlines()
+        text = '\n'.join(line.lstrip('# ') for line in lines)
+    return text
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_header_has_a_command_that_names_the_file(name):
+    commands = re.findall(
+        r'(?:tools/dist_train\.sh|python tools/train\.py) (\S+)', header(name)
+    )
+    assert commands and set(commands) == {f'configs/{name}.py'}
+
+
+@pytest.mark.parametrize('name', COCO)
+def test_header_says_what_is_needed_and_known(name):
+    text = header(name)
+    fields = re.findall(r'^(\w+)  +\S', text, re.MULTILINE)
+    assert fields[:3] == ['Needs', 'Run', 'Paper']
+    assert 'data/coco' in text and 'on first use' in text
+    # None of them was trained on COCO: no number may look like ours.
+    assert 'Not run here yet' in ' '.join(text.split())
+    assert ('teacher (' in text) == (name in DISTILLED)
+    if name in DISTILLED:
+        assert fields[3:] == ['Derived']
+    aps = re.findall(r'AP ([\d.]+), AP50 ([\d.]+), AP75 ([\d.]+)', text)
+    assert [' '.join(ap) for ap in aps] == [
+        TABLE_4[name] for _ in range(name in TABLE_4)
+    ]
+
+
+def test_each_pair_has_a_baseline_and_luminet():
+    assert set(BASELINES) == set(PAIRS.values())
+    for pair in PAIRS:
+        methods = LOSSES if pair.startswith('frcnn') else ['luminet']
+        for method in methods:
+            assert f'{method}_{pair}_coco' in DISTILLED
+    assert len(DISTILLED) == 3 * 4 + 2 + 1
+
+
+def test_the_model_index_lists_them():
+    text = (ROOT / 'model-index.yml').read_text(encoding='utf-8')
+    models = yaml.safe_load(text)['Models']
+    listed = [m['Name'] for m in models if m['Name'].endswith('_coco')]
+    assert sorted(listed) == COCO
+    for model in models:
+        if model['Name'] in COCO:
+            cfg = load(model['Name'])
+            assert model['Metadata']['Iterations'] == cfg.train_cfg.max_iters
+            # Results are measured ones, and none was measured.
+            assert 'Results' not in model and 'Weights' not in model
+
+
+def test_no_two_configs_share_a_name():
+    """MIM looks a config up by its base name, in all folders."""
+    names = [
+        path.name
+        for path in (ROOT / 'configs').rglob('*.py')
+        if '_base_' not in path.parts
+    ]
+    stock = {
+        path.name
+        for path in Path(get_installed_path('mmdet'), '.mim/configs').rglob(
+            '*.py'
+        )
+    }
+    assert len(names) == len(set(names))
+    assert not stock & set(names)
+
+
+# -- what it refers to ------------------------------------------------------
+
+
+def resolves(registry, node):
+    with registry.switch_scope_and_registry('mmdet') as current:
+        return current.get(node['type']) is not None
+
+
+def inner(dataset):
+    while 'dataset' in dataset:
+        dataset = dataset['dataset']
+    return dataset
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_type_is_registered(name):
+    cfg = load(name)
+    hooks = list(cfg.get('default_hooks', {}).values())
+    for hook in hooks + list(cfg.get('custom_hooks', [])):
+        assert resolves(HOOKS, hook), hook
+    for phase in ('train', 'val', 'test'):
+        loader = cfg[f'{phase}_dataloader']
+        dataset = inner(loader.dataset)
+        assert resolves(DATASETS, dataset)
+        for transform in dataset.pipeline:
+            assert resolves(TRANSFORMS, transform), transform
+        for key in ('sampler', 'batch_sampler'):
+            assert key not in loader or resolves(DATA_SAMPLERS, loader[key])
+        if 'type' in cfg[f'{phase}_cfg']:
+            assert resolves(LOOPS, cfg[f'{phase}_cfg'])
+    assert resolves(METRICS, cfg.val_evaluator)
+    assert cfg.val_evaluator.type == cfg.test_evaluator.type
+    assert cfg.val_evaluator.type == 'FasterCocoMetric'
+    for loss in cfg.model.get('distill', {}).values():
+        assert resolves(MODELS, loss)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_a_saved_config_is_the_same(name):
+    """A run dumps its config, and checkpoints carry it as text."""
+    cfg = load(name)
+    again = Config.fromstring(cfg.pretty_text, '.py')
+    assert again.to_dict() == cfg.to_dict()
+
+
+def test_an_installed_copy_resolves(tmp_path, monkeypatch):
+    """MIM reads configs from `luminet_mm/.mim`, from any folder."""
+    mim = tmp_path / 'luminet_mm' / '.mim'
+    shutil.copytree(ROOT / 'configs', mim / 'configs')
+    monkeypatch.chdir(tmp_path)
+    for name in (ONE_GPU, 'luminet_mask-rcnn_r101_r18_coco'):
+        cfg = Config.fromfile(mim / 'configs' / f'{name}.py')
+        assert cfg.to_dict() == load(name).to_dict()
+
+
+# -- the recipe -------------------------------------------------------------
+
+
+@pytest.mark.parametrize('name', COCO)
+def test_schedule_is_the_published_one(name):
+    cfg = load(name)
+    gpus = 1 if name == ONE_GPU else 8
+    images = gpus * cfg.train_dataloader.batch_size
+    assert images == (8 if name == ONE_GPU else 16)
+    # Linear scaling: as much lr per image, as many images per phase.
+    warmup, steps = cfg.param_scheduler
+    optimizer = cfg.optim_wrapper.optimizer
+    scale = images / RECIPE['batch']
+    assert optimizer.lr == RECIPE['lr'] * scale
+    assert cfg.train_cfg.max_iters * scale == RECIPE['iters']
+    assert [step * scale for step in steps.milestones] == RECIPE['steps']
+    assert steps.end == cfg.train_cfg.max_iters and steps.gamma == 0.1
+    # Detectron2's defaults.
+    assert (warmup.start_factor, warmup.end * scale) == (0.001, 1000)
+    assert (optimizer.momentum, optimizer.weight_decay) == (0.9, 0.0001)
+    # --auto-scale-lr changes nothing there, and nothing without the flag.
+    assert cfg.auto_scale_lr.base_batch_size == images
+    assert not cfg.auto_scale_lr.enable
+    # All of it counts iterations.
+    assert cfg.train_cfg.type == 'IterBasedTrainLoop'
+    assert not any(s.by_epoch for s in cfg.param_scheduler)
+    assert not cfg.log_processor.by_epoch
+    assert not cfg.default_hooks.checkpoint.by_epoch
+    assert cfg.train_cfg.val_interval * 9 == cfg.train_cfg.max_iters
+    assert cfg.default_hooks.checkpoint.interval == cfg.train_cfg.val_interval
+    assert cfg.train_dataloader.sampler.type == 'InfiniteSampler'
+    assert cfg.train_dataloader.persistent_workers
+
+
+@pytest.mark.parametrize('name', COCO)
+def test_images_and_rois_are_those_of_the_recipe(name):
+    cfg = load(name)
+    pipeline = cfg.train_dataloader.dataset.pipeline
+    resize = pipeline[2]
+    assert resize.scales == [(1333, side) for side in SIDES]
+    assert resize.keep_ratio and pipeline[3].prob == 0.5
+    assert cfg.val_dataloader.dataset.pipeline[1].scale == (1333, 800)
+    masks = 'mask' in name
+    assert bool(pipeline[1].get('with_mask')) == masks
+    assert cfg.val_evaluator.metric == (['bbox', 'segm'] if masks else 'bbox')
+    stages = cfg.model.train_cfg.rcnn
+    for stage in stages if isinstance(stages, list) else [stages]:
+        sampler = stage.sampler
+        assert (sampler.num, sampler.pos_fraction) == (512, 0.25)
+        assert sampler.add_gt_as_proposals
+
+
+@pytest.mark.parametrize('pair', PAIRS)
+def test_methods_of_a_pair_differ_only_in_the_loss(pair):
+    baseline = plain(load(PAIRS[pair]).to_dict())
+    names = [name for name in DISTILLED if name.endswith(f'_{pair}_coco')]
+    teachers = []
+    for name in names:
+        method = name.split('_')[0]
+        cfg = load(name)
+        # What remains without teacher and losses is the baseline.
+        stock = plain(stock_config(cfg).to_dict())
+        assert stock.pop('custom_hooks') == []
+        stock['model']['type'] = baseline['model']['type']
+        assert stock == baseline
+        teachers.append(plain(cfg.model.teacher))
+        check, *schedule = cfg.custom_hooks
+        assert check.type == 'luminet_mm.TeacherCheckHook'
+        if 'cascade' not in pair:
+            assert plain(cfg.model.distill) == LOSSES[method]
+        if method == 'luminet':
+            (schedule,) = schedule
+            assert schedule.pop('type') == 'luminet_mm.DistillScheduleHook'
+            assert set(schedule) == set(cfg.model.distill)
+            assert all(s == dict(warmup=1000) for s in schedule.values())
+        else:
+            assert not schedule
+    assert teachers and all(t == teachers[0] for t in teachers)
+
+
+def test_a_cascade_has_a_loss_per_stage():
+    cfg = load('luminet_cascade-rcnn_r101_r18_coco')
+    weights = cfg.model.roi_head.stage_loss_weights
+    assert len(weights) == len(cfg.model.distill) == 3
+    for stage, loss in enumerate(cfg.model.distill.values()):
+        assert loss.signal == f'roi.{stage}.cls_score'
+        assert loss.loss_weight == weights[stage]
+
+
+def test_one_gpu_sees_the_same_images_with_the_same_loss():
+    one = load(ONE_GPU)
+    eight = load('luminet_frcnn_r101_r18_coco')
+    changed = {
+        key
+        for key in eight
+        if key != 'custom_hooks' and plain(one[key]) != plain(eight[key])
+    }
+    assert changed == {
+        'train_dataloader',
+        'train_cfg',
+        'optim_wrapper',
+        'auto_scale_lr',
+        'param_scheduler',
+        'default_hooks',
+    }
+    assert set(one) == set(eight)
+    assert one.custom_hooks[0] == eight.custom_hooks[0]
+    assert one.custom_hooks[1].loss_luminet.warmup * 8 == (
+        eight.custom_hooks[1].loss_luminet.warmup * 16
+    )
+
+
+@functools.cache
+def zoo(folder):
+    """MMDetection's own list of a detector's checkpoints, by config."""
+    path = Path(get_installed_path('mmdet'), '.mim/configs', folder)
+    models = yaml.safe_load((path / 'metafile.yml').read_text())['Models']
+    return {
+        model['Config'].removeprefix('configs/'): model for model in models
+    }
+
+
+@pytest.mark.parametrize('name', DISTILLED)
+def test_teacher_is_the_zoos_and_sees_what_the_student_sees(name):
+    cfg = load(name)
+    teacher = cfg.model.teacher
+    package, path = teacher.config.split('::')
+    entry = zoo(path.split('/')[0])[path]
+    assert package == 'mmdet' and entry['Weights'] == teacher.checkpoint
+    # A broken teacher stops the run; the zoo's own does not.
+    check = cfg.custom_hooks[0]
+    ap = entry['Results'][0]['Metrics']['box AP']
+    assert 0.5 < ap - 100 * check.min_metric < 2.5
+    assert check.metric == 'coco/bbox_mAP'
+    # The text of the header is right.
+    assert f'teacher ({ap} AP' in header(name)
+    theirs = _teacher_config(teacher.config).model
+    for key in ('mean', 'std', 'bgr_to_rgb'):
+        assert (
+            theirs.data_preprocessor[key] == cfg.model.data_preprocessor[key]
+        )
+    assert theirs.data_preprocessor.bgr_to_rgb
+    assert theirs.roi_head.type == cfg.model.roi_head.type
+
+
+# -- a step -----------------------------------------------------------------
+
+
+def shrink(node):
+    """Make a model small and independent of files, in place."""
+    sizes = dict(
+        fc_out_channels=32, conv_out_channels=32, nms_pre=100, max_per_img=40
+    )
+    if isinstance(node, (list, tuple)):
+        for item in node:
+            shrink(item)
+    if not isinstance(node, dict):
+        return
+    if 'init_cfg' in node:
+        node['init_cfg'] = None
+    if 'sampler' in node:
+        node['sampler']['num'] = 32
+    if 'backbone' in node and node['backbone']['type'] == 'ResNet':
+        if node['backbone'].setdefault('base_channels', 8) == 8:
+            node['backbone']['stem_channels'] = 8
+            node['neck']['in_channels'] = [
+                channels // 8 for channels in node['neck']['in_channels']
+            ]
+    for key, value in node.items():
+        if key in sizes and isinstance(value, int):
+            node[key] = min(value, sizes[key])
+        elif key == 'teacher':
+            config = copy.deepcopy(_teacher_config(value['config']).to_dict())
+            shrink(config['model'])
+            value.update(config=config, checkpoint=None)
+        else:
+            shrink(value)
+
+
+def bbox_head(model):
+    head = model.roi_head.bbox_head
+    return head[0] if isinstance(head, list) else head
+
+
+def small_batch(cfg):
+    data = batch(size=64, masks='mask_head' in cfg.model.roi_head)
+    for sample in data['data_samples']:
+        labels = sample.gt_instances.labels
+        labels.clamp_(max=bbox_head(cfg.model).num_classes - 1)
+    return data
+
+
+def take_step(cfg):
+    """Train the config's model on two small images.
+
+    Returns:
+        tuple: The model, what it logged, and the names of the trainable
+        parameters that had a gradient and that had none.
+    """
+    shrink(cfg.model)
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model).train()
+    before = {
+        key: value.detach().clone() for key, value in model.named_parameters()
+    }
+    optim = build_optim_wrapper(model, cfg.optim_wrapper)
+    zero_grad = optim.optimizer.zero_grad
+    grads = {}
+
+    def keep(*args, **kwargs):
+        # step() is over, the gradients are about to go
+        for key, value in model.named_parameters():
+            if value.grad is not None:
+                grads[key] = value.grad.abs().sum().item()
+        zero_grad(*args, **kwargs)
+
+    optim.optimizer.zero_grad = keep
+    log = model.train_step(small_batch(cfg), optim)
+    for key, value in model.named_parameters():
+        assert value.isfinite().all(), key
+        if grads.get(key):
+            assert not value.equal(before[key]), key
+        elif key not in grads:
+            assert value.equal(before[key]), key
+    trained = {k for k, v in model.named_parameters() if v.requires_grad}
+    return model, log, trained & set(grads), trained - set(grads)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_one_step(name):
+    cfg = load(name)
+    model, log, trained, untouched = take_step(cfg)
+    assert all(value.isfinite() for value in log.values())
+    for part in ('backbone', 'neck', 'rpn_head', 'roi_head'):
+        assert any(key.startswith(f'{part}.') for key in trained), part
+    assert set(cfg.model.get('distill', {})) <= set(log)
+    assert all(log[key] > 0 for key in cfg.model.get('distill', {}))
+    # DDP waits for the gradient of every trainable parameter.
+    assert bool(untouched) == cfg.get('find_unused_parameters', False)
+    if name in COCO:
+        norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
+        assert norms and not any(norm.training for norm in norms)
+        assert not any(p.requires_grad for n in norms for p in n.parameters())
+
+
+# -- before the data are there ----------------------------------------------
+
+
+def lay_out(root, classes, files, folders):
+    """Make a data set's folder with empty annotation files."""
+    content = dict(
+        images=[],
+        annotations=[],
+        categories=[dict(id=i, name=name) for i, name in enumerate(classes)],
+    )
+    for folder in folders:
+        (root / folder).mkdir(parents=True)
+    for file in files:
+        (root / file).parent.mkdir(exist_ok=True)
+        (root / file).write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize('name', COCO)
+def test_missing_coco_is_named_before_anything_is_built(
+    name, tmp_path, monkeypatch
+):
+    cfg = load(name)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError) as error:
+        check_config(cfg)
+    train, val, evaluator = str(error.value).splitlines()[1:]
+    assert 'train_dataloader.dataset.data_root: no folder data/coco/' in train
+    assert 'val_dataloader.dataset.data_root: no folder data/coco/' in val
+    assert 'val_evaluator.ann_file' in evaluator
+    assert 'prepare_coco.py' in train
+    lay_out(
+        Path('data/coco'),
+        CocoDataset.METAINFO['classes'],
+        [f'annotations/instances_{s}2017.json' for s in ('train', 'val')],
+        ['train2017', 'val2017'],
+    )
+    check_config(cfg)
+
+
+# -- docs/configs.md --------------------------------------------------------
+
+
+@pytest.fixture(scope='module')
+def page():
+    return (ROOT / 'docs' / 'configs.md').read_text(encoding='utf-8')
+
+
+def test_the_page_lists_every_config(page):
+    rows = re.findall(r'^\| `([\w-]+)\.py` \|(.+)$', page, re.MULTILINE)
+    assert sorted(name for name, _ in rows) == COCO
+    for name, row in rows:
+        cells = [cell.strip() for cell in row.split('|')]
+        assert cells[3] == TABLE_4.get(name, '–').split()[0]
+        assert cells[4] == 'not run'
+
+
+def test_the_example_for_own_data_runs(page, tmp_path, monkeypatch):
+    shutil.copytree(ROOT / 'configs', tmp_path / 'configs')
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(
+        r'```python\n# (configs/\S+\.py)\n(.*?)```', page, re.S
+    )
+    assert len(blocks) == 3
+    for path, text in blocks:
+        assert not Path(path).exists()
+        Path(path).write_text(text)
+    teacher, student = (Config.fromfile(path) for path, _ in blocks[1:])
+
+    dataset = student.train_dataloader.dataset
+    lay_out(
+        Path(dataset.data_root),
+        dataset.metainfo.classes,
+        [dataset.ann_file, student.val_dataloader.dataset.ann_file],
+        [dataset.data_prefix.img],
+    )
+    check_config(teacher, phases=('train', 'val', 'test'))
+    with pytest.raises(ConfigError, match='1 fault.*\n.*teacher.checkpoint'):
+        check_config(student)
+    checkpoint = Path(student.model.teacher.checkpoint)
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    check_config(student, phases=('train', 'val', 'test'))
+
+    model, log, _, _ = take_step(student)
+    assert log['loss_luminet'] > 0
+    classes = len(dataset.metainfo.classes)
+    assert model.roi_head.bbox_head.num_classes == classes
+    assert model.teacher.model.roi_head.bbox_head.num_classes == classes
+    model.teacher.check_classes(dataset.metainfo.classes)
+
+
+def test_commands_of_the_page_reach_the_config(page):
+    """Every key that the page sets on the command line exists."""
+    options = re.findall(r'--cfg-options ((?:\S+=\S+\s*(?:\\\n\s*)?)+)', page)
+    assert options
+    cfg = load('luminet_frcnn_r101_r18_coco')
+    for line in options:
+        for key in re.findall(r'([\w.]+)=', line):
+            node = cfg
+            for part in key.split('.'):
+                node = node[int(part)] if part.isdigit() else node[part]

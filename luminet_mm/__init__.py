@@ -1,4 +1,5 @@
 """Knowledge distillation for MMDetection and MMPretrain."""
+
 from luminet_mm.version import __version__, check_versions
 
 check_versions()

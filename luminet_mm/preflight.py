@@ -11,10 +11,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import DATASETS
+from mmengine.registry import DATASETS, DefaultScope
 from mmengine.utils import get_installed_path
 
 from luminet_mm.coco_json import read_section
+from luminet_mm.distillers.mixin import block_problems, build_loss
 
 DATA_HINT = (
     'put the data there or change the path; for COCO, `python '
@@ -42,13 +43,17 @@ def check_config(
     model = cfg.get('model') or {}
     problems = []
     if 'train' in phases:
-        problems += _teacher_problems(model) + _distill_problems(model)
+        problems += _distill_problems(model, cfg.get('default_scope'))
         problems += _pretrained_problems(model, 'model')
     problems += _file_problem(
         'load_from', cfg.get('load_from'), 'give the path of a checkpoint'
     )
     for phase in phases:
         problems += _data_problems(cfg, phase)
+    _raise(problems)
+
+
+def _raise(problems: list[str]) -> None:
     if problems:
         lines = '\n'.join(f'  - {line}' for line in dict.fromkeys(problems))
         raise ConfigError(
@@ -56,22 +61,58 @@ def check_config(
         )
 
 
-def _teacher_problems(model: dict) -> list[str]:
+def leaf_datasets(dataset: Any) -> list:
+    """The data sets inside built wrappers (repeated, concatenated, mixed)."""
+    if hasattr(dataset, 'datasets'):
+        return [
+            leaf for inner in dataset.datasets for leaf in leaf_datasets(inner)
+        ]
+    if hasattr(dataset, 'dataset'):
+        return leaf_datasets(dataset.dataset)
+    return [dataset]
+
+
+def check_annotations(datasets: Sequence) -> None:
+    """Check the categories of built data sets, as :func:`check_config` does.
+
+    For runs that did not come through :func:`check_config`: mmdet drops a
+    category that is missing in the file, or renumbers, without a word.
+
+    Args:
+        datasets (Sequence): Without wrappers; those that are no CocoDataset
+            pass.
+
+    Raises:
+        ConfigError: If a file lacks a class or has another order.
+    """
+    problems = []
+    for dataset in datasets:
+        if _is_coco(type(dataset)) and os.path.isfile(dataset.ann_file):
+            problems += _wrong_categories(
+                dataset.ann_file, dataset.metainfo.get('classes') or ()
+            )
+    _raise(problems)
+
+
+def _distill_problems(model: dict, scope: str | None) -> list[str]:
     if 'teacher' not in model and 'distill' not in model:
         return []
-    teacher = model.get('teacher')
-    if not isinstance(teacher, dict) or not teacher:
-        return [
-            'model.teacher: missing; add teacher=dict(config=..., '
-            'checkpoint=...) beside distill'
-        ]
-    problems = [
-        f'model.teacher.{key}: missing; a teacher needs a config and the '
-        'checkpoint trained with it'
-        for key in ('config', 'checkpoint')
-        if key not in teacher
-    ]
-    problems += _file_problem(
+    teacher, distill = model.get('teacher'), model.get('distill')
+    problems = block_problems(teacher, distill)
+    for name, loss in (distill or {}).items():
+        try:
+            # Losses are light: building them tries all their arguments.
+            with DefaultScope.overwrite_default_scope(scope):
+                build_loss(name, loss)
+        except ValueError as error:
+            problems.append(str(error))
+    if isinstance(teacher, dict):
+        problems += _teacher_problems(teacher)
+    return problems
+
+
+def _teacher_problems(teacher: dict) -> list[str]:
+    problems = _file_problem(
         'model.teacher.checkpoint',
         teacher.get('checkpoint'),
         'give a path or an http(s):// URL',
@@ -92,29 +133,6 @@ def _teacher_problems(model: dict) -> list[str]:
         config,
         "give a path or 'mmdet::<folder>/<name>.py'",
     )
-
-
-def _distill_problems(model: dict) -> list[str]:
-    problems = []
-    if 'teacher' in model and not model.get('distill'):
-        problems.append(
-            'model.distill: missing; name at least one loss, as in '
-            "distill=dict(loss_luminet=dict(type='luminet_mm.LumiNetLoss', "
-            "signal='roi.cls_score'))"
-        )
-    for name, loss in (model.get('distill') or {}).items():
-        if not name.startswith('loss_'):
-            problems.append(
-                f'model.distill.{name}: the key must start with `loss_`, or '
-                f'nothing trains with it; rename it to loss_{name}'
-            )
-        tau = loss.get('tau', 1) if isinstance(loss, dict) else 1
-        if not (isinstance(tau, (int, float)) and tau > 0):
-            problems.append(
-                f'model.distill.{name}.tau: {tau} is no '
-                'temperature; it must be > 0, as in tau=1.0'
-            )
-    return problems
 
 
 def _pretrained_problems(node: Any, key: str) -> list[str]:
@@ -251,7 +269,13 @@ def _category_problems(
             ]
         with open(classes, encoding='utf-8') as file:
             classes = file.read().splitlines()
-    needed = list(classes or cls.METAINFO.get('classes') or ())
+    needed = classes or cls.METAINFO.get('classes') or ()
+    return [f'{key}: {line}' for line in _wrong_categories(path, needed)]
+
+
+def _wrong_categories(path: str, classes: Sequence[str]) -> list[str]:
+    """Compare the categories of a COCO file with the classes asked for."""
+    needed = list(classes)
     if not needed:
         return []
     try:
@@ -259,13 +283,13 @@ def _category_problems(
             entry.get('name') for entry in read_section(path, 'categories')
         ]
     except (ValueError, OSError) as error:
-        return [f'{key}: {error}']
+        return [str(error)]
     missing = [name for name in needed if name not in names]
     if missing:
         shown = ', '.join(missing[:8]) + (', ...' if len(missing) > 8 else '')
         there = ', '.join(map(str, names[:8])) or 'none at all'
         return [
-            f'{key}: {path} lacks {len(missing)} of {len(needed)} needed '
+            f'{path} lacks {len(missing)} of {len(needed)} needed '
             f'categories: {shown} (it has {there}); set metainfo=dict('
             "classes=(...)) to the file's names, or take the right file"
         ]
@@ -278,7 +302,7 @@ def _category_problems(
             len(needed),
         )
         return [
-            f'{key}: {path} lists its categories in another order than '
+            f'{path} lists its categories in another order than '
             f'metainfo.classes, or twice: number {index} is '
             f'{found[index]!r} in the file'
             + (

@@ -1,8 +1,16 @@
 """Child registries of MMEngine's, scope ``luminet_mm``.
 
-``type='luminet_mm.LumiNetLoss'`` in a config resolves without
-``custom_imports``: a registry imports its ``locations`` when it is first asked.
+Once ``luminet_mm`` is imported, as this project's tools do,
+``type='luminet_mm.LumiNetLoss'`` in a config resolves by itself: a registry
+imports its ``locations`` when it is first asked. A script that does not import
+it, such as MMDetection's own, needs this in the config::
+
+    custom_imports = dict(imports=['luminet_mm'])
+
+since looking up any type under ``default_scope='mmdet'`` imports
+``mmdet.models``, and by then ``mmcv.ops`` has to be served.
 """
+
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import MODELS as MMENGINE_MODELS
@@ -15,16 +23,20 @@ MODELS = Registry(
     'model',
     parent=MMENGINE_MODELS,
     scope=SCOPE,
-    locations=['luminet_mm.distillers', 'luminet_mm.losses'])
+    locations=['luminet_mm.distillers', 'luminet_mm.losses'],
+)
 HOOKS = Registry(
-    'hook', parent=MMENGINE_HOOKS, scope=SCOPE, locations=['luminet_mm.hooks'])
+    'hook', parent=MMENGINE_HOOKS, scope=SCOPE, locations=['luminet_mm.hooks']
+)
 DATASETS = Registry(
     'dataset',
     parent=MMENGINE_DATASETS,
     scope=SCOPE,
-    locations=['luminet_mm.datasets'])
+    locations=['luminet_mm.datasets'],
+)
 TRANSFORMS = Registry(
     'transform',
     parent=MMENGINE_TRANSFORMS,
     scope=SCOPE,
-    locations=['luminet_mm.datasets'])
+    locations=['luminet_mm.datasets'],
+)

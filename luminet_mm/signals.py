@@ -16,15 +16,18 @@ A cascade has one box head per stage and so one signal per stage:
 ``roi.0.cls_score``, ``roi.1.cls_score``, ... Any other name is the dotted path
 of a module (``backbone.layer3``) and stands for that module's output.
 """
+
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 
 import torch
+from mmdet.models.detectors import BaseDetector
 from mmdet.models.necks import FPN
+from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from torch import Tensor, nn
 
 from luminet_mm.losses.base import DistillBatch
@@ -43,19 +46,21 @@ class Signal:
             detector has to run to have it.
         field (str): What is read there; empty when the part's output itself
             (or, with ``path``, a module's output) is the signal.
-        stage (int | None): The RoI stage; None outside the RoI head.
+        stage (int): The RoI stage; 0 too outside the RoI head.
         path (str): Dotted path of the module that is tapped, or empty.
     """
+
     name: str
     part: str
     field: str = ''
-    stage: int | None = None
+    stage: int = 0
     path: str = ''
 
 
 @dataclass
 class RoIRecord:
     """What one RoI stage of the student saw and predicted, row by row."""
+
     rois: Tensor
     cls_score: Tensor
     bbox_pred: Tensor | None
@@ -66,23 +71,30 @@ class RoIRecord:
 @dataclass
 class Record:
     """The signals of one training pass."""
+
     values: dict[str, object] = field(default_factory=dict)
     stages: dict[int, RoIRecord] = field(default_factory=dict)
 
     def value(self, signal: Signal):
-        """The value of a signal; raises a KeyError when it never ran."""
-        if signal.part == 'roi' and not signal.path:
-            return getattr(self.stages[signal.stage], signal.field)
-        return _read(self.values, signal)
+        """The value of a signal; raises a RuntimeError when it never ran."""
+        if signal.part != 'roi' or signal.path:
+            return _read(self.values, signal)
+        if signal.stage not in self.stages:
+            raise RuntimeError(
+                f'signal {signal.name!r}: the RoI head computed no box loss '
+                'with loss_and_target of its box head, so it cannot be '
+                'distilled. Standard and cascade RoI heads can.'
+            )
+        return getattr(self.stages[signal.stage], signal.field)
 
     def batch(self, signal: Signal) -> DistillBatch:
         """Labels and row marks of a signal; empty outside the RoI head."""
-        if signal.stage is None or signal.path:
+        if signal.part != 'roi' or signal.path:
             return DistillBatch()
         return self.stages[signal.stage].batch
 
 
-def bbox_heads(model: nn.Module) -> list[nn.Module]:
+def bbox_heads(model: BaseDetector) -> list[BBoxHead]:
     """The box heads of a detector, one per RoI stage; empty without any."""
     head = getattr(getattr(model, 'roi_head', None), 'bbox_head', None)
     if head is None:
@@ -90,13 +102,13 @@ def bbox_heads(model: nn.Module) -> list[nn.Module]:
     return list(head) if isinstance(head, nn.ModuleList) else [head]
 
 
-def is_cascade(model: nn.Module) -> bool:
+def is_cascade(model: BaseDetector) -> bool:
     """Whether the RoI head has a list of box heads."""
     head = getattr(getattr(model, 'roi_head', None), 'bbox_head', None)
     return isinstance(head, nn.ModuleList)
 
 
-def signal_names(model: nn.Module) -> list[str]:
+def signal_names(model: BaseDetector) -> list[str]:
     """The names that a detector publishes, dotted paths aside."""
     names = ['backbone']
     if getattr(model, 'neck', None) is not None:
@@ -105,7 +117,8 @@ def signal_names(model: nn.Module) -> list[str]:
         names += [f'rpn.{part}' for part in _RPN_PARTS]
     if is_cascade(model):
         names += [
-            f'roi.{stage}.{part}' for stage in range(len(bbox_heads(model)))
+            f'roi.{stage}.{part}'
+            for stage in range(len(bbox_heads(model)))
             for part in _ROI_PARTS
         ]
     elif bbox_heads(model):
@@ -113,11 +126,11 @@ def signal_names(model: nn.Module) -> list[str]:
     return names
 
 
-def find_signal(model: nn.Module, name: str, whose: str) -> Signal:
+def find_signal(model: BaseDetector, name: str, whose: str) -> Signal:
     """Look a name up.
 
     Args:
-        model (nn.Module): The detector.
+        model (BaseDetector): The detector.
         name (str): A published name or a module's dotted path.
         whose (str): ``student`` or ``teacher``, for the message.
 
@@ -127,9 +140,7 @@ def find_signal(model: nn.Module, name: str, whose: str) -> Signal:
     published = signal_names(model)
     if name in published:
         part, *rest = name.split('.')
-        stage = None
-        if part == 'roi':
-            stage = int(rest.pop(0)) if len(rest) == 2 else 0
+        stage = int(rest.pop(0)) if len(rest) == 2 else 0
         return Signal(name, part, rest[0] if rest else '', stage)
 
     head = name.split('.')[0]
@@ -140,7 +151,7 @@ def find_signal(model: nn.Module, name: str, whose: str) -> Signal:
             pass
         else:
             part = head.removesuffix('_head')
-            stage = _stage_of_path(model, name) if part == 'roi' else None
+            stage = _stage_of_path(model, name) if part == 'roi' else 0
             return Signal(name, part, '', stage, name)
 
     hint = ''
@@ -155,10 +166,11 @@ def find_signal(model: nn.Module, name: str, whose: str) -> Signal:
     raise ValueError(
         f'the {whose} ({type(model).__name__}) has no signal {name!r}.{hint} '
         f'It publishes {", ".join(published)}, and the output of any module '
-        'by its dotted path.')
+        'by its dotted path.'
+    )
 
 
-def _stage_of_path(model: nn.Module, path: str) -> int:
+def _stage_of_path(model: BaseDetector, path: str) -> int:
     """The RoI stage that a module inside the RoI head belongs to."""
     numbers = [int(word) for word in path.split('.')[2:3] if word.isdigit()]
     return numbers[0] if is_cascade(model) and numbers else 0
@@ -166,9 +178,10 @@ def _stage_of_path(model: nn.Module, path: str) -> int:
 
 def _read(store: dict, signal: Signal):
     if signal.name not in store:
-        raise KeyError(
+        raise RuntimeError(
             f'signal {signal.name!r}: that module did not run in the training '
-            'pass, so it has no output to distil')
+            'pass, so it has no output to distil.'
+        )
     return store[signal.name]
 
 
@@ -182,7 +195,8 @@ def _tap(module: nn.Module, store: dict, key: str) -> Iterator[None]:
     """
     outputs: list = []
     handle = module.register_forward_hook(
-        lambda _module, _args, output: outputs.append(output))
+        lambda _module, _args, output: outputs.append(output)
+    )
     try:
         yield
     finally:
@@ -192,29 +206,32 @@ def _tap(module: nn.Module, store: dict, key: str) -> Iterator[None]:
 
 
 @contextmanager
-def _tap_module_signals(model: nn.Module, signals: Iterable[Signal],
-                        store: dict) -> Iterator[None]:
+def _tap_module_signals(
+    model: BaseDetector, signals: list[Signal], store: dict
+) -> Iterator[None]:
     """Tap what is a module's output: backbone, neck, RPN, dotted paths."""
+    rpn_signals = [s for s in signals if s.part == 'rpn' and not s.path]
     rpn: dict = {}
     with ExitStack() as stack:
+        if rpn_signals:
+            stack.enter_context(_tap(model.rpn_head, rpn, 'outputs'))
         for signal in signals:
             if signal.path or signal.part in ('backbone', 'neck'):
                 path = signal.path or signal.part
                 stack.enter_context(
-                    _tap(model.get_submodule(path), store, signal.name))
-            elif signal.part == 'rpn' and not rpn:
-                rpn = {'wanted': True}
-                stack.enter_context(_tap(model.rpn_head, rpn, 'outputs'))
+                    _tap(model.get_submodule(path), store, signal.name)
+                )
         yield
-    for signal in signals:
-        if signal.part == 'rpn' and not signal.path and 'outputs' in rpn:
+    if 'outputs' in rpn:
+        for signal in rpn_signals:
             index = _RPN_PARTS.index(signal.field)
             store[signal.name] = rpn['outputs'][index]
 
 
 @contextmanager
-def _tap_roi_stage(head: nn.Module, stage: int,
-                   record: Record) -> Iterator[None]:
+def _tap_roi_stage(
+    head: BBoxHead, stage: int, record: Record
+) -> Iterator[None]:
     """Record RoIs, labels and predictions where the box loss is computed.
 
     ``loss_and_target`` receives all of them in one call and in one row order,
@@ -224,15 +241,21 @@ def _tap_roi_stage(head: nn.Module, stage: int,
     compute = head.loss_and_target
     feats: list = []
 
-    def loss_and_target(cls_score, bbox_pred, rois, sampling_results, *args,
-                        **kwargs):
-        result = compute(cls_score, bbox_pred, rois, sampling_results, *args,
-                         **kwargs)
+    def loss_and_target(
+        cls_score, bbox_pred, rois, sampling_results, *args, **kwargs
+    ):
+        result = compute(
+            cls_score, bbox_pred, rois, sampling_results, *args, **kwargs
+        )
         added_gt = [
-            mark for sampled in sampling_results
-            for mark in (sampled.pos_is_gt.bool(),
-                         sampled.neg_inds.new_zeros(
-                             len(sampled.neg_inds), dtype=torch.bool))
+            mark
+            for sampled in sampling_results
+            for mark in (
+                sampled.pos_is_gt.bool(),
+                sampled.neg_inds.new_zeros(
+                    len(sampled.neg_inds), dtype=torch.bool
+                ),
+            )
         ]
         record.stages[stage] = RoIRecord(
             rois=rois.detach(),
@@ -242,11 +265,14 @@ def _tap_roi_stage(head: nn.Module, stage: int,
             batch=DistillBatch(
                 labels=result['bbox_targets'][0],
                 background=head.num_classes,
-                added_gt=torch.cat(added_gt)))
+                added_gt=torch.cat(added_gt),
+            ),
+        )
         return result
 
     handle = head.register_forward_pre_hook(
-        lambda _module, args: feats.append(args[0]))
+        lambda _module, args: feats.append(args[0])
+    )
     head.loss_and_target = loss_and_target
     try:
         yield
@@ -256,35 +282,44 @@ def _tap_roi_stage(head: nn.Module, stage: int,
 
 
 @contextmanager
-def record_signals(model: nn.Module,
-                   signals: list[Signal]) -> Iterator[Record]:
+def record_signals(
+    model: BaseDetector, signals: list[Signal]
+) -> Iterator[Record]:
     """Record signals of a training pass that happens inside the block.
 
     Args:
-        model (nn.Module): The student.
+        model (BaseDetector): The student.
         signals (list[Signal]): What to keep.
 
     Yields:
         Record: Filled when the block ends.
     """
     record = Record()
-    stages = {s.stage for s in signals if s.part == 'roi'}
+    stages = 1 + max((s.stage for s in signals if s.part == 'roi'), default=-1)
     with ExitStack() as stack:
-        stack.enter_context(
-            _tap_module_signals(model, signals, record.values))
-        for stage, head in enumerate(bbox_heads(model)):
-            if stage in stages:
-                stack.enter_context(_tap_roi_stage(head, stage, record))
+        stack.enter_context(_tap_module_signals(model, signals, record.values))
+        for stage, head in enumerate(bbox_heads(model)[:stages]):
+            stack.enter_context(_tap_roi_stage(head, stage, record))
         yield record
+    for stage in range(1, stages):
+        before = record.stages.get(stage - 1)
+        if stage not in record.stages and before and not len(before.rois):
+            # A cascade stops when no RoI is left. Its further stages have as
+            # few rows; their losses must still take part on all ranks.
+            record.stages[stage] = before
 
 
 @contextmanager
-def _without_box_branch(head: nn.Module) -> Iterator[None]:
+def _without_box_branch(head: BBoxHead) -> Iterator[None]:
     """Let a box head classify only; its box layers do not run."""
+    if not hasattr(head, 'with_reg'):  # a head of another make, as SABL's
+        yield
+        return
     with_reg, head.with_reg = head.with_reg, False
     kept = {
         name: head._modules[name]
-        for name in ('reg_convs', 'reg_fcs') if name in head._modules
+        for name in ('reg_convs', 'reg_fcs')
+        if name in head._modules
     }
     for name in kept:
         head._modules[name] = nn.ModuleList()
@@ -296,7 +331,7 @@ def _without_box_branch(head: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def _without_extra_levels(model: nn.Module) -> Iterator[None]:
+def _without_extra_levels(model: BaseDetector) -> Iterator[None]:
     """Let an FPN stop at the levels that the RoI extractors read."""
     neck = model.neck
     if type(neck).forward is not FPN.forward:
@@ -316,74 +351,74 @@ def _without_extra_levels(model: nn.Module) -> Iterator[None]:
 
 
 def compute_signals(
-    model: nn.Module,
+    model: BaseDetector,
     batch_inputs: Tensor,
-    requests: Iterable[tuple[Signal, int | None]],
+    requests: list[tuple[Signal, int]],
     rois: dict[int, Tensor],
-) -> dict[tuple[str, int | None], object]:
+) -> list:
     """Run only as much of a detector as the asked signals need.
 
-    Backbone and neck run under the ambient autocast. Heads run in the
-    weights' own precision: half-precision RoIs would move box corners by
-    pixels.
+    Backbone, neck and RPN run under the ambient autocast. The RoI head runs
+    in its weights' own precision: half-precision RoIs would move box corners
+    by pixels.
 
     Args:
-        model (nn.Module): The teacher, in eval mode.
+        model (BaseDetector): The teacher, in eval mode.
         batch_inputs (Tensor): Images as the teacher expects them,
             ``(B, 3, H, W)``.
-        requests (Iterable[tuple]): A signal and the student's RoI stage whose
-            RoIs it is computed on (None outside the RoI head).
+        requests (list[tuple]): A signal and the student's RoI stage whose
+            RoIs it is computed on (of no matter outside the RoI head).
         rois (dict[int, Tensor]): RoIs ``(N, 5)`` of each student stage.
 
     Returns:
-        dict: The value of each request, keyed by name and student stage.
+        list: The value of each request.
     """
-    requests = list(requests)
-    signals = [signal for signal, _ in requests]
-    outer = [s for s in signals if s.part != 'roi']
-    parts = {s.part for s in signals}
-    whole_neck = any(s.part in ('neck', 'rpn') for s in signals)
+    outer = [signal for signal, _ in requests if signal.part != 'roi']
+    parts = {signal.part for signal, _ in requests}
     store: dict = {}
-    results: dict = {}
-
     with _tap_module_signals(model, outer, store), ExitStack() as stack:
         feats = model.backbone(batch_inputs)
         if parts - {'backbone'} and model.with_neck:
-            if not whole_neck:
+            if parts.isdisjoint(('neck', 'rpn')):
                 stack.enter_context(_without_extra_levels(model))
             feats = model.neck(feats)
         if 'rpn' in parts:
             model.rpn_head(feats)
-    for signal in outer:
-        results[signal.name, None] = _read(store, signal)
 
-    pairs = sorted({(s.stage, key) for s, key in requests if s.part == 'roi'})
-    if pairs:
+    if 'roi' in parts:
         dtype = next(model.roi_head.parameters()).dtype
         feats = [level.to(dtype) for level in feats]
-    for stage, key in pairs:
-        asked = [
-            s for s, k in requests
-            if s.part == 'roi' and s.stage == stage and k == key
-        ]
-        values = _roi_forward(model, feats, rois[key], stage, asked)
-        results.update({(name, key): v for name, v in values.items()})
-    return results
+    values: dict = {}
+    for signal, key in requests:
+        if signal.part != 'roi':
+            values[signal, key] = _read(store, signal)
+        elif (signal, key) not in values:
+            asked = [
+                s
+                for s, k in requests
+                if (s.part, s.stage, k) == ('roi', signal.stage, key)
+            ]
+            scores = _roi_forward(model, feats, rois[key], asked)
+            values.update({(s, key): scores[s.name] for s in asked})
+    return [values[request] for request in requests]
 
 
-def _roi_forward(model: nn.Module, feats: list[Tensor], rois: Tensor,
-                 stage: int, asked: list[Signal]) -> dict[str, object]:
+def _roi_forward(
+    model: BaseDetector, feats: list[Tensor], rois: Tensor, asked: list[Signal]
+) -> dict[str, object]:
     """Score RoIs with one stage of the RoI head."""
+    stage = asked[0].stage
     head = bbox_heads(model)[stage]
     boxes = any(s.path or s.field == 'bbox_pred' for s in asked)
     store: dict = {}
     with ExitStack() as stack:
         stack.enter_context(
-            torch.autocast(feats[0].device.type, enabled=False))
+            torch.autocast(feats[0].device.type, enabled=False)
+        )
         stack.enter_context(_tap_module_signals(model, asked, store))
         if not boxes:
             stack.enter_context(_without_box_branch(head))
-        where = (stage, ) if is_cascade(model) else ()
+        where = (stage,) if is_cascade(model) else ()
         outputs = model.roi_head._bbox_forward(*where, feats, rois)
     outputs['feats'] = outputs['bbox_feats']
     store.update({s.name: outputs[s.field] for s in asked if not s.path})

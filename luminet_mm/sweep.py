@@ -13,7 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-TRAIN = Path(__file__).parent.parent / 'tools' / 'train.py'
+_PACKAGE = Path(__file__).parent
+TRAIN = _PACKAGE.parent / 'tools' / 'train.py'
+if not TRAIN.is_file():  # installed from a wheel, not from a clone
+    TRAIN = _PACKAGE / '.mim' / 'tools' / 'train.py'
 
 
 @dataclass(frozen=True)

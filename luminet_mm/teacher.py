@@ -1,6 +1,9 @@
 """FrozenTeacher: a trained model that is used, never trained or saved."""
+
 from __future__ import annotations
 
+import copy
+import logging
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -11,10 +14,13 @@ import torch
 from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.logging import print_log
+from mmengine.model import BaseModel
 from mmengine.registry import MODELS, DefaultScope
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional as F
 
-from luminet_mm.checkpoint import load_checkpoint
+from luminet_mm.checkpoint import get_state_dict, load_checkpoint
+from luminet_mm.stock import stock_config
 
 
 @contextmanager
@@ -38,8 +44,8 @@ class FrozenTeacher:
 
     It is no ``nn.Module``, so it is not in the student's ``parameters()``,
     ``state_dict()``, DDP buckets or optimizer, ``init_weights()`` and
-    ``train()`` never reach it, and a deep copy of the student (EMA) shares it.
-    The holder passes device and dtype changes on through :meth:`apply`.
+    ``train()`` never reach it, and a deep copy of the student (EMA) shares its
+    model. The holder passes device and dtype changes on through :meth:`apply`.
 
     Args:
         config (str | dict): Path of a config, ``'mmdet::...'`` or
@@ -55,14 +61,18 @@ class FrozenTeacher:
             than plain data.
     """
 
-    def __init__(self,
-                 config: str | dict,
-                 checkpoint: str | None,
-                 default_scope: str = 'mmdet') -> None:
-        cfg = _load_config(config)
+    def __init__(
+        self,
+        config: str | dict,
+        checkpoint: str | None,
+        default_scope: str = 'mmdet',
+    ) -> None:
+        # of a distilled teacher only the model: its teacher has done its work
+        cfg = stock_config(_load_config(config))
         scope = cfg.get('default_scope', default_scope)
         with preserved_rng(), DefaultScope.overwrite_default_scope(scope):
-            self.model: nn.Module = MODELS.build(cfg.model)
+            self.model: BaseModel = MODELS.build(cfg.model)
+        self.follows = True
         self.name = cfg.model.type
         self.classes = _classes_of_config(cfg)
         self._same_inputs: bool | None = None
@@ -70,24 +80,23 @@ class FrozenTeacher:
             print_log(
                 'teacher.checkpoint is None: the teacher has random weights '
                 'and teaches noise. Right for a benchmark, wrong for a run.',
-                'current', 30)
+                'current',
+                logging.WARNING,
+            )
         else:
             self._load(checkpoint)
         self.model.eval().requires_grad_(False)
 
     def _load(self, path: str) -> None:
         checkpoint = load_checkpoint(path)
-        state = checkpoint.get('state_dict', checkpoint)
-        state = {
-            key.removeprefix('module.'): value
-            for key, value in state.items()
-            # what a distilled teacher was itself trained with
-            if not key.startswith('distill.')
-        }
+        state = get_state_dict(checkpoint)
+        for key in [key for key in state if key.startswith('distill.')]:
+            del state[key]  # what a distilled teacher was itself trained with
         own = self.model.state_dict()
         problems = [
             f'{key}: {tuple(state[key].shape)} in the file, '
-            f'{tuple(value.shape)} in the model' for key, value in own.items()
+            f'{tuple(value.shape)} in the model'
+            for key, value in own.items()
             if key in state and state[key].shape != value.shape
         ]
         if not problems:
@@ -102,47 +111,68 @@ class FrozenTeacher:
             raise ValueError(
                 f'teacher.checkpoint {path!r} does not fit teacher.config '
                 f'({self.name}): {len(problems)} of {len(own)} entries '
-                f'differ.\n  {shown}' +
-                (f'\n  ... and {more} more' if more > 0 else '') +
-                '\nGive the config that this checkpoint was trained with.')
-        meta = checkpoint.get('meta') or {}
-        classes = (meta.get('dataset_meta') or {}).get('classes')
-        self.classes = tuple(classes or meta.get('CLASSES') or self.classes)
+                f'differ.\n  {shown}'
+                + (f'\n  ... and {more} more' if more > 0 else '')
+                + '\nGive the config that this checkpoint was trained with.'
+            )
+        self.classes = _classes_of_checkpoint(checkpoint) or self.classes
 
     def __deepcopy__(self, memo: dict) -> FrozenTeacher:
-        return self
+        # Moving or casting a copy of the student (to export it, say) must
+        # not take the teacher away from the run.
+        shared = copy.copy(self)
+        shared.follows = False
+        return shared
 
     def apply(self, fn: Callable[[Tensor], Tensor]) -> None:
-        """Move or cast the teacher as the student is moved or cast."""
-        self.model._apply(fn)
+        """Move or cast the teacher as the student is moved or cast.
+
+        A deep copy shares the model and leaves it where it is.
+        """
+        if self.follows:
+            self.model._apply(fn)
 
     def check_classes(self, classes: Sequence[str]) -> None:
         """Compare class names and their order with the student's.
+
+        Nothing is compared where one side does not name its classes.
 
         Raises:
             ValueError: If they differ; names the first that does.
         """
         theirs, ours = list(self.classes), list(classes)
-        if not theirs or theirs == ours:
+        if not theirs or not ours or theirs == ours:
             return
         if len(theirs) == len(ours):
             index = next(
-                i for i, (a, b) in enumerate(zip(theirs, ours)) if a != b)
-            what = (f'class {index} is {theirs[index]!r} for the teacher and '
-                    f'{ours[index]!r} for the student')
+                i for i, (a, b) in enumerate(zip(theirs, ours)) if a != b
+            )
+            what = (
+                f'class {index} is {theirs[index]!r} for the teacher and '
+                f'{ours[index]!r} for the student'
+            )
         else:
             only = sorted(set(theirs) ^ set(ours))
-            what = (f'the teacher has {len(theirs)} classes, the student '
-                    f'{len(ours)}; not in both: {", ".join(only[:8])}')
+            what = (
+                f'the teacher has {len(theirs)} classes, the student '
+                f'{len(ours)}; not in both: {", ".join(only[:8])}'
+            )
         raise ValueError(
             f'teacher and student disagree on the classes: {what}. Logits are '
             'compared class by class, so names and order must be the same: '
             'train the teacher on this data set, or give the data set the '
-            "teacher's order with metainfo=dict(classes=...).")
+            "teacher's order with metainfo=dict(classes=...)."
+        )
 
-    def convert_inputs(self, batch_inputs: Tensor, data_preprocessor,
-                       image_sizes: Sequence[tuple[int, int]]) -> Tensor:
+    def convert_inputs(
+        self,
+        batch_inputs: Tensor,
+        data_preprocessor,
+        image_sizes: Sequence[tuple[int, int]],
+    ) -> Tensor:
         """Re-normalise the student's images the way the teacher knows them.
+
+        They are padded further where the teacher's strides ask for it.
 
         Args:
             batch_inputs (Tensor): Normalised images, ``(B, 3, H, W)``.
@@ -153,15 +183,14 @@ class FrozenTeacher:
         Returns:
             Tensor: The same tensor when both preprocess alike.
         """
+        theirs = self.model.data_preprocessor
         if self._same_inputs is None:
             # once: comparing tensors would make a GPU wait in every step
-            self._same_inputs = _preprocess_alike(
-                data_preprocessor, self.model.data_preprocessor)
+            self._same_inputs = _preprocess_alike(data_preprocessor, theirs)
         if self._same_inputs:
-            return batch_inputs
+            return _pad_to_multiple(batch_inputs, theirs)
         mean, std, swap = _normalisation(data_preprocessor)
-        other_mean, other_std, other_swap = _normalisation(
-            self.model.data_preprocessor)
+        other_mean, other_std, other_swap = _normalisation(theirs)
         images = batch_inputs * std.to(batch_inputs) + mean.to(batch_inputs)
         if swap != other_swap:
             images = images.flip(1)
@@ -170,12 +199,24 @@ class FrozenTeacher:
         sizes = torch.tensor(image_sizes, device=images.device)
         rows = torch.arange(images.shape[2], device=images.device)
         columns = torch.arange(images.shape[3], device=images.device)
-        inside = ((rows[None, :, None] < sizes[:, 0, None, None])
-                  & (columns[None, None, :] < sizes[:, 1, None, None]))
-        return torch.where(inside[:, None], images, 0)
+        inside = (rows[None, :, None] < sizes[:, 0, None, None]) & (
+            columns[None, None, :] < sizes[:, 1, None, None]
+        )
+        images = torch.where(inside[:, None], images, 0)
+        return _pad_to_multiple(images, theirs)
 
 
 def _load_config(config: str | dict) -> Config:
+    cfg = _read_config(config)
+    if 'model' not in cfg:
+        raise ValueError(
+            f'teacher.config {config!r} has no block `model`. Give the config '
+            'that the teacher was trained with.'
+        )
+    return cfg
+
+
+def _read_config(config: str | dict) -> Config:
     if isinstance(config, dict):
         whole = config if 'model' in config else dict(model=config)
         return Config(dict(whole))
@@ -186,20 +227,34 @@ def _load_config(config: str | dict) -> Config:
             raise FileNotFoundError(
                 f'teacher.config {config!r}: {error}. Write '
                 "'mmdet::<folder>/<name>.py', as in mmdet's configs "
-                'folder.') from error
+                'folder.'
+            ) from error
     if not os.path.isfile(config):
         raise FileNotFoundError(
             f'teacher.config {config!r}: no such file. Give a path, '
-            "'mmdet::<folder>/<name>.py' or the config itself as a dict.")
+            "'mmdet::<folder>/<name>.py' or the config itself as a dict."
+        )
     return Config.fromfile(config)
 
 
 def _classes_of_config(cfg: Config) -> tuple[str, ...]:
     """Class names that a config's training data declares; else empty."""
     dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
-    while 'dataset' in dataset:
-        dataset = dataset['dataset']
-    return tuple((dataset.get('metainfo') or {}).get('classes') or ())
+    while 'dataset' in dataset or 'datasets' in dataset:
+        dataset = dataset.get('dataset') or dataset['datasets'][0]
+    classes = (dataset.get('metainfo') or {}).get('classes') or ()
+    return () if isinstance(classes, str) else tuple(classes)
+
+
+def _classes_of_checkpoint(checkpoint: dict) -> tuple[str, ...]:
+    """Class names in the metadata of MMDetection 2 or 3; else empty."""
+    meta = checkpoint.get('meta') or {}
+    dataset_meta = {
+        # capital letters until MMDetection 3.0
+        key.lower(): value
+        for key, value in (meta.get('dataset_meta') or {}).items()
+    }
+    return tuple(dataset_meta.get('classes') or meta.get('CLASSES') or ())
 
 
 def _normalisation(data_preprocessor) -> tuple[Tensor, Tensor, bool]:
@@ -207,12 +262,27 @@ def _normalisation(data_preprocessor) -> tuple[Tensor, Tensor, bool]:
     swap = bool(getattr(data_preprocessor, '_channel_conversion', False))
     if not getattr(data_preprocessor, '_enable_normalize', False):
         return torch.zeros(3, 1, 1), torch.ones(3, 1, 1), swap
-    return (data_preprocessor.mean.view(-1, 1, 1),
-            data_preprocessor.std.view(-1, 1, 1), swap)
+    return (
+        data_preprocessor.mean.view(-1, 1, 1),
+        data_preprocessor.std.view(-1, 1, 1),
+        swap,
+    )
 
 
 def _preprocess_alike(one, other) -> bool:
     mean, std, swap = _normalisation(one)
     other_mean, other_std, other_swap = _normalisation(other)
-    return (swap == other_swap and torch.equal(mean.cpu(), other_mean.cpu())
-            and torch.equal(std.cpu(), other_std.cpu()))
+    return (
+        swap == other_swap
+        and torch.equal(mean.cpu(), other_mean.cpu())
+        and torch.equal(std.cpu(), other_std.cpu())
+    )
+
+
+def _pad_to_multiple(images: Tensor, data_preprocessor) -> Tensor:
+    """Pad right and bottom with zeros to a multiple of the divisor."""
+    divisor = getattr(data_preprocessor, 'pad_size_divisor', 1)
+    height, width = images.shape[-2:]
+    if height % divisor == 0 and width % divisor == 0:
+        return images
+    return F.pad(images, (0, -width % divisor, 0, -height % divisor))

@@ -1,4 +1,5 @@
 """Shared set-up: `tests/` is importable, and each worker uses one thread."""
+
 import sys
 from pathlib import Path
 
@@ -19,5 +20,6 @@ def _one_thread():
 def _mmdet_scope():
     """What a Runner does for `default_scope='mmdet'`; undone afterwards."""
     from mmengine.registry import DefaultScope
+
     with DefaultScope.overwrite_default_scope('mmdet'):
         yield

@@ -6,9 +6,17 @@ import json
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import DATASETS
 from tiny import CLASSES, distiller
 
-from luminet_mm.preflight import ConfigError, check_config
+from luminet_mm.preflight import (
+    ConfigError,
+    check_annotations,
+    check_config,
+    leaf_datasets,
+)
+
+LOSS = dict(type='luminet_mm.LumiNetLoss', signal='roi.cls_score')
 
 
 @pytest.fixture
@@ -70,12 +78,17 @@ def test_a_good_config_passes(config):
 
 
 def test_all_faults_are_reported_at_once(config, data):
-    config.model.distill = dict(luminet=dict(tau=0))
+    config.model.distill = dict(luminet=dict(LOSS, tau=0))
     config.load_from = 'gone.pth'
     (data / 'teacher.pth').unlink()
     lines = problems(config)
     assert len(lines) == 4
-    for part in ('loss_luminet', '.tau: 0', 'load_from', 'teacher.checkpoint'):
+    for part in (
+        'loss_luminet',
+        'tau is 0',
+        'load_from',
+        'teacher.checkpoint',
+    ):
         assert sum(part in line for line in lines) >= 1
 
 
@@ -122,11 +135,32 @@ def test_random_teacher_and_inline_config_are_allowed(config):
 def test_tau(config, tau):
     config.model.distill.loss_luminet.tau = tau
     line = problem(config)
-    assert f'model.distill.loss_luminet.tau: {tau}' in line and '> 0' in line
+    assert f'model.distill.loss_luminet: LumiNetLoss: tau is {tau!r}' in line
+    assert '> 0' in line
+
+
+@pytest.mark.parametrize(
+    'change, message',
+    [
+        (dict(type='luminet_mm.NoLoss'), 'NoLoss is not in'),
+        (dict(temperature=2.0), 'temperature'),
+        (dict(loss_weight=-1.0), 'loss_weight is -1'),
+        (dict(signal=None), 'say what it compares'),
+        (dict(type='L1Loss', tau=None), 'L1Loss is no distillation loss'),
+    ],
+)
+def test_loss_that_cannot_be_built(config, change, message):
+    """Types without a scope are looked up in the config's own scope."""
+    loss = {**config.model.distill.loss_luminet, **change}
+    config.model.distill.loss_luminet = {
+        key: value for key, value in loss.items() if value is not None
+    }
+    line = problem(config)
+    assert 'model.distill.loss_luminet: ' in line and message in line
 
 
 def test_loss_key_without_prefix(config):
-    config.model.distill = dict(kd=dict(type='luminet_mm.KDLoss'))
+    config.model.distill = dict(kd=LOSS)
     assert 'must start with `loss_`' in problem(config)
     assert 'rename it to loss_kd' in problem(config)
 
@@ -283,3 +317,23 @@ def test_a_stock_config_passes(config):
         config.model.pop(key)
     config.model.type = 'FasterRCNN'
     check_config(config)
+
+
+def test_built_data_sets_are_checked_likewise(config, data):
+    dataset = config.train_dataloader.dataset
+    lazy = dict(lazy_init=True)  # the file lists no images
+    dataset.update(lazy, pipeline=[])
+    wrapped = dict(
+        lazy,
+        type='RepeatDataset',
+        times=2,
+        dataset=dict(lazy, type='ConcatDataset', datasets=[dataset, dataset]),
+    )
+    leaves = leaf_datasets(DATASETS.build(wrapped))
+    assert [type(leaf).__name__ for leaf in leaves] == ['CocoDataset'] * 2
+    check_annotations([*leaves, object()])
+    write_categories(data, ['cat', 'wolf', 'hen', 'cow'])
+    with pytest.raises(ConfigError) as error:
+        check_annotations(leaf_datasets(DATASETS.build(wrapped)))
+    (line,) = str(error.value).splitlines()[1:]
+    assert line.removeprefix('  - ') in problems(config)[0]

@@ -10,7 +10,7 @@ import pytest
 from luminet_mm import sweep
 from luminet_mm.sweep import Cell, read_log, run_cells, summarise
 
-FAKE_TRAIN = '''
+FAKE_TRAIN = """
 import json, pathlib, sys
 out = pathlib.Path(sys.argv[sys.argv.index('--work-dir') + 1])
 calls = out / 'calls'
@@ -25,7 +25,7 @@ lines = [dict(iter=i, time=0.1 * i, loss=1.0, step=i) for i in (1, 2, 3)]
 lines += [{'coco/bbox_mAP': 0.5 + seed / 10, 'step': 1},
           {'coco/bbox_mAP': 0.3 + seed / 10, 'step': 2}]
 (log / 'scalars.json').write_text('\\n'.join(map(json.dumps, lines)))
-'''
+"""
 
 
 @pytest.fixture

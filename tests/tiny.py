@@ -1,4 +1,5 @@
 """Small detectors, images and annotations that the tests share."""
+
 import copy
 
 import torch
@@ -14,18 +15,23 @@ CLASSES = ('cat', 'dog', 'hen', 'cow')
 _CONFIGS = dict(
     faster='mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
     mask='mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
-    cascade='mmdet::cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py')
+    cascade='mmdet::cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py',
+)
 
 
-def detector(kind='faster', depth=18, width=8, num_classes=len(CLASSES)):
+def detector(kind='faster', depth=18, width=8, num_classes=4):
     """A stock detector's config, narrow enough for a step in 0.1 s."""
     model = copy.deepcopy(get_config(_CONFIGS[kind]).model)
     channels = [width, width * 2, width * 4, width * 8]
     if depth >= 50:
         channels = [c * 4 for c in channels]
     model.backbone.update(
-        depth=depth, base_channels=width, init_cfg=None, frozen_stages=-1,
-        stem_channels=width)
+        depth=depth,
+        base_channels=width,
+        init_cfg=None,
+        frozen_stages=-1,
+        stem_channels=width,
+    )
     model.neck.update(in_channels=channels, out_channels=16)
     model.rpn_head.update(in_channels=16, feat_channels=16)
     roi_head = model.roi_head
@@ -33,11 +39,13 @@ def detector(kind='faster', depth=18, width=8, num_classes=len(CLASSES)):
     heads = roi_head.bbox_head
     for head in heads if isinstance(heads, list) else [heads]:
         head.update(
-            in_channels=16, fc_out_channels=32, num_classes=num_classes)
+            in_channels=16, fc_out_channels=32, num_classes=num_classes
+        )
     if 'mask_head' in roi_head:
         roi_head.mask_roi_extractor.out_channels = 16
         roi_head.mask_head.update(
-            in_channels=16, conv_out_channels=16, num_classes=num_classes)
+            in_channels=16, conv_out_channels=16, num_classes=num_classes
+        )
     rcnn = model.train_cfg.rcnn
     for stage in rcnn if isinstance(rcnn, list) else [rcnn]:
         stage.sampler.num = 32
@@ -51,11 +59,13 @@ def distiller(student=None, teacher=None, checkpoint=None, **distill):
     model = student or detector()
     model.type = 'luminet_mm.TwoStageDistiller'
     model.teacher = dict(
-        config=dict(model=teacher or detector(width=12)),
-        checkpoint=checkpoint)
+        config=dict(model=teacher or detector(width=12)), checkpoint=checkpoint
+    )
     model.distill = distill or dict(
         loss_luminet=dict(
-            type='luminet_mm.LumiNetLoss', signal='roi.cls_score'))
+            type='luminet_mm.LumiNetLoss', signal='roi.cls_score'
+        )
+    )
     return model
 
 
@@ -76,26 +86,35 @@ def batch(num_images=2, size=64, seed=0, masks=False):
         height, width = size, size - 16 * (index % 2)
         inputs.append(
             torch.randint(
-                0, 256, (3, height, width), generator=generator).byte())
+                0, 256, (3, height, width), generator=generator
+            ).byte()
+        )
         corner = torch.rand(3, 2, generator=generator) * size / 3
         extent = torch.rand(3, 2, generator=generator) * size / 4 + 8
         instances = InstanceData(
             bboxes=torch.cat([corner, corner + extent], 1),
-            labels=torch.randint(0, len(CLASSES), (3, ), generator=generator))
+            labels=torch.randint(0, len(CLASSES), (3,), generator=generator),
+        )
         if masks:
             from mmdet.structures.mask import BitmapMasks
+
             instances.masks = BitmapMasks(
-                torch.ones(3, height, width).numpy().astype('uint8'), height,
-                width)
+                torch.ones(3, height, width).numpy().astype('uint8'),
+                height,
+                width,
+            )
         samples.append(
             DetDataSample(
                 gt_instances=instances,
                 metainfo=dict(
                     img_shape=(height, width),
                     ori_shape=(height, width),
-                    scale_factor=(1., 1.),
+                    scale_factor=(1.0, 1.0),
                     img_id=index,
-                    pad_shape=(height, width))))
+                    pad_shape=(height, width),
+                ),
+            )
+        )
     return dict(inputs=inputs, data_samples=samples)
 
 
@@ -142,21 +161,25 @@ def runner(model, work_dir, max_epochs=2, **kwargs):
         batch_size=2,
         num_workers=0,
         dataset=ToyDataset(),
-        collate_fn=dict(type='pseudo_collate'))
+        collate_fn=dict(type='pseudo_collate'),
+    )
     config = dict(
         model=Config(dict(model=model)).model,
         work_dir=str(work_dir),
         default_scope='mmdet',
         experiment_name=str(work_dir).replace('/', '_'),
         train_dataloader=dict(
-            loader, sampler=dict(type='DefaultSampler', shuffle=True)),
+            loader, sampler=dict(type='DefaultSampler', shuffle=True)
+        ),
         train_cfg=dict(by_epoch=True, max_epochs=max_epochs),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01, momentum=.9)),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01, momentum=0.9)),
         default_hooks=dict(
             logger=dict(type='LoggerHook', interval=1),
-            checkpoint=dict(type='CheckpointHook', interval=1)),
+            checkpoint=dict(type='CheckpointHook', interval=1),
+        ),
         randomness=dict(seed=7),
-        log_level='WARNING')
+        log_level='WARNING',
+    )
     config.update(kwargs)
     return Runner(**config)
 
@@ -169,6 +192,8 @@ def validation():
             num_workers=0,
             dataset=ToyDataset(4),
             collate_fn=dict(type='pseudo_collate'),
-            sampler=dict(type='DefaultSampler', shuffle=False)),
+            sampler=dict(type='DefaultSampler', shuffle=False),
+        ),
         val_cfg=dict(),
-        val_evaluator=dict(type='mmengine.CountMetric'))
+        val_evaluator=dict(type='mmengine.CountMetric'),
+    )

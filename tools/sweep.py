@@ -92,7 +92,9 @@ def main() -> None:
         for name, state in states.items():
             if state in ('finished', 'failed') and name not in done:
                 done.add(name)
-                print(f'[{len(done)}/{len(cells)}] {name}: {state}', flush=True)
+                print(
+                    f'[{len(done)}/{len(cells)}] {name}: {state}', flush=True
+                )
 
     try:
         run_cells(cells, out, args.slots, watch)

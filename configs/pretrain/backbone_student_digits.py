@@ -18,7 +18,9 @@ train_dataloader = dict(
     dataset=dict(
         type='luminet_mm.DigitCropsDataset',
         split='train',
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_dataloader = dict(
     batch_size=64,
     num_workers=0,
@@ -27,7 +29,9 @@ val_dataloader = dict(
         type='luminet_mm.DigitCropsDataset',
         split='val',
         num_images=200,
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 val_evaluator = dict(type='Accuracy', topk=1)
 model = dict(
     type='ImageClassifier',
@@ -35,32 +39,36 @@ model = dict(
         num_classes=10,
         mean=[123.675, 116.28, 103.53],
         std=[58.395, 57.12, 57.375],
-        to_rgb=True),
+        to_rgb=True,
+    ),
     backbone=dict(
         type='mmdet.ResNet',
         depth=18,
         base_channels=16,
         stem_channels=16,
-        out_indices=(3, ),
-        norm_eval=False),
+        out_indices=(3,),
+        norm_eval=False,
+    ),
     neck=dict(type='GlobalAveragePooling'),
     head=dict(
         type='LinearClsHead',
         num_classes=10,
         in_channels=128,
-        loss=dict(type='CrossEntropyLoss')))
+        loss=dict(type='CrossEntropyLoss'),
+    ),
+)
 max_epochs = 4
 train_cfg = dict(by_epoch=True, max_epochs=max_epochs)
 val_cfg = dict()
-optim_wrapper = dict(
-    optimizer=dict(type='AdamW', lr=0.003, weight_decay=0.05))
+optim_wrapper = dict(optimizer=dict(type='AdamW', lr=0.003, weight_decay=0.05))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=50),
     dict(
         type='CosineAnnealingLR',
         T_max=max_epochs,
         eta_min=3e-5,
-        convert_to_iter_based=True)
+        convert_to_iter_based=True,
+    ),
 ]
 default_hooks = dict(logger=dict(type='LoggerHook', interval=50))
 randomness = dict(seed=0)

@@ -1,4 +1,5 @@
 """Distillation models: the stock student with a teacher at its side."""
+
 from luminet_mm.distillers.two_stage import TwoStageDistiller
 
 __all__ = ['TwoStageDistiller']

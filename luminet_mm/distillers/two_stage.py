@@ -1,4 +1,5 @@
 """TwoStageDistiller: Faster, Mask and Cascade R-CNN students."""
+
 from __future__ import annotations
 
 import torch
@@ -7,8 +8,12 @@ from torch import Tensor
 
 from luminet_mm.distillers.mixin import DistillMixin
 from luminet_mm.registry import MODELS
-from luminet_mm.signals import (bbox_heads, compute_signals, find_signal,
-                                record_signals)
+from luminet_mm.signals import (
+    bbox_heads,
+    compute_signals,
+    find_signal,
+    record_signals,
+)
 
 
 @MODELS.register_module()
@@ -35,7 +40,7 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
     Examples:
         >>> model = dict(
         ...     type='luminet_mm.TwoStageDistiller',
-        ...     teacher=dict(config='mmdet::faster_rcnn/...', checkpoint='...'),
+        ...     teacher=dict(config='mmdet::...', checkpoint='...'),
         ...     distill=dict(loss_luminet=dict(
         ...         type='luminet_mm.LumiNetLoss', signal='roi.cls_score',
         ...         tau=1.0, loss_weight=1.0)))  # beside the student's keys
@@ -44,8 +49,10 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self._signals = {
-            name: (find_signal(self, student, 'student'),
-                   find_signal(self.teacher.model, teacher, 'teacher'))
+            name: (
+                find_signal(self, student, 'student'),
+                find_signal(self.teacher.model, teacher, 'teacher'),
+            )
             for name, (student, teacher) in self.distill_signals.items()
         }
         for name, (student, teacher) in self._signals.items():
@@ -53,25 +60,31 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
                 raise ValueError(
                     f'model.distill.{name}: the teacher scores the RoIs of '
                     f'the student, and {student.name!r} has none. Compare '
-                    f'{teacher.name!r} with a signal of the RoI head.')
+                    f'{teacher.name!r} with a signal of the RoI head.'
+                )
         self._check_num_classes()
 
     def _check_num_classes(self) -> None:
         for name, (student, teacher) in self._signals.items():
-            if 'cls_score' not in (student.field, teacher.field):
-                continue
-            if student.part != 'roi':
+            if any(
+                (signal.part, signal.field) != ('roi', 'cls_score')
+                for signal in (student, teacher)
+            ):
                 continue
             ours, theirs = (
                 bbox_heads(model)[signal.stage].num_classes
-                for model, signal in ((self, student), (self.teacher.model,
-                                                        teacher)))
+                for model, signal in (
+                    (self, student),
+                    (self.teacher.model, teacher),
+                )
+            )
             if ours != theirs:
                 raise ValueError(
                     f'model.distill.{name}: the student has {ours} classes '
                     f'and the teacher {theirs}. Set num_classes={theirs} in '
                     "the student's roi_head, or take a teacher that was "
-                    'trained on the same classes.')
+                    'trained on the same classes.'
+                )
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: list) -> dict:
         """The student's losses and the distillation losses.
@@ -89,27 +102,25 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
         pairs = [self._signals[name] for name in active]
         with record_signals(self, [student for student, _ in pairs]) as record:
             losses = super().loss(batch_inputs, batch_data_samples)
+        values = [record.value(student) for student, _ in pairs]
 
         with torch.no_grad():
             answers = compute_signals(
                 self.teacher.model,
                 self.convert_inputs(batch_inputs, batch_data_samples),
-                [(teacher, _rois_of(student, teacher))
-                 for student, teacher in pairs],
-                {key: stage.rois for key, stage in record.stages.items()})
+                [(teacher, student.stage) for student, teacher in pairs],
+                {key: stage.rois for key, stage in record.stages.items()},
+            )
 
-        for name, (student, teacher) in zip(active, pairs):
+        for name, (signal, _), student, teacher in zip(
+            active, pairs, values, answers
+        ):
             if name in losses:
                 raise ValueError(
                     f'model.distill.{name}: the student already has a loss of '
-                    'that name. Rename the key.')
+                    'that name. Rename the key.'
+                )
             losses[name] = self.distill[name](
-                record.value(student),
-                answers[teacher.name, _rois_of(student, teacher)],
-                record.batch(student))
+                student, teacher, record.batch(signal)
+            )
         return losses
-
-
-def _rois_of(student, teacher) -> int | None:
-    """The student's stage whose RoIs the teacher has to score."""
-    return student.stage if teacher.part == 'roi' else None

@@ -1,4 +1,5 @@
 """Hooks for distillation runs."""
+
 from luminet_mm.hooks.schedule import DistillScheduleHook
 from luminet_mm.hooks.teacher_check import TeacherCheckHook
 

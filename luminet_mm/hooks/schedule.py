@@ -1,11 +1,14 @@
 """DistillScheduleHook: warm-up, decay and stop of distillation losses."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
+from mmengine.runner import IterBasedTrainLoop
 
+from luminet_mm.distillers.mixin import distiller_of
 from luminet_mm.registry import HOOKS
 
 
@@ -26,6 +29,7 @@ class LossSchedule:
     Raises:
         ValueError: If the numbers contradict each other.
     """
+
     warmup: int = 0
     decay: int | None = None
     stop: int | None = None
@@ -36,22 +40,29 @@ class LossSchedule:
             raise ValueError(f"unit={self.unit!r}: 'iter' or 'epoch'")
         if self.warmup < 0:
             raise ValueError(f'warmup={self.warmup}: 0 or more')
-        if self.decay is not None and (self.stop is None
-                                       or self.stop <= self.decay):
+        if self.decay is not None and (
+            self.stop is None or self.stop <= self.decay
+        ):
             raise ValueError(
                 f'decay={self.decay}, stop={self.stop}: decay needs a later '
-                'stop to reach 0 at')
-        full = self.stop if self.decay is None else self.decay
+                'stop to reach 0 at'
+            )
+        full = self.decay
+        if full is None and self.stop is not None:
+            full = self.stop - 1
         if full is not None and full < max(self.warmup, 1):
             raise ValueError(
                 f'warmup={self.warmup}, decay={self.decay}, '
                 f'stop={self.stop}: the loss would end before it has its '
-                'full weight')
+                'full weight'
+            )
 
     def factor(self, step: int) -> float:
         """The factor at a step, counted from 1."""
         factor = min(step / self.warmup, 1.0) if self.warmup else 1.0
-        if self.stop is not None and step >= self.stop:
+        if self.stop is None:
+            return factor
+        if step >= self.stop:
             return 0.0
         if self.decay is not None and step > self.decay:
             factor *= (self.stop - step) / (self.stop - self.decay)
@@ -63,14 +74,16 @@ class DistillScheduleHook(Hook):
     """Schedule the weight of each distillation loss by itself.
 
     The factor is a function of the iteration or epoch alone, so a resumed run
-    continues where it was.
+    continues where it was. With gradient accumulation an iteration is a batch,
+    not a step of the optimizer, as everywhere in MMEngine.
 
     Args:
         **schedules (dict): A :class:`LossSchedule` per key of
             ``model.distill``.
 
     Raises:
-        ValueError: If a key is no loss of the model, or a schedule is wrong.
+        ValueError: If a key is no loss of the model, a schedule is wrong, or
+            it counts epochs in an iteration-based loop.
 
     Examples:
         >>> custom_hooks = [dict(
@@ -85,27 +98,29 @@ class DistillScheduleHook(Hook):
                 self.schedules[name] = LossSchedule(**schedule)
             except (TypeError, ValueError) as error:
                 raise ValueError(
-                    f'DistillScheduleHook.{name}: {error}') from error
+                    f'DistillScheduleHook.{name}: {error}'
+                ) from error
 
-    def before_run(self, runner) -> None:
-        distill = getattr(_unwrap(runner.model), 'distill', None)
-        if distill is None:
-            raise ValueError(
-                'DistillScheduleHook: the model is no distiller '
-                f'({type(_unwrap(runner.model)).__name__}). Remove the hook, '
-                "or set model.type='luminet_mm.TwoStageDistiller'.")
-        for name in self.schedules:
+    def before_train(self, runner) -> None:
+        distill = distiller_of(runner, 'DistillScheduleHook').distill
+        for name, schedule in self.schedules.items():
             if name not in distill:
                 raise ValueError(
                     f'DistillScheduleHook.{name}: model.distill has no such '
-                    f'loss. It has {", ".join(distill)}.')
+                    f'loss. It has {", ".join(distill)}.'
+                )
+            if schedule.unit == 'epoch' and isinstance(
+                runner.train_loop, IterBasedTrainLoop
+            ):
+                raise ValueError(
+                    f"DistillScheduleHook.{name}: unit='epoch', but train_cfg "
+                    'counts iterations and the epoch stays 0. Say it in '
+                    "iterations, with unit='iter'."
+                )
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
-        distill = _unwrap(runner.model).distill
+        distill = distiller_of(runner, 'DistillScheduleHook').distill
         for name, schedule in self.schedules.items():
             now = runner.iter if schedule.unit == 'iter' else runner.epoch
-            distill[name].schedule_factor = schedule.factor(now + 1)
-
-
-def _unwrap(model):
-    return model.module if is_model_wrapper(model) else model
+            loss: Any = distill[name]
+            loss.schedule_factor = schedule.factor(now + 1)

@@ -1,11 +1,12 @@
-"""TeacherCheckHook: what can go wrong with a teacher, before the first step.
-"""
+"""TeacherCheckHook: what can go wrong with a teacher, before training."""
+
 from __future__ import annotations
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
+from luminet_mm.distillers.mixin import distiller_of
+from luminet_mm.preflight import check_annotations, leaf_datasets
 from luminet_mm.registry import HOOKS
 from luminet_mm.teacher import preserved_rng
 
@@ -17,6 +18,8 @@ class TeacherCheckHook(Hook):
     A teacher that does not work on this data (wrong preprocessing, other
     classes, random weights) costs a whole run; its score costs one
     evaluation. A resumed run was scored when it started and is not again.
+    COCO annotation files that lack a class, or order them otherwise, are
+    refused as well.
 
     Args:
         evaluate (bool): Score the teacher. False compares class names only.
@@ -25,8 +28,8 @@ class TeacherCheckHook(Hook):
         min_metric (float | None): Stop the run when the teacher scores less.
 
     Raises:
-        ValueError: If the classes differ, the metric is unknown, or the
-            teacher scores less than ``min_metric``.
+        ValueError: If the model is no distiller, the classes differ, the
+            metric is unknown, or the teacher scores less than ``min_metric``.
 
     Examples:
         >>> custom_hooks = [dict(
@@ -37,36 +40,50 @@ class TeacherCheckHook(Hook):
     # before hooks of normal priority, such as EMA, start their work
     priority = 'VERY_HIGH'
 
-    def __init__(self,
-                 evaluate: bool = True,
-                 metric: str | None = None,
-                 min_metric: float | None = None) -> None:
+    def __init__(
+        self,
+        evaluate: bool = True,
+        metric: str | None = None,
+        min_metric: float | None = None,
+    ) -> None:
         self.evaluate = evaluate
         self.metric = metric
         self.min_metric = min_metric
 
     def before_train(self, runner) -> None:
-        model = runner.model
-        model = model.module if is_model_wrapper(model) else model
+        model = distiller_of(runner, 'TeacherCheckHook')
         teacher = model.teacher
-        dataset = runner.train_dataloader.dataset
-        teacher.check_classes(dataset.metainfo.get('classes') or ())
+        datasets = leaf_datasets(runner.train_dataloader.dataset)
+        for dataset in datasets:
+            teacher.check_classes(_classes_of(dataset))
+        if not teacher.classes or not any(map(_classes_of, datasets)):
+            runner.logger.warning(
+                'TeacherCheckHook: class names were not compared: %s does not '
+                'say them.',
+                'the training data' if teacher.classes else 'the teacher',
+            )
+        if runner.val_loop is not None:
+            datasets += leaf_datasets(runner.val_loop.dataloader.dataset)
+        check_annotations(datasets)
         if not self.evaluate or runner.iter > 0:
             return
         if runner.val_loop is None:
             if self.min_metric is None:
                 runner.logger.warning(
                     'TeacherCheckHook: no val_dataloader, so the teacher is '
-                    'not scored.')
+                    'not scored.'
+                )
                 return
             raise ValueError(
                 'TeacherCheckHook.min_metric needs val_dataloader, val_cfg '
-                'and val_evaluator to score the teacher with.')
+                'and val_evaluator to score the teacher with.'
+            )
         scores = self._score(runner, teacher, next(model.parameters()).device)
-        runner.logger.info('teacher (%s) on the validation set: %s',
-                           teacher.name, ', '.join(
-                               f'{key} {value:.4f}'
-                               for key, value in scores.items()))
+        runner.logger.info(
+            'teacher (%s) on the validation set: %s',
+            teacher.name,
+            ', '.join(f'{key} {value:.4f}' for key, value in scores.items()),
+        )
         self._bound(scores)
 
     def _score(self, runner, teacher, device) -> dict:
@@ -78,8 +95,13 @@ class TeacherCheckHook(Hook):
             for data_batch in loop.dataloader:
                 outputs = teacher.model.val_step(data_batch)
                 loop.evaluator.process(
-                    data_samples=outputs, data_batch=data_batch)
-            return loop.evaluator.evaluate(len(loop.dataloader.dataset))
+                    data_samples=outputs, data_batch=data_batch
+                )
+            scores = loop.evaluator.evaluate(len(loop.dataloader.dataset))
+        # One with persistent workers draws once, when it first starts them:
+        # let that be in the first validation, as it is without this hook.
+        loop.dataloader._iterator = None
+        return scores
 
     def _bound(self, scores: dict) -> None:
         if self.min_metric is None:
@@ -87,13 +109,27 @@ class TeacherCheckHook(Hook):
         name = self.metric
         if name is None and len(scores) == 1:
             name = next(iter(scores))
+        if not scores:
+            # what COCO metrics report when there is no detection at all
+            raise ValueError(
+                'the teacher found nothing on the validation set. Check its '
+                'checkpoint, its data_preprocessor (mean, std, channel order) '
+                'and its classes.'
+            )
         if name not in scores:
             raise ValueError(
                 f'TeacherCheckHook.metric={self.metric!r}: the evaluator '
-                f'reports {", ".join(scores)}. Name one of them.')
+                f'reports {", ".join(scores)}. Name one of them.'
+            )
         if not scores[name] >= self.min_metric:
             raise ValueError(
                 f'the teacher scores {name} = {scores[name]:.4f} on the '
                 f'validation set, less than min_metric={self.min_metric}. '
                 'Check its checkpoint, its data_preprocessor (mean, std, '
-                'channel order) and its classes, or lower min_metric.')
+                'channel order) and its classes, or lower min_metric.'
+            )
+
+
+def _classes_of(dataset) -> tuple[str, ...]:
+    metainfo = getattr(dataset, 'metainfo', None) or {}
+    return tuple(metainfo.get('classes') or ())

@@ -1,17 +1,22 @@
 """TwoStageDistiller: the stock student, with a teacher at its side."""
+
 import copy
 
 import pytest
 import tiny
 import torch
+from mmdet.structures.bbox import bbox2roi
 from mmengine.config import Config
 from mmengine.registry import MODELS
+
+from luminet_mm.signals import find_signal
 
 KINDS = ('faster', 'mask', 'cascade')
 SIGNALS = dict(
     faster=['roi.cls_score'],
     mask=['roi.cls_score'],
-    cascade=[f'roi.{stage}.cls_score' for stage in range(3)])
+    cascade=[f'roi.{stage}.cls_score' for stage in range(3)],
+)
 
 
 def logit_losses(kind='faster', type='luminet_mm.LumiNetLoss', **kwargs):
@@ -24,8 +29,11 @@ def logit_losses(kind='faster', type='luminet_mm.LumiNetLoss', **kwargs):
 def distiller(kind='faster', teacher=None, **kwargs):
     return tiny.build(
         tiny.distiller(
-            tiny.detector(kind), teacher or tiny.detector(kind, width=12),
-            **logit_losses(kind, **kwargs)))
+            tiny.detector(kind),
+            teacher or tiny.detector(kind, width=12),
+            **logit_losses(kind, **kwargs),
+        )
+    )
 
 
 def step(model, seed=0, masks=False):
@@ -63,8 +71,10 @@ def test_training_step_reaches_every_part(kind):
     losses = model.loss(data['inputs'], data['data_samples'])
     sum(losses[name] for name in model.distill).backward()
     for part in (model.backbone.layer2, model.neck, model.roi_head):
-        assert any(p.grad is not None and p.grad.abs().sum() > 0
-                   for p in part.parameters())
+        assert any(
+            p.grad is not None and p.grad.abs().sum() > 0
+            for p in part.parameters()
+        )
 
 
 @pytest.mark.parametrize('kind', KINDS)
@@ -76,7 +86,8 @@ def test_checkpoint_is_the_stock_students(kind, tmp_path):
 
     stock = tiny.build(tiny.detector(kind), seed=9).eval()
     stock.load_state_dict(
-        torch.load(tmp_path / 'student.pth', weights_only=True), strict=True)
+        torch.load(tmp_path / 'student.pth', weights_only=True), strict=True
+    )
     model.eval()
     with torch.no_grad():
         ours, theirs = (m.test_step(tiny.batch()) for m in (model, stock))
@@ -102,16 +113,19 @@ def test_rois_include_the_added_ground_truth(monkeypatch):
     seen = []
     forward = model.distill['loss_0'].forward
     monkeypatch.setattr(
-        model.distill['loss_0'], 'forward',
-        lambda s, t, b: seen.append((s, t, b)) or forward(s, t, b))
+        model.distill['loss_0'],
+        'forward',
+        lambda s, t, b: seen.append((s, t, b)) or forward(s, t, b),
+    )
     data = tiny.prepared(model)
     model.loss(data['inputs'], data['data_samples'])
-    (student, teacher, batch), = seen
+    ((student, teacher, batch),) = seen
     assert student.shape == teacher.shape == (64, 5)
     assert batch.background == 4
     assert batch.added_gt.sum() == 6, 'three boxes in each of two images'
     boxes = torch.cat(
-        [s.gt_instances.labels for s in data['data_samples']]).sort()[0]
+        [s.gt_instances.labels for s in data['data_samples']]
+    ).sort()[0]
     assert torch.equal(batch.labels[batch.added_gt].sort()[0], boxes)
     assert not teacher.requires_grad
 
@@ -124,7 +138,9 @@ def test_student_runs_once_and_teacher_only_what_is_needed():
             if not list(module.children()):
                 module.register_forward_hook(
                     lambda *_, name=name, owner=owner: ran.append(
-                        (owner, name)))
+                        (owner, name)
+                    )
+                )
     step(model, masks=True)
     student = [name for owner, name in ran if owner == 'student']
     teacher = [name for owner, name in ran if owner == 'teacher']
@@ -138,9 +154,13 @@ def test_student_runs_once_and_teacher_only_what_is_needed():
     # four pyramid levels; the fifth (P6) is only for the RPN
     assert len({n for n in teacher if n.startswith('neck.fpn_convs')}) == 4
     leaves = [
-        n for n, m in model.teacher.model.named_modules()
-        if not list(m.children()) and not n.startswith('rpn_head')
-        and 'mask' not in n and 'fc_reg' not in n and 'loss' not in n
+        n
+        for n, m in model.teacher.model.named_modules()
+        if not list(m.children())
+        and not n.startswith('rpn_head')
+        and 'mask' not in n
+        and 'fc_reg' not in n
+        and 'loss' not in n
     ]
     assert set(teacher) < set(leaves)
 
@@ -149,7 +169,8 @@ def test_teacher_skips_the_extra_pyramid_level():
     model = distiller()
     shapes = []
     model.teacher.model.neck.register_forward_hook(
-        lambda _, __, output: shapes.append(len(output)))
+        lambda _, __, output: shapes.append(len(output))
+    )
     step(model)
     assert shapes == [4]
     assert model.teacher.model.neck.num_outs == 5, 'whole again for scoring'
@@ -157,23 +178,38 @@ def test_teacher_skips_the_extra_pyramid_level():
 
 
 def test_signals_of_every_part():
-    signals = ('backbone', 'neck', 'rpn.cls_score', 'rpn.bbox_pred',
-               'roi.feats', 'roi.cls_score', 'roi.bbox_pred',
-               'backbone.layer3.1.conv2', 'neck.fpn_convs.1',
-               'roi_head.bbox_head.shared_fcs.1')
+    signals = (
+        'backbone',
+        'neck',
+        'rpn.cls_score',
+        'rpn.bbox_pred',
+        'roi.feats',
+        'roi.cls_score',
+        'roi.bbox_pred',
+        'backbone.layer3.1.conv2',
+        'neck.fpn_convs.1',
+        'roi_head.bbox_head.shared_fcs.1',
+    )
     same = tiny.detector()
     model = tiny.build(
         tiny.distiller(
-            tiny.detector(), same, **{
+            tiny.detector(),
+            same,
+            **{
                 f'loss_{index}': dict(type='luminet_mm.KDLoss', signal=signal)
                 for index, signal in enumerate(signals)
-            }))
+            },
+        )
+    )
     model.teacher.model.load_state_dict(model.state_dict())
     seen = {}
     for index, signal in enumerate(signals):
-        model.distill[f'loss_{index}'].forward = \
-            lambda s, t, b, signal=signal: seen.update({signal: (s, t)}) \
-            or model.backbone.conv1.weight.sum()
+        model.distill[f'loss_{index}'].forward = (
+            lambda s, t, b, signal=signal: (
+                seen.update({signal: (s, t)})
+                or model.backbone.conv1.weight.sum()
+            )
+        )
     data = tiny.prepared(model)
     model.loss(data['inputs'], data['data_samples'])
     assert list(seen) == list(signals)
@@ -194,7 +230,10 @@ def test_cascade_teacher_of_a_faster_student():
             loss_luminet=dict(
                 type='luminet_mm.LumiNetLoss',
                 student='roi.cls_score',
-                teacher='roi.2.cls_score')))
+                teacher='roi.2.cls_score',
+            ),
+        )
+    )
     losses, _ = step(model)
     assert losses['loss_luminet'].item() > 0
 
@@ -202,13 +241,18 @@ def test_cascade_teacher_of_a_faster_student():
 def test_faster_teacher_of_each_cascade_stage():
     model = tiny.build(
         tiny.distiller(
-            tiny.detector('cascade'), tiny.detector(), **{
+            tiny.detector('cascade'),
+            tiny.detector(),
+            **{
                 f'loss_{stage}': dict(
                     type='luminet_mm.KDLoss',
                     student=f'roi.{stage}.cls_score',
-                    teacher='roi.cls_score')
+                    teacher='roi.cls_score',
+                )
                 for stage in range(3)
-            }))
+            },
+        )
+    )
     losses, _ = step(model)
     values = {losses[f'loss_{stage}'].item() for stage in range(3)}
     assert len(values) == 3 and 0 not in values, 'each stage its own RoIs'
@@ -235,8 +279,10 @@ def test_zero_weight_trains_like_stock(kind):
         return train(model.train())
 
     config = tiny.distiller(
-        tiny.detector(kind), tiny.detector(kind, width=12),
-        **logit_losses(kind, loss_weight=0.))
+        tiny.detector(kind),
+        tiny.detector(kind, width=12),
+        **logit_losses(kind, loss_weight=0.0),
+    )
     ours, our_draw = run(config)
     stock, stock_draw = run(tiny.detector(kind))
     states_equal(ours, stock)
@@ -248,14 +294,16 @@ def test_zero_weight_runner_trains_like_stock(tmp_path):
     weights = []
     for name, model in (
         ('stock', tiny.detector()),
-        ('ours', tiny.distiller(**logit_losses(loss_weight=0.)))):
+        ('ours', tiny.distiller(**logit_losses(loss_weight=0.0))),
+    ):
         hooks = [dict(type='luminet_mm.TeacherCheckHook')]
         runner = tiny.runner(
             model,
             tmp_path / name,
             max_epochs=1,
             custom_hooks=hooks if name == 'ours' else [],
-            **tiny.validation())
+            **tiny.validation(),
+        )
         runner.train()
         weights.append(runner.model.state_dict())
     states_equal(*weights)
@@ -264,7 +312,7 @@ def test_zero_weight_runner_trains_like_stock(tmp_path):
 def test_resume_equals_an_uninterrupted_run(tmp_path):
     hooks = [
         dict(type='luminet_mm.DistillScheduleHook', loss_0=dict(warmup=6)),
-        dict(type='EMAHook')
+        dict(type='EMAHook'),
     ]
 
     def train(name, max_epochs, **kwargs):
@@ -274,8 +322,12 @@ def test_resume_equals_an_uninterrupted_run(tmp_path):
         model.train_cfg.rpn.sampler.num = 10**6
         model.train_cfg.rcnn.sampler.num = 10**6
         runner = tiny.runner(
-            model, tmp_path / name,
-            max_epochs=max_epochs, custom_hooks=copy.deepcopy(hooks), **kwargs)
+            model,
+            tmp_path / name,
+            max_epochs=max_epochs,
+            custom_hooks=copy.deepcopy(hooks),
+            **kwargs,
+        )
         runner.train()
         return runner
 
@@ -296,59 +348,83 @@ def test_gradient_accumulation_adds_up(tmp_path):
     model = distiller()
     step(model, seed=0)
     step(model, seed=1)
-    both = {n: p.grad.clone() for n, p in model.named_parameters()
-            if p.grad is not None}
+    both = {
+        n: p.grad.clone()
+        for n, p in model.named_parameters()
+        if p.grad is not None
+    }
     singles = []
     for seed in range(2):
         model.zero_grad()
         step(model, seed=seed)
-        singles.append({n: p.grad.clone() for n, p in model.named_parameters()
-                        if p.grad is not None})
+        singles.append(
+            {
+                n: p.grad.clone()
+                for n, p in model.named_parameters()
+                if p.grad is not None
+            }
+        )
     for name, grad in both.items():
         torch.testing.assert_close(
-            grad, singles[0][name] + singles[1][name], msg=name)
+            grad, singles[0][name] + singles[1][name], msg=name
+        )
     runner = tiny.runner(
-        tiny.distiller(), tmp_path, max_epochs=1, optim_wrapper=dict(
-            accumulative_counts=2, optimizer=dict(type='SGD', lr=0.01)))
+        tiny.distiller(),
+        tmp_path,
+        max_epochs=1,
+        optim_wrapper=dict(
+            accumulative_counts=2, optimizer=dict(type='SGD', lr=0.01)
+        ),
+    )
     runner.train()
     assert runner.iter == 4
 
 
-def test_amp_bf16_agrees_with_fp32():
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_amp_agrees_with_fp32(dtype):
     model = distiller()
-    weights = (model.roi_head.bbox_head.fc_cls.weight,
-               model.neck.fpn_convs[0].conv.weight)
+    weights = (
+        model.roi_head.bbox_head.fc_cls.weight,
+        model.neck.fpn_convs[0].conv.weight,
+    )
     plain, _ = step(model)
     fp32 = [weight.grad.clone() for weight in weights]
     model.zero_grad()
-    with torch.autocast('cpu', torch.bfloat16):
+    with torch.autocast('cpu', dtype):
         mixed, _ = step(model)
     assert mixed['loss_0'].dtype == torch.float32
     assert mixed['loss_0'].item() == pytest.approx(
-        plain['loss_0'].item(), rel=0.25)
+        plain['loss_0'].item(), rel=0.25
+    )
     for weight, expected in zip(weights, fp32):
         cosine = torch.cosine_similarity(
-            weight.grad.flatten(), expected.flatten(), dim=0)
+            weight.grad.flatten(), expected.flatten(), dim=0
+        )
         assert cosine > 0.7
 
 
-def test_amp_keeps_the_teachers_boxes_exact():
+def test_amp_keeps_the_teachers_roi_head_exact():
     """bf16 has 8 bits: a box corner at 1333 would become 1336."""
     model = distiller()
     seen = []
-    extractor = model.teacher.model.roi_head.bbox_roi_extractor
-    extractor.register_forward_pre_hook(
-        lambda _, args: seen.append((args[0][0].dtype, args[1].dtype)))
+    roi_head = model.teacher.model.roi_head
+    roi_head.bbox_roi_extractor.register_forward_pre_hook(
+        lambda _, args: seen.extend((args[0][0].dtype, args[1].dtype))
+    )
+    roi_head.bbox_head.fc_cls.register_forward_hook(
+        lambda _, __, output: seen.append(output.dtype)
+    )
     with torch.autocast('cpu', torch.bfloat16):
         step(model)
-    assert seen == [(torch.float32, torch.float32)]
+    assert seen == [torch.float32] * 3
 
 
 def test_switched_off_loss_saves_the_teacher():
     model = distiller()
     ran = []
     model.teacher.model.backbone.register_forward_hook(
-        lambda *_: ran.append(1))
+        lambda *_: ran.append(1)
+    )
     step(model)
     assert ran == [1]
     model.distill['loss_0'].schedule_factor = 0.0
@@ -384,29 +460,61 @@ RETINA = dict(
     type='RetinaNet',
     backbone=tiny.detector().backbone,
     neck=tiny.detector().neck,
-    bbox_head=dict(type='RetinaHead', num_classes=4, in_channels=16))
+    bbox_head=dict(type='RetinaHead', num_classes=4, in_channels=16),
+)
 LOSS = dict(type='luminet_mm.LumiNetLoss', signal='roi.cls_score')
 
 
-@pytest.mark.parametrize('config, message', [
-    (bad(teacher=None), 'model.teacher is missing'),
-    (bad(teacher__checkpoint=None), 'model.teacher.checkpoint is missing'),
-    (bad(distill={}), 'model.distill is missing or empty'),
-    (bad(distill={'luminet': LOSS}), 'Rename it to loss_luminet'),
-    (bad(distill__loss_luminet__signal='roi.cls_scores'),
-     "student .* has no signal 'roi.cls_scores'.* mean 'roi.cls_score'"),
-    (bad(distill__loss_luminet__signal=None), 'say what it compares'),
-    (bad(distill__loss_luminet__tau=0.), 'loss_luminet: .*tau is 0.0'),
-    (bad(distill__loss_luminet__taw=1.), 'loss_luminet: .*taw'),
-    (bad(teacher__config=dict(model=tiny.detector(num_classes=3))),
-     'student has 4 classes and the teacher 3.*num_classes=3'),
-    (bad(teacher__config=dict(model=RETINA)),
-     r"teacher \(RetinaNet\) has no signal 'roi.cls_score'. It has no RoI"),
-    (tiny.distiller(tiny.detector('cascade')), 'It is a cascade: name the'),
-    (bad(distill={'loss_x': dict(
-        type='luminet_mm.KDLoss', student='backbone',
-        teacher='roi.feats')}), "RoIs of the student, and 'backbone' has"),
-])
+@pytest.mark.parametrize(
+    'config, message',
+    [
+        (bad(teacher=None), 'model.teacher: missing'),
+        (bad(teacher__checkpoint=None), 'model.teacher.checkpoint: missing'),
+        (bad(distill={}), 'model.distill: missing; name at least one'),
+        (bad(distill={'luminet': LOSS}), 'rename it to loss_luminet'),
+        (
+            bad(distill__loss_luminet__signal='roi.cls_scores'),
+            "student .* has no signal 'roi.cls_scores'.* mean 'roi.cls_score'",
+        ),
+        (bad(distill__loss_luminet__signal=None), 'say what it compares'),
+        (bad(distill__loss_luminet__tau=0.0), 'loss_luminet: .*tau is 0.0'),
+        (bad(distill__loss_luminet__taw=1.0), 'loss_luminet: .*taw'),
+        (
+            bad(distill__loss_luminet__type='luminet_mm.LuminetLoss'),
+            'loss_luminet: .*LuminetLoss is not in',
+        ),
+        (
+            bad(
+                distill__loss_luminet=dict(type='mmdet.L1Loss', signal='neck')
+            ),
+            'loss_luminet: L1Loss is no distillation loss',
+        ),
+        (
+            bad(teacher__config=dict(model=tiny.detector(num_classes=3))),
+            'student has 4 classes and the teacher 3.*num_classes=3',
+        ),
+        (
+            bad(teacher__config=dict(model=RETINA)),
+            r"\(RetinaNet\) has no signal 'roi.cls_score'. It has no RoI head",
+        ),
+        (
+            tiny.distiller(tiny.detector('cascade')),
+            'It is a cascade: name the',
+        ),
+        (
+            bad(
+                distill={
+                    'loss_x': dict(
+                        type='luminet_mm.KDLoss',
+                        student='backbone',
+                        teacher='roi.feats',
+                    )
+                }
+            ),
+            "RoIs of the student, and 'backbone' has",
+        ),
+    ],
+)
 def test_bad_input_is_named(config, message):
     with pytest.raises(ValueError, match=message):
         tiny.build(config)
@@ -416,3 +524,188 @@ def test_name_of_a_stock_loss_is_refused():
     model = tiny.build(tiny.distiller(loss_cls=LOSS))
     with pytest.raises(ValueError, match='model.distill.loss_cls.*Rename'):
         step(model)
+
+
+@pytest.mark.parametrize(
+    'student, teacher, side',
+    [
+        ('neck', 'neck', 'student'),
+        ('roi.cls_score', 'rpn.cls_score', 'teacher'),
+    ],
+)
+def test_a_logit_loss_on_maps_names_loss_and_signal(student, teacher, side):
+    model = tiny.build(
+        tiny.distiller(
+            loss_kd=dict(
+                type='luminet_mm.KDLoss', student=student, teacher=teacher
+            )
+        )
+    )
+    with pytest.raises(
+        ValueError,
+        match=rf"distill.loss_kd \({student}.*the {side}'s signal is a (tuple"
+        r'|list), not one tensor',
+    ):
+        step(model)
+
+
+def test_a_module_that_does_not_run_is_named():
+    model = tiny.build(
+        tiny.distiller(
+            loss_x=dict(type='luminet_mm.KDLoss', signal='roi_head.bbox_head')
+        )
+    )
+    model.roi_head.bbox_head.register_module('spare', torch.nn.ReLU())
+    signal = find_signal(model, 'roi_head.bbox_head.spare', 'student')
+    model._signals['loss_x'] = (signal, model._signals['loss_x'][1])
+    with pytest.raises(RuntimeError, match="head.spare': that module did not"):
+        step(model)
+
+
+def test_an_roi_head_of_another_make_is_named(monkeypatch):
+    """PISA's, say, calls `loss` and not `loss_and_target`."""
+    model = distiller()
+    stock = model.roi_head.bbox_head.loss_and_target
+
+    def bbox_loss(x, sampling_results):
+        rois = bbox2roi([res.priors for res in sampling_results])
+        results = model.roi_head._bbox_forward(x, rois)
+        results['loss_bbox'] = stock(
+            results['cls_score'],
+            results['bbox_pred'],
+            rois,
+            sampling_results,
+            model.roi_head.train_cfg,
+        )['loss_bbox']
+        return results
+
+    monkeypatch.setattr(model.roi_head, 'bbox_loss', bbox_loss)
+    with pytest.raises(RuntimeError, match="'roi.cls_score': the RoI head"):
+        step(model)
+
+
+@pytest.mark.parametrize('kind', ['faster', 'cascade'])
+def test_no_rois_at_all(kind, monkeypatch):
+    """A cascade then breaks off; its further losses are still there."""
+    model = distiller(kind)
+    data = tiny.prepared(model)
+    for sample in data['data_samples']:
+        sample.gt_instances = sample.gt_instances[:0]
+    predict = model.rpn_head.predict_by_feat
+    monkeypatch.setattr(
+        model.rpn_head,
+        'predict_by_feat',
+        lambda *args, **kwargs: [
+            result[:0] for result in predict(*args, **kwargs)
+        ],
+    )
+    losses = model.loss(data['inputs'], data['data_samples'])
+    for name in model.distill:
+        assert losses[name] == 0
+        assert losses[name].requires_grad, 'or the other ranks would wait'
+    model.parse_losses(losses)[0].backward()
+
+
+def test_a_teachers_box_head_without_a_box_switch():
+    """SABL's head has no `with_reg`; it scores RoIs like any other."""
+    teacher = tiny.detector()
+    teacher.roi_head.bbox_head = dict(
+        type='SABLHead',
+        num_classes=4,
+        cls_in_channels=16,
+        reg_in_channels=16,
+        roi_feat_size=7,
+        reg_feat_up_ratio=2,
+        reg_pre_kernel=3,
+        reg_post_kernel=3,
+        reg_pre_num=2,
+        reg_post_num=1,
+        cls_out_channels=32,
+        reg_offset_out_channels=16,
+        reg_cls_out_channels=16,
+        num_cls_fcs=1,
+        num_reg_fcs=0,
+        bbox_coder=dict(
+            type='BucketingBBoxCoder', num_buckets=14, scale_factor=1.7
+        ),
+    )
+    losses, _ = step(distiller(teacher=teacher))
+    assert losses['loss_0'] > 0
+
+
+def test_box_branch_is_whole_again_after_an_error(monkeypatch):
+    """Cascade heads with box convolutions of their own: swapped and back."""
+    teacher = tiny.detector()
+    teacher.roi_head.bbox_head.update(
+        type='ConvFCBBoxHead',
+        num_shared_fcs=0,
+        num_cls_fcs=1,
+        num_reg_convs=1,
+        num_reg_fcs=1,
+        conv_out_channels=16,
+    )
+    model = distiller(teacher=teacher)
+    head = model.teacher.model.roi_head.bbox_head
+    layers = head.reg_convs, head.reg_fcs
+    ran = []
+    for layer in (*layers[0], *layers[1]):
+        layer.register_forward_hook(lambda *_: ran.append(1))
+    assert len(layers[0]) == len(layers[1]) == 1
+    for broken in (False, True):
+        if broken:
+            monkeypatch.setattr(head.fc_cls, 'forward', lambda _: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                step(model)
+        else:
+            step(model)
+        assert not ran
+        assert head.with_reg
+        assert (head.reg_convs, head.reg_fcs) == layers
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+@pytest.mark.parametrize('dtype', ['float16', 'bfloat16'])
+def test_amp_wrapper_trains_on_a_gpu(tmp_path, dtype):
+    runner = tiny.runner(
+        tiny.distiller(),
+        tmp_path,
+        max_epochs=1,
+        optim_wrapper=dict(
+            type='AmpOptimWrapper',
+            dtype=dtype,
+            optimizer=dict(type='SGD', lr=0.01),
+        ),
+        custom_hooks=[dict(type='luminet_mm.TeacherCheckHook')],
+        **tiny.validation(),
+    )
+    before = runner.model.backbone.conv1.weight.detach().clone()
+    runner.train()
+    assert not torch.equal(before, runner.model.backbone.conv1.weight)
+    assert all(p.isfinite().all() for p in runner.model.parameters())
+
+
+@pytest.mark.parametrize('fails', [False, True])
+def test_a_step_leaves_no_tap_behind(fails):
+    """A tap that stayed would keep each step's graph, and travel in EMA."""
+    model = tiny.build(
+        tiny.distiller(
+            **{
+                f'loss_{index}': dict(type='luminet_mm.KDLoss', signal=signal)
+                for index, signal in enumerate(
+                    ['roi.cls_score', 'roi_head.bbox_head.fc_cls']
+                )
+            }
+        )
+    )
+    if fails:
+        model.roi_head.bbox_head.loss_cls.forward = lambda *_, **__: 1 / 0
+        with pytest.raises(ZeroDivisionError):
+            step(model)
+    else:
+        step(model)
+    for detector in (model, model.teacher.model):
+        for name, module in detector.named_modules():
+            assert not module._forward_hooks, name
+            assert not module._forward_pre_hooks, name
+        assert 'loss_and_target' not in vars(detector.roi_head.bbox_head)

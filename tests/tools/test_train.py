@@ -96,10 +96,14 @@ def test_resume_from_a_named_checkpoint_that_is_not_there(
 def test_faults_of_a_config_come_before_training(
     run_tool, distilled, dump, capsys, tmp_path
 ):
-    distilled.model.distill = dict(luminet=dict(tau=0))
+    distilled.model.distill = dict(
+        luminet=dict(
+            type='luminet_mm.LumiNetLoss', signal='roi.cls_score', tau=0
+        )
+    )
     error = refusal(run_tool, capsys, 'train', dump(distilled))
     assert 'rename it to loss_luminet' in error
-    assert 'luminet.tau' in error
+    assert 'tau is 0' in error
     assert not (tmp_path / 'work').exists()
 
 

@@ -4,7 +4,7 @@ train_pipeline = [
     dict(type='LoadAnnotations', with_bbox=True),
     # every image is used at its own size; Resize only notes the scale
     dict(type='Resize', scale_factor=1.0),
-    dict(type='PackDetInputs')
+    dict(type='PackDetInputs'),
 ]
 # no flips: a mirrored digit is another digit or none
 train_dataloader = dict(
@@ -12,9 +12,9 @@ train_dataloader = dict(
     num_workers=0,  # decoding takes a millisecond; workers would cost more
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset=dict(
-        type='luminet_mm.DigitsDataset',
-        split='train',
-        pipeline=train_pipeline))
+        type='luminet_mm.DigitsDataset', split='train', pipeline=train_pipeline
+    ),
+)
 val_dataloader = dict(
     batch_size=16,
     num_workers=0,
@@ -24,10 +24,13 @@ val_dataloader = dict(
         type='luminet_mm.DigitsDataset',
         split='val',
         test_mode=True,
-        pipeline=train_pipeline))
+        pipeline=train_pipeline,
+    ),
+)
 test_dataloader = val_dataloader
 val_evaluator = dict(
     type='FasterCocoMetric',
     ann_file='data/digits/annotations/val.json',
-    metric='bbox')
+    metric='bbox',
+)
 test_evaluator = val_evaluator

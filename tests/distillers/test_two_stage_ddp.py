@@ -1,0 +1,148 @@
+"""TwoStageDistiller on two ranks: one image each is one batch of two."""
+
+import copy
+
+import pytest
+import tiny
+import torch
+from dist import run_ranks
+from mmengine.model import MMDistributedDataParallel
+from mmengine.registry import DefaultScope
+
+import luminet_mm  # noqa: F401  (the ranks load this file by itself)
+
+# RoIs of the second image: what its RPN proposes, few, none at all.
+PROPOSALS = dict(own=None, few=5, none=0)
+LOSSES = dict(
+    luminet=dict(type='luminet_mm.LumiNetLoss'),
+    weighted=dict(
+        type='luminet_mm.LumiNetLoss',
+        rows='teacher_foreground',
+        added_gt=False,
+    ),
+    dist=dict(type='luminet_mm.DISTLoss'),
+)
+CASES = [
+    *(('luminet', proposals, True) for proposals in PROPOSALS),
+    *((name, 'few', True) for name in LOSSES if name != 'luminet'),
+    ('luminet', 'few', False),
+]
+
+
+def distiller(name, proposals, sync):
+    """A student whose samplers take every box: nothing is drawn."""
+    model = tiny.detector()
+    model.train_cfg.rpn.sampler.num = 10**6
+    model.train_cfg.rcnn.sampler.num = 10**6
+    loss = dict(LOSSES[name], signal='roi.cls_score', sync_stats=sync)
+    model = tiny.build(tiny.distiller(model, loss_distill=loss))
+    assert not [
+        m
+        for m in model.modules()
+        if isinstance(m, torch.nn.BatchNorm2d) and m.training
+    ]
+    predict = model.rpn_head.loss_and_predict
+
+    def fewer(x, samples, **kwargs):
+        losses, results = predict(x, samples, **kwargs)
+        for index, sample in enumerate(samples):
+            if sample.img_id == 1 and PROPOSALS[proposals] is not None:
+                results[index] = results[index][: PROPOSALS[proposals]]
+        return losses, results
+
+    model.rpn_head.loss_and_predict = fewer
+    return model
+
+
+def images(model, which):
+    """Two images of one padded size; the second shows no object."""
+    raw = tiny.batch(num_images=2)
+    raw['data_samples'][1].gt_instances = raw['data_samples'][1].gt_instances[
+        :0
+    ]
+    raw = {key: [values[i] for i in which] for key, values in raw.items()}
+    return model.data_preprocessor(copy.deepcopy(raw), True)
+
+
+def gradients(model, wrapped, data, scale=1.0):
+    """The gradient of the distillation term, every parameter taking part."""
+    losses = wrapped(data['inputs'], data['data_samples'], mode='loss')
+    loss = losses.pop('loss_distill')
+    total, _ = model.parse_losses(losses)
+    (loss + 0 * total).backward()
+    grads = {
+        name: p.grad for name, p in model.named_parameters() if p.requires_grad
+    }
+    return loss.detach(), grads
+
+
+def on_rank(rank, world_size):
+    results = {}
+    for case in CASES:
+        with DefaultScope.overwrite_default_scope('mmdet'):
+            model = distiller(*case)
+        rois = []
+        model.distill['loss_distill'].register_forward_pre_hook(
+            lambda _, args, rois=rois: rois.append(len(args[0]))
+        )
+        ddp = MMDistributedDataParallel(model, broadcast_buffers=False)
+        results[case] = *gradients(model, ddp, images(model, [rank])), *rois
+    return results
+
+
+@pytest.fixture(scope='module')
+def ranks():
+    return run_ranks(on_rank, 2, timeout=240)
+
+
+def error(ranks, case):
+    """Relative error of DDP's gradient, over all and of the worst tensor."""
+    model = distiller(*case)
+    loss, grads = gradients(model, model, images(model, [0, 1]))
+    shares = torch.stack([rank[case][0] for rank in ranks])
+    assert loss > 0
+    ours = ranks[0][case][1]
+    for name, grad in ranks[1][case][1].items():
+        assert torch.equal(grad, ours[name]), name
+    norms = {name: grad.norm() for name, grad in grads.items()}
+    largest = max(norms.values())
+    assert sum(norm > 1e-3 * largest for norm in norms.values()) > 20
+    return dict(
+        loss=(shares.mean() / loss - 1).abs().item(),
+        all=(
+            torch.cat([(ours[n] - grads[n]).flatten() for n in grads]).norm()
+            / torch.cat([grad.flatten() for grad in grads.values()]).norm()
+        ).item(),
+        worst=max(
+            ((ours[n] - grads[n]).norm() / norm).item()
+            for n, norm in norms.items()
+            if norm > 1e-3 * largest
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    'case', [case for case in CASES if case[2]], ids=lambda c: f'{c[0]}-{c[1]}'
+)
+def test_gradient_is_that_of_one_process(ranks, case):
+    errors = error(ranks, case)
+    assert errors['loss'] < 1e-5
+    assert errors['all'] < 1e-5
+    assert errors['worst'] < 1e-5
+
+
+def test_ranks_have_uneven_rows(ranks):
+    rows = {
+        case[1]: [rank[case][2] for rank in ranks]
+        for case in CASES
+        if case[0] == 'luminet'
+    }
+    assert rows['few'][1] == 5 and rows['none'][1] == 0
+    assert all(
+        first > 40 and first != second for first, second in rows.values()
+    )
+
+
+def test_without_sync_the_gradient_is_another(ranks):
+    """The test above would notice ranks that keep to themselves."""
+    assert error(ranks, ('luminet', 'few', False))['all'] > 0.05

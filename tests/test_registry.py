@@ -1,0 +1,61 @@
+"""``type='luminet_mm.X'`` in a process that never says `import luminet_mm`."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# What MMDetection's own tools/train.py does with a config.
+SCRIPT = """
+import sys
+from mmengine.config import Config
+from mmengine.runner import Runner
+cfg = Config.fromfile(sys.argv[1])
+runner = Runner.from_cfg(cfg)
+print(type(runner.model).__name__, list(runner.model.distill))
+print(*(type(hook).__module__ for hook in runner.hooks))
+"""
+
+# Without it, mmdet.models is imported while mmcv.ops is not served yet.
+IMPORT = "custom_imports = dict(imports=['luminet_mm'])\n"
+
+
+def run(folder, text):
+    """Run the script on a config; return its exit code and output."""
+    path = folder / 'config.py'
+    path.write_text(text)
+    paths = [str(ROOT), os.environ.get('PYTHONPATH', '')]
+    result = subprocess.run(
+        [sys.executable, '-c', SCRIPT, str(path)],
+        cwd=folder,
+        env={**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, paths))},
+        capture_output=True,
+        text=True,
+    )
+    return result.returncode, result.stdout + result.stderr
+
+
+@pytest.fixture(scope='module')
+def config():
+    from mmengine.config import Config
+    from tiny import distiller
+
+    return Config(
+        dict(
+            default_scope='mmdet',
+            work_dir='work',
+            model=distiller(),
+            custom_hooks=[dict(type='luminet_mm.TeacherCheckHook')],
+        )
+    ).pretty_text
+
+
+def test_a_stock_script_needs_one_line_in_the_config(tmp_path, config):
+    code, output = run(tmp_path, IMPORT + config)
+    assert code == 0, output
+    assert "TwoStageDistiller ['loss_luminet']" in output
+    assert 'luminet_mm.hooks.teacher_check' in output

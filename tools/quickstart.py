@@ -6,11 +6,13 @@ again, it goes on where it was interrupted.
 """
 
 import argparse
+import contextlib
 import json
 import math
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -85,6 +87,13 @@ def _clock(seconds: float) -> str:
     return f'{int(seconds) // 60} min {int(seconds) % 60:02d} s'
 
 
+@contextlib.contextmanager
+def quiet(log: Path) -> Iterator[None]:
+    """Send what the libraries print to a file."""
+    with log.open('a') as stream, contextlib.redirect_stdout(stream):
+        yield
+
+
 def score_teacher(out: Path) -> dict:
     """AP of the shipped teacher on the validation set; kept in a file."""
     kept = out / 'teacher.json'
@@ -97,7 +106,8 @@ def score_teacher(out: Path) -> dict:
     cfg.work_dir = str(out / 'teacher')
     cfg.log_level = 'ERROR'
     cfg.load_from = 'weights/digits_teacher.pth'
-    metrics = Runner.from_cfg(cfg).test()
+    with quiet(out / 'teacher.log'):
+        metrics = Runner.from_cfg(cfg).test()
     kept.write_text(json.dumps(metrics))
     return metrics
 
@@ -256,7 +266,8 @@ def main() -> None:
     )
 
     print('\n4/4  results')
-    models = load_models(out)
+    with quiet(out / 'models.log'):
+        models = load_models(out)
     print_table(out, teacher, models)
     draw_detections(models, out / 'detections.png')
     draw_curves(out, out / 'curves.png')

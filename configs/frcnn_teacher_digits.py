@@ -1,7 +1,8 @@
 """The teacher of the digits runs: half as wide again, trained longer.
 
-Needs    nothing; the data are made on first use. Its trained weights are in
-         weights/digits_teacher.pth.
+Needs    a backbone: python tools/train.py
+         configs/pretrain/backbone_teacher_digits.py. Not needed to distil: the
+         trained teacher is in weights/digits_teacher.pth.
 Run      python tools/train.py configs/frcnn_teacher_digits.py
 """
 

@@ -59,6 +59,11 @@ class RunLog:
         return max(entry[metric] for entry in self.metrics)
 
 
+def is_finished(work_dir: str | os.PathLike) -> bool:
+    """Whether a cell has run to its end."""
+    return (Path(work_dir) / 'finished').is_file()
+
+
 def read_log(work_dir: str | os.PathLike) -> RunLog:
     """Read MMEngine's ``scalars.json`` files of a work dir."""
     metrics: dict[int, dict] = {}
@@ -131,7 +136,7 @@ def run_cell(cell: Cell, work_dir: Path, threads: int = 1) -> str | None:
     Returns:
         str | None: What went wrong, or None.
     """
-    if (work_dir / 'finished').is_file():
+    if is_finished(work_dir):
         return None
     work_dir.mkdir(parents=True, exist_ok=True)
     options = [f'{key}={value}' for key, value in cell.options.items()]
@@ -175,7 +180,7 @@ def summarise(
     """
     summary: dict[str, dict] = {}
     for cell in cells:
-        if not (Path(out) / cell.name / 'finished').is_file():
+        if not is_finished(Path(out) / cell.name):
             continue
         log = read_log(Path(out) / cell.name)
         group = summary.setdefault(

@@ -21,7 +21,7 @@ import numpy as np
 
 import luminet_mm  # noqa: F401  (serves mmcv.ops before mmdet is imported)
 from luminet_mm.datasets import make_digits
-from luminet_mm.sweep import Cell, read_log, run_cells
+from luminet_mm.sweep import Cell, is_finished, read_log, run_cells
 
 matplotlib.use('Agg')
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,7 +53,7 @@ class Progress:
         """The part of all training steps that is done."""
         done = sum(
             self.iterations
-            if (self.out / cell.name / 'finished').is_file()
+            if is_finished(self.out / cell.name)
             else min(
                 read_log(self.out / cell.name).iterations, self.iterations
             )

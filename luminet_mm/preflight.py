@@ -15,7 +15,11 @@ from mmengine.registry import DATASETS, DefaultScope
 from mmengine.utils import get_installed_path
 
 from luminet_mm.coco_json import read_section
-from luminet_mm.distillers.mixin import block_problems, build_loss
+from luminet_mm.distillers.mixin import (
+    block_problems,
+    build_loss,
+    teacher_list,
+)
 
 DATA_HINT = (
     'put the data there or change the path; for COCO, `python '
@@ -106,14 +110,17 @@ def _distill_problems(model: dict, scope: str | None) -> list[str]:
                 build_loss(name, loss)
         except ValueError as error:
             problems.append(str(error))
-    if isinstance(teacher, dict):
-        problems += _teacher_problems(teacher)
+    teachers = teacher_list(teacher)
+    for index, cfg in enumerate(teachers):
+        key = 'model.teacher' + (f'.{index}' if len(teachers) > 1 else '')
+        if isinstance(cfg, dict):
+            problems += _teacher_problems(key, cfg)
     return problems
 
 
-def _teacher_problems(teacher: dict) -> list[str]:
+def _teacher_problems(key: str, teacher: dict) -> list[str]:
     problems = _file_problem(
-        'model.teacher.checkpoint',
+        f'{key}.checkpoint',
         teacher.get('checkpoint'),
         'give a path or an http(s):// URL',
     )
@@ -124,14 +131,14 @@ def _teacher_problems(teacher: dict) -> list[str]:
             root = get_installed_path(package)
         except Exception:
             return problems + [
-                f'model.teacher.config: {config!r} is a config of {package}, '
+                f'{key}.config: {config!r} is a config of {package}, '
                 'which is not installed'
             ]
         config = os.path.join(root, '.mim', 'configs', name)
     return problems + _file_problem(
-        'model.teacher.config',
+        f'{key}.config',
         config,
-        "give a path or 'mmdet::<folder>/<name>.py'",
+        "give a path, 'mmdet::<folder>/<name>.py' or 'mmpretrain::...'",
     )
 
 

@@ -78,7 +78,7 @@ class Record:
     def value(self, signal: Signal):
         """The value of a signal; raises a RuntimeError when it never ran."""
         if signal.part != 'roi' or signal.path:
-            return _read(self.values, signal)
+            return read_signal(self.values, signal)
         if signal.stage not in self.stages:
             raise RuntimeError(
                 f'signal {signal.name!r}: the RoI head computed no box loss '
@@ -159,11 +159,18 @@ def find_signal(model: BaseDetector, name: str, whose: str) -> Signal:
         hint = ' It has no RoI head.'
     elif name.startswith('roi') and is_cascade(model):
         hint = ' It is a cascade: name the stage, as in roi.0.cls_score.'
+    raise unknown_signal(model, name, whose, published, hint)
+
+
+def unknown_signal(
+    model: nn.Module, name: str, whose: str, published: list[str], hint: str
+) -> ValueError:
+    """The error for a name that a model does not have."""
     paths = [path for path, _ in model.named_modules() if path]
     close = difflib.get_close_matches(name, published + paths, n=3)
     if close:
         hint += f' Did you mean {" or ".join(map(repr, close))}?'
-    raise ValueError(
+    return ValueError(
         f'the {whose} ({type(model).__name__}) has no signal {name!r}.{hint} '
         f'It publishes {", ".join(published)}, and the output of any module '
         'by its dotted path.'
@@ -176,7 +183,8 @@ def _stage_of_path(model: BaseDetector, path: str) -> int:
     return numbers[0] if is_cascade(model) and numbers else 0
 
 
-def _read(store: dict, signal: Signal):
+def read_signal(store: dict, signal: Signal):
+    """Look a tapped value up; raises a RuntimeError if it never came."""
     if signal.name not in store:
         raise RuntimeError(
             f'signal {signal.name!r}: that module did not run in the training '
@@ -186,7 +194,7 @@ def _read(store: dict, signal: Signal):
 
 
 @contextmanager
-def _tap(module: nn.Module, store: dict, key: str) -> Iterator[None]:
+def tap_output(module: nn.Module, store: dict, key: str) -> Iterator[None]:
     """Keep a module's output in ``store[key]`` while the block runs.
 
     A module that runs several times (a head shared by pyramid levels) gives a
@@ -214,12 +222,12 @@ def _tap_module_signals(
     rpn: dict = {}
     with ExitStack() as stack:
         if rpn_signals:
-            stack.enter_context(_tap(model.rpn_head, rpn, 'outputs'))
+            stack.enter_context(tap_output(model.rpn_head, rpn, 'outputs'))
         for signal in signals:
             if signal.path or signal.part in ('backbone', 'neck'):
                 path = signal.path or signal.part
                 stack.enter_context(
-                    _tap(model.get_submodule(path), store, signal.name)
+                    tap_output(model.get_submodule(path), store, signal.name)
                 )
         yield
     if 'outputs' in rpn:
@@ -391,7 +399,7 @@ def compute_signals(
     values: dict = {}
     for signal, key in requests:
         if signal.part != 'roi':
-            values[signal, key] = _read(store, signal)
+            values[signal, key] = read_signal(store, signal)
         elif (signal, key) not in values:
             asked = [
                 s
@@ -422,4 +430,4 @@ def _roi_forward(
         outputs = model.roi_head._bbox_forward(*where, feats, rois)
     outputs['feats'] = outputs['bbox_feats']
     store.update({s.name: outputs[s.field] for s in asked if not s.path})
-    return {s.name: _read(store, s) for s in asked}
+    return {s.name: read_signal(store, s) for s in asked}

@@ -226,8 +226,8 @@ def _read_config(config: str | dict) -> Config:
         except Exception as error:
             raise FileNotFoundError(
                 f'teacher.config {config!r}: {error}. Write '
-                "'mmdet::<folder>/<name>.py', as in mmdet's configs "
-                'folder.'
+                "'mmdet::<folder>/<name>.py' or 'mmpretrain::...', as in "
+                "that package's configs folder."
             ) from error
     if not os.path.isfile(config):
         raise FileNotFoundError(
@@ -258,10 +258,14 @@ def _classes_of_checkpoint(checkpoint: dict) -> tuple[str, ...]:
 
 
 def _normalisation(data_preprocessor) -> tuple[Tensor, Tensor, bool]:
-    """Mean, std ``(3, 1, 1)`` and whether channels are swapped on input."""
-    swap = bool(getattr(data_preprocessor, '_channel_conversion', False))
+    """Mean, std ``(C, 1, 1)`` and whether channels are swapped on input."""
+    swap = bool(
+        # mmdet's and mmpretrain's word for it
+        getattr(data_preprocessor, '_channel_conversion', False)
+        or getattr(data_preprocessor, 'to_rgb', False)
+    )
     if not getattr(data_preprocessor, '_enable_normalize', False):
-        return torch.zeros(3, 1, 1), torch.ones(3, 1, 1), swap
+        return torch.zeros(1, 1, 1), torch.ones(1, 1, 1), swap
     return (
         data_preprocessor.mean.view(-1, 1, 1),
         data_preprocessor.std.view(-1, 1, 1),

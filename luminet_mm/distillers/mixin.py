@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
+import torch
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
+from luminet_mm.losses.base import DistillBatch
 from luminet_mm.registry import MODELS
 from luminet_mm.teacher import FrozenTeacher
 
@@ -28,8 +32,10 @@ class DistillMixin(_StockModel):
     its own (a projector) is added, under ``distill.``.
 
     Args:
-        teacher (dict): ``config`` and ``checkpoint`` of the
-            :class:`~luminet_mm.teacher.FrozenTeacher`.
+        teacher (dict | list[dict]): ``config`` and ``checkpoint`` of the
+            :class:`~luminet_mm.teacher.FrozenTeacher`. Several teachers are
+            an ensemble: their logits are averaged, by ``weight`` where a
+            teacher has one (default 1; only the ratios matter).
         distill (dict): One loss per key; each key starts with ``loss_``. An
             entry is the config of a loss and the ``signal`` that it compares,
             or ``student`` and ``teacher`` signals apart.
@@ -38,10 +44,13 @@ class DistillMixin(_StockModel):
         ValueError: If a block, a key or a signal is missing or wrong.
     """
 
+    # where the types in a teacher's config are looked up unless it says
+    default_scope = 'mmengine'
+
     def __init__(
         self,
         *args,
-        teacher: dict | None = None,
+        teacher: dict | Sequence[dict] | None = None,
         distill: dict | None = None,
         **kwargs,
     ) -> None:
@@ -49,13 +58,24 @@ class DistillMixin(_StockModel):
         if problems:
             raise ValueError('\n'.join(problems))
         super().__init__(*args, **kwargs)
-        self.teacher = FrozenTeacher(**(teacher or {}))
+        self.teachers: list[FrozenTeacher] = []
+        self.teacher_weights: list[float] = []
+        for cfg in teacher_list(teacher):
+            cfg = dict(cfg)
+            self.teacher_weights.append(float(cfg.pop('weight', 1)))
+            cfg.setdefault('default_scope', self.default_scope)
+            self.teachers.append(FrozenTeacher(**cfg))
         self.distill = nn.ModuleDict()
         self.distill_signals: dict[str, tuple[str, str]] = {}
         for name, cfg in (distill or {}).items():
             loss, signals = build_loss(name, cfg)
             self.distill[name] = loss
             self.distill_signals[name] = signals
+
+    @property
+    def teacher(self) -> FrozenTeacher:
+        """The teacher; of an ensemble the first."""
+        return self.teachers[0]
 
     def active_losses(self) -> list[str]:
         """Losses that the schedule has not switched off."""
@@ -66,20 +86,102 @@ class DistillMixin(_StockModel):
         ]
 
     def convert_inputs(
-        self, batch_inputs: Tensor, batch_data_samples: list
+        self, teacher: FrozenTeacher, batch_inputs: Tensor, data_samples: list
     ) -> Tensor:
-        """The teacher's view of a batch, ``(B, 3, H, W)``."""
-        return self.teacher.convert_inputs(
+        """A teacher's view of a batch, ``(B, 3, H, W)``."""
+        whole = tuple(batch_inputs.shape[-2:])
+        return teacher.convert_inputs(
             batch_inputs,
             self.data_preprocessor,
-            [sample.img_shape[:2] for sample in batch_data_samples],
+            [
+                # a classifier's sample need not say it
+                tuple(getattr(sample, 'img_shape', whole)[:2])
+                for sample in data_samples
+            ],
         )
+
+    def ask_teachers(self, ask: Callable[[int, FrozenTeacher], list]) -> list:
+        """What the teachers say, without a graph.
+
+        Args:
+            ask (Callable): Gets the number of a teacher and the teacher, and
+                returns one value per loss.
+
+        Returns:
+            list: The values; of an ensemble their weighted means.
+        """
+        with torch.no_grad():
+            answers = [ask(i, each) for i, each in enumerate(self.teachers)]
+            if len(answers) == 1:
+                return answers[0]
+            return [
+                _weighted_mean(values, self.teacher_weights)
+                for values in zip(*answers, strict=True)
+            ]
+
+    def check_ensemble(self, name: str, signal: str, logits: bool) -> None:
+        """Refuse to average what several teachers cannot agree on.
+
+        Raises:
+            ValueError: If there are several teachers and the loss ``name``
+                reads something else than logits from them.
+        """
+        if len(self.teachers) > 1 and not logits:
+            raise ValueError(
+                f'model.distill.{name}: model.teacher lists '
+                f'{len(self.teachers)} teachers, whose logits are averaged; '
+                f'{signal!r} of different models cannot be. Keep one teacher '
+                'for this loss, or compare logits.'
+            )
+
+    def add_loss(
+        self,
+        losses: dict,
+        name: str,
+        student: Any,
+        teacher: Any,
+        batch: DistillBatch,
+    ) -> None:
+        """Put one distillation loss beside the student's own.
+
+        Raises:
+            ValueError: If the student has a loss of that name.
+        """
+        if name in losses:
+            raise ValueError(
+                f'model.distill.{name}: the student already has a loss of '
+                'that name. Rename the key.'
+            )
+        losses[name] = self.distill[name](student, teacher, batch)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args, **kwargs):
         # every .to(), .cuda(), .half() and .double() comes through here
         super()._apply(fn, *args, **kwargs)
-        self.teacher.apply(fn)
+        for teacher in self.teachers:
+            teacher.apply(fn)
         return self
+
+
+def _weighted_mean(values: Sequence[Tensor], weights: list[float]) -> Tensor:
+    """Mean of the teachers' logits, in float32 or more."""
+    shapes = {tuple(value.shape) for value in values}
+    if len(shapes) > 1:
+        raise ValueError(
+            'model.teacher: the teachers give logits of different shapes, '
+            f'{", ".join(map(str, sorted(shapes)))}. All have to know the '
+            'same classes.'
+        )
+    total = sum(weights)
+    dtype = torch.promote_types(values[0].dtype, torch.float32)
+    return sum(  # type: ignore[return-value]
+        value.to(dtype) * (weight / total)
+        for value, weight in zip(values, weights, strict=True)
+    )
+
+
+def teacher_list(teacher: Any) -> list:
+    """The teachers of a block ``teacher``, which may name one or several."""
+    return list(teacher) if isinstance(teacher, (list, tuple)) else [teacher]
 
 
 def distiller_of(runner, who: str) -> DistillMixin:
@@ -99,7 +201,8 @@ def distiller_of(runner, who: str) -> DistillMixin:
         raise ValueError(
             f'{who}: the model is no distiller ({type(model).__name__}). '
             'Remove the hook, or set '
-            "model.type='luminet_mm.TwoStageDistiller'."
+            "model.type to 'luminet_mm.TwoStageDistiller' or "
+            "'luminet_mm.ClassifierDistiller'."
         )
     return model
 
@@ -107,18 +210,30 @@ def distiller_of(runner, who: str) -> DistillMixin:
 def block_problems(teacher: Any, distill: Any) -> list[str]:
     """What the blocks ``teacher`` and ``distill`` lack, a line each."""
     problems = []
-    if not isinstance(teacher, dict) or not teacher:
-        problems.append(
-            'model.teacher: missing; add teacher=dict(config=..., '
-            'checkpoint=...) beside distill'
-        )
-    else:
+    teachers = teacher_list(teacher)
+    for index, cfg in enumerate(teachers or [None]):
+        key = 'model.teacher' + (f'.{index}' if len(teachers) > 1 else '')
+        if not isinstance(cfg, dict) or not cfg:
+            problems.append(
+                f'{key}: missing; add teacher=dict(config=..., '
+                'checkpoint=...) beside distill'
+            )
+            continue
         problems += [
-            f'model.teacher.{key}: missing; a teacher needs a config and the '
+            f'{key}.{word}: missing; a teacher needs a config and the '
             'checkpoint trained with it'
-            for key in ('config', 'checkpoint')
-            if key not in teacher
+            for word in ('config', 'checkpoint')
+            if word not in cfg
         ]
+        weight = cfg.get('weight', 1)
+        if (
+            not isinstance(weight, Real)
+            or not math.isfinite(weight)
+            or weight <= 0
+        ):
+            problems.append(
+                f'{key}.weight: {weight!r}; set a finite number > 0'
+            )
     if not distill:
         problems.append(
             'model.distill: missing; name at least one loss, as in '

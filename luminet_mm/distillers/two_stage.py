@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import torch
 from mmdet.models.detectors import TwoStageDetector
 from torch import Tensor
 
 from luminet_mm.distillers.mixin import DistillMixin
 from luminet_mm.registry import MODELS
 from luminet_mm.signals import (
+    Signal,
     bbox_heads,
     compute_signals,
     find_signal,
     record_signals,
 )
+from luminet_mm.teacher import FrozenTeacher
 
 
 @MODELS.register_module()
@@ -27,11 +28,10 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
 
     Args:
         *args, **kwargs: As for the stock detector.
-        teacher (dict): ``config`` and ``checkpoint``, see
-            :class:`~luminet_mm.teacher.FrozenTeacher`.
-        distill (dict): Losses by key, see
-            :class:`~luminet_mm.distillers.mixin.DistillMixin`; signals are
-            listed in :mod:`luminet_mm.signals`.
+        teacher (dict | list[dict]): ``config`` and ``checkpoint``, see
+            :class:`~luminet_mm.distillers.mixin.DistillMixin`.
+        distill (dict): Losses by key, see there too; signals are listed in
+            :mod:`luminet_mm.signals`.
 
     Raises:
         ValueError: If a signal does not exist, or student and teacher count
@@ -46,45 +46,45 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
         ...         tau=1.0, loss_weight=1.0)))  # beside the student's keys
     """
 
+    default_scope = 'mmdet'
+
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self._signals = {
             name: (
                 find_signal(self, student, 'student'),
-                find_signal(self.teacher.model, teacher, 'teacher'),
+                [
+                    find_signal(each.model, teacher, 'teacher')
+                    for each in self.teachers
+                ],
             )
             for name, (student, teacher) in self.distill_signals.items()
         }
-        for name, (student, teacher) in self._signals.items():
-            if student.part != 'roi' and teacher.part == 'roi':
-                raise ValueError(
-                    f'model.distill.{name}: the teacher scores the RoIs of '
-                    f'the student, and {student.name!r} has none. Compare '
-                    f'{teacher.name!r} with a signal of the RoI head.'
-                )
-        self._check_num_classes()
+        for name, (student, teachers) in self._signals.items():
+            for each, teacher in zip(self.teachers, teachers, strict=True):
+                self._check_pair(name, student, teacher, each.model)
 
-    def _check_num_classes(self) -> None:
-        for name, (student, teacher) in self._signals.items():
-            if any(
-                (signal.part, signal.field) != ('roi', 'cls_score')
-                for signal in (student, teacher)
-            ):
-                continue
-            ours, theirs = (
-                bbox_heads(model)[signal.stage].num_classes
-                for model, signal in (
-                    (self, student),
-                    (self.teacher.model, teacher),
-                )
+    def _check_pair(
+        self, name: str, student: Signal, teacher: Signal, model
+    ) -> None:
+        if student.part != 'roi' and teacher.part == 'roi':
+            raise ValueError(
+                f'model.distill.{name}: the teacher scores the RoIs of '
+                f'the student, and {student.name!r} has none. Compare '
+                f'{teacher.name!r} with a signal of the RoI head.'
             )
-            if ours != theirs:
-                raise ValueError(
-                    f'model.distill.{name}: the student has {ours} classes '
-                    f'and the teacher {theirs}. Set num_classes={theirs} in '
-                    "the student's roi_head, or take a teacher that was "
-                    'trained on the same classes.'
-                )
+        self.check_ensemble(name, teacher.name, _is_logits(teacher))
+        if not (_is_logits(student) and _is_logits(teacher)):
+            return
+        ours = bbox_heads(self)[student.stage].num_classes
+        theirs = bbox_heads(model)[teacher.stage].num_classes
+        if ours != theirs:
+            raise ValueError(
+                f'model.distill.{name}: the student has {ours} classes '
+                f'and the teacher {theirs}. Set num_classes={theirs} in '
+                "the student's roi_head, or take a teacher that was "
+                'trained on the same classes.'
+            )
 
     def loss(self, batch_inputs: Tensor, batch_data_samples: list) -> dict:
         """The student's losses and the distillation losses.
@@ -104,23 +104,23 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
             losses = super().loss(batch_inputs, batch_data_samples)
         values = [record.value(student) for student, _ in pairs]
 
-        with torch.no_grad():
-            answers = compute_signals(
-                self.teacher.model,
-                self.convert_inputs(batch_inputs, batch_data_samples),
-                [(teacher, student.stage) for student, teacher in pairs],
-                {key: stage.rois for key, stage in record.stages.items()},
+        rois = {key: stage.rois for key, stage in record.stages.items()}
+
+        def ask(index: int, teacher: FrozenTeacher) -> list:
+            return compute_signals(
+                teacher.model,
+                self.convert_inputs(teacher, batch_inputs, batch_data_samples),
+                [(theirs[index], ours.stage) for ours, theirs in pairs],
+                rois,
             )
 
         for name, (signal, _), student, teacher in zip(
-            active, pairs, values, answers
+            active, pairs, values, self.ask_teachers(ask), strict=True
         ):
-            if name in losses:
-                raise ValueError(
-                    f'model.distill.{name}: the student already has a loss of '
-                    'that name. Rename the key.'
-                )
-            losses[name] = self.distill[name](
-                student, teacher, record.batch(signal)
-            )
+            batch = record.batch(signal)
+            self.add_loss(losses, name, student, teacher, batch)
         return losses
+
+
+def _is_logits(signal: Signal) -> bool:
+    return (signal.part, signal.field) == ('roi', 'cls_score')

@@ -52,16 +52,16 @@ class TeacherCheckHook(Hook):
 
     def before_train(self, runner) -> None:
         model = distiller_of(runner, 'TeacherCheckHook')
-        teacher = model.teacher
         datasets = leaf_datasets(runner.train_dataloader.dataset)
-        for dataset in datasets:
-            teacher.check_classes(_classes_of(dataset))
-        if not teacher.classes or not any(map(_classes_of, datasets)):
-            runner.logger.warning(
-                'TeacherCheckHook: class names were not compared: %s does not '
-                'say them.',
-                'the training data' if teacher.classes else 'the teacher',
-            )
+        for teacher in model.teachers:
+            for dataset in datasets:
+                teacher.check_classes(_classes_of(dataset))
+            if not teacher.classes or not any(map(_classes_of, datasets)):
+                runner.logger.warning(
+                    'TeacherCheckHook: class names were not compared: %s '
+                    'does not say them.',
+                    'the training data' if teacher.classes else 'the teacher',
+                )
         if runner.val_loop is not None:
             datasets += leaf_datasets(runner.val_loop.dataloader.dataset)
         check_annotations(datasets)
@@ -78,13 +78,17 @@ class TeacherCheckHook(Hook):
                 'TeacherCheckHook.min_metric needs val_dataloader, val_cfg '
                 'and val_evaluator to score the teacher with.'
             )
-        scores = self._score(runner, teacher, next(model.parameters()).device)
-        runner.logger.info(
-            'teacher (%s) on the validation set: %s',
-            teacher.name,
-            ', '.join(f'{key} {value:.4f}' for key, value in scores.items()),
-        )
-        self._bound(scores)
+        device = next(model.parameters()).device
+        for teacher in model.teachers:
+            scores = self._score(runner, teacher, device)
+            runner.logger.info(
+                'teacher (%s) on the validation set: %s',
+                teacher.name,
+                ', '.join(
+                    f'{key} {score:.4f}' for key, score in scores.items()
+                ),
+            )
+            self._bound(scores)
 
     def _score(self, runner, teacher, device) -> dict:
         loop = runner.val_loop

@@ -23,11 +23,14 @@ class DistillBatch:
         background: Index of the background column, None without one.
         added_gt: ``(N,)`` bool, whether the row is a ground-truth box that
             the sampler appended.
+        soft_labels: ``(N, C)`` target probabilities where the batch has no
+            hard labels (Mixup, CutMix, soft annotations).
     """
 
     labels: Tensor | None = None
     background: int | None = None
     added_gt: Tensor | None = None
+    soft_labels: Tensor | None = None
 
 
 class FiniteCheck:
@@ -284,7 +287,9 @@ class LogitLoss(nn.Module, metaclass=ABCMeta):
                     f'logits have {c} columns.'
                 )
             column %= c
-        return DistillBatch(background=column, **fields)
+        return DistillBatch(
+            background=column, soft_labels=batch.soft_labels, **fields
+        )
 
     def _need(
         self,
@@ -294,6 +299,13 @@ class LogitLoss(nn.Module, metaclass=ABCMeta):
         instead: str = 'leave the option at its default',
     ):
         value = getattr(batch, field)
+        if field == 'labels' and batch.soft_labels is not None:
+            raise ValueError(
+                f'{self.name}: {option} needs one hard label per row, and the '
+                'targets of this batch are soft (Mixup, CutMix or gt_score). '
+                'Remove model.train_cfg.augments, or take a loss that needs '
+                'no labels, such as KD, DIST or LumiNet.'
+            )
         if value is None:
             raise ValueError(
                 f'{self.name}: {option} needs batch.{field}, which this '

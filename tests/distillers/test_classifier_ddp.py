@@ -1,0 +1,114 @@
+"""ClassifierDistiller on two ranks: their images together are one batch."""
+
+import copy
+
+import pytest
+import tiny_cls
+import torch
+from dist import run_ranks
+from mmengine.model import MMDistributedDataParallel
+from mmengine.registry import DefaultScope
+
+import luminet_mm  # noqa: F401  (the ranks load this file by itself)
+
+LOSSES = ('LumiNetLoss', 'DISTLoss', 'KDLoss')
+UNEVEN = ([0, 1, 2, 3, 4], [5, 6, 7])
+EVEN = ([0, 1, 2, 3], [4, 5, 6, 7])
+STEPS = 20
+
+
+def distiller(kind, sync=True):
+    """A student without batch norm, whose statistics are per rank."""
+    student = tiny_cls.classifier('vit')
+    student['backbone'].update(drop_rate=0.0, drop_path_rate=0.0)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        return tiny_cls.build(
+            tiny_cls.distiller(
+                student,
+                loss_distill=dict(
+                    type=f'luminet_mm.{kind}',
+                    signal='logits',
+                    sync_stats=sync,
+                ),
+            )
+        )
+
+
+def images(model, which):
+    raw = {
+        key: [values[i] for i in which]
+        for key, values in tiny_cls.batch().items()
+    }
+    return model.data_preprocessor(copy.deepcopy(raw), True)
+
+
+def gradients(model, wrapped, data):
+    """The gradient of the distillation term alone."""
+    losses = wrapped(data['inputs'], data['data_samples'], mode='loss')
+    (losses['loss_distill'] + 0 * losses['loss']).backward()
+    return {
+        name: p.grad.clone()
+        for name, p in model.named_parameters()
+        if p.requires_grad
+    }
+
+
+def train(model, wrapped, data):
+    """The weights after some steps of the whole loss."""
+    optimizer = torch.optim.SGD(model.parameters(), 0.1, momentum=0.9)
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        losses = wrapped(data['inputs'], data['data_samples'], mode='loss')
+        model.parse_losses(losses)[0].backward()
+        optimizer.step()
+    return {name: p.detach() for name, p in model.named_parameters()}
+
+
+def on_rank(rank, world_size):
+    results = {}
+    for kind, sync in [*((kind, True) for kind in LOSSES), (LOSSES[0], False)]:
+        model = distiller(kind, sync)
+        ddp = MMDistributedDataParallel(model)
+        results[kind, sync] = gradients(
+            model, ddp, images(model, UNEVEN[rank])
+        )
+    model = distiller('LumiNetLoss')
+    ddp = MMDistributedDataParallel(model)
+    results['trained'] = train(model, ddp, images(model, EVEN[rank]))
+    return results
+
+
+@pytest.fixture(scope='module')
+def ranks():
+    return run_ranks(on_rank, 2, timeout=240)
+
+
+def distance(ours, wanted):
+    assert ours.keys() == wanted.keys()
+    flat = [
+        torch.cat([d[k].flatten() for k in wanted]) for d in (ours, wanted)
+    ]
+    return ((flat[0] - flat[1]).norm() / flat[1].norm()).item()
+
+
+@pytest.mark.parametrize('kind', LOSSES)
+def test_gradient_is_that_of_one_process(ranks, kind):
+    model = distiller(kind)
+    wanted = gradients(model, model, images(model, range(8)))
+    for rank in ranks:
+        assert distance(rank[kind, True], wanted) < 1e-5
+
+
+def test_without_synchronisation_it_is_not(ranks):
+    model = distiller('LumiNetLoss')
+    wanted = gradients(model, model, images(model, range(8)))
+    assert distance(ranks[0]['LumiNetLoss', False], wanted) > 0.05
+
+
+def test_training_stays_that_of_one_process(ranks):
+    model = distiller('LumiNetLoss')
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    wanted = train(model, model, images(model, range(8)))
+    assert distance(before, wanted) > 0.01  # it did train
+    for rank in ranks:
+        assert distance(rank['trained'], wanted) < 1e-4

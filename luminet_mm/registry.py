@@ -23,7 +23,11 @@ MODELS = Registry(
     'model',
     parent=MMENGINE_MODELS,
     scope=SCOPE,
-    locations=['luminet_mm.distillers', 'luminet_mm.losses'],
+    locations=[
+        'luminet_mm.distillers',
+        'luminet_mm.losses',
+        'luminet_mm.models',
+    ],
 )
 HOOKS = Registry(
     'hook', parent=MMENGINE_HOOKS, scope=SCOPE, locations=['luminet_mm.hooks']

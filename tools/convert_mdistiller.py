@@ -1,0 +1,99 @@
+"""Turn a network of mdistiller or RepDistiller into a checkpoint of ours.
+
+``python tools/convert_mdistiller.py resnet32x4 SRC.pth OUT.pth`` makes a file
+for ``ImageClassifier`` with the backbone of that name in
+``configs/_base_/models/cifar``: a teacher, or something to test. Every key is
+translated and every shape compared; nothing in SRC is run.
+
+A network with 100 classes is taken for one of CIFAR-100, whose names are
+written with the weights. Its images have to be normalised as in its training:
+both projects do it as ``configs/_base_/datasets/cifar100.py`` does.
+"""
+
+import argparse
+import io
+from pathlib import Path
+from typing import Any
+
+import mmengine
+import torch
+
+from luminet_mm.checkpoint import get_state_dict, load_checkpoint
+from luminet_mm.models.mdistiller import NETWORKS, convert_state_dict
+
+
+def convert(network: str, source: str, target: str) -> Path:
+    """Convert one file.
+
+    Args:
+        network (str): What mdistiller and RepDistiller call it.
+        source (str): Their checkpoint: path or URL.
+        target (str): Path of ours.
+
+    Returns:
+        Path: The written file.
+
+    Raises:
+        FileExistsError: If the result exists.
+        FileNotFoundError: If ``source`` does not exist.
+        ValueError: If there is no such network, or ``source`` is unsafe,
+            broken or another network's.
+    """
+    # RepDistiller's last checkpoint holds its command line as well.
+    with torch.serialization.safe_globals([argparse.Namespace]):
+        checkpoint = load_checkpoint(source)
+    try:
+        state = convert_state_dict(get_state_dict(checkpoint), network)
+    except ValueError as error:
+        raise ValueError(f'{source}: {error}') from None
+
+    meta: dict[str, Any] = dict(mmengine_version=mmengine.__version__)
+    classes = len(state['head.fc.bias'])
+    if classes == 100:
+        meta['dataset_meta'] = dict(classes=_cifar100_classes())
+    buffer = io.BytesIO()
+    torch.save(dict(meta=meta, state_dict=state), buffer)
+    path = Path(target)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, 'xb') as file:
+        file.write(buffer.getvalue())
+    print(
+        f'wrote {path}: {network} with {classes} classes, {len(state)} tensors'
+    )
+    return path
+
+
+def _cifar100_classes() -> tuple[str, ...]:
+    """Names in alphabetical order, as torchvision numbers the labels."""
+    from mmpretrain.datasets.categories import CIFAR100_CATEGORIES
+
+    return tuple(CIFAR100_CATEGORIES)
+
+
+def main() -> None:
+    """Read the command line and convert."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        'network',
+        metavar='NETWORK',
+        choices=NETWORKS,
+        help=', '.join(NETWORKS),
+    )
+    parser.add_argument('source', metavar='SRC', help='their checkpoint')
+    parser.add_argument('target', metavar='OUT', help='ours, a new file')
+    args = parser.parse_args()
+    try:
+        convert(args.network, args.source, args.target)
+    except FileExistsError as error:
+        raise SystemExit(
+            f'error: {error.filename} exists already; it is left alone'
+        ) from None
+    except (ValueError, FileNotFoundError) as error:
+        raise SystemExit(f'error: {error}') from None
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,28 @@
+"""What distillation did: a student's logits compared with its teacher's."""
+
+from luminet_mm.analysis.costs import count_parameters, read_runs
+from luminet_mm.analysis.pair import LogitPair, boxes_in_view, roi_labels
+from luminet_mm.analysis.plots import (
+    draw_parameters,
+    draw_reliability,
+    draw_similarity,
+)
+from luminet_mm.analysis.statistics import (
+    SIDES,
+    AnalysisError,
+    PairStatistics,
+)
+
+__all__ = [
+    'SIDES',
+    'AnalysisError',
+    'LogitPair',
+    'PairStatistics',
+    'boxes_in_view',
+    'count_parameters',
+    'draw_parameters',
+    'draw_reliability',
+    'draw_similarity',
+    'read_runs',
+    'roi_labels',
+]

@@ -1,0 +1,164 @@
+"""What finished runs reached and cost: accuracy, parameters, seconds."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from torch import nn
+
+from luminet_mm.analysis.statistics import AnalysisError
+from luminet_mm.checkpoint import get_state_dict, load_checkpoint
+from luminet_mm.distillers.mixin import build_loss
+from luminet_mm.stock import stock_config
+from luminet_mm.sweep import read_log
+from luminet_mm.teacher import preserved_rng
+
+# Logged values that may stand for accuracy, the first that a run has.
+METRICS = ('accuracy/top1', 'coco/bbox_mAP')
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Number of a model's parameters."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def read_runs(paths: Sequence[str], metric: str | None = None) -> list[dict]:
+    """Read accuracy and cost of finished runs.
+
+    Args:
+        paths (Sequence[str]): Work dirs, folders of tools/sweep.py, or their
+            ``summary.json``, where the runs of a group count as one entry.
+        metric (str | None): Name of the logged accuracy.
+
+    Returns:
+        list[dict]: ``name``, ``metric``, ``accuracy`` (at the last
+        validation; mean over runs), ``std``, ``runs``,
+        ``seconds_per_batch``, ``parameters`` (of the student) and
+        ``extra_parameters`` (what the method keeps beside it: all that is
+        under ``distill.`` in the newest checkpoint, or without one in the
+        losses as built); None what the files do not tell.
+
+    Raises:
+        AnalysisError: If a path holds no run, or not that metric.
+    """
+    entries: list[dict] = []
+    counted: dict[str, dict] = {}
+    for path in map(Path, paths):
+        if (path / 'summary.json').is_file():
+            path = path / 'summary.json'
+        if path.is_file():
+            for name, group in _summary(path).items():
+                metric = _metric(metric, group, f'{path}, {name}')
+                folders = [path.parent / run for run in group['runs']]
+                entries.append(
+                    dict(
+                        name=name,
+                        metric=metric,
+                        accuracy=group[metric]['mean'],
+                        std=group[metric]['std'],
+                        runs=len(group['runs']),
+                        seconds_per_batch=group['seconds'],
+                        **_sizes(folders[0], group['config'], counted),
+                    )
+                )
+            continue
+        log = read_log(path)
+        if not log.metrics:
+            raise AnalysisError(
+                f'--runs {path}: no validation is logged there. Give work '
+                'dirs of tools/train.py, folders of tools/sweep.py or their '
+                'summary.json.'
+            )
+        metric = _metric(metric, log.metrics[-1], str(path))
+        entries.append(
+            dict(
+                name=path.resolve().name,
+                metric=metric,
+                accuracy=log.last(metric),
+                std=None,
+                runs=1,
+                seconds_per_batch=log.seconds,
+                **_sizes(path, '', counted),
+            )
+        )
+    for entry in entries:
+        if math.isnan(entry['seconds_per_batch']):
+            entry['seconds_per_batch'] = None
+    return entries
+
+
+def _summary(path: Path) -> dict:
+    try:
+        groups = json.loads(path.read_text())
+        if all(
+            {'runs', 'seconds', 'config'} <= set(g) for g in groups.values()
+        ):
+            return groups
+    except (ValueError, AttributeError, TypeError):
+        pass
+    raise AnalysisError(
+        f'--runs {path} is no summary.json of tools/sweep.py. For a single '
+        'run give its work dir.'
+    )
+
+
+def _metric(metric: str | None, entry: dict, where: str) -> str:
+    """Check or choose the metric; the same for all runs."""
+    there = [key for key in entry if '/' in key]
+    for name in (metric,) if metric else METRICS:
+        if name in there:
+            return name
+    raise AnalysisError(
+        f'--runs {where}: '
+        + (f'{metric} is not logged' if metric else 'name the accuracy')
+        + f'. Give --metric; there is {", ".join(there) or "none"}.'
+    )
+
+
+def _sizes(work_dir: Path, config: str, counted: dict) -> dict:
+    """Count parameters: of the student as built, of the rest as saved."""
+    own = _newest(work_dir, '*.py')  # the config as it ran
+    path = own or Path(config)
+    sizes: dict = dict(parameters=None, extra_parameters=None)
+    if path.is_file():
+        text = path.read_text()
+        if text not in counted:
+            counted[text] = _sizes_as_built(Config.fromfile(path))
+        sizes = dict(counted[text])
+    saved = _newest(work_dir, '*.pth')
+    if saved:
+        weights = get_state_dict(load_checkpoint(saved))
+        sizes['extra_parameters'] = sum(
+            value.numel()
+            for key, value in weights.items()
+            if key.startswith('distill.')
+        )
+    return sizes
+
+
+def _sizes_as_built(cfg: Config) -> dict:
+    scope = cfg.get('default_scope', 'mmengine')
+    with preserved_rng(), DefaultScope.overwrite_default_scope(scope):
+        model = MODELS.build(stock_config(cfg).model)
+        losses = [
+            build_loss(name, loss)[0]
+            for name, loss in (cfg.model.get('distill') or {}).items()
+        ]
+    return dict(
+        parameters=count_parameters(model),
+        extra_parameters=sum(
+            value.numel()
+            for loss in losses
+            for value in loss.state_dict().values()
+        ),
+    )
+
+
+def _newest(folder: Path, pattern: str) -> Path | None:
+    files = folder.glob(pattern)
+    return max(files, key=lambda file: file.stat().st_mtime, default=None)

@@ -23,8 +23,8 @@ METADATA := setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install install-dev quickstart test test-slow lint format \
-	wheel clean
+.PHONY: help install install-dev quickstart quickstart-cls test test-slow \
+	lint format wheel clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -53,6 +53,9 @@ install-dev: $(VENV)/.installed-dev  ## the same, with what development needs
 
 quickstart: install  ## distil a detector on this machine, start to end
 	$(BIN)/python tools/quickstart.py $(ARGS)
+
+quickstart-cls: install  ## distil a classifier on this machine
+	$(BIN)/python tools/quickstart_cls.py $(ARGS)
 
 test: install-dev  ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m 'not slow' $(ARGS)

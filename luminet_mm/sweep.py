@@ -74,9 +74,9 @@ def read_log(work_dir: str | os.PathLike) -> RunLog:
                 entry = json.loads(line)
             except json.JSONDecodeError:
                 continue  # cut short when the run was killed
-            if any(key.startswith('coco/') for key in entry):
+            if 'iter' not in entry:  # a validation's
                 metrics[entry['step']] = entry
-            elif 'iter' in entry:
+            else:
                 iterations = max(iterations, entry['iter'])
                 times.append(entry['time'])
     return RunLog(

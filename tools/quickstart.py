@@ -10,7 +10,6 @@ import contextlib
 import json
 import math
 import os
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,70 +20,19 @@ import numpy as np
 
 import luminet_mm  # noqa: F401  (serves mmcv.ops before mmdet is imported)
 from luminet_mm.datasets import make_digits
-from luminet_mm.sweep import Cell, is_finished, read_log, run_cells
+from luminet_mm.progress import Progress, clock
+from luminet_mm.sweep import Cell, read_log, run_cells
 
 matplotlib.use('Agg')
 ROOT = Path(__file__).resolve().parent.parent
-TEACHER = Cell('teacher', 'configs/frcnn_teacher_digits.py')
+TEACHER = 'configs/frcnn_teacher_digits.py'
+WEIGHTS = 'weights/digits_teacher.pth'  # its, as shipped
 RUNS = {
     'student': ('student alone', 'configs/frcnn_student_digits.py'),
     'kd': ('KD', 'configs/kd_frcnn_digits.py'),
     'luminet': ('LumiNet', 'configs/luminet_frcnn_digits.py'),
 }
 METRICS = ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75')
-
-
-class Progress:
-    """One line that says how far the runs are and how long they will take.
-
-    Args:
-        out (Path): Folder of the runs.
-        cells (list[Cell]): The runs.
-        iterations (int): Training steps of each.
-    """
-
-    def __init__(self, out: Path, cells: list[Cell], iterations: int) -> None:
-        self.out, self.cells, self.iterations = out, cells, iterations
-        self.start = time.monotonic()
-        self.first = self._share()
-        self.printed = -math.inf
-
-    def _share(self) -> float:
-        """The part of all training steps that is done."""
-        done = sum(
-            self.iterations
-            if is_finished(self.out / cell.name)
-            else min(
-                read_log(self.out / cell.name).iterations, self.iterations
-            )
-            for cell in self.cells
-        )
-        return done / (self.iterations * len(self.cells))
-
-    def __call__(self, states: dict[str, str]) -> None:
-        """Print the line: rewritten on a terminal, else twice a minute."""
-        terminal = sys.stdout.isatty()
-        now = time.monotonic()
-        if now - self.printed < (2 if terminal else 30):
-            return
-        self.printed = now
-        share = self._share()
-        elapsed = now - self.start
-        left = 'time left: measuring'
-        if share - self.first > 0.02:
-            seconds = elapsed * (1 - share) / (share - self.first)
-            left = f'about {_clock(seconds)} left'
-        runs = ', '.join(f'{RUNS[n][0]} {s}' for n, s in states.items())
-        line = f'  {share:4.0%}  {left}  ({runs})'
-        print(
-            f'\r{line:<78}' if terminal else line,
-            end='' if terminal else '\n',
-            flush=True,
-        )
-
-
-def _clock(seconds: float) -> str:
-    return f'{int(seconds) // 60} min {int(seconds) % 60:02d} s'
 
 
 @contextlib.contextmanager
@@ -102,10 +50,10 @@ def score_teacher(out: Path) -> dict:
     from mmengine.config import Config
     from mmengine.runner import Runner
 
-    cfg = Config.fromfile(TEACHER.config)
+    cfg = Config.fromfile(TEACHER)
     cfg.work_dir = str(out / 'teacher')
     cfg.log_level = 'ERROR'
-    cfg.load_from = 'weights/digits_teacher.pth'
+    cfg.load_from = WEIGHTS
     with quiet(out / 'teacher.log'):
         metrics = Runner.from_cfg(cfg).test()
     kept.write_text(json.dumps(metrics))
@@ -134,7 +82,7 @@ def load_models(out: Path) -> dict:
 
     from luminet_mm.stock import stock_config
 
-    sources = {'teacher': (TEACHER.config, 'weights/digits_teacher.pth')}
+    sources = {'teacher': (TEACHER, WEIGHTS)}
     for name, (_, config) in RUNS.items():
         last = (out / name / 'last_checkpoint').read_text().strip()
         sources[name] = (config, last)
@@ -262,7 +210,12 @@ def main() -> None:
         cells,
         out,
         slots=min(len(cells), os.cpu_count() or 1),
-        watch=Progress(out, cells, steps),
+        watch=Progress(
+            out,
+            cells,
+            steps,
+            {name: title for name, (title, _) in RUNS.items()},
+        ),
     )
 
     print('\n4/4  results')
@@ -273,7 +226,7 @@ def main() -> None:
     draw_curves(out, out / 'curves.png')
     print(f'\nside by side: {out / "detections.png"}')
     print(f'AP over training: {out / "curves.png"}')
-    print(f'took {_clock(time.monotonic() - started)}')
+    print(f'took {clock(time.monotonic() - started)}')
     print(
         '\nOne run of each shows little: docs/results.md has the mean over '
         'seeds.\nYour own COCO-format data, ten lines: README.md, "Distil '

@@ -62,13 +62,15 @@ def make_cells(runs: dict) -> list[Cell]:
 
 def print_table(summary: dict, metric: str) -> None:
     """Print one line per group: mean, spread, last and best of each run."""
+    # MMPretrain reports accuracy in percent, COCO metrics are fractions
+    scale = 1 if metric.startswith('accuracy/') else 100
     print(f'\n{"group":40} {metric}, last epoch      s/step  runs')
     for name, group in summary.items():
         entry = group[metric]
-        runs = ' '.join(f'{100 * value:.1f}' for value in entry['last'])
+        runs = ' '.join(f'{scale * value:.1f}' for value in entry['last'])
         print(
-            f'{name:40} {100 * entry["mean"]:6.2f} ± '
-            f'{100 * entry["std"]:4.2f}   {group["seconds"]:6.3f}  {runs}'
+            f'{name:40} {scale * entry["mean"]:6.2f} ± '
+            f'{scale * entry["std"]:4.2f}   {group["seconds"]:6.3f}  {runs}'
         )
 
 
@@ -82,7 +84,11 @@ def main() -> None:
         '--out', help='folder; default work_dirs/<name of the grid>'
     )
     parser.add_argument('--slots', type=int, default=2, help='runs at a time')
-    parser.add_argument('--metric', default='coco/bbox_mAP')
+    parser.add_argument(
+        '--metric',
+        default='coco/bbox_mAP',
+        help='for classifiers accuracy/top1',
+    )
     args = parser.parse_args()
     out = Path(args.out or f'work_dirs/{Path(args.grid).stem}')
     cells = make_cells(Config.fromfile(args.grid).runs)

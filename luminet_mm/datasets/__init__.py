@@ -1,13 +1,17 @@
-"""Data sets that need no download."""
+"""Data sets that need no download, and what transforms their images."""
 
+from .cifar_augment import CIFARAutoAugment
 from .digit_crops import CropAroundBox, DigitCropsDataset
 from .digit_files import fingerprint, make_digits
 from .digits import DigitsDataset
+from .handwritten import HandwrittenDigits
 
 __all__ = [
+    'CIFARAutoAugment',
     'CropAroundBox',
     'DigitCropsDataset',
     'DigitsDataset',
+    'HandwrittenDigits',
     'fingerprint',
     'make_digits',
 ]

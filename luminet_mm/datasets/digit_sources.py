@@ -102,6 +102,26 @@ def _read_photograph(name: str) -> np.ndarray:
     return photograph
 
 
+def load_handwritten(indices: range) -> tuple[np.ndarray, np.ndarray]:
+    """Some of scikit-learn's handwritten digits.
+
+    Args:
+        indices (range): Which, in steps of 1.
+
+    Returns:
+        tuple: Ink, int64 (N, 8, 8) from 0 to 16, and labels, int64 (N, ).
+
+    Raises:
+        ImportError: scikit-learn is missing.
+    """
+    bunch = _import('sklearn.datasets', 'scikit-learn').load_digits()
+    which = slice(indices.start, indices.stop)
+    return (
+        bunch.images[which].astype(np.int64),
+        bunch.target[which].astype(np.int64),
+    )
+
+
 def load_sources(split: str) -> Sources:
     """Load the photographs and the digits of one split.
 
@@ -118,10 +138,8 @@ def load_sources(split: str) -> Sources:
         OSError: A photograph cannot be decoded.
     """
     photographs = {name: _read_photograph(name) for name in PHOTOGRAPHS[split]}
-    bunch = _import('sklearn.datasets', 'scikit-learn').load_digits()
     indices = DIGITS[split]
-    digits = bunch.images[indices.start : indices.stop].astype(np.int64)
-    labels = bunch.target[indices.start : indices.stop].astype(np.int64)
+    digits, labels = load_handwritten(indices)
 
     sha = hashlib.sha256()
     for array in [*photographs.values(), digits, labels]:

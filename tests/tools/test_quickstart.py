@@ -39,30 +39,11 @@ def runs(quickstart, tmp_path):
 
 def test_everything_it_names_exists(quickstart):
     configs = [config for _, config in quickstart.RUNS.values()]
-    for path in (*configs, quickstart.TEACHER.config):
+    for path in (*configs, quickstart.TEACHER):
         assert (ROOT / path).is_file()
     for name in ('digits_teacher.pth', 'digits_student_backbone.pth'):
         path = ROOT / 'weights' / name
         assert 0 < path.stat().st_size < 4 * 2**20
-
-
-def test_progress_estimates_the_time_left(
-    quickstart, runs, monkeypatch, capsys
-):
-    from luminet_mm.sweep import Cell
-
-    cells = [Cell(name, '') for name in quickstart.RUNS]
-    clock = [0.0]
-    monkeypatch.setattr(quickstart.time, 'monotonic', lambda: clock[0])
-    progress = quickstart.Progress(runs, cells, iterations=30)
-    assert progress._share() == pytest.approx(2 / 3)
-    progress.first = 1 / 3  # a third was done when it was started
-    clock[0] = 100.0
-    progress({name: 'running' for name in quickstart.RUNS})
-    line = capsys.readouterr().out
-    assert '67%' in line and 'about 1 min 40 s left' in line
-    progress({name: 'running' for name in quickstart.RUNS})
-    assert not capsys.readouterr().out, 'not more than twice a minute'
 
 
 def test_table_shows_the_last_epoch(quickstart, runs, capsys):

@@ -230,9 +230,14 @@ def _makes_own_data(cls: type | None, dataset: dict) -> bool:
 
 
 def _dataset_problems(key: str, dataset: dict, cls: type | None) -> list[str]:
+    from luminet_mm.datasets.layouts import layout_problems
+
     root = dataset.get('data_root') or ''
     if _is_remote(root):
         return []
+    lines = layout_problems(cls, dataset)
+    if lines is not None:
+        return [f'{key}: {line}' for line in lines]
     if root and not os.path.isdir(root):
         # One line in place of one for each file below it.
         return [f'{key}.data_root: no folder {root}; {DATA_HINT}']

@@ -213,6 +213,10 @@ def _load_config(config: str | dict) -> Config:
             f'teacher.config {config!r} has no block `model`. Give the config '
             'that the teacher was trained with.'
         )
+    if cfg.get('data_preprocessor'):
+        # MMPretrain's configs keep it beside the model; its Runner, too,
+        # hands it to the model
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     return cfg
 
 

@@ -90,7 +90,8 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
             data_samples (list[:obj:`DataSample`]): Labels.
 
         Returns:
-            dict: The stock losses, and one entry per distillation loss.
+            dict: The stock losses (the head's ``loss`` as ``loss_cls``), and
+            one entry per distillation loss.
         """
         active = self.active_losses()
         if not active:
@@ -98,6 +99,9 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
         pairs = [self._signals[name] for name in active]
         with record_signals(self, [student for student, _ in pairs]) as values:
             losses = super().loss(inputs, data_samples)
+        if 'loss' in losses:
+            # MMEngine logs the total as `loss`, which the head's would hide
+            losses = dict(loss_cls=losses.pop('loss'), **losses)
 
         def ask(index: int, teacher: FrozenTeacher) -> list:
             return compute_signals(

@@ -294,6 +294,25 @@ def test_teacher_sees_its_own_normalisation():
     assert torch.allclose(seen[0], wanted['inputs'], atol=1e-4)
 
 
+def test_a_teachers_preprocessor_may_stand_beside_its_model():
+    """MMPretrain's configs write it there, not in the model."""
+    config = dict(model=tiny_cls.classifier(width=12))
+    config['data_preprocessor'] = config['model'].pop('data_preprocessor')
+    model = tiny_cls.distiller()
+    model['teacher']['config'] = config
+    theirs = tiny_cls.build(model).teacher.model.data_preprocessor
+    assert theirs.mean.flatten().tolist() == [120.0, 110.0, 100.0]
+    assert theirs.to_rgb
+
+
+def test_the_log_keeps_the_total_and_the_heads_loss_apart():
+    """MMEngine logs the sum as `loss`; the head's own has another name."""
+    losses, logged = step(distiller(loss_weight=2.0))
+    total = losses['loss_cls'] + losses['loss_one']
+    assert torch.isclose(logged['loss'], total)
+    assert torch.equal(logged['loss_cls'], losses['loss_cls'])
+
+
 def test_resume_equals_an_uninterrupted_run(tmp_path):
     hooks = [
         dict(

@@ -45,7 +45,7 @@ def images(model, which):
 def gradients(model, wrapped, data):
     """The gradient of the distillation term alone."""
     losses = wrapped(data['inputs'], data['data_samples'], mode='loss')
-    (losses['loss_distill'] + 0 * losses['loss']).backward()
+    (losses['loss_distill'] + 0 * losses['loss_cls']).backward()
     return {
         name: p.grad.clone()
         for name, p in model.named_parameters()

@@ -1,0 +1,10 @@
+# ResNet-8x4, four times as wide: 1.23 million parameters.
+_base_ = 'classifier.py'
+model = dict(
+    backbone=dict(
+        type='luminet_mm.CIFARResNet',
+        depth=8,
+        stage_channels=(32, 64, 128, 256),
+    ),
+    head=dict(in_channels=256),
+)

@@ -1,0 +1,17 @@
+# ResNet-110 (74.31) teaches ResNet-32: everything but the loss.
+_base_ = '../../../cifar100/resnet32_cifar100.py'
+model = dict(
+    type='luminet_mm.ClassifierDistiller',
+    teacher=dict(
+        config='configs/cifar100/resnet110_cifar100.py',
+        checkpoint='checkpoints/cifar100/resnet110.pth',
+    ),
+)
+# Scores the teacher on the test split and stops a run whose teacher fails.
+custom_hooks = [
+    dict(
+        type='luminet_mm.TeacherCheckHook',
+        metric='accuracy/top1',
+        min_metric=72.0,
+    )
+]

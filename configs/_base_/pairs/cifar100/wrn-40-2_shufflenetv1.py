@@ -1,0 +1,17 @@
+# WRN-40-2 (75.61) teaches ShuffleNetV1: everything but the loss.
+_base_ = '../../../cifar100/shufflenetv1_cifar100.py'
+model = dict(
+    type='luminet_mm.ClassifierDistiller',
+    teacher=dict(
+        config='configs/cifar100/wrn-40-2_cifar100.py',
+        checkpoint='checkpoints/cifar100/wrn-40-2.pth',
+    ),
+)
+# Scores the teacher on the test split and stops a run whose teacher fails.
+custom_hooks = [
+    dict(
+        type='luminet_mm.TeacherCheckHook',
+        metric='accuracy/top1',
+        min_metric=73.0,
+    )
+]

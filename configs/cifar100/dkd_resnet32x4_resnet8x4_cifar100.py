@@ -1,0 +1,30 @@
+"""DKD: ResNet-32x4 teaches ResNet-8x4 on CIFAR-100.
+
+Needs    CIFAR-100 in data/cifar100 and checkpoints/cifar100/resnet32x4.pth
+         (docs/classifiers.md).
+Run      python tools/train.py \
+         configs/cifar100/dkd_resnet32x4_resnet8x4_cifar100.py
+Paper    76.32 (LumiNet, Table 1); student alone 72.50. Not run here yet.
+Derived  nothing: the settings are DKD's own.
+"""
+
+_base_ = '../_base_/pairs/cifar100/resnet32x4_resnet8x4.py'
+model = dict(
+    distill=dict(
+        loss_dkd=dict(
+            type='luminet_mm.DKDLoss',
+            signal='logits',
+            tau=4.0,
+            alpha=1.0,
+            beta=8.0,
+            loss_weight=1.0,
+        )
+    )
+)
+custom_hooks = [
+    *_base_.custom_hooks,
+    dict(
+        type='luminet_mm.DistillScheduleHook',
+        loss_dkd=dict(warmup=20, unit='epoch'),
+    ),
+]

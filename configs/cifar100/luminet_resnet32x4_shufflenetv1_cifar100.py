@@ -1,0 +1,30 @@
+"""LumiNet: ResNet-32x4 teaches ShuffleNetV1 on CIFAR-100.
+
+Needs    CIFAR-100 in data/cifar100 and checkpoints/cifar100/resnet32x4.pth
+         (docs/classifiers.md).
+Run      python tools/train.py \
+         configs/cifar100/luminet_resnet32x4_shufflenetv1_cifar100.py
+Paper    76.66 (LumiNet, Table 1); student alone 70.50. Not run here yet.
+Derived  tau, loss_weight and the weight of CE: those of WRN-40-2 and
+         ShuffleNetV1. The authors released none for this pair.
+"""
+
+_base_ = '../_base_/pairs/cifar100/resnet32x4_shufflenetv1.py'
+model = dict(
+    head=dict(loss=dict(loss_weight=1.0)),
+    distill=dict(
+        loss_luminet=dict(
+            type='luminet_mm.LumiNetLoss',
+            signal='logits',
+            tau=4.0,
+            loss_weight=35.0**2,
+        )
+    ),
+)
+custom_hooks = [
+    *_base_.custom_hooks,
+    dict(
+        type='luminet_mm.DistillScheduleHook',
+        loss_luminet=dict(warmup=20, unit='epoch'),
+    ),
+]

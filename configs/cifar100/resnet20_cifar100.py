@@ -1,0 +1,12 @@
+"""ResNet-20 on CIFAR-100, trained alone: the baseline.
+
+Needs    CIFAR-100 in data/cifar100 (docs/classifiers.md).
+Run      python tools/train.py configs/cifar100/resnet20_cifar100.py
+Paper    69.06 (LumiNet, Table 1). Not run here yet.
+"""
+
+_base_ = [
+    '../_base_/models/cifar/resnet20.py',
+    '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/cifar_240e.py',
+]

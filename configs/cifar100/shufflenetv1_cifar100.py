@@ -1,0 +1,13 @@
+"""ShuffleNetV1 on CIFAR-100, trained alone: the baseline.
+
+Needs    CIFAR-100 in data/cifar100 (docs/classifiers.md).
+Run      python tools/train.py configs/cifar100/shufflenetv1_cifar100.py
+Paper    70.50 (LumiNet, Table 1). Not run here yet.
+"""
+
+_base_ = [
+    '../_base_/models/cifar/shufflenetv1.py',
+    '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/cifar_240e.py',
+]
+optim_wrapper = dict(optimizer=dict(lr=0.01))

@@ -1,0 +1,13 @@
+"""WRN-40-2 on CIFAR-100: a teacher.
+
+Needs    CIFAR-100 in data/cifar100 (docs/classifiers.md).
+Run      python tools/train.py configs/cifar100/wrn-40-2_cifar100.py
+         or convert the published one with tools/convert_mdistiller.py
+Paper    75.61 (LumiNet, Table 1). Not run here yet.
+"""
+
+_base_ = [
+    '../_base_/models/cifar/wrn-40-2.py',
+    '../_base_/datasets/cifar100.py',
+    '../_base_/schedules/cifar_240e.py',
+]

@@ -1,0 +1,114 @@
+"""Sort Tiny-ImageNet's val split into a folder per class.
+
+``python tools/prepare_tiny_imagenet.py`` looks at ``data/tiny-imagenet-200``,
+as its archive unpacks. There the images of val lie in one folder and their
+classes in ``val_annotations.txt``; afterwards an image is
+``val/<class>/<image>``, as those of train. Images are moved, not copied. What
+an interrupted run has left, the next one finishes.
+"""
+
+import argparse
+from pathlib import Path
+
+SITE = 'http://cs231n.stanford.edu/tiny-imagenet-200.zip'
+
+
+def read_labels(path: Path) -> dict[str, str]:
+    """Read the class of each image.
+
+    Args:
+        path (Path): ``val_annotations.txt``: an image, its class and its box
+            in a line, with tabs between them.
+
+    Raises:
+        SystemExit: If the file is missing, or a line is not of that form.
+    """
+    if not path.is_file():
+        raise SystemExit(
+            f'error: no file {path}. Get {SITE} and unpack it, so '
+            'that this file is there.'
+        )
+    labels = {}
+    lines = path.read_text(encoding='utf-8').splitlines()
+    for number, line in enumerate(lines, start=1):
+        fields = line.split('\t')
+        if len(fields) < 2 or not all(fields[:2]):
+            raise SystemExit(
+                f'error: {path}, line {number}: {line!r} is not an image and '
+                'a class with a tab between them. Unpack the archive again.'
+            )
+        labels[fields[0]] = fields[1]
+    return labels
+
+
+def sort_images(val: Path, labels: dict[str, str]) -> int:
+    """Move every image into the folder of its class.
+
+    Args:
+        val (Path): The folder of the split.
+        labels (dict): Class of each image.
+
+    Returns:
+        int: How many images were moved; the others lay there already.
+
+    Raises:
+        SystemExit: If images are nowhere; the others are sorted.
+    """
+    moved, missing = 0, []
+    for image, label in labels.items():
+        source, target = val / 'images' / image, val / label / image
+        if source.is_file():
+            target.parent.mkdir(exist_ok=True)
+            source.replace(target)
+            moved += 1
+        elif not target.is_file():
+            missing.append(image)
+    if missing:
+        raise SystemExit(
+            f'error: {val} lacks {len(missing)} of {len(labels)} images, '
+            f'{missing[0]} for one. Unpack the archive again.'
+        )
+    return moved
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove the folder that all images have left: it would be a class.
+
+    Raises:
+        SystemExit: If something else lies in it.
+    """
+    if not folder.is_dir():
+        return
+    left = next(folder.iterdir(), None)
+    if left is not None:
+        raise SystemExit(
+            f'error: {left} is no image of the split. Put it elsewhere and '
+            'run this again: a folder in val counts as a class.'
+        )
+    folder.rmdir()
+
+
+def main() -> None:
+    """Sort the split and say what there is."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        'root',
+        nargs='?',
+        default='data/tiny-imagenet-200',
+        help='default: data/tiny-imagenet-200',
+    )
+    val = Path(parser.parse_args().root) / 'val'
+    labels = read_labels(val / 'val_annotations.txt')
+    moved = sort_images(val, labels)
+    remove_empty(val / 'images')
+    print(
+        f'{val}: {len(labels):,} images of {len(set(labels.values()))} '
+        f'classes, {moved:,} of them moved'
+    )
+
+
+if __name__ == '__main__':
+    main()

@@ -11,8 +11,8 @@ model = dict(
         loss_dist=dict(
             type='luminet_mm.DISTLoss',
             signal='roi.cls_score',
-            tau=1.0,
-            loss_weight=1.0,
+            tau=2.0,
+            loss_weight=0.5,
         )
     )
 )

@@ -1,7 +1,7 @@
 """The teacher of the blood cell runs: half as wide again, trained longer.
 
-Needs    data/bccd as for configs/frcnn_student_bccd.py. Starts from the
-         digits teacher in weights/.
+Needs    data/bccd as for configs/frcnn_student_bccd.py, and a backbone:
+         python tools/train.py configs/pretrain/backbone_teacher_digits.py.
 Run      python tools/train.py configs/frcnn_teacher_bccd.py
 """
 
@@ -10,7 +10,9 @@ model = dict(
     backbone=dict(
         base_channels=24,
         stem_channels=24,
-        init_cfg=dict(checkpoint='weights/digits_teacher.pth'),
+        init_cfg=dict(
+            checkpoint='work_dirs/backbone_teacher_digits/epoch_8.pth',
+        ),
     ),
     neck=dict(in_channels=[24, 48, 96, 192], out_channels=40),
     rpn_head=dict(in_channels=40, feat_channels=40),

@@ -1,4 +1,4 @@
-"""The teacher of the digits runs: half as wide again, trained longer.
+"""The teacher of the digits runs: half as wide again, on four times the data.
 
 Needs    a backbone: python tools/train.py
          configs/pretrain/backbone_teacher_digits.py. Not needed to distil: the
@@ -23,8 +23,10 @@ model = dict(
     ),
     train_cfg=dict(rcnn=dict(sampler=dict(num=64))),
 )
-max_epochs = 8
-train_cfg = dict(max_epochs=max_epochs, val_interval=4)
+# Three times as long on the student's 1,200 images did not help: 39 AP.
+train_dataloader = dict(dataset=dict(num_images=4800))
+max_epochs = 4
+train_cfg = dict(max_epochs=max_epochs, val_interval=2)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=30),
     dict(

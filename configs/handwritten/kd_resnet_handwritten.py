@@ -2,7 +2,8 @@
 
 Needs    the teacher: python tools/train.py
          configs/handwritten/resnet_teacher_handwritten.py
-Run      python tools/train.py configs/handwritten/kd_resnet_handwritten.py
+Run      python tools/train.py
+         configs/handwritten/kd_resnet_handwritten.py
 Derived  tau and loss_weight; for this data nobody published any.
 """
 

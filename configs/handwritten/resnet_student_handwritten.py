@@ -1,7 +1,8 @@
 """The student alone on handwritten digits: what distillation has to beat.
 
 Needs    nothing; scikit-learn ships the images.
-Run      python tools/train.py configs/handwritten/resnet_student_handwritten.py
+Run      python tools/train.py
+         configs/handwritten/resnet_student_handwritten.py
 """
 
 _base_ = [

@@ -1,7 +1,8 @@
 """The teacher on handwritten digits: deeper, wider, trained longer.
 
 Needs    nothing; scikit-learn ships the images.
-Run      python tools/train.py configs/handwritten/resnet_teacher_handwritten.py
+Run      python tools/train.py
+         configs/handwritten/resnet_teacher_handwritten.py
 """
 
 _base_ = 'resnet_student_handwritten.py'

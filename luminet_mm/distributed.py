@@ -56,6 +56,30 @@ def all_gather_with_grad(tensor: Tensor) -> Tensor:
     return _AllGather.apply(tensor)
 
 
+def global_rows(rows: Tensor, sync: bool = True) -> Tensor:
+    """The rows of all ranks in the order of the ranks, with gradients.
+
+    For a loss that relates each row to every other. It is computed on every
+    rank in whole; that is its share as well.
+
+    Args:
+        rows: ``(N, ...)``, N may differ between ranks and may be 0.
+        sync: Whether to gather at all.
+
+    Returns:
+        ``(N of all ranks, ...)``.
+    """
+    if not sync or world_size() == 1:
+        return rows
+    count = torch.tensor([len(rows)], device=rows.device)
+    counts = all_gather_with_grad(count).flatten().tolist()
+    padding = rows.new_zeros(max(counts) - len(rows), *rows.shape[1:])
+    pieces = all_gather_with_grad(torch.cat([rows, padding]))
+    return torch.cat(
+        [piece[:n] for piece, n in zip(pieces, counts, strict=True)]
+    )
+
+
 def global_sum(tensor: Tensor, sync: bool = True) -> Tensor:
     """Sum a tensor without gradient (a count, a weight) over the ranks."""
     tensor = tensor.detach()

@@ -87,10 +87,10 @@ class Record:
             )
         return getattr(self.stages[signal.stage], signal.field)
 
-    def batch(self, signal: Signal) -> DistillBatch:
-        """Labels and row marks of a signal; empty outside the RoI head."""
+    def batch(self, signal: Signal) -> DistillBatch | None:
+        """Labels and row marks of a signal; None outside the RoI head."""
         if signal.part != 'roi' or signal.path:
-            return DistillBatch()
+            return None
         return self.stages[signal.stage].batch
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from mmpretrain.models import ImageClassifier
+from mmpretrain.models.utils import to_2tuple
 from torch import Tensor
 
 from luminet_mm.classifier_signals import (
@@ -11,7 +12,7 @@ from luminet_mm.classifier_signals import (
     find_signal,
     record_signals,
 )
-from luminet_mm.distillers.mixin import DistillMixin
+from luminet_mm.distillers.mixin import DistillMixin, regroup
 from luminet_mm.losses.base import DistillBatch
 from luminet_mm.registry import MODELS
 from luminet_mm.signals import Signal, read_signal
@@ -52,9 +53,9 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
         super().__init__(*args, **kwargs)
         self._signals = {
             name: (
-                find_signal(self, student, 'student'),
+                [find_signal(self, each, 'student') for each in student],
                 [
-                    find_signal(each.model, teacher, 'teacher')
+                    [find_signal(each.model, n, 'teacher') for n in teacher]
                     for each in self.teachers
                 ],
             )
@@ -63,12 +64,43 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
         for name, (student, teachers) in self._signals.items():
             for each, teacher in zip(self.teachers, teachers, strict=True):
                 self._check_pair(name, student, teacher, each.model)
+        # transformers take one size, convolutions any
+        sizes = [
+            max(to_2tuple(getattr(model.backbone, 'img_size', 0)))
+            for model in (self, *(each.model for each in self.teachers))
+            if hasattr(model, 'backbone')
+        ]
+        self.build_connectors(max(sizes) or 64)
+
+    def dry_run(self, names: list[str], image: Tensor) -> list[tuple]:
+        """See :meth:`DistillMixin.dry_run`."""
+        ours, theirs = self._asked(names, 0)
+        students = compute_signals(self, image, sum(ours, []))
+        teachers = compute_signals(self.teacher.model, image, sum(theirs, []))
+        return list(
+            zip(
+                regroup(students, ours), regroup(teachers, theirs), strict=True
+            )
+        )
+
+    def _asked(
+        self, names: list[str], index: int
+    ) -> tuple[list[list[Signal]], list[list[Signal]]]:
+        """Signals of the student and of a teacher for some losses."""
+        pairs = [self._signals[name] for name in names]
+        return [ours for ours, _ in pairs], [each[index] for _, each in pairs]
 
     def _check_pair(
-        self, name: str, student: Signal, teacher: Signal, model
+        self, name: str, student: list[Signal], teacher: list[Signal], model
     ) -> None:
-        self.check_ensemble(name, teacher.name, teacher.name == 'logits')
-        if (student.name, teacher.name) != ('logits', 'logits'):
+        logits = [
+            [signal.name for signal in signals] == ['logits']
+            for signals in (student, teacher)
+        ]
+        self.check_ensemble(
+            name, [signal.name for signal in teacher], logits[1]
+        )
+        if not all(logits):
             return
         ours, theirs = (
             getattr(getattr(each, 'head', None), 'num_classes', None)
@@ -94,40 +126,51 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
             one entry per distillation loss.
         """
         active = self.active_losses()
-        if not active:
-            return super().loss(inputs, data_samples)
-        pairs = [self._signals[name] for name in active]
-        with record_signals(self, [student for student, _ in pairs]) as values:
+        ours, _ = self._asked(active, 0)
+        with record_signals(self, sum(ours, [])) as values:
             losses = super().loss(inputs, data_samples)
+        self.add_idle_losses(losses)
+        if not active:
+            return losses
         if 'loss' in losses:
             # MMEngine logs the total as `loss`, which the head's would hide
             losses = dict(loss_cls=losses.pop('loss'), **losses)
 
         def ask(index: int, teacher: FrozenTeacher) -> list:
-            return compute_signals(
+            _, theirs = self._asked(active, index)
+            answers = compute_signals(
                 teacher.model,
                 self.convert_inputs(teacher, inputs, data_samples),
-                [theirs[index] for _, theirs in pairs],
+                sum(theirs, []),
             )
+            return regroup(answers, theirs)
 
         batch = self._targets(data_samples)
-        for name, (signal, _), teacher in zip(
-            active, pairs, self.ask_teachers(ask), strict=True
+        students = [read_signal(values, signal) for signal in sum(ours, [])]
+        for name, student, teacher in zip(
+            active,
+            regroup(students, ours),
+            self.ask_teachers(ask),
+            strict=True,
         ):
-            student = read_signal(values, signal)
             self.add_loss(losses, name, student, teacher, batch)
         return losses
 
     def _targets(self, data_samples: list) -> DistillBatch:
         """Labels of a batch: hard ones unless they are mixed or soft."""
+        batch = DistillBatch()
+        if all('sample_idx' in sample for sample in data_samples):
+            batch.sample_ids = torch.tensor(
+                [sample.sample_idx for sample in data_samples]
+            )
         hard = all(
             'gt_label' in sample and sample.gt_label.numel() == 1
             for sample in data_samples
         )
         if hard and self.data_preprocessor.batch_augments is None:
-            labels = torch.cat([sample.gt_label for sample in data_samples])
-            return DistillBatch(labels=labels)
-        if all('gt_score' in sample for sample in data_samples):
-            scores = torch.stack([sample.gt_score for sample in data_samples])
-            return DistillBatch(soft_labels=scores)
-        return DistillBatch()
+            batch.labels = torch.cat([each.gt_label for each in data_samples])
+        elif all('gt_score' in sample for sample in data_samples):
+            batch.soft_labels = torch.stack(
+                [sample.gt_score for sample in data_samples]
+            )
+        return batch

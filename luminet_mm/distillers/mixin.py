@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -12,9 +14,9 @@ import torch
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
-from luminet_mm.losses.base import DistillBatch
+from luminet_mm.losses import DistillBatch, DistillLoss, FeatureLoss
 from luminet_mm.registry import MODELS
-from luminet_mm.teacher import FrozenTeacher
+from luminet_mm.teacher import FrozenTeacher, preserved_rng
 
 if TYPE_CHECKING:
     from mmengine.model import BaseModel as _StockModel
@@ -22,6 +24,7 @@ else:
     _StockModel = object  # the stock model comes next in the bases
 
 _SIDES = ('student', 'teacher')
+Names = tuple[str, ...]
 
 
 class DistillMixin(_StockModel):
@@ -38,7 +41,8 @@ class DistillMixin(_StockModel):
             teacher has one (default 1; only the ratios matter).
         distill (dict): One loss per key; each key starts with ``loss_``. An
             entry is the config of a loss and the ``signal`` that it compares,
-            or ``student`` and ``teacher`` signals apart.
+            or ``student`` and ``teacher`` signals apart: a name each, or a
+            list of names.
 
     Raises:
         ValueError: If a block, a key or a signal is missing or wrong.
@@ -66,11 +70,63 @@ class DistillMixin(_StockModel):
             cfg.setdefault('default_scope', self.default_scope)
             self.teachers.append(FrozenTeacher(**cfg))
         self.distill = nn.ModuleDict()
-        self.distill_signals: dict[str, tuple[str, str]] = {}
+        self.distill_signals: dict[str, tuple[Names, Names]] = {}
         for name, cfg in (distill or {}).items():
             loss, signals = build_loss(name, cfg)
             self.distill[name] = loss
             self.distill_signals[name] = signals
+
+    def build_connectors(self, image_size: int) -> None:
+        """Build what losses train beside the student, from a dry run.
+
+        Both models see one random square image in eval mode. The random
+        state stays as it was, so that the student starts as a stock one.
+
+        Args:
+            image_size (int): Height and width in pixels.
+
+        Raises:
+            ValueError: If a loss cannot compare the features.
+        """
+        losses = {
+            name: loss
+            for name, loss in self.distill.items()
+            if isinstance(loss, FeatureLoss)
+        }
+        if not losses:
+            return
+        was_training = self.training
+        self.eval()
+        try:
+            with preserved_rng():
+                torch.manual_seed(0)
+                with torch.no_grad():
+                    image = torch.rand(2, 3, image_size, image_size)
+                    features = self.dry_run(list(losses), image)
+                for loss, (student, teacher) in zip(
+                    losses.values(), features, strict=True
+                ):
+                    loss.build(student, teacher)
+        finally:
+            self.train(was_training)
+
+    @abstractmethod
+    def dry_run(self, names: list[str], image: Tensor) -> list[tuple]:
+        """What some losses would compare on an image.
+
+        Args:
+            names (list[str]): Keys of the losses.
+            image (Tensor): ``(2, 3, H, W)``.
+
+        Returns:
+            list[tuple]: Student's and teacher's value for each loss.
+        """
+
+    def init_weights(self) -> None:
+        """Initialise the student; connectors keep how their method starts."""
+        kept = copy.deepcopy(self.distill.state_dict())
+        super().init_weights()
+        self.distill.load_state_dict(kept)
 
     @property
     def teacher(self) -> FrozenTeacher:
@@ -84,6 +140,21 @@ class DistillMixin(_StockModel):
             for name, loss in self.distill.items()
             if loss.schedule_factor != 0
         ]
+
+    def add_idle_losses(self, losses: dict) -> None:
+        """Let connectors of losses that are switched off take part.
+
+        DDP waits for a gradient of every parameter; theirs is then 0.
+        """
+        for name, loss in self.distill.items():
+            parameters = [p for p in loss.parameters() if p.requires_grad]
+            if loss.schedule_factor == 0 and parameters:
+                losses[name] = (
+                    0
+                    * torch.stack(
+                        [parameter.sum() for parameter in parameters]
+                    ).sum()
+                )
 
     def convert_inputs(
         self, teacher: FrozenTeacher, batch_inputs: Tensor, data_samples: list
@@ -119,7 +190,9 @@ class DistillMixin(_StockModel):
                 for values in zip(*answers, strict=True)
             ]
 
-    def check_ensemble(self, name: str, signal: str, logits: bool) -> None:
+    def check_ensemble(
+        self, name: str, signals: list[str], logits: bool
+    ) -> None:
         """Refuse to average what several teachers cannot agree on.
 
         Raises:
@@ -130,8 +203,8 @@ class DistillMixin(_StockModel):
             raise ValueError(
                 f'model.distill.{name}: model.teacher lists '
                 f'{len(self.teachers)} teachers, whose logits are averaged; '
-                f'{signal!r} of different models cannot be. Keep one teacher '
-                'for this loss, or compare logits.'
+                f'{", ".join(map(repr, signals))} of different models cannot '
+                'be. Keep one teacher for this loss, or compare logits.'
             )
 
     def add_loss(
@@ -249,7 +322,7 @@ def block_problems(teacher: Any, distill: Any) -> list[str]:
     return problems
 
 
-def build_loss(name: str, cfg: dict) -> tuple[nn.Module, tuple[str, str]]:
+def build_loss(name: str, cfg: dict) -> tuple[nn.Module, tuple[Names, Names]]:
     """Build one entry of ``distill``.
 
     Args:
@@ -264,21 +337,49 @@ def build_loss(name: str, cfg: dict) -> tuple[nn.Module, tuple[str, str]]:
     """
     cfg = copy.deepcopy(dict(cfg))
     both = cfg.pop('signal', None)
-    student, teacher = (cfg.pop(side, both) for side in _SIDES)
-    if not isinstance(student, str) or not isinstance(teacher, str):
+    student, teacher = (_names(cfg.pop(side, both)) for side in _SIDES)
+    if not student or not teacher:
         raise ValueError(
             f"model.distill.{name}: say what it compares, signal='...' for "
-            "both models or student='...' and teacher='...'."
+            "both models or student='...' and teacher='...'; a list of names "
+            'where the method compares several features.'
         )
     try:
         loss = MODELS.build(cfg)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f'model.distill.{name}: {error}') from error
-    if not hasattr(loss, 'schedule_factor'):
+    if not isinstance(loss, DistillLoss):
         raise ValueError(
             f'model.distill.{name}: {type(loss).__name__} is no distillation '
-            'loss. Derive it from luminet_mm.losses.LogitLoss.'
+            'loss. Derive it from LogitLoss or FeatureLoss of '
+            'luminet_mm.losses.'
         )
-    signals = student if student == teacher else f'{student}, {teacher}'
+    signals = ' '.join(student)
+    if student != teacher:
+        signals += f', {" ".join(teacher)}'
     loss.name = f'model.distill.{name} ({signals})'
     return loss, (student, teacher)
+
+
+def _names(signal: Any) -> Names:
+    """The names that a config's signal lists; none where it lists no names."""
+    names = (signal,) if isinstance(signal, str) else signal
+    if not isinstance(names, (list, tuple)):
+        return ()
+    good = all(isinstance(name, str) and name for name in names)
+    return tuple(names) if good else ()
+
+
+def regroup(values: Sequence, groups: Sequence[Sequence]) -> list:
+    """Share a flat list of values out among groups of names.
+
+    Args:
+        values (Sequence): One value for each name of each group.
+        groups (Sequence[Sequence]): What each group asked for.
+
+    Returns:
+        list: For each group its value, or a tuple where it has several names.
+    """
+    rest = iter(values)
+    shared = [tuple(itertools.islice(rest, len(group))) for group in groups]
+    return [each[0] if len(each) == 1 else each for each in shared]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from mmdet.models.detectors import TwoStageDetector
+from mmdet.structures.bbox import get_box_tensor
 from torch import Tensor
 
-from luminet_mm.distillers.mixin import DistillMixin
+from luminet_mm.distillers.mixin import DistillMixin, regroup
+from luminet_mm.losses import DistillBatch
 from luminet_mm.registry import MODELS
 from luminet_mm.signals import (
     Signal,
@@ -52,9 +56,9 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
         super().__init__(*args, **kwargs)
         self._signals = {
             name: (
-                find_signal(self, student, 'student'),
+                [find_signal(self, each, 'student') for each in student],
                 [
-                    find_signal(each.model, teacher, 'teacher')
+                    [find_signal(each.model, n, 'teacher') for n in teacher]
                     for each in self.teachers
                 ],
             )
@@ -63,21 +67,64 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
         for name, (student, teachers) in self._signals.items():
             for each, teacher in zip(self.teachers, teachers, strict=True):
                 self._check_pair(name, student, teacher, each.model)
+        self.build_connectors(image_size=128)
+
+    def dry_run(self, names: list[str], image: Tensor) -> list[tuple]:
+        """See :meth:`DistillMixin.dry_run`."""
+        size = image.shape[-1]
+        box = [0.0, 0.0, size / 2, size / 2]
+        roi = image.new_tensor([[0, *box], [1, *box]])
+        values = []
+        for model, asked in (
+            (self, self._asked(names, 0, own=True)),
+            (self.teacher.model, self._asked(names, 0)),
+        ):
+            requests = sum(asked, [])
+            rois = {stage: roi for _, stage in requests}
+            answers = compute_signals(model, image, requests, rois)
+            values.append(regroup(answers, asked))
+        return list(zip(*values, strict=True))
+
+    def _asked(
+        self, names: list[str], index: int, own: bool = False
+    ) -> list[list[tuple[Signal, int]]]:
+        """Requests for each of some losses: a signal, and whose RoIs."""
+        requests = []
+        for name in names:
+            ours, theirs = self._signals[name]
+            stage = ours[0].stage
+            asked = ours if own else theirs[index]
+            requests.append([(signal, stage) for signal in asked])
+        return requests
 
     def _check_pair(
-        self, name: str, student: Signal, teacher: Signal, model
+        self, name: str, student: list[Signal], teacher: list[Signal], model
     ) -> None:
-        if student.part != 'roi' and teacher.part == 'roi':
+        stages = {
+            signal.stage if signal.part == 'roi' else None
+            for signal in student
+        }
+        if len(stages) > 1:
+            raise ValueError(
+                f'model.distill.{name}: a list of signals has to be of one '
+                'RoI stage, or outside of the RoI head. Split it into several '
+                'losses.'
+            )
+        inner = [signal for signal in teacher if signal.part == 'roi']
+        if stages == {None} and inner:
             raise ValueError(
                 f'model.distill.{name}: the teacher scores the RoIs of '
-                f'the student, and {student.name!r} has none. Compare '
-                f'{teacher.name!r} with a signal of the RoI head.'
+                f'the student, and {student[0].name!r} has none. Compare '
+                f'{inner[0].name!r} with a signal of the RoI head.'
             )
-        self.check_ensemble(name, teacher.name, _is_logits(teacher))
-        if not (_is_logits(student) and _is_logits(teacher)):
+        logits = [_is_logits(student), _is_logits(teacher)]
+        self.check_ensemble(
+            name, [signal.name for signal in teacher], logits[1]
+        )
+        if not all(logits):
             return
-        ours = bbox_heads(self)[student.stage].num_classes
-        theirs = bbox_heads(model)[teacher.stage].num_classes
+        ours = bbox_heads(self)[student[0].stage].num_classes
+        theirs = bbox_heads(model)[teacher[0].stage].num_classes
         if ours != theirs:
             raise ValueError(
                 f'model.distill.{name}: the student has {ours} classes '
@@ -97,30 +144,61 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
             dict: The stock losses, and one entry per distillation loss.
         """
         active = self.active_losses()
-        if not active:
-            return super().loss(batch_inputs, batch_data_samples)
-        pairs = [self._signals[name] for name in active]
-        with record_signals(self, [student for student, _ in pairs]) as record:
+        ours = [self._signals[name][0] for name in active]
+        with record_signals(self, sum(ours, [])) as record:
             losses = super().loss(batch_inputs, batch_data_samples)
-        values = [record.value(student) for student, _ in pairs]
-
+        self.add_idle_losses(losses)
+        if not active:
+            return losses
+        students = [record.value(signal) for signal in sum(ours, [])]
         rois = {key: stage.rois for key, stage in record.stages.items()}
 
         def ask(index: int, teacher: FrozenTeacher) -> list:
-            return compute_signals(
+            asked = self._asked(active, index)
+            answers = compute_signals(
                 teacher.model,
                 self.convert_inputs(teacher, batch_inputs, batch_data_samples),
-                [(theirs[index], ours.stage) for ours, theirs in pairs],
+                sum(asked, []),
                 rois,
             )
+            return regroup(answers, asked)
 
-        for name, (signal, _), student, teacher in zip(
-            active, pairs, values, self.ask_teachers(ask), strict=True
+        whole = self._annotations(batch_inputs, batch_data_samples)
+        for name, signals, student, teacher in zip(
+            active,
+            ours,
+            regroup(students, ours),
+            self.ask_teachers(ask),
+            strict=True,
         ):
-            batch = record.batch(signal)
+            batch = record.batch(signals[0]) or whole
             self.add_loss(losses, name, student, teacher, batch)
         return losses
 
+    def _annotations(
+        self, batch_inputs: Tensor, batch_data_samples: list
+    ) -> DistillBatch:
+        """What is known of the images: boxes, sizes, anchors."""
+        generator = getattr(
+            getattr(self, 'rpn_head', None), 'prior_generator', None
+        )
+        priors = generator and partial(
+            generator.grid_priors, device=batch_inputs.device
+        )
+        height, width = batch_inputs.shape[-2:]
 
-def _is_logits(signal: Signal) -> bool:
-    return (signal.part, signal.field) == ('roi', 'cls_score')
+        return DistillBatch(
+            boxes=[
+                get_box_tensor(sample.gt_instances.bboxes)
+                for sample in batch_data_samples
+            ],
+            image_shapes=[
+                tuple(sample.img_shape[:2]) for sample in batch_data_samples
+            ],
+            input_shape=(height, width),
+            priors=priors,
+        )
+
+
+def _is_logits(signals: list[Signal]) -> bool:
+    return [(s.part, s.field) for s in signals] == [('roi', 'cls_score')]

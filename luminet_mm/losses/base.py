@@ -1,10 +1,11 @@
-"""What every loss on logits shares: rows, precision, checks, weight."""
+"""What the losses share: weight, precision, checks; on logits the rows."""
 
 from __future__ import annotations
 
 import math
 from abc import ABCMeta, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from numbers import Real
 
 import torch
@@ -15,7 +16,7 @@ ROWS = ('all', 'foreground', 'teacher_foreground')
 
 @dataclass
 class DistillBatch:
-    """What some losses need to know about the rows of the logits.
+    """What some losses need to know about the rows, or about the images.
 
     Args:
         labels: ``(N,)`` int64 class of each row; for RoIs the background is
@@ -25,33 +26,54 @@ class DistillBatch:
             the sampler appended.
         soft_labels: ``(N, C)`` target probabilities where the batch has no
             hard labels (Mixup, CutMix, soft annotations).
+        sample_ids: ``(B,)`` int64 index of each image in the data set.
+        boxes: ``(G, 4)`` ground-truth boxes of each image, as corners
+            ``(x1, y1, x2, y2)`` in pixels of the network's input.
+        image_shapes: Height and width of each image, without padding.
+        input_shape: Height and width of the batch, with padding.
+        priors: Gives the anchors ``(h * w * A, 4)`` of each pyramid level,
+            point by point, for the levels' ``(h, w)``.
     """
 
     labels: Tensor | None = None
     background: int | None = None
     added_gt: Tensor | None = None
     soft_labels: Tensor | None = None
+    sample_ids: Tensor | None = None
+    boxes: list[Tensor] | None = None
+    image_shapes: list[tuple[int, int]] | None = None
+    input_shape: tuple[int, int] | None = None
+    priors: Callable[[list[tuple[int, int]]], list[Tensor]] | None = None
 
 
 class FiniteCheck:
-    """Raises when logits hold NaN or inf, without making a GPU wait.
+    """Raises when values hold NaN or inf, without making a GPU wait.
 
     On a CPU each call is checked at once. On CUDA reading a value would stall
     the queue, so the flags travel to pinned memory while the step goes on and
     are read at the next call: the error comes one step late.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = 'logits') -> None:
+        self.what = what
         self._pending: tuple[Tensor, torch.cuda.Event] | None = None
 
     def __deepcopy__(self, memo) -> FiniteCheck:
-        return type(self)()  # an EMA copy checks its own logits
+        return type(self)(self.what)  # an EMA copy checks its own values
 
     def __getstate__(self) -> dict:
-        return {'_pending': None}  # a CUDA event cannot be pickled
+        # a CUDA event cannot be pickled
+        return {'what': self.what, '_pending': None}
 
-    def __call__(self, name: str, student: Tensor, teacher: Tensor) -> None:
-        """Check a step's logits, or on CUDA those of the step before.
+    def __call__(
+        self, name: str, student: Sequence[Tensor], teacher: Sequence[Tensor]
+    ) -> None:
+        """Check a step's values, or on CUDA those of the step before.
+
+        Args:
+            name: Begins the error.
+            student: The student's tensors.
+            teacher: The teacher's.
 
         Raises:
             FloatingPointError: A side holds NaN or inf.
@@ -61,12 +83,7 @@ class FiniteCheck:
             event.synchronize()
             self._pending = None
             self._report(name, host, ' of the previous step')
-        flags = torch.stack(
-            [
-                torch.isfinite(student.detach()).all(),
-                torch.isfinite(teacher.detach()).all(),
-            ]
-        )
+        flags = torch.stack([_all_finite(student), _all_finite(teacher)])
         if self._deferred(flags):
             self._pending = self._start_copy(flags)
         else:
@@ -84,30 +101,30 @@ class FiniteCheck:
         event.record()
         return host, event
 
-    @staticmethod
-    def _report(name: str, finite: Tensor, when: str = '') -> None:
+    def _report(self, name: str, finite: Tensor, when: str = '') -> None:
         student, teacher = finite.tolist()
         if not teacher:
             raise FloatingPointError(
-                f"{name}: the teacher's logits{when} hold NaN or inf. Check "
-                'its checkpoint and its input normalisation; if it runs in '
-                'float16, use bfloat16 or float32.'
+                f"{name}: the teacher's {self.what}{when} hold NaN or inf. "
+                'Check its checkpoint and its input normalisation; if it runs '
+                'in float16, use bfloat16 or float32.'
             )
         if not student:
             raise FloatingPointError(
-                f"{name}: the student's logits{when} hold NaN or inf. The "
-                'training diverged or float16 overflowed: lower the learning '
-                'rate or loss_weight, warm the loss up, or use bfloat16.'
+                f"{name}: the student's {self.what}{when} hold NaN or inf. "
+                'The training diverged or float16 overflowed: lower the '
+                'learning rate or loss_weight, warm the loss up, or use '
+                'bfloat16.'
             )
 
 
-class LogitLoss(nn.Module, metaclass=ABCMeta):
-    """Base of the losses that compare two models' logits row by row.
+def _all_finite(tensors: Sequence[Tensor]) -> Tensor:
+    flags = [torch.isfinite(tensor.detach()).all() for tensor in tensors]
+    return torch.stack(flags).all()
 
-    Subclasses implement :meth:`compute`. The arithmetic is float32 (float64
-    for float64 logits) whatever autocast says, and the teacher never gets a
-    gradient. No rows give 0 with a graph. NaN and inf raise: at once on a
-    CPU, at the next call on CUDA (:class:`FiniteCheck`).
+
+class DistillLoss(nn.Module, metaclass=ABCMeta):
+    """What a distiller expects of a loss.
 
     A hook may set the attribute ``schedule_factor`` (1.0): the result is
     multiplied by ``loss_weight * schedule_factor``. The attribute ``name``
@@ -115,6 +132,68 @@ class LogitLoss(nn.Module, metaclass=ABCMeta):
 
     Args:
         loss_weight: Multiplies the paper's reduction.
+        sync_stats: Under ``torch.distributed`` with more than one rank,
+            means and statistics are those of all ranks' rows together. Each
+            rank then returns its share (:mod:`luminet_mm.distributed`): the
+            mean of the shares is the loss, and DDP's gradient is that of one
+            process with all rows.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+
+    values = 'logits'  # what it compares, for errors
+
+    def __init__(
+        self, *, loss_weight: float = 1.0, sync_stats: bool = True
+    ) -> None:
+        super().__init__()
+        self.name = type(self).__name__
+        self.loss_weight = self._number('loss_weight', loss_weight)
+        self.sync_stats = sync_stats
+        self.schedule_factor = 1.0
+        self._check_finite = FiniteCheck(self.values)
+
+    def extra_repr(self) -> str:
+        """Options that are not submodules, for ``print(model)``."""
+        return ', '.join(
+            f'{key}={value!r}'
+            for key, value in vars(self).items()
+            if not key.startswith('_') and key not in ('training', 'name')
+        )
+
+    def _number(self, key: str, value: float, positive: bool = False) -> float:
+        valid = (
+            isinstance(value, Real)
+            and math.isfinite(value)
+            and (value > 0 if positive else value >= 0)
+        )
+        if not valid:
+            raise ValueError(
+                f'{type(self).__name__}: {key} is {value!r}; set a finite '
+                f'number {"> 0" if positive else ">= 0"}.'
+            )
+        return value
+
+    def _choice(self, key: str, value: str, allowed: tuple[str, ...]) -> str:
+        if value not in allowed:
+            raise ValueError(
+                f'{type(self).__name__}: {key} is {value!r}; set '
+                f'one of {", ".join(map(repr, allowed))}.'
+            )
+        return value
+
+
+class LogitLoss(DistillLoss):
+    """Base of the losses that compare two models' logits row by row.
+
+    Subclasses implement :meth:`compute`. The arithmetic is float32 (float64
+    for float64 logits) whatever autocast says, and the teacher never gets a
+    gradient. No rows give 0 with a graph. NaN and inf raise: at once on a
+    CPU, at the next call on CUDA (:class:`FiniteCheck`).
+
+    Args:
+        loss_weight: See :class:`DistillLoss`.
         rows: Which rows the loss is averaged over. ``'all'``;
             ``'foreground'``: rows whose label is not the background;
             ``'teacher_foreground'``: every row, weighted by the teacher's
@@ -125,11 +204,7 @@ class LogitLoss(nn.Module, metaclass=ABCMeta):
         background: False removes the background column from both logits.
         added_gt: False drops the rows of ground-truth boxes that the sampler
             appended, from the loss and from any statistics.
-        sync_stats: Under ``torch.distributed`` with more than one rank,
-            means and statistics are those of all ranks' rows together. Each
-            rank then returns its share (:mod:`luminet_mm.distributed`): the
-            mean of the shares is the loss, and DDP's gradient is that of one
-            process with all rows.
+        sync_stats: See :class:`DistillLoss`.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -144,15 +219,10 @@ class LogitLoss(nn.Module, metaclass=ABCMeta):
         added_gt: bool = True,
         sync_stats: bool = True,
     ) -> None:
-        super().__init__()
-        self.name = type(self).__name__
-        self.loss_weight = self._number('loss_weight', loss_weight)
+        super().__init__(loss_weight=loss_weight, sync_stats=sync_stats)
         self.rows = self._choice('rows', rows, ROWS)
         self.background = background
         self.added_gt = added_gt
-        self.sync_stats = sync_stats
-        self.schedule_factor = 1.0
-        self._check_finite = FiniteCheck()
 
     def forward(
         self,
@@ -191,7 +261,7 @@ class LogitLoss(nn.Module, metaclass=ABCMeta):
                 'must be (N, C), or both (B, C, H, W), with equal rows and '
                 'classes. Check the signal names and the number of classes.'
             )
-        self._check_finite(self.name, student, teacher)
+        self._check_finite(self.name, [student], [teacher])
         dtype = (
             torch.float64 if student.dtype == torch.float64 else torch.float32
         )
@@ -258,13 +328,50 @@ class LogitLoss(nn.Module, metaclass=ABCMeta):
             weights = kept if weights is None else weights * kept
         return weights
 
-    def extra_repr(self) -> str:
-        """Options that are not submodules, for ``print(model)``."""
-        return ', '.join(
-            f'{key}={value!r}'
-            for key, value in vars(self).items()
-            if not key.startswith('_') and key not in ('training', 'name')
-        )
+    def targets(
+        self, student: Tensor, row_weights: Tensor | None, batch: DistillBatch
+    ) -> tuple[Tensor, Tensor | None]:
+        """Each row's target class, for methods that treat it apart.
+
+        With ``background=False`` a row assigned to the background has no
+        target left and is dropped.
+
+        Args:
+            student: ``(N, C)`` logits, as :meth:`compute` gets them.
+            row_weights: ``(N,)`` or None, likewise.
+            batch: Fields flattened to ``(N,)``.
+
+        Returns:
+            ``(N,)`` int64 column of each row's target, and the rows' weights.
+
+        Raises:
+            ValueError: There are no hard labels, or a label is no column.
+        """
+        labels = self._need(
+            batch, 'labels', 'the target class', 'use a loss without labels'
+        ).long()
+        if not self.background:
+            kept = labels != batch.background
+            row_weights = (
+                kept.to(student) if row_weights is None else row_weights * kept
+            )
+            # The columns behind the background have moved up by one.
+            labels = labels - (labels > batch.background).long()
+            labels = torch.where(kept, labels, torch.zeros_like(labels))
+        self._check_labels(labels, student.shape[1])
+        return labels, row_weights
+
+    def _check_labels(self, labels: Tensor, classes: int) -> None:
+        # On CUDA the gather asserts; reading labels would stall the GPU.
+        if labels.device.type != 'cpu' or not len(labels):
+            return
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= classes:
+            raise ValueError(
+                f'{self.name}: labels run from {low} to {high}, but the '
+                f'logits have {classes} classes; a label is the index of a '
+                'column.'
+            )
 
     def _flat(self, batch: DistillBatch, student: Tensor) -> DistillBatch:
         n, c = student.shape
@@ -287,8 +394,11 @@ class LogitLoss(nn.Module, metaclass=ABCMeta):
                     f'logits have {c} columns.'
                 )
             column %= c
-        return DistillBatch(
-            background=column, soft_labels=batch.soft_labels, **fields
+        return replace(
+            batch,
+            background=column,
+            labels=fields['labels'],
+            added_gt=fields['added_gt'],
         )
 
     def _need(
@@ -311,27 +421,6 @@ class LogitLoss(nn.Module, metaclass=ABCMeta):
                 f'{self.name}: {option} needs batch.{field}, which this '
                 "signal does not provide. Name one that does ('roi.cls_score' "
                 f'provides labels, background and added_gt), or {instead}.'
-            )
-        return value
-
-    def _number(self, key: str, value: float, positive: bool = False) -> float:
-        valid = (
-            isinstance(value, Real)
-            and math.isfinite(value)
-            and (value > 0 if positive else value >= 0)
-        )
-        if not valid:
-            raise ValueError(
-                f'{type(self).__name__}: {key} is {value!r}; set a finite '
-                f'number {"> 0" if positive else ">= 0"}.'
-            )
-        return value
-
-    def _choice(self, key: str, value: str, allowed: tuple[str, ...]) -> str:
-        if value not in allowed:
-            raise ValueError(
-                f'{type(self).__name__}: {key} is {value!r}; set '
-                f'one of {", ".join(map(repr, allowed))}.'
             )
         return value
 

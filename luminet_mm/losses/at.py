@@ -1,0 +1,77 @@
+"""AT: attention transfer, where both networks look (Zagoruyko)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from luminet_mm.distributed import global_mean
+from luminet_mm.losses.base import DistillBatch
+from luminet_mm.losses.feature import FeatureLoss, pool_to_smaller
+from luminet_mm.registry import MODELS
+
+
+def attention_loss(
+    student: Tensor, teacher: Tensor, *, p: float = 2.0, sync: bool = False
+) -> Tensor:
+    r"""Squared distance of two maps' attention.
+
+    With the attention :math:`a(f) = v / |v|_2` of each image, where
+    :math:`v = \mathrm{mean}_c f_c^p` has one entry per position:
+
+    .. math:: L = \mathrm{mean}_{B, hw} (a(f_s) - a(f_t))^2
+
+    The larger map is average-pooled to the smaller first.
+
+    Args:
+        student: ``(B, C_s, H, W)``.
+        teacher: ``(B, C_t, H', W')``; detach it if it carries a graph.
+        p: Power of the activations.
+        sync: Whether the mean is over the images of all ranks.
+
+    Returns:
+        Scalar; 0 without rows.
+    """
+    student, teacher = pool_to_smaller(student, teacher)
+    ours, theirs = (
+        F.normalize(maps.pow(p).mean(dim=1).flatten(1))
+        for maps in (student, teacher)
+    )
+    return global_mean((ours - theirs).square().mean(dim=1), sync=sync)
+
+
+@MODELS.register_module()
+class ATLoss(FeatureLoss):
+    """Attention transfer, see :func:`attention_loss`; several maps add up.
+
+    `Paying More Attention to Attention <https://arxiv.org/abs/1612.03928>`_,
+    equation 2. Checked against github.com/megvii-research/mdistiller,
+    ``mdistiller/distillers/AT.py``, at a08d46f, which compares all stages of
+    a network with weight 1000.
+
+    Args:
+        p: Power of the activations, > 0. Of a negative activation only a
+            whole number is defined.
+        kwargs: Options of :class:`FeatureLoss`.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+
+    dims = (4,)
+
+    def __init__(self, *, p: float = 2.0, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.p = self._number('p', p, positive=True)
+
+    def compute(
+        self,
+        student: list[Tensor],
+        teacher: list[Tensor],
+        batch: DistillBatch,
+    ) -> Tensor:
+        """See :meth:`FeatureLoss.compute`."""
+        return self.total(
+            attention_loss(ours, theirs, p=self.p, sync=self.sync_stats)
+            for ours, theirs in zip(student, teacher, strict=True)
+        )

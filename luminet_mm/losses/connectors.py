@@ -1,0 +1,174 @@
+"""Connectors: small networks that bring a student's features to a teacher's.
+
+=================  ========================================================
+kind               what it is, from ``c_s`` to ``c_t`` channels
+=================  ========================================================
+``'linear'``       linear layer; on maps a 1x1 convolution
+``'conv_bn'``      1x1 convolution without bias, then batch norm
+``'mlp'``          linear, ReLU, linear; ``hidden`` channels between
+``'orthogonal'``   linear without bias whose columns stay orthonormal
+``'regressor'``    FitNet's: a convolution that changes the size as well,
+                   batch norm, ReLU
+=================  ========================================================
+
+A connector is trained beside the student with the student's optimizer and is
+left out of the published model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+KINDS = ('linear', 'conv_bn', 'mlp', 'orthogonal', 'regressor')
+
+
+def make_connector(
+    connector: str | dict, student: Sequence[int], teacher: Sequence[int]
+) -> nn.Module:
+    """Build a connector between features of two shapes.
+
+    Args:
+        connector: One of :data:`KINDS`, or a dict of it as ``type`` and of
+            its options (``hidden`` of ``'mlp'``, default the teacher's
+            channels).
+        student: Shape of the student's feature, ``(B, c_s)`` or
+            ``(B, c_s, H, W)``.
+        teacher: Shape of the teacher's.
+
+    Returns:
+        A module from ``(B, c_s, ...)`` to ``(B, c_t, ...)``.
+
+    Raises:
+        ValueError: There is no such connector, or none between these shapes.
+    """
+    options: dict[str, Any] = (
+        {'type': connector} if isinstance(connector, str) else dict(connector)
+    )
+    kind = options.pop('type', None)
+    if kind not in KINDS:
+        raise ValueError(
+            f'connector is {connector!r}; set one of '
+            f'{", ".join(map(repr, KINDS))}, or a dict with it as type.'
+        )
+    maps = len(student) == 4
+    ours, theirs = student[1], teacher[1]
+    if kind == 'mlp':
+        hidden = options.pop('hidden', theirs)
+    if options:
+        raise ValueError(
+            f'connector {kind!r} has no option {sorted(options)[0]!r}; '
+            "only 'mlp' has one, hidden."
+        )
+    if kind == 'linear':
+        return _linear(maps, ours, theirs)
+    if kind == 'conv_bn':
+        norm = nn.BatchNorm2d if maps else nn.BatchNorm1d
+        return nn.Sequential(
+            _linear(maps, ours, theirs, bias=False), norm(theirs)
+        )
+    if kind == 'mlp':
+        return nn.Sequential(
+            _linear(maps, ours, hidden),
+            nn.ReLU(),
+            _linear(maps, hidden, theirs),
+        )
+    if kind == 'orthogonal':
+        return Orthogonal(ours, theirs)
+    return _regressor(student, teacher)
+
+
+def align_channels(
+    student: Sequence[Sequence[int]], teacher: Sequence[Sequence[int]]
+) -> nn.ModuleList:
+    """A ``'linear'`` connector where channels differ, nothing elsewhere.
+
+    Args:
+        student: Shapes of the student's features.
+        teacher: Shapes of the teacher's.
+    """
+    return nn.ModuleList(
+        nn.Identity()
+        if ours[1] == theirs[1]
+        else make_connector('linear', ours, theirs)
+        for ours, theirs in zip(student, teacher, strict=True)
+    )
+
+
+def _linear(
+    maps: bool, inputs: int, outputs: int, bias: bool = True
+) -> nn.Module:
+    if maps:
+        return nn.Conv2d(inputs, outputs, 1, bias=bias)
+    return nn.Linear(inputs, outputs, bias=bias)
+
+
+class Orthogonal(nn.Module):
+    """A linear layer whose ``(c_t, c_s)`` matrix has orthonormal columns.
+
+    It keeps the student's distances and angles. Works on vectors and, point
+    by point, on maps.
+
+    The matrix is the Q of a QR decomposition of the weight, which the
+    optimizer may change as it likes: neither weight decay nor a moving
+    average makes it less orthonormal. (The Householder form of
+    ``torch.nn.utils.parametrizations.orthogonal`` becomes 0 at the first
+    step with weight decay.)
+
+    Args:
+        inputs: Channels of the student.
+        outputs: Channels of the teacher, at least as many.
+
+    Raises:
+        ValueError: The teacher has fewer channels.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        if outputs < inputs:
+            raise ValueError(
+                f"connector 'orthogonal' needs a teacher at least as wide as "
+                f'the student; here it has {outputs} channels and the '
+                f'student {inputs}. Take another connector.'
+            )
+        self.weight = nn.Parameter(torch.empty(outputs, inputs))
+        nn.init.orthogonal_(self.weight)
+
+    def matrix(self) -> Tensor:
+        """The projection; the weight itself where that is orthonormal."""
+        q, r = torch.linalg.qr(self.weight)
+        # The decomposition is unique up to the signs of R's diagonal.
+        return torch.where(r.diagonal() < 0, -q, q)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map ``(B, c_s, ...)`` to ``(B, c_t, ...)``."""
+        return F.linear(x.movedim(1, -1), self.matrix()).movedim(-1, 1)
+
+
+def _regressor(student: Sequence[int], teacher: Sequence[int]) -> nn.Module:
+    """FitNet's, as mdistiller's ``ConvReg`` (a08d46f) chooses it."""
+    if len(student) != 4:
+        raise ValueError(
+            "connector 'regressor' is for maps (B, C, H, W); take 'linear' "
+            'for vectors.'
+        )
+    ours, theirs = student[1], teacher[1]
+    size, target = student[2], teacher[2]
+    conv: nn.Module
+    if size == 2 * target:
+        conv = nn.Conv2d(ours, theirs, 3, stride=2, padding=1)
+    elif 2 * size == target:
+        conv = nn.ConvTranspose2d(ours, theirs, 4, stride=2, padding=1)
+    elif size >= target:
+        conv = nn.Conv2d(ours, theirs, 1 + size - target)
+    else:
+        raise ValueError(
+            f"connector 'regressor' cannot bring maps of height {size} to "
+            f'{target}: the student has to be as large, twice as large or '
+            'half as large.'
+        )
+    return nn.Sequential(conv, nn.BatchNorm2d(theirs), nn.ReLU())

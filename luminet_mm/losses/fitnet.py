@@ -1,0 +1,91 @@
+"""FitNet: hints, the squared distance to the teacher's features (Romero)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from luminet_mm.distributed import global_mean
+from luminet_mm.losses.base import DistillBatch
+from luminet_mm.losses.connectors import make_connector
+from luminet_mm.losses.feature import FeatureLoss
+from luminet_mm.registry import MODELS
+
+
+def hint_loss(
+    student: Tensor, teacher: Tensor, *, sync: bool = False
+) -> Tensor:
+    r"""Mean squared distance of two features.
+
+    .. math:: L = \mathrm{mean}\,(f_s - f_t)^2
+
+    over all elements.
+
+    Args:
+        student: ``(B, ...)``.
+        teacher: The same shape; detach it if it carries a graph.
+        sync: Whether the mean is over the rows of all ranks.
+
+    Returns:
+        Scalar; 0 without rows.
+
+    Example:
+        >>> hint_loss(torch.zeros(2, 3), torch.full((2, 3), 2.0))
+        tensor(4.)
+    """
+    return global_mean(
+        (student - teacher).square().flatten(1).mean(dim=1), sync=sync
+    )
+
+
+@MODELS.register_module()
+class FitNetLoss(FeatureLoss):
+    """FitNet's hints, see :func:`hint_loss`; several features add up.
+
+    `FitNets: Hints for Thin Deep Nets <https://arxiv.org/abs/1412.6550>`_,
+    equation 3. Checked against github.com/megvii-research/mdistiller,
+    ``mdistiller/distillers/FitNet.py`` and ``_common.py``, at a08d46f, which
+    trains the hint together with cross entropy, on the second stage of a
+    CIFAR network, with weight 100.
+
+    Args:
+        connector: Brings the student's features to the teacher's shape, see
+            :mod:`luminet_mm.losses.connectors`; None compares them as they
+            are, which then need equal shapes.
+        kwargs: Options of :class:`FeatureLoss`.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+
+    def __init__(
+        self, *, connector: str | dict | None = 'regressor', **kwargs
+    ) -> None:
+        super().__init__(**kwargs)
+        self.connector = connector
+        self.has_connectors = connector is not None
+        self.same_width = self.same_size = connector is None
+
+    def make_connectors(
+        self, student: list[torch.Size], teacher: list[torch.Size]
+    ) -> None:
+        """See :meth:`FeatureLoss.make_connectors`."""
+        assert self.connector is not None
+        self.connectors = nn.ModuleList(
+            make_connector(self.connector, ours, theirs)
+            for ours, theirs in zip(student, teacher, strict=True)
+        )
+
+    def compute(
+        self,
+        student: list[Tensor],
+        teacher: list[Tensor],
+        batch: DistillBatch,
+    ) -> Tensor:
+        """See :meth:`FeatureLoss.compute`."""
+        if self.connector is not None:
+            student = self.connect(self.connectors, student)
+        return self.total(
+            hint_loss(ours, theirs, sync=self.sync_stats)
+            for ours, theirs in zip(student, teacher, strict=True)
+        )

@@ -1,0 +1,52 @@
+"""AT: golden numbers and the properties of normalised attention."""
+
+import pytest
+import torch
+from goldens import assert_golden_grads, golden_cases, golden_inputs
+
+from luminet_mm.losses import ATLoss, attention_loss
+
+
+@pytest.mark.parametrize('case', golden_cases('at'))
+def test_golden(case):
+    student, teacher = golden_inputs(case, 'student_feats', 'teacher_feats')
+    loss = ATLoss(p=case['params']['p'])
+    assert_golden_grads(
+        loss(student, teacher), case, {'student_feats': student}
+    )
+
+
+def maps(channels=4, size=6, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(
+        3, channels, size, size, generator=generator, dtype=torch.float64
+    )
+
+
+def test_ignores_scale_and_number_of_channels():
+    student, teacher = maps(), maps(seed=1)
+    loss = attention_loss(student, teacher)
+    torch.testing.assert_close(attention_loss(5 * student, teacher), loss)
+    twice = torch.cat([student, student], 1)
+    torch.testing.assert_close(attention_loss(twice, teacher), loss)
+    assert attention_loss(student, student) == 0
+
+
+def test_is_bounded_by_the_number_of_positions():
+    """Attention without overlap: |a|² + |b|² = 2, over 36 positions."""
+    student, teacher = torch.zeros(2, 1, 1, 6, 6, dtype=torch.float64)
+    student[..., 0, 0] = teacher[..., 5, 5] = 1
+    torch.testing.assert_close(
+        attention_loss(student, teacher), student.new_tensor(2 / 36)
+    )
+
+
+def test_dead_maps_have_a_finite_gradient():
+    student = torch.zeros(2, 4, 6, 6, requires_grad=True)
+    attention_loss(student, maps()[:2].float()).backward()
+    assert student.grad.isfinite().all()
+
+
+def test_bad_power_is_named():
+    with pytest.raises(ValueError, match='ATLoss: p is 0'):
+        ATLoss(p=0)

@@ -1,0 +1,88 @@
+"""FitNet: golden numbers, and which regressor joins which sizes."""
+
+import doctest
+import importlib
+
+import pytest
+import torch
+from goldens import (
+    assert_golden_grads,
+    golden_cases,
+    golden_inputs,
+    golden_state,
+)
+from torch import nn
+
+from luminet_mm.losses import FitNetLoss, hint_loss
+
+
+def test_docstring_examples():
+    module = importlib.import_module('luminet_mm.losses.fitnet')
+    result = doctest.testmod(module)
+    assert result.attempted
+    assert not result.failed
+
+
+@pytest.mark.parametrize('case', golden_cases('fitnet'))
+def test_golden(case):
+    student, teacher = golden_inputs(case, 'student_feat', 'teacher_feat')
+    modules = case['params'].get('modules', {})
+    loss = FitNetLoss(connector='regressor' if modules else None)
+    loss.build(student, teacher).double()
+    weights = {}
+    for name in modules:
+        # theirs are called conv and bn, ours are numbered
+        ours = dict(conv='0', bn='1')
+
+        def rename(key, ours=ours):
+            layer, rest = key.split('.')
+            return f'{ours[layer]}.{rest}'
+
+        state = golden_state(case, name)
+        loss.connectors[0].load_state_dict(
+            {rename(key): value for key, value in state.items()}
+        )
+        parameters = dict(loss.connectors[0].named_parameters())
+        weights[name] = {
+            key: parameters[rename(key)]
+            for key in case['expected']['grad_weights'][name]
+        }
+    assert_golden_grads(
+        loss(student, teacher), case, {'student_feat': student}, weights
+    )
+
+
+def test_is_the_squared_distance():
+    one, other = torch.rand(2, 4, 3, 5, 5)
+    torch.testing.assert_close(
+        hint_loss(one, other), nn.functional.mse_loss(one, other)
+    )
+    assert hint_loss(one, one) == 0
+
+
+@pytest.mark.parametrize(
+    ('size', 'target', 'kernel'), [(8, 4, 3), (4, 8, 4), (6, 6, 1), (7, 5, 3)]
+)
+def test_regressor_brings_any_size_to_the_teachers(size, target, kernel):
+    student, teacher = (
+        torch.rand(2, 3, size, size),
+        torch.rand(2, 5, target, target),
+    )
+    loss = FitNetLoss().build(student, teacher)
+    conv = loss.connectors[0][0]
+    assert conv.kernel_size == (kernel, kernel)
+    assert loss.connectors[0](student).shape == teacher.shape
+
+
+def test_a_student_too_small_is_an_error():
+    student, teacher = torch.rand(2, 3, 3, 3), torch.rand(2, 5, 8, 8)
+    with pytest.raises(ValueError, match='FitNetLoss: .* height 3 to 8'):
+        FitNetLoss().build(student, teacher)
+
+
+def test_without_a_connector_shapes_have_to_agree():
+    loss = FitNetLoss(connector=None)
+    one = torch.rand(2, 3, 4, 4)
+    for other in (torch.rand(2, 5, 4, 4), torch.rand(2, 3, 8, 8)):
+        with pytest.raises(ValueError, match='channels and sizes'):
+            loss(one, other)

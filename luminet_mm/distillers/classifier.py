@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from inspect import signature
+
 import torch
 from mmpretrain.models import ImageClassifier
-from torch import Tensor
+from mmpretrain.models.heads import MultiLabelClsHead
+from torch import Tensor, nn
 
 from luminet_mm.classifier_signals import (
     compute_signals,
@@ -68,6 +71,10 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
         self, name: str, student: Signal, teacher: Signal, model
     ) -> None:
         self.check_ensemble(name, teacher.name, teacher.name == 'logits')
+        for side, each in (('student', self), ('teacher', model)):
+            signal = student if side == 'student' else teacher
+            if signal.name == 'logits':
+                _check_head(name, side, getattr(each, 'head', None))
         if (student.name, teacher.name) != ('logits', 'logits'):
             return
         ours, theirs = (
@@ -94,14 +101,15 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
             one entry per distillation loss.
         """
         active = self.active_losses()
-        if not active:
-            return super().loss(inputs, data_samples)
         pairs = [self._signals[name] for name in active]
         with record_signals(self, [student for student, _ in pairs]) as values:
             losses = super().loss(inputs, data_samples)
         if 'loss' in losses:
             # MMEngine logs the total as `loss`, which the head's would hide
             losses = dict(loss_cls=losses.pop('loss'), **losses)
+        self.add_idle_losses(losses, inputs)
+        if not active:
+            return losses
 
         def ask(index: int, teacher: FrozenTeacher) -> list:
             return compute_signals(
@@ -115,13 +123,45 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
             active, pairs, self.ask_teachers(ask), strict=True
         ):
             student = read_signal(values, signal)
-            self.add_loss(losses, name, student, teacher, batch)
+            # labels belong to images; a map's rows are other things
+            rows = torch.is_tensor(student) and student.dim() == 2
+            self.add_loss(
+                losses,
+                name,
+                student,
+                teacher,
+                batch if rows else DistillBatch(),
+            )
         return losses
+
+    def image_sizes(
+        self, batch_inputs: Tensor, data_samples: list
+    ) -> list[tuple[int, int]]:
+        """See :meth:`DistillMixin.image_sizes`.
+
+        Some transforms of MMPretrain leave ``img_shape`` as the file had it.
+        So it counts only where a batch was padded to its largest image.
+        """
+        height, width = batch_inputs.shape[-2:]
+        whole = height, width
+        sizes = [
+            tuple(getattr(sample, 'img_shape', whole)[:2])
+            for sample in data_samples
+        ]
+        divisor = getattr(self.data_preprocessor, 'pad_size_divisor', 1)
+        padded = tuple(
+            -(-max(lengths) // divisor) * divisor
+            for lengths in zip(*sizes, strict=True)
+        )
+        return sizes if padded == whole else [whole] * len(sizes)
 
     def _targets(self, data_samples: list) -> DistillBatch:
         """Labels of a batch: hard ones unless they are mixed or soft."""
+        made_one_hot = self.data_preprocessor.to_onehot
         hard = all(
-            'gt_label' in sample and sample.gt_label.numel() == 1
+            'gt_label' in sample
+            and sample.gt_label.numel() == 1
+            and (made_one_hot or 'gt_score' not in sample)
             for sample in data_samples
         )
         if hard and self.data_preprocessor.batch_augments is None:
@@ -131,3 +171,19 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
             scores = torch.stack([sample.gt_score for sample in data_samples])
             return DistillBatch(soft_labels=scores)
         return DistillBatch()
+
+
+def _check_head(name: str, side: str, head: nn.Module | None) -> None:
+    """Refuse heads whose output is no logits of a softmax."""
+    what = ''
+    if isinstance(head, MultiLabelClsHead):
+        what = 'gives every class a probability of its own'
+    elif head is not None and 'target' in signature(head.forward).parameters:
+        what = 'adds a margin to the logits of the labelled class'
+    if what:
+        raise ValueError(
+            f"model.distill.{name}: the {side}'s head "
+            f'({type(head).__name__}) {what}, so its output are no logits '
+            "to compare. Compare 'feats', or take a head such as "
+            'LinearClsHead.'
+        )

@@ -98,7 +98,9 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
         """
         active = self.active_losses()
         if not active:
-            return super().loss(batch_inputs, batch_data_samples)
+            losses = super().loss(batch_inputs, batch_data_samples)
+            self.add_idle_losses(losses, batch_inputs)
+            return losses
         pairs = [self._signals[name] for name in active]
         with record_signals(self, [student for student, _ in pairs]) as record:
             losses = super().loss(batch_inputs, batch_data_samples)
@@ -119,6 +121,7 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
         ):
             batch = record.batch(signal)
             self.add_loss(losses, name, student, teacher, batch)
+        self.add_idle_losses(losses, batch_inputs)
         return losses
 
 

@@ -1,7 +1,8 @@
 """The teacher of the blood cell runs: half as wide again, trained longer.
 
-Needs    data/bccd as for configs/frcnn_student_bccd.py, and a backbone:
-         python tools/train.py configs/pretrain/backbone_teacher_digits.py.
+Needs    data/bccd as for configs/frcnn_student_bccd.py, and the backbone of
+         the digits' teacher: train configs/pretrain/backbone_teacher_digits.py
+         first.
 Run      python tools/train.py configs/frcnn_teacher_bccd.py
 """
 

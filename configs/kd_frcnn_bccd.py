@@ -12,7 +12,7 @@ model = dict(
             type='luminet_mm.KDLoss',
             signal='roi.cls_score',
             tau=1.0,
-            loss_weight=1.0,
+            loss_weight=0.25,
         )
     )
 )

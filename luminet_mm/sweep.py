@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import functools
+import hashlib
 import json
 import os
 import statistics
@@ -13,6 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mmengine.config import Config
+
+METRICS = ('coco/bbox_mAP', 'accuracy/top1')
 _PACKAGE = Path(__file__).parent
 TRAIN = _PACKAGE.parent / 'tools' / 'train.py'
 if not TRAIN.is_file():  # installed from a wheel, not from a clone
@@ -35,6 +41,24 @@ class Cell:
     options: dict = field(default_factory=dict)
     group: str = ''
 
+    def settings(self) -> dict:
+        """What decides its result: config, options, and the config's text.
+
+        Raises:
+            FileNotFoundError: If there is no such config.
+        """
+        return dict(
+            config=self.config,
+            options={key: str(value) for key, value in self.options.items()},
+            sha256=_fingerprint(self.config),
+        )
+
+
+@functools.cache
+def _fingerprint(config: str) -> str:
+    text = Config.fromfile(config).pretty_text  # with its bases
+    return hashlib.sha256(text.encode()).hexdigest()
+
 
 @dataclass
 class RunLog:
@@ -51,12 +75,17 @@ class RunLog:
     seconds: float
 
     def last(self, metric: str = 'coco/bbox_mAP') -> float:
-        """The metric at the last validation."""
+        """The metric at the last validation; KeyError where it has none."""
         return self.metrics[-1][metric]
 
     def best(self, metric: str = 'coco/bbox_mAP') -> float:
         """The metric at its best validation."""
         return max(entry[metric] for entry in self.metrics)
+
+    def names(self) -> list[str]:
+        """The metrics of the last validation."""
+        last = self.metrics[-1] if self.metrics else {}
+        return [name for name in last if name != 'step']
 
 
 def is_finished(work_dir: str | os.PathLike) -> bool:
@@ -95,7 +124,9 @@ def run_cells(
     """Run every cell that has not finished, ``slots`` at a time.
 
     A finished cell holds a file ``finished`` and is never run again; an
-    interrupted one goes on from its last checkpoint.
+    interrupted one goes on from its last checkpoint. ``settings.json`` holds
+    what a cell was run with. When this function is interrupted, so are the
+    trainings, and no other begins.
 
     Args:
         cells (Sequence[Cell]): What to run.
@@ -105,24 +136,34 @@ def run_cells(
             ``waiting``, ``running`` or ``finished``.
 
     Raises:
+        ValueError: If two cells share a name, or a folder holds a run with
+            other settings. Nothing has been run.
         RuntimeError: If a cell failed; names its log. The others have run.
     """
     out = Path(out)
+    _check_settings(cells, out)
     threads = max(1, (os.cpu_count() or 1) // slots)
     states = {cell.name: 'waiting' for cell in cells}
+    trainings: list[subprocess.Popen] = []
 
     def run(cell: Cell) -> str | None:
         states[cell.name] = 'running'
-        error = run_cell(cell, out / cell.name, threads)
+        error = run_cell(cell, out / cell.name, threads, trainings.append)
         states[cell.name] = 'failed' if error else 'finished'
         return error
 
     with ThreadPoolExecutor(slots) as pool:
         futures = [pool.submit(run, cell) for cell in cells]
-        while not all(future.done() for future in futures):
-            if watch:
-                watch(dict(states))
-            time.sleep(1)
+        try:
+            while not all(future.done() for future in futures):
+                if watch:
+                    watch(dict(states))
+                time.sleep(1)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for training in trainings:
+                training.terminate()
+            raise
     if watch:
         watch(dict(states))
     errors = [error for future in futures if (error := future.result())]
@@ -130,8 +171,59 @@ def run_cells(
         raise RuntimeError('\n'.join(errors))
 
 
-def run_cell(cell: Cell, work_dir: Path, threads: int = 1) -> str | None:
+def _check_settings(cells: Sequence[Cell], out: Path) -> None:
+    """Refuse a grid that does not fit what its folder holds."""
+    names = [cell.name for cell in cells]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(
+            f'{len(twice)} names stand for several runs: {", ".join(twice)}. '
+            'List each seed and each setting once.'
+        )
+    for cell in cells:
+        path = out / cell.name / 'settings.json'
+        if not path.is_file():
+            if is_finished(path.parent):
+                raise ValueError(
+                    f'{path.parent} holds a finished run, but no '
+                    f'{path.name} says of what. Choose another folder with '
+                    '--out.'
+                )
+            continue
+        old, new = json.loads(path.read_text()), cell.settings()
+        different = [
+            f'{key} is {new["options"].get(key)} now and was '
+            f'{old["options"].get(key)}'
+            for key in sorted(old['options'].keys() | new['options'].keys())
+            if old['options'].get(key) != new['options'].get(key)
+        ]
+        if old['config'] != new['config']:
+            different.append(
+                f'the config is {new["config"]} now and was {old["config"]}'
+            )
+        elif old['sha256'] != new['sha256']:
+            different.append(f'{new["config"]} has changed')
+        if different:
+            raise ValueError(
+                f'{path.parent} holds a run with other settings: '
+                f'{"; ".join(different)}. Choose another folder with --out, '
+                'or remove this one.'
+            )
+
+
+def run_cell(
+    cell: Cell,
+    work_dir: Path,
+    threads: int = 1,
+    started: Callable[[subprocess.Popen], None] | None = None,
+) -> str | None:
     """Train one cell in a process of its own.
+
+    Args:
+        cell (Cell): What to train.
+        work_dir (Path): Its folder.
+        threads (int): Of the process.
+        started (callable): Called with the process.
 
     Returns:
         str | None: What went wrong, or None.
@@ -145,20 +237,59 @@ def run_cell(cell: Cell, work_dir: Path, threads: int = 1) -> str | None:
     if options:
         command += ['--cfg-options', *options]
     log = work_dir / 'train.log'
-    with log.open('ab') as stream:
-        code = subprocess.run(
+    with log.open('ab') as stream, (work_dir / 'lock').open('a') as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return (
+                f'{cell.name} is being trained by another process (it holds '
+                f'{work_dir / "lock"}). Wait for it, or stop it.'
+            )
+        settings = json.dumps(cell.settings(), indent=1)
+        (work_dir / 'settings.json').write_text(settings)
+        process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=subprocess.STDOUT,
             env=dict(os.environ, OMP_NUM_THREADS=str(threads)),
-        ).returncode
+            # the training keeps the lock even when this process dies
+            pass_fds=[lock.fileno()],
+        )
+        if started:
+            started(process)
+        code = process.wait()
     if code:
         lines = log.read_text(errors='replace').strip().splitlines()
         reason = lines[-1] if lines else 'nothing was printed'
         return f'{cell.name} ended with code {code}: {reason} (see {log})'
     (work_dir / 'finished').touch()
     return None
+
+
+def find_metric(
+    cells: Sequence[Cell], out: str | os.PathLike, metric: str | None
+) -> str:
+    """Choose the metric that all finished cells logged.
+
+    Args:
+        cells (Sequence[Cell]): The cells.
+        out (str): Folder of the sweep.
+        metric (str | None): A wish; by default one of :data:`METRICS`.
+
+    Raises:
+        ValueError: If it is not logged; names what is.
+    """
+    done = [cell for cell in cells if is_finished(Path(out) / cell.name)]
+    logged = [read_log(Path(out) / cell.name).names() for cell in done]
+    for name in (metric,) if metric else METRICS:
+        if all(name in names for names in logged):
+            return name
+    there = sorted({name for names in logged for name in names})
+    what = f'{metric} is not logged by every run' if metric else 'no metric'
+    raise ValueError(
+        f'{what}. Give --metric; there is {", ".join(there) or "none"}.'
+    )
 
 
 def summarise(

@@ -3,21 +3,34 @@
 import importlib.util
 import json
 import math
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from luminet_mm import sweep
-from luminet_mm.sweep import Cell, read_log, run_cells, summarise
+from luminet_mm.sweep import (
+    Cell,
+    find_metric,
+    read_log,
+    run_cells,
+    summarise,
+)
 
 FAKE_TRAIN = """
-import json, pathlib, sys
+import json, pathlib, sys, time
 out = pathlib.Path(sys.argv[sys.argv.index('--work-dir') + 1])
 calls = out / 'calls'
 calls.write_text((calls.read_text() if calls.exists() else '') + 'x')
-if sys.argv[1] == 'broken' and len(calls.read_text()) == 1:
+if 'broken' in sys.argv[1] and len(calls.read_text()) == 1:
     print('ValueError: out of luck')
     sys.exit(3)
+if 'slow' in sys.argv[1]:
+    time.sleep(60)
 seed = int(sys.argv[-1].split('=')[1])
 log = out / f'2026_{len(calls.read_text())}' / 'vis_data'
 log.mkdir(parents=True)
@@ -33,9 +46,13 @@ def train(tmp_path, monkeypatch):
     script = tmp_path / 'train.py'
     script.write_text(FAKE_TRAIN)
     monkeypatch.setattr(sweep, 'TRAIN', script)
+    monkeypatch.chdir(tmp_path)
+    for name in ('good', 'broken', 'slow'):
+        (tmp_path / f'{name}.py').write_text('x = 1')
+    sweep._fingerprint.cache_clear()
 
 
-def cells(config='good'):
+def cells(config='good.py'):
     return [
         Cell(f'kd_{s}', config, {'randomness.seed': s}, 'kd') for s in (0, 2)
     ]
@@ -55,10 +72,97 @@ def test_finished_runs_are_not_run_again(train, tmp_path):
 
 def test_failed_run_is_named_and_tried_again(train, tmp_path):
     with pytest.raises(RuntimeError, match='kd_0.*code 3.*out of luck') as e:
-        run_cells(cells('broken'), tmp_path)
+        run_cells(cells('broken.py'), tmp_path)
     assert 'kd_2' in str(e.value), 'one failure does not stop the others'
-    run_cells(cells('broken'), tmp_path)
+    run_cells(cells('broken.py'), tmp_path)
     assert calls(tmp_path / 'kd_0') == 2
+
+
+def test_equal_names_are_refused(train, tmp_path):
+    with pytest.raises(ValueError, match='several runs: kd_0'):
+        run_cells([*cells(), cells()[0]], tmp_path)
+    assert not (tmp_path / 'kd_0').exists()
+
+
+def test_other_settings_are_refused(train, tmp_path):
+    run_cells(cells(), tmp_path)
+    other = [Cell('kd_0', 'good.py', {'a.tau': 2, 'randomness.seed': 0})]
+    with pytest.raises(
+        ValueError, match=r'kd_0 holds .*: a\.tau is 2 now and was None'
+    ):
+        run_cells(other, tmp_path)
+    with pytest.raises(
+        ValueError, match=r'is broken\.py now and was good\.py'
+    ):
+        run_cells(cells('broken.py'), tmp_path)
+    (tmp_path / 'good.py').write_text('x = 2')
+    sweep._fingerprint.cache_clear()
+    with pytest.raises(ValueError, match=r'good\.py has changed'):
+        run_cells(cells(), tmp_path)
+    assert calls(tmp_path / 'kd_0') == 1
+
+
+def test_a_finished_run_of_unknown_settings_is_refused(train, tmp_path):
+    (tmp_path / 'kd_2').mkdir()
+    (tmp_path / 'kd_2' / 'finished').touch()
+    with pytest.raises(ValueError, match=r'no settings\.json says of what'):
+        run_cells(cells(), tmp_path)
+
+
+def test_interrupting_stops_the_training_and_starts_no_other(train, tmp_path):
+    def interrupt(states):
+        if (tmp_path / 'kd_0' / 'calls').exists():
+            raise KeyboardInterrupt
+
+    start = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run_cells(cells('slow.py'), tmp_path, slots=1, watch=interrupt)
+    assert time.monotonic() - start < 50, 'the training slept to its end'
+    assert not (tmp_path / 'kd_0' / 'finished').exists()
+    assert not (tmp_path / 'kd_2').exists()
+
+
+def test_a_training_that_outlived_its_sweep_is_not_doubled(train, tmp_path):
+    folder = tmp_path / 'kd_0'
+    folder.mkdir()
+    code = (
+        'import subprocess, sys\n'
+        f'lock = open({str(folder / "lock")!r}, "a")\n'
+        'import fcntl\n'
+        'fcntl.flock(lock, fcntl.LOCK_EX)\n'
+        'subprocess.Popen([sys.executable, "-c", "import time; '
+        'print(flush=True); time.sleep(60)"], pass_fds=[lock.fileno()])\n'
+    )
+    # the sweep of this training is gone, the training holds the lock
+    orphan = subprocess.Popen(
+        [sys.executable, '-c', code],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        orphan.stdout.read(1)
+        orphan.wait()
+        error = sweep.run_cell(cells()[0], folder)
+    finally:
+        os.killpg(orphan.pid, signal.SIGKILL)
+        orphan.stdout.close()
+    assert 'kd_0 is being trained by another process' in error
+    assert not (folder / 'calls').exists()
+    for _ in range(100):  # killing takes a moment
+        error = sweep.run_cell(cells()[0], folder)
+        if error is None:
+            break
+        time.sleep(0.1)
+    assert error is None
+
+
+def test_metric_is_found_or_named(train, tmp_path):
+    run_cells(cells(), tmp_path)
+    assert find_metric(cells(), tmp_path, None) == 'coco/bbox_mAP'
+    with pytest.raises(
+        ValueError, match=r'accuracy/top1 is not .* there is coco/bbox_mAP'
+    ):
+        find_metric(cells(), tmp_path, 'accuracy/top1')
 
 
 def test_summary_over_seeds(train, tmp_path):
@@ -121,3 +225,33 @@ def test_grid_is_a_product():
     assert found[2].group == 'kd_tau2_w3'
     with pytest.raises(ValueError, match='runs.kd.seeds'):
         tool().make_cells(dict(kd=dict(config='c.py')))
+
+
+def test_names_of_settings_are_names_of_folders():
+    (cell,) = tool().make_cells(
+        dict(
+            kd=dict(
+                config='c.py',
+                seeds=[0],
+                grid={'model.teacher.checkpoint': ['work_dirs/a_b.pth']},
+            )
+        )
+    )
+    assert cell.name == 'kd_checkpointwork_dirs-a_b.pth_seed0'
+
+
+@pytest.mark.parametrize('value', [dict(type='KDLoss'), [{}], 'a,b', []])
+def test_options_that_a_command_line_mangles_are_refused(value):
+    run = dict(config='c.py', seeds=[0], options={'model.distill.x': value})
+    with pytest.raises(ValueError, match=r'runs\.kd: model\.distill\.x is'):
+        tool().make_cells(dict(kd=run))
+
+
+@pytest.mark.parametrize(
+    ('metric', 'shown'),
+    [('coco/bbox_mAP', '48.00'), ('single-label/f1', '0.48')],
+)
+def test_only_fractions_become_percent(metric, shown, capsys):
+    entry = dict(last=[0.48], best=[0.48], mean=0.48, std=0.0)
+    tool().print_table({'kd': {'seconds': 0.1, metric: entry}}, metric)
+    assert f' {shown} ±' in capsys.readouterr().out

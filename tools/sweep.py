@@ -10,26 +10,37 @@ A grid is a Python file with ``runs``, a dict of groups of runs::
             grid={'model.distill.loss_kd.tau': [1, 2]}))
 
 ``grid`` lists values by config key; every combination is run with every seed.
-Finished runs are not run again, interrupted ones go on. The table and
-``summary.json`` hold the mean and standard deviation over seeds at the last
-epoch, and each run's last and best.
+Finished runs are not run again, interrupted ones go on, and a folder with runs
+of other settings is refused. The table shows the mean and standard deviation
+over seeds at the last epoch, and each run; ``summary.json`` has each run's
+best epoch as well.
 """
 
 import argparse
 import itertools
 import json
+import re
+import signal
+import sys
 from pathlib import Path
 
 from mmengine.config import Config
 
-from luminet_mm.sweep import Cell, run_cells, summarise
+from luminet_mm.sweep import (
+    Cell,
+    find_metric,
+    is_finished,
+    run_cells,
+    summarise,
+)
 
 
 def make_cells(runs: dict) -> list[Cell]:
     """List every combination of a grid, in the order of the file.
 
     Raises:
-        ValueError: If a group has no config or no seeds.
+        ValueError: If a group has no config or no seeds, or an option cannot
+            be written on a command line.
     """
     cells = []
     for name, run in runs.items():
@@ -37,10 +48,20 @@ def make_cells(runs: dict) -> list[Cell]:
             if not run.get(key):
                 raise ValueError(f'runs.{name}.{key} is missing or empty.')
         grid = run.get('grid') or {}
+        for key, value in [
+            *(run.get('options') or {}).items(),
+            *((key, v) for key, values in grid.items() for v in values),
+        ]:
+            if not _is_plain(value):
+                raise ValueError(
+                    f'runs.{name}: {key} is {value!r}, which --cfg-options '
+                    'cannot express. Write a config for it, and name that.'
+                )
         for values in itertools.product(*grid.values()):
             setting = dict(zip(grid, values, strict=True))
             words = [
-                f'{key.split(".")[-1]}{value}'
+                # part of a folder's name
+                re.sub(r'[^\w.+-]+', '-', f'{key.split(".")[-1]}{value}')
                 for key, value in setting.items()
             ]
             group = '_'.join([name, *words])
@@ -60,10 +81,19 @@ def make_cells(runs: dict) -> list[Cell]:
     return cells
 
 
+def _is_plain(value) -> bool:
+    """Whether ``key=value`` on a command line comes back as it was."""
+    if isinstance(value, (list, tuple)):
+        return bool(value) and all(map(_is_plain, value))
+    if isinstance(value, str):
+        return not re.search(r'[,\[\](){}\s\'"]', value)
+    return value is None or isinstance(value, (bool, int, float))
+
+
 def print_table(summary: dict, metric: str) -> None:
     """Print one line per group: mean, spread, last and best of each run."""
-    # MMPretrain reports accuracy in percent, COCO metrics are fractions
-    scale = 1 if metric.startswith('accuracy/') else 100
+    # COCO metrics are fractions; MMPretrain reports percent
+    scale = 100 if metric.startswith('coco/') else 1
     print(f'\n{"group":40} {metric}, last epoch      s/step  runs')
     for name, group in summary.items():
         entry = group[metric]
@@ -86,10 +116,11 @@ def main() -> None:
     parser.add_argument('--slots', type=int, default=2, help='runs at a time')
     parser.add_argument(
         '--metric',
-        default='coco/bbox_mAP',
-        help='for classifiers accuracy/top1',
+        help='what to summarise; default coco/bbox_mAP or accuracy/top1',
     )
     args = parser.parse_args()
+    # as Ctrl-C: the trainings end with the sweep
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     out = Path(args.out or f'work_dirs/{Path(args.grid).stem}')
     cells = make_cells(Config.fromfile(args.grid).runs)
     done: set[str] = set()
@@ -102,14 +133,24 @@ def main() -> None:
                     f'[{len(done)}/{len(cells)}] {name}: {state}', flush=True
                 )
 
+    problem = None
     try:
         run_cells(cells, out, args.slots, watch)
-    finally:
-        summary = summarise(cells, out, [args.metric])
-        if summary:
-            out.mkdir(parents=True, exist_ok=True)
+    except KeyboardInterrupt:
+        problem = 'interrupted; the same command goes on from here'
+    except (RuntimeError, ValueError) as error:
+        problem = str(error)
+    if any(is_finished(out / cell.name) for cell in cells):
+        try:
+            metric = find_metric(cells, out, args.metric)
+        except ValueError as error:
+            problem = f'{problem}\n{error}' if problem else str(error)
+        else:
+            summary = summarise(cells, out, [metric])
             (out / 'summary.json').write_text(json.dumps(summary, indent=1))
-            print_table(summary, args.metric)
+            print_table(summary, metric)
+    if problem:
+        sys.exit(f'\n{problem}')
 
 
 if __name__ == '__main__':

@@ -26,7 +26,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--show', action='store_true', help='show predictions')
     parser.add_argument(
         '--show-dir',
-        help='paint predictions into this folder, below work_dir/<timestamp>',
+        help='paint predictions into this folder; of detectors it is below '
+        'work_dir/<timestamp>',
     )
     parser.add_argument(
         '--wait-time', type=float, default=2, help='seconds to show each image'
@@ -50,17 +51,36 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
     if args.show or args.show_dir:
         hook = cfg.get('default_hooks', {}).get('visualization')
         if hook is None:
+            kind = (
+                'VisualizationHook'
+                if classifies(cfg)
+                else 'DetVisualizationHook'
+            )
             raise LaunchError(
                 '--show and --show-dir need default_hooks.visualization='
-                "dict(type='DetVisualizationHook') in the config."
+                f'dict(type={kind!r}) in the config.'
             )
-        hook.update(draw=True)
+        if classifies(cfg) and args.tta:
+            raise LaunchError(
+                "--show and --show-dir: MMPretrain's hook cannot paint the "
+                'several views of --tta. Run them one after the other.'
+            )
+        if classifies(cfg):
+            hook.update(enable=True, interval=1)
+        else:
+            hook.update(draw=True)
         if args.show:
             hook.update(show=True, wait_time=args.wait_time)
         if args.show_dir:
-            hook.update(test_out_dir=args.show_dir)
+            key = 'out_dir' if classifies(cfg) else 'test_out_dir'
+            hook[key] = args.show_dir
     if args.tta:
         use_tta(cfg)
+
+
+def classifies(cfg: Config) -> bool:
+    """Whether the config is one of MMPretrain."""
+    return cfg.get('default_scope') == 'mmpretrain'
 
 
 def use_tta(cfg: Config) -> None:
@@ -72,25 +92,32 @@ def use_tta(cfg: Config) -> None:
     while 'dataset' in dataset:
         dataset = dataset.dataset
     if 'tta_model' not in cfg:
-        cfg.tta_model = dict(
-            type='DetTTAModel',
-            tta_cfg=dict(
-                nms=dict(type='nms', iou_threshold=0.5), max_per_img=100
-            ),
+        cfg.tta_model = (
+            dict(type='AverageClsScoreTTA')
+            if classifies(cfg)
+            else dict(
+                type='DetTTAModel',
+                tta_cfg=dict(
+                    nms=dict(type='nms', iou_threshold=0.5), max_per_img=100
+                ),
+            )
         )
     if 'tta_pipeline' not in cfg:
-        pack = dict(
-            type='PackDetInputs',
-            meta_keys=(
-                'img_id',
-                'img_path',
-                'ori_shape',
-                'img_shape',
-                'scale_factor',
-                'flip',
-                'flip_direction',
-            ),
-        )
+        pack = dataset.pipeline[-1]
+        if not classifies(cfg):
+            # DetTTAModel turns boxes back, for which it has to know the flip
+            pack = dict(
+                type='PackDetInputs',
+                meta_keys=(
+                    'img_id',
+                    'img_path',
+                    'ori_shape',
+                    'img_shape',
+                    'scale_factor',
+                    'flip',
+                    'flip_direction',
+                ),
+            )
         flips = [dict(type='RandomFlip', prob=prob) for prob in (1.0, 0.0)]
         cfg.tta_pipeline = copy.deepcopy(dataset.pipeline[:-1]) + [
             dict(type='TestTimeAug', transforms=[flips, [pack]])

@@ -15,11 +15,10 @@ from luminet_mm.analysis.statistics import AnalysisError
 from luminet_mm.checkpoint import get_state_dict, load_checkpoint
 from luminet_mm.distillers.mixin import build_loss
 from luminet_mm.stock import stock_config
-from luminet_mm.sweep import read_log
+from luminet_mm.sweep import METRICS, read_log
 from luminet_mm.teacher import preserved_rng
 
 # Logged values that may stand for accuracy, the first that a run has.
-METRICS = ('accuracy/top1', 'coco/bbox_mAP')
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -87,8 +86,9 @@ def read_runs(paths: Sequence[str], metric: str | None = None) -> list[dict]:
             )
         )
     for entry in entries:
-        if math.isnan(entry['seconds_per_batch']):
-            entry['seconds_per_batch'] = None
+        for key in ('accuracy', 'std', 'seconds_per_batch'):
+            if entry[key] is not None and math.isnan(entry[key]):
+                entry[key] = None  # which JSON can say
     return entries
 
 

@@ -71,9 +71,8 @@ def draw_parameters(runs: Sequence[dict], path: Path) -> None:
         for run in runs:
             # without a value the name still takes its colour
             x = math.nan if run[key] is None else run[key]
-            axes.errorbar(
-                x, run['accuracy'], run['std'], marker='o', label=run['name']
-            )
+            y = math.nan if run['accuracy'] is None else run['accuracy']
+            axes.errorbar(x, y, run['std'], marker='o', label=run['name'])
         axes.grid(alpha=0.3)
     left.set(xlabel="student's parameters", ylabel=runs[0]['metric'])
     known = [run['parameters'] for run in runs if run['parameters']]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from inspect import signature
+
 import torch
 from mmpretrain.models import ImageClassifier
+from mmpretrain.models.heads import MultiLabelClsHead
 from mmpretrain.models.utils import to_2tuple
-from torch import Tensor
+from torch import Tensor, nn
 
 from luminet_mm.classifier_signals import (
     compute_signals,
@@ -100,6 +104,12 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
         self.check_ensemble(
             name, [signal.name for signal in teacher], logits[1]
         )
+        for side, each, signals in (
+            ('student', self, student),
+            ('teacher', model, teacher),
+        ):
+            if 'logits' in [signal.name for signal in signals]:
+                _check_head(name, side, getattr(each, 'head', None))
         if not all(logits):
             return
         ours, theirs = (
@@ -129,12 +139,12 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
         ours, _ = self._asked(active, 0)
         with record_signals(self, sum(ours, [])) as values:
             losses = super().loss(inputs, data_samples)
-        self.add_idle_losses(losses)
-        if not active:
-            return losses
         if 'loss' in losses:
             # MMEngine logs the total as `loss`, which the head's would hide
             losses = dict(loss_cls=losses.pop('loss'), **losses)
+        self.add_idle_losses(losses, inputs)
+        if not active:
+            return losses
 
         def ask(index: int, teacher: FrozenTeacher) -> list:
             _, theirs = self._asked(active, index)
@@ -153,8 +163,39 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
             self.ask_teachers(ask),
             strict=True,
         ):
-            self.add_loss(losses, name, student, teacher, batch)
+            # labels belong to images; a map's rows are other things
+            rows = torch.is_tensor(student) and student.dim() == 2
+            self.add_loss(
+                losses,
+                name,
+                student,
+                teacher,
+                batch
+                if rows
+                else replace(batch, labels=None, soft_labels=None),
+            )
         return losses
+
+    def image_sizes(
+        self, batch_inputs: Tensor, data_samples: list
+    ) -> list[tuple[int, int]]:
+        """See :meth:`DistillMixin.image_sizes`.
+
+        Some transforms of MMPretrain leave ``img_shape`` as the file had it.
+        So it counts only where a batch was padded to its largest image.
+        """
+        height, width = batch_inputs.shape[-2:]
+        whole = height, width
+        sizes = [
+            tuple(getattr(sample, 'img_shape', whole)[:2])
+            for sample in data_samples
+        ]
+        divisor = getattr(self.data_preprocessor, 'pad_size_divisor', 1)
+        padded = tuple(
+            -(-max(lengths) // divisor) * divisor
+            for lengths in zip(*sizes, strict=True)
+        )
+        return sizes if padded == whole else [whole] * len(sizes)
 
     def _targets(self, data_samples: list) -> DistillBatch:
         """Labels of a batch: hard ones unless they are mixed or soft."""
@@ -163,8 +204,11 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
             batch.sample_ids = torch.tensor(
                 [sample.sample_idx for sample in data_samples]
             )
+        made_one_hot = self.data_preprocessor.to_onehot
         hard = all(
-            'gt_label' in sample and sample.gt_label.numel() == 1
+            'gt_label' in sample
+            and sample.gt_label.numel() == 1
+            and (made_one_hot or 'gt_score' not in sample)
             for sample in data_samples
         )
         if hard and self.data_preprocessor.batch_augments is None:
@@ -174,3 +218,19 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
                 [sample.gt_score for sample in data_samples]
             )
         return batch
+
+
+def _check_head(name: str, side: str, head: nn.Module | None) -> None:
+    """Refuse heads whose output is no logits of a softmax."""
+    what = ''
+    if isinstance(head, MultiLabelClsHead):
+        what = 'gives every class a probability of its own'
+    elif head is not None and 'target' in signature(head.forward).parameters:
+        what = 'adds a margin to the logits of the labelled class'
+    if what:
+        raise ValueError(
+            f"model.distill.{name}: the {side}'s head "
+            f'({type(head).__name__}) {what}, so its output are no logits '
+            "to compare. Compare 'feats', or take a head such as "
+            'LinearClsHead.'
+        )

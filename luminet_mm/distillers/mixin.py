@@ -141,35 +141,21 @@ class DistillMixin(_StockModel):
             if loss.schedule_factor != 0
         ]
 
-    def add_idle_losses(self, losses: dict) -> None:
-        """Let connectors of losses that are switched off take part.
-
-        DDP waits for a gradient of every parameter; theirs is then 0.
-        """
-        for name, loss in self.distill.items():
-            parameters = [p for p in loss.parameters() if p.requires_grad]
-            if loss.schedule_factor == 0 and parameters:
-                losses[name] = (
-                    0
-                    * torch.stack(
-                        [parameter.sum() for parameter in parameters]
-                    ).sum()
-                )
-
     def convert_inputs(
         self, teacher: FrozenTeacher, batch_inputs: Tensor, data_samples: list
     ) -> Tensor:
         """A teacher's view of a batch, ``(B, 3, H, W)``."""
-        whole = tuple(batch_inputs.shape[-2:])
         return teacher.convert_inputs(
             batch_inputs,
             self.data_preprocessor,
-            [
-                # a classifier's sample need not say it
-                tuple(getattr(sample, 'img_shape', whole)[:2])
-                for sample in data_samples
-            ],
+            self.image_sizes(batch_inputs, data_samples),
         )
+
+    def image_sizes(
+        self, batch_inputs: Tensor, data_samples: list
+    ) -> list[tuple[int, int]]:
+        """Height and width of each image of a batch, without padding."""
+        return [tuple(sample.img_shape[:2]) for sample in data_samples]
 
     def ask_teachers(self, ask: Callable[[int, FrozenTeacher], list]) -> list:
         """What the teachers say, without a graph.
@@ -225,7 +211,28 @@ class DistillMixin(_StockModel):
                 f'model.distill.{name}: the student already has a loss of '
                 'that name. Rename the key.'
             )
+        if torch.is_grad_enabled() and not _has_graph(student):
+            raise ValueError(
+                f"model.distill.{name}: the student's signal has no gradient, "
+                'so this loss would train nothing. The module is frozen, or '
+                'within a part under activation checkpointing (with_cp), '
+                'whose own output can be named instead.'
+            )
         losses[name] = self.distill[name](student, teacher, batch)
+
+    def add_idle_losses(self, losses: dict, batch_inputs: Tensor) -> None:
+        """Log losses that are switched off as 0.
+
+        MMEngine goes on showing the last value of what is no longer there,
+        and DDP waits for a gradient of every connector.
+        """
+        active = self.active_losses()
+        for name, loss in self.distill.items():
+            if name not in active:
+                losses[name] = sum(
+                    (0 * p.sum() for p in loss.parameters()),
+                    start=torch.zeros((), device=batch_inputs.device),
+                )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args, **kwargs):
         # every .to(), .cuda(), .half() and .double() comes through here
@@ -233,6 +240,13 @@ class DistillMixin(_StockModel):
         for teacher in self.teachers:
             teacher.apply(fn)
         return self
+
+
+def _has_graph(value: Any) -> bool:
+    """Whether a signal, a tensor or several, has any gradient."""
+    if isinstance(value, Tensor):
+        return value.requires_grad
+    return any(map(_has_graph, value))
 
 
 def _weighted_mean(values: Sequence[Tensor], weights: list[float]) -> Tensor:

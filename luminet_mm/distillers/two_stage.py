@@ -147,7 +147,7 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
         ours = [self._signals[name][0] for name in active]
         with record_signals(self, sum(ours, [])) as record:
             losses = super().loss(batch_inputs, batch_data_samples)
-        self.add_idle_losses(losses)
+        self.add_idle_losses(losses, batch_inputs)
         if not active:
             return losses
         students = [record.value(signal) for signal in sum(ours, [])]

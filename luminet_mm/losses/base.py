@@ -252,7 +252,7 @@ class LogitLoss(DistillLoss):
                 raise ValueError(
                     f"{self.name}: the {side}'s signal is a "
                     f'{type(logits).__name__}, not one tensor of logits. '
-                    "Name a signal of logits, such as 'roi.cls_score'."
+                    "Name a signal of logits: 'roi.cls_score', 'logits'."
                 )
         if student.shape != teacher.shape or student.dim() not in (2, 4):
             raise ValueError(
@@ -383,8 +383,7 @@ class LogitLoss(DistillLoss):
                     raise ValueError(
                         f'{self.name}: batch.{key} has shape '
                         f'{tuple(value.shape)} and type {value.dtype}; {n} '
-                        'rows of logits need one integer or bool each (for '
-                        'mixed labels take the arg-max).'
+                        'rows of logits need one integer or bool each.'
                     )
         column = batch.background
         if column is not None:
@@ -420,7 +419,8 @@ class LogitLoss(DistillLoss):
             raise ValueError(
                 f'{self.name}: {option} needs batch.{field}, which this '
                 "signal does not provide. Name one that does ('roi.cls_score' "
-                f'provides labels, background and added_gt), or {instead}.'
+                'provides labels, background and added_gt, the logits of '
+                f'a classifier provide labels), or {instead}.'
             )
         return value
 

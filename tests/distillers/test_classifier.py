@@ -385,7 +385,75 @@ def test_switched_off_loss_saves_the_teacher():
         lambda *_: pytest.fail('the teacher ran')
     )
     losses, _ = step(model)
-    assert list(losses) == ['loss']
+    # MMEngine would go on logging the values of what is no longer there
+    assert list(losses) == ['loss_cls', 'loss_one']
+    assert losses['loss_one'] == 0
+
+
+def test_soft_annotations_beside_a_label_are_soft():
+    model = tiny_cls.build(tiny_cls.distiller(loss_dkd=loss('DKDLoss')))
+    data = tiny_cls.prepared(model)
+    for sample in data['data_samples']:
+        sample.set_gt_score(torch.full((tiny_cls.NUM_CLASSES,), 0.2))
+    with pytest.raises(ValueError, match='soft'):
+        model.loss(data['inputs'], data['data_samples'])
+
+
+def test_labels_stay_with_the_images():
+    """The rows of a map's logits are pixels; they have no labels."""
+    model = tiny_cls.build(
+        tiny_cls.distiller(
+            loss_kd=loss('KDLoss', signal='backbone.layer2'),
+            teacher=tiny_cls.classifier(),
+        )
+    )
+    losses, _ = step(model)
+    assert losses['loss_kd'].isfinite()
+
+
+def test_stale_image_sizes_do_not_blank_the_teachers_images():
+    """MMPretrain's torchvision transforms leave img_shape as the file's."""
+    model = distiller()
+    data = tiny_cls.prepared(model)
+    images, samples = data['inputs'], data['data_samples']
+    size = tuple(images.shape[-2:])
+    for sample in samples:
+        sample.set_metainfo(dict(img_shape=(10, 12)))
+    assert model.image_sizes(images, samples) == [size] * len(samples)
+    samples[0].set_metainfo(dict(img_shape=size))  # the others were padded
+    assert model.image_sizes(images, samples)[:2] == [size, (10, 12)]
+
+
+@pytest.mark.parametrize(
+    ('head', 'what'),
+    [
+        (dict(type='ArcFaceClsHead', in_channels=64), 'adds a margin'),
+        (
+            dict(type='MultiLabelLinearClsHead', in_channels=64),
+            'a probability of its own',
+        ),
+    ],
+)
+def test_heads_without_softmax_logits_are_refused(head, what):
+    student = tiny_cls.classifier()
+    student['head'] = dict(
+        head, type=f'mmpretrain.{head["type"]}', num_classes=5
+    )
+    with pytest.raises(ValueError, match=f"the student's head .* {what}"):
+        tiny_cls.build(tiny_cls.distiller(student))
+
+
+def test_a_signal_without_gradient_is_an_error():
+    model = distiller()
+    model.backbone.requires_grad_(False)
+    model.head.requires_grad_(False)
+    data = tiny_cls.prepared(model)
+    with pytest.raises(
+        ValueError, match="loss_one: the student's signal has no"
+    ):
+        model.loss(data['inputs'], data['data_samples'])
+    with torch.no_grad():
+        model.loss(data['inputs'], data['data_samples'])
 
 
 def test_teacher_of_another_make():

@@ -72,3 +72,23 @@ def test_backbone_of_a_checkpoint_with_another_head(tmp_path):
     steps(model)
     for key, value in trained.backbone.state_dict().items():
         assert value.equal(model.backbone.state_dict()[key]), key
+
+
+@pytest.mark.parametrize(
+    'trained', [classifier('vit'), classifier('resnet', width=6)]
+)
+def test_a_checkpoint_of_another_network_is_an_error(trained, tmp_path):
+    path = tmp_path / 'epoch_1.pth'
+    torch.save(dict(state_dict=build(trained).state_dict()), path)
+    model = MODELS.build(
+        probe(
+            'resnet',
+            init_cfg=dict(
+                type='Pretrained', checkpoint=str(path), prefix='backbone.'
+            ),
+        )
+    )
+    with pytest.raises(
+        ValueError, match=r'weights of ResNet_CIFAR are not in'
+    ):
+        model.init_weights()

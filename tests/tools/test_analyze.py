@@ -376,6 +376,7 @@ def test_summary_of_a_sweep(runs):
         last=[0.2, 0.4], best=[0.3, 0.4], mean=0.3, std=0.14
     )
     lost = dict(group, runs=['gone'], seconds=math.nan)
+    lost['coco/bbox_mAP'] = dict(last=[], best=[], mean=math.nan, std=0.0)
     (runs / 'summary.json').write_text(json.dumps(dict(a=group, b=lost)))
     first, second = read_runs([runs])
     assert first['accuracy'] == 0.3 and first['std'] == 0.14
@@ -383,7 +384,8 @@ def test_summary_of_a_sweep(runs):
     assert first['extra_parameters'] == 15 and first['parameters'] > 0
     # neither config nor checkpoint are there
     assert second['parameters'] is second['extra_parameters'] is None
-    assert second['seconds_per_batch'] is None
+    # what JSON cannot say
+    assert second['seconds_per_batch'] is second['accuracy'] is None
     assert read_runs([runs / 'summary.json']) == [first, second]
 
 

@@ -1,0 +1,117 @@
+"""The tables of docs/results.md say what the runs logged."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / 'docs' / 'results'
+PAGE = (ROOT / 'docs' / 'results.md').read_text(encoding='utf-8')
+NAMES = {
+    'student alone': 'frcnn_student',
+    'KD': 'kd_frcnn',
+    'DKD': 'dkd_frcnn',
+    'DIST': 'dist_frcnn',
+    'LumiNet': 'luminet_frcnn',
+}
+
+
+def load(name):
+    return json.loads((FOLDER / f'{name}.json').read_text())
+
+
+def rows(heading):
+    """Cells of the tables under a heading, without marks of emphasis."""
+    text = re.split(rf'^#+ {re.escape(heading)}$', PAGE, flags=re.M)[1]
+    text = re.split(r'^#+ ', text, flags=re.M)[0]
+    found = re.findall(r'^\| (.*) \|$', text, re.M)
+    return [
+        [cell.strip().replace('**', '') for cell in row.split('|')]
+        for row in found
+        if not set(row) <= set('-| ')
+    ]
+
+
+def percent(value):
+    return f'{100 * value:.1f}'
+
+
+@pytest.mark.parametrize(
+    ('heading', 'name'),
+    [('Digits in scenes', 'digits'), ('Blood cells (BCCD)', 'bccd')],
+)
+def test_means_and_seeds(heading, name):
+    summary = load(name)
+    table = {row[0]: row[1:] for row in rows(heading)[1:] if row[0] in NAMES}
+    assert len(table) == len(summary) == 5
+    for title, (ap, ap50, ap75, seeds) in table.items():
+        group = summary[NAMES[title]]
+        entry = group['coco/bbox_mAP']
+        assert ap == f'{percent(entry["mean"])} ± {percent(entry["std"])}'
+        assert ap50 == percent(group['coco/bbox_mAP_50']['mean'])
+        assert ap75 == percent(group['coco/bbox_mAP_75']['mean'])
+        assert seeds == ', '.join(map(percent, entry['last']))
+
+
+@pytest.mark.parametrize(
+    ('heading', 'name'),
+    [
+        ('Temperature and weight', 'digits_settings'),
+        ('What a weak teacher does', 'digits_settings_teacher_38.8'),
+        ('Temperature and weight on blood cells', 'bccd_settings'),
+    ],
+)
+def test_settings(heading, name):
+    summary = load(name)
+    seen = set()
+    columns = []
+    for title, *cells in rows(heading):
+        if not title:
+            columns = [
+                re.fullmatch(r'tau (\S+), weight (\S+)', c).groups()
+                for c in cells
+            ]
+            continue
+        method = title.split()[0].lower()
+        for (tau, weight), cell in zip(columns, cells, strict=True):
+            key = f'{method}_tau{tau}_weight{weight}'
+            seen.add(key)
+            assert cell == percent(summary[key]['coco/bbox_mAP']['mean']), key
+    assert seen == set(summary)
+
+
+def test_readme_has_the_same_figures():
+    text = (ROOT / 'README.md').read_text(encoding='utf-8')
+    block = text.split('<!-- results -->')[1].split('<!-- /results -->')[0]
+    header, values = re.findall(r'^\| (.*) \|$', block, re.M)
+    shown = dict(
+        zip(
+            (cell.strip() for cell in header.split('|')),
+            (c.strip().replace('**', '') for c in values.split('|')),
+            strict=True,
+        )
+    )
+    assert f'AP {shown.pop("teacher")},' in PAGE
+    table = {row[0]: row[1] for row in rows('Digits in scenes')}
+    assert shown == {title: table[title] for title in shown}
+    assert set(shown) == set(NAMES)
+
+
+def test_configs_carry_the_best_settings():
+    """What the table was run with is what the search found."""
+    from mmengine.config import Config
+
+    for data in ('digits', 'bccd'):
+        summary = load(f'{data}_settings')
+        for method in ('kd', 'dkd', 'dist', 'luminet'):
+            tried = {
+                key: group['coco/bbox_mAP']['mean']
+                for key, group in summary.items()
+                if key.startswith(f'{method}_')
+            }
+            path = ROOT / 'configs' / f'{method}_frcnn_{data}.py'
+            loss = Config.fromfile(path).model.distill[f'loss_{method}']
+            key = f'{method}_tau{loss.tau:g}_weight{loss.loss_weight:g}'
+            assert tried[key] == max(tried.values()), (data, method)

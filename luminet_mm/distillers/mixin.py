@@ -107,6 +107,7 @@ class DistillMixin(_StockModel):
                     losses.values(), features, strict=True
                 ):
                     loss.build(student, teacher)
+                    loss.read_teacher(self.teacher.model)
         finally:
             self.train(was_training)
 

@@ -107,6 +107,15 @@ class FeatureLoss(DistillLoss):
             teacher: The teacher's.
         """
 
+    def read_teacher(self, model: nn.Module) -> None:
+        """Take what the method needs of the teacher itself: nothing.
+
+        Distillers call it once, after :meth:`build`.
+
+        Args:
+            model: The teacher.
+        """
+
     def forward(
         self,
         student: Features,

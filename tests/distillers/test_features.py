@@ -1,0 +1,217 @@
+"""Losses on features within a distiller: signals, connectors, checkpoints."""
+
+import copy
+
+import pytest
+import tiny
+import tiny_cls
+import torch
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
+
+from luminet_mm.teacher import FrozenTeacher
+
+STAGES = ['backbone.layer2', 'backbone.layer4']
+
+
+@pytest.fixture(autouse=True)
+def _scope(request):
+    """Where a Runner would look types up."""
+    scope = 'mmdet' if 'detector' in request.fixturenames else 'mmpretrain'
+    with DefaultScope.overwrite_default_scope(scope):
+        yield
+
+
+@pytest.fixture
+def detector():
+    """A function that builds a detector with losses."""
+
+    def build(student=None, teacher=None, **distill):
+        return tiny.build(tiny.distiller(student, teacher, **distill))
+
+    return build
+
+
+def entry(name, signal, **options):
+    return dict(type=f'luminet_mm.{name}', signal=signal, **options)
+
+
+def classifier(**distill):
+    return tiny_cls.build(tiny_cls.distiller(**distill))
+
+
+def learn(model, batch, lr=0.01):
+    """One step of SGD; the log and what changed."""
+    optim = build_optim_wrapper(
+        model,
+        dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=lr)),
+    )
+    before = {k: v.detach().clone() for k, v in model.named_parameters()}
+    log = model.train_step(batch, optim)
+    moved = {k for k, v in model.named_parameters() if not v.equal(before[k])}
+    return log, moved
+
+
+CLASSIFIER = {
+    'fitnet': entry('FitNetLoss', STAGES),
+    'at': entry('ATLoss', STAGES),
+    'ofd': entry('OFDLoss', STAGES),
+    'rkd': entry('RKDLoss', 'feats'),
+    'cc': entry('CCLoss', 'feats'),
+    'reviewkd': entry('ReviewKDLoss', [*STAGES, 'feats']),
+    'fitnet_feats': entry('FitNetLoss', 'feats', connector='mlp'),
+}
+DETECTOR = {
+    'fitnet': entry('FitNetLoss', 'neck'),
+    'at': entry('ATLoss', 'backbone', levels=[1, 2]),
+    'pkd': entry('PKDLoss', 'neck', levels=[0, 1, 2, 3]),
+    'reviewkd': entry('ReviewKDLoss', 'neck'),
+    'fgfi': entry('FGFILoss', 'neck'),
+    'rois': entry('FitNetLoss', 'roi.feats', connector='linear'),
+    'hidden': entry(
+        'FitNetLoss', 'roi_head.bbox_head.shared_fcs.1', connector='mlp'
+    ),
+}
+
+
+@pytest.mark.parametrize('name', CLASSIFIER)
+def test_a_step_of_a_classifier(name):
+    model = classifier(loss_x=CLASSIFIER[name])
+    log, moved = learn(model, tiny_cls.batch())
+    assert log['loss_x'].isfinite() and log['loss_x'] > 0
+    check_connectors(model, moved)
+
+
+@pytest.mark.parametrize('name', DETECTOR)
+def test_a_step_of_a_detector(name, detector):
+    model = detector(loss_x=DETECTOR[name])
+    log, moved = learn(model, tiny.batch())
+    assert log['loss_x'].isfinite() and log['loss_x'] > 0
+    check_connectors(model, moved)
+
+
+def check_connectors(model, moved):
+    loss = model.distill.loss_x
+    own = {f'distill.loss_x.{k}' for k, _ in loss.named_parameters()}
+    assert bool(own) == loss.has_connectors
+    # a bias before a batch norm has no effect and no gradient
+    assert all(key.endswith('.bias') for key in own - moved)
+    assert any(key.startswith('backbone.') for key in moved)
+    assert all(p.isfinite().all() for p in model.parameters())
+
+
+def test_connectors_leave_the_student_as_it_starts():
+    """Neither its weights nor the random numbers that it draws later."""
+    stock = tiny_cls.classifier()
+    torch.manual_seed(3)
+    plain = tiny_cls.MODELS.build(copy.deepcopy(stock))
+    plain.init_weights()
+    after = torch.rand(4)
+    torch.manual_seed(3)
+    model = tiny_cls.MODELS.build(
+        tiny_cls.distiller(loss_x=CLASSIFIER['reviewkd'])
+    )
+    state = copy.deepcopy(model.distill.state_dict())
+    model.init_weights()
+    assert torch.rand(4).equal(after)
+    own = model.state_dict()
+    for key, value in plain.state_dict().items():
+        assert own[key].equal(value), key
+    for key, value in model.distill.state_dict().items():
+        assert value.equal(state[key]), f'init_weights touched {key}'
+
+
+def test_dry_run_leaves_batch_norm_and_modes_alone():
+    model = tiny_cls.MODELS.build(
+        tiny_cls.distiller(loss_x=CLASSIFIER['fitnet'])
+    )
+    for key, value in model.state_dict().items():
+        if 'running_mean' in key:
+            assert not value.any(), key
+    assert model.training and model.backbone.training
+    assert not model.teacher.model.training
+
+
+def test_a_stopped_loss_lets_its_connectors_take_part():
+    """DDP waits for a gradient of every parameter."""
+    model = classifier(loss_x=CLASSIFIER['fitnet'])
+    model.distill.loss_x.schedule_factor = 0.0
+    data = tiny_cls.prepared(model)
+    losses = model.loss(data['inputs'], data['data_samples'])
+    assert losses['loss_x'] == 0
+    sum(losses.values()).backward()
+    for parameter in model.distill.parameters():
+        assert parameter.grad is not None and not parameter.grad.any()
+
+
+def test_a_distilled_teacher_brings_no_connectors(tmp_path):
+    trained = classifier(loss_x=CLASSIFIER['fitnet'])
+    assert any(k.startswith('distill.') for k in trained.state_dict())
+    path = tmp_path / 'epoch_1.pth'
+    torch.save(dict(state_dict=trained.state_dict()), path)
+    FrozenTeacher(dict(model=tiny_cls.classifier()), str(path), 'mmpretrain')
+
+
+def test_student_and_teacher_lists_of_other_lengths():
+    with pytest.raises(ValueError, match='loss_x.*as many on both sides'):
+        classifier(
+            loss_x=dict(
+                type='luminet_mm.FitNetLoss',
+                student=STAGES,
+                teacher=STAGES[:1],
+            )
+        )
+
+
+def test_features_of_different_kind_are_an_error_when_built():
+    with pytest.raises(ValueError, match=r'loss_x \(feats\).*\(B, C, H, W\)'):
+        classifier(loss_x=entry('ATLoss', 'feats'))
+
+
+def test_predictions_have_no_features(detector):
+    with pytest.raises(ValueError, match='loss_x'):
+        detector(loss_x=entry('ATLoss', 'roi.cls_score'))
+
+
+def test_signals_of_two_roi_stages_are_an_error(detector):
+    with pytest.raises(ValueError, match='one RoI stage'):
+        detector(
+            tiny.detector('cascade'),
+            tiny.detector('cascade', width=12),
+            loss_x=entry('FitNetLoss', ['roi.0.feats', 'roi.1.feats']),
+        )
+
+
+@pytest.mark.parametrize('signal', [[], [''], [3], None, 5])
+def test_bad_signals_are_named(signal):
+    with pytest.raises(ValueError, match='loss_x: say what it compares'):
+        classifier(loss_x=entry('ATLoss', signal))
+
+
+def test_several_teachers_cannot_share_features():
+    config = dict(config=dict(model=tiny_cls.classifier()), checkpoint=None)
+    with pytest.raises(ValueError, match="2 teachers.*'feats'"):
+        tiny_cls.build(
+            tiny_cls.distiller(
+                teacher=[config, config], loss_x=entry('RKDLoss', 'feats')
+            )
+        )
+
+
+def test_resume_equals_an_uninterrupted_run(tmp_path):
+    """Connectors and their momentum come back; so do OFD's margins."""
+    losses = dict(loss_x=CLASSIFIER['ofd'], loss_y=CLASSIFIER['cc'])
+    whole = tiny_cls.runner(tiny_cls.distiller(**losses), tmp_path / 'whole')
+    whole.train()
+    tiny_cls.runner(tiny_cls.distiller(**losses), tmp_path / 'cut', 1).train()
+    second = tiny_cls.runner(
+        tiny_cls.distiller(**losses),
+        tmp_path / 'cut',
+        resume=True,
+        load_from=str(tmp_path / 'cut' / 'epoch_1.pth'),
+    )
+    second.train()
+    wanted = whole.model.state_dict()
+    assert any(key.startswith('distill.loss_x.margins') for key in wanted)
+    for key, value in second.model.state_dict().items():
+        assert value.equal(wanted[key]), key

@@ -125,9 +125,11 @@ class DistillMixin(_StockModel):
 
     def init_weights(self) -> None:
         """Initialise the student; connectors keep how their method starts."""
-        kept = copy.deepcopy(self.distill.state_dict())
-        super().init_weights()
-        self.distill.load_state_dict(kept)
+        distill = self._modules.pop('distill')
+        try:
+            super().init_weights()
+        finally:
+            self._modules['distill'] = distill
 
     @property
     def teacher(self) -> FrozenTeacher:

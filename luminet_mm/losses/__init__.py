@@ -1,23 +1,103 @@
 """Distillation losses: one method, one file."""
 
-from luminet_mm.losses.base import DistillBatch, LogitLoss
+from luminet_mm.losses.ab import ABLoss, ab_loss
+from luminet_mm.losses.at import ATLoss, attention_loss
+from luminet_mm.losses.base import DistillBatch, DistillLoss, LogitLoss
+from luminet_mm.losses.cc import CCLoss, cc_loss
+from luminet_mm.losses.connectors import make_connector
+from luminet_mm.losses.crd import CRDLoss, crd_loss
+from luminet_mm.losses.cwd import CWDLoss, cwd_loss
 from luminet_mm.losses.dist import DISTLoss, dist_loss
 from luminet_mm.losses.dkd import DKDLoss, dkd_loss
+from luminet_mm.losses.feature import FeatureLoss
+from luminet_mm.losses.fgd import FGDLoss, fgd_loss
+from luminet_mm.losses.fgfi import FGFILoss, fgfi_loss
+from luminet_mm.losses.fitnet import FitNetLoss, hint_loss
+from luminet_mm.losses.fsp import FSPLoss, fsp_loss
 from luminet_mm.losses.kd import KDLoss, kd_loss
 from luminet_mm.losses.logit_standardization import LogitStandardizationKDLoss
 from luminet_mm.losses.luminet import LumiNetLoss, luminet_loss, perception
+from luminet_mm.losses.mgd import MGDLoss, mgd_loss
+from luminet_mm.losses.mlld import MLLDLoss, mlld_loss
+from luminet_mm.losses.nkd import NKDLoss, nkd_loss
+from luminet_mm.losses.nst import NSTLoss, nst_loss
+from luminet_mm.losses.ofd import OFDLoss, gaussian_margins, ofd_loss
+from luminet_mm.losses.pkd import PKDLoss, pkd_loss
+from luminet_mm.losses.pkt import PKTLoss, pkt_loss
+from luminet_mm.losses.reviewkd import ReviewKDLoss, hcl_loss
+from luminet_mm.losses.rkd import RKDLoss, rkd_loss
+from luminet_mm.losses.semckd import SemCKDLoss, semckd_loss
+from luminet_mm.losses.simkd import SimKDLoss
+from luminet_mm.losses.sp import SPLoss, similarity_loss
+from luminet_mm.losses.srd import SRDLoss, srd_loss
+from luminet_mm.losses.vid import VIDLoss, vid_loss
+from luminet_mm.losses.vkd import VkDLoss, vkd_loss
+from luminet_mm.losses.wsld import WSLDLoss, wsld_loss
 
 __all__ = [
+    'ABLoss',
+    'ATLoss',
+    'CCLoss',
+    'CRDLoss',
+    'CWDLoss',
     'DISTLoss',
     'DKDLoss',
     'DistillBatch',
+    'DistillLoss',
+    'FGDLoss',
+    'FGFILoss',
+    'FSPLoss',
+    'FeatureLoss',
+    'FitNetLoss',
     'KDLoss',
     'LogitLoss',
     'LogitStandardizationKDLoss',
     'LumiNetLoss',
+    'MGDLoss',
+    'MLLDLoss',
+    'NKDLoss',
+    'NSTLoss',
+    'OFDLoss',
+    'PKDLoss',
+    'PKTLoss',
+    'RKDLoss',
+    'ReviewKDLoss',
+    'SPLoss',
+    'SRDLoss',
+    'SemCKDLoss',
+    'SimKDLoss',
+    'VIDLoss',
+    'VkDLoss',
+    'WSLDLoss',
+    'ab_loss',
+    'attention_loss',
+    'cc_loss',
+    'crd_loss',
+    'cwd_loss',
     'dist_loss',
     'dkd_loss',
+    'fgd_loss',
+    'fgfi_loss',
+    'fsp_loss',
+    'gaussian_margins',
+    'hcl_loss',
+    'hint_loss',
     'kd_loss',
     'luminet_loss',
+    'make_connector',
+    'mgd_loss',
+    'mlld_loss',
+    'nkd_loss',
+    'nst_loss',
+    'ofd_loss',
     'perception',
+    'pkd_loss',
+    'pkt_loss',
+    'rkd_loss',
+    'semckd_loss',
+    'similarity_loss',
+    'srd_loss',
+    'vid_loss',
+    'vkd_loss',
+    'wsld_loss',
 ]

@@ -59,8 +59,8 @@ def dkd_loss(
         # One class has no other: p_y is 1 for both.
         values = (student_logits * 0).sum(dim=1)
         return global_mean(values, row_weights, sync)
-    margin_s, rest_s = _split(student_logits / tau, labels)
-    margin_t, rest_t = _split(teacher_logits / tau, labels)
+    margin_s, rest_s = split_target(student_logits / tau, labels)
+    margin_t, rest_t = split_target(teacher_logits / tau, labels)
     log_t, log_not_t = F.logsigmoid(margin_t), F.logsigmoid(-margin_t)
     log_s, log_not_s = F.logsigmoid(margin_s), F.logsigmoid(-margin_s)
     target = log_t.exp() * (log_t - log_s) + log_not_t.exp() * (
@@ -70,7 +70,7 @@ def dkd_loss(
     return tau**2 * global_mean(values, row_weights, sync)
 
 
-def _split(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def split_target(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """Log odds of the target ``(N,)`` and the other logits ``(N, C-1)``."""
     labels = labels[:, None]
     columns = torch.arange(logits.shape[1] - 1, device=logits.device)
@@ -119,18 +119,7 @@ class DKDLoss(LogitLoss):
         batch: DistillBatch,
     ) -> Tensor:
         """See :meth:`LogitLoss.compute`."""
-        labels = self._need(
-            batch, 'labels', 'the target class', 'use a loss without labels'
-        ).long()
-        if not self.background:
-            kept = labels != batch.background
-            row_weights = (
-                kept.to(student) if row_weights is None else row_weights * kept
-            )
-            # The columns behind the background have moved up by one.
-            labels = labels - (labels > batch.background).long()
-            labels = torch.where(kept, labels, torch.zeros_like(labels))
-        self._check_labels(labels, student.shape[1])
+        labels, row_weights = self.targets(student, row_weights, batch)
         return dkd_loss(
             student,
             teacher,
@@ -141,15 +130,3 @@ class DKDLoss(LogitLoss):
             row_weights=row_weights,
             sync=self.sync_stats,
         )
-
-    def _check_labels(self, labels: Tensor, classes: int) -> None:
-        # On CUDA the gather asserts; reading labels would stall the GPU.
-        if labels.device.type != 'cpu' or not len(labels):
-            return
-        low, high = int(labels.min()), int(labels.max())
-        if low < 0 or high >= classes:
-            raise ValueError(
-                f'{self.name}: labels run from {low} to {high}, but the '
-                f'logits have {classes} classes; a label is the index of a '
-                'column.'
-            )

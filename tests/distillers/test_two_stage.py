@@ -557,7 +557,7 @@ def test_a_module_that_does_not_run_is_named():
     )
     model.roi_head.bbox_head.register_module('spare', torch.nn.ReLU())
     signal = find_signal(model, 'roi_head.bbox_head.spare', 'student')
-    model._signals['loss_x'] = (signal, model._signals['loss_x'][1])
+    model._signals['loss_x'] = ([signal], model._signals['loss_x'][1])
     with pytest.raises(RuntimeError, match="head.spare': that module did not"):
         step(model)
 

@@ -1,0 +1,401 @@
+"""CRD: contrast with memory banks of all training images (Tian et al.)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from luminet_mm.distributed import (
+    all_gather_with_grad,
+    global_mean,
+    global_rows,
+)
+from luminet_mm.losses.base import DistillBatch
+from luminet_mm.losses.feature import FeatureLoss, pooled, unit
+from luminet_mm.registry import MODELS
+
+NEGATIVES = ('all', 'other_classes')
+
+
+def crd_loss(
+    student: Tensor,
+    teacher: Tensor,
+    student_bank: Tensor,
+    teacher_bank: Tensor,
+    contrast: Tensor,
+    log_z: Tensor,
+    *,
+    tau: float = 0.07,
+    eps: float = 1e-7,
+    sync: bool = False,
+) -> tuple[Tensor, Tensor]:
+    r"""Tell each image's pair from pairs with :math:`K` other images.
+
+    With embeddings :math:`u_i, v_i` of student and teacher, the teacher's
+    bank :math:`M` of :math:`N` images and the drawn images
+    :math:`j_0 = i, j_1, ..., j_K`:
+
+    .. math:: P_k = e^{\langle u_i, M_{j_k} \rangle / \tau} / Z, \qquad
+              c = K / N
+
+    .. math:: L = -\tfrac{1}{B} \sum_i \Bigl[
+              \log \frac{P_0}{P_0 + c + \epsilon}
+              + \sum_{k=1}^{K} \log \frac{c}{P_k + c + \epsilon} \Bigr]
+
+    plus the same of :math:`v_i` with the student's bank and a :math:`Z` of
+    its own. :math:`Z` is :math:`N` times the mean of
+    :math:`e^{\langle u_i, M_{j_k} \rangle / \tau}` over the first batch, and
+    a constant ever after. It is kept as a logarithm, and so is all
+    arithmetic.
+
+    The banks may be changed in place after the call, also before backward.
+
+    Args:
+        student: ``(B, D)`` embeddings of length 1.
+        teacher: ``(B, D)``, likewise.
+        student_bank: ``(N, D)`` embeddings of all training images.
+        teacher_bank: ``(N, D)``.
+        contrast: ``(B, K + 1)`` int64 rows of the banks; the first column is
+            the image itself.
+        log_z: ``(2,)`` logarithms of :math:`Z`, of the student's embeddings
+            and of the teacher's; NaN where this is the first batch.
+        tau: Temperature.
+        eps: Added to the denominators.
+        sync: Whether the means are over the images of all ranks.
+
+    Returns:
+        Scalar, 0 without rows; and ``(2,)``, the ``log_z`` of the next call.
+    """
+    scores = torch.stack(
+        [
+            _products(student, teacher_bank, contrast),
+            _products(teacher, student_bank, contrast),
+        ]
+    ).div(tau)
+    images, negatives = len(student_bank), contrast.shape[1] - 1
+    first = _log_mean_exp(scores.detach(), sync) + math.log(images)
+    log_z = torch.where(log_z.isnan(), first, log_z.to(first.dtype))
+
+    noise = negatives / images
+    # the logarithm of P / (c + eps): both terms are sigmoids of it
+    odds = scores - log_z[:, None, None] - math.log(noise + eps)
+    found = F.logsigmoid(odds[:, :, 0])
+    refused = F.logsigmoid(-odds[:, :, 1:]).sum(dim=2)
+    of_eps = negatives * math.log1p(eps / noise)
+    rows = (of_eps - found - refused).sum(dim=0)
+    return global_mean(rows, sync=sync), log_z
+
+
+def _products(rows: Tensor, bank: Tensor, contrast: Tensor) -> Tensor:
+    """Each row's inner products ``(B, K + 1)`` with some rows of the bank."""
+    bank = bank.detach().to(rows.dtype)
+    whole = bank.numel() + len(rows) * len(bank)
+    if whole < contrast.numel() * bank.shape[1]:
+        # Products with the whole bank take less memory than its drawn rows.
+        # Backward needs the bank as it is now.
+        return (rows @ bank.clone().T).gather(1, contrast)
+    return torch.einsum('bd,bkd->bk', rows, bank[contrast])
+
+
+def _log_mean_exp(scores: Tensor, sync: bool) -> Tensor:
+    """Over all but the first dimension, and all ranks; NaN without rows."""
+    count = scores.new_full((1,), scores[0].numel())
+    sums = torch.cat([scores.flatten(1).logsumexp(dim=1), count.log()])
+    ranks = all_gather_with_grad(sums) if sync else sums[None]
+    sums = ranks.logsumexp(dim=0)
+    return sums[:-1] - sums[-1]
+
+
+def draw_contrast(
+    ids: Tensor,
+    num_samples: int,
+    num_negatives: int,
+    labels: Tensor | None = None,
+) -> Tensor:
+    """Draw other images for each image, with replacement.
+
+    Every draw is uniform over the images that are allowed. No draw has to be
+    repeated and nothing waits for a GPU: images are sorted by label, and a
+    draw skips the block of the anchor's.
+
+    Args:
+        ids: ``(B,)`` int64 index of each anchor.
+        num_samples: Number of images, at least 2.
+        num_negatives: Images to draw for each anchor.
+        labels: ``(num_samples,)`` int64 class of each image, -1 where it is
+            not known. Images with the label of the anchor are not drawn,
+            unless there are no others. None allows all but the anchor itself.
+
+    Returns:
+        ``(B, 1 + num_negatives)`` int64; the first column is ``ids``.
+    """
+    # So many numbers leave the remainders uniform.
+    draws = torch.randint(2**62, (len(ids), num_negatives), device=ids.device)
+    if labels is None:
+        start, size = ids, torch.ones_like(ids)
+    else:
+        blocks, images = labels.sort()
+        own = labels[ids]
+        start = torch.searchsorted(blocks, own)
+        size = torch.searchsorted(blocks, own, right=True) - start
+        size = size * (size < num_samples)
+    draws = draws % (num_samples - size)[:, None]
+    draws = draws + size[:, None] * (draws >= start[:, None])
+    if labels is not None:
+        draws = images[draws]
+    return torch.cat([ids[:, None], draws], dim=1)
+
+
+@torch.no_grad()
+def update_bank(
+    bank: Tensor, ids: Tensor, rows: Tensor, momentum: float
+) -> None:
+    """Move some rows of a bank, in place, towards new embeddings.
+
+    ``M[i] = m * M[i] + (1 - m) * u``, brought to length 1. Of several rows of
+    one image the last counts.
+
+    Args:
+        bank: ``(N, D)``.
+        ids: ``(B,)`` int64 rows of the bank.
+        rows: ``(B, D)`` embeddings.
+        momentum: Share of the old row.
+    """
+    if not len(ids):
+        return
+    moved = unit(momentum * bank[ids].to(rows.dtype) + (1 - momentum) * rows)
+    # Every copy of an image writes the same, so their order is of no matter.
+    order = torch.arange(1, len(ids) + 1, device=ids.device)
+    last = ((ids[:, None] == ids) * order).argmax(dim=1)
+    bank.index_copy_(0, ids, moved[last].to(bank.dtype))
+
+
+@MODELS.register_module()
+class CRDLoss(FeatureLoss):
+    r"""Contrastive representation distillation, see :func:`crd_loss`.
+
+    `Contrastive Representation Distillation
+    <https://arxiv.org/abs/1910.10699>`_. Linear layers embed both sides, and
+    both are trained. Two memory banks hold the last embeddings of every
+    training image; they are read, and then their rows of this batch become
+    :math:`M_i \leftarrow \mathrm{unit}(m M_i + (1 - m) u_i)`. Checked against
+    github.com/megvii-research/mdistiller, ``mdistiller/distillers/CRD.py``,
+    at a08d46f and github.com/HobbitLong/RepDistiller, ``crd/memory.py`` and
+    ``crd/criterion.py``, at b84f547, which use weight 0.8 on the pooled
+    vectors (``feats``) with these defaults, on CIFAR-100 and on ImageNet.
+
+    It compares one feature; maps are pooled. It needs ``batch.sample_ids``,
+    each image's index in the training set: MMPretrain's ``sample_idx``. Data
+    sets joined by a ``ConcatDataset`` number their images from 0 each, which
+    does not do.
+
+    The published ``'other_classes'`` draws from lists of the data set's
+    labels, without replacement where there are enough images. Here the loss
+    learns the labels from the batches: until an image has been seen, in the
+    first epoch, it may be drawn for an anchor of its own class. Draws are
+    with replacement. They come from torch's generator: seed the ranks
+    differently (``randomness=dict(diff_rank_seed=True)``), or equal places of
+    the ranks' batches draw alike.
+
+    Banks, :math:`Z` and labels are in the checkpoint and change in training
+    mode only (labels always). With ``sync_stats`` they are equal on all
+    ranks; without, each rank has its own and the first one's are saved. Both
+    banks take ``8 * num_samples * embed_dim`` bytes: 51 MB for CIFAR-100 and
+    1.3 GB for ImageNet.
+
+    Args:
+        num_samples: Number of images of the training set.
+        embed_dim: Width of the embeddings.
+        num_negatives: Images that each image is told from.
+        negatives: Which ones. ``'other_classes'``: of other classes, for
+            which the batch needs hard labels; ``'all'``: any others.
+        tau: Temperature, > 0.
+        momentum: Share of the old row of a bank, below 1.
+        eps: Added to the denominators, >= 0.
+        kwargs: Options of :class:`FeatureLoss`.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+
+    has_connectors = True
+    student_bank: Tensor
+    """``(num_samples, embed_dim)``"""
+    teacher_bank: Tensor
+    """``(num_samples, embed_dim)``"""
+    log_z: Tensor
+    """``(2,)``; NaN before the first step."""
+    labels: Tensor
+    """``(num_samples,)`` int64, -1 where not seen; for other classes only."""
+
+    def __init__(
+        self,
+        *,
+        num_samples: int,
+        embed_dim: int = 128,
+        num_negatives: int = 16384,
+        negatives: str = 'other_classes',
+        tau: float = 0.07,
+        momentum: float = 0.5,
+        eps: float = 1e-7,
+        **kwargs,
+    ) -> None:
+        super().__init__(**kwargs)
+        for key, value, fewest in (
+            ('num_samples', num_samples, 2),
+            ('embed_dim', embed_dim, 1),
+            ('num_negatives', num_negatives, 1),
+        ):
+            if not isinstance(value, int) or value < fewest:
+                raise ValueError(
+                    f'{self.name}: {key} is {value!r}; set a whole number '
+                    f'>= {fewest}.'
+                )
+        self.num_samples = num_samples
+        self.embed_dim = embed_dim
+        self.num_negatives = num_negatives
+        self.negatives = self._choice('negatives', negatives, NEGATIVES)
+        self.tau = self._number('tau', tau, positive=True)
+        self.momentum = self._number('momentum', momentum)
+        if momentum >= 1:
+            raise ValueError(
+                f'{self.name}: momentum is {momentum!r}; set a number < 1, '
+                'or the banks never change.'
+            )
+        self.eps = self._number('eps', eps)
+
+    def _check_pairs(self, ours: list[Tensor], theirs: list[Tensor]) -> None:
+        super()._check_pairs(ours, theirs)
+        if len(ours) != 1:
+            raise ValueError(
+                f'{self.name}: it compares one feature and has one pair of '
+                f'banks; the signal has {len(ours)}. Choose one with levels, '
+                'and give others a loss of their own.'
+            )
+
+    def make_connectors(
+        self, student: list[torch.Size], teacher: list[torch.Size]
+    ) -> None:
+        """See :meth:`FeatureLoss.make_connectors`."""
+        width = self.embed_dim
+        self.embeds = nn.ModuleList(
+            nn.Linear(shape[1], width) for shape in (*student, *teacher)
+        )
+        bound = 1 / math.sqrt(width / 3)
+        for side in ('student', 'teacher'):
+            bank = torch.empty(self.num_samples, width)
+            nn.init.uniform_(bank, -bound, bound)
+            self.register_buffer(f'{side}_bank', bank)
+        self.register_buffer('log_z', torch.full((2,), math.nan))
+        if self.negatives == 'other_classes':
+            labels = torch.full((self.num_samples,), -1)
+            self.register_buffer('labels', labels)
+
+    def compute(
+        self,
+        student: list[Tensor],
+        teacher: list[Tensor],
+        batch: DistillBatch,
+    ) -> Tensor:
+        """See :meth:`FeatureLoss.compute`."""
+        embeds = [pooled(feature) for feature in (*student, *teacher)]
+        ours, theirs = map(unit, self.connect(self.embeds, embeds))
+        ids = self._sample_ids(batch, ours)
+        everyone = self._learn_labels(ids, batch)
+        loss, log_z = crd_loss(
+            ours,
+            theirs,
+            self.student_bank,
+            self.teacher_bank,
+            self.draw(ids),
+            self.log_z,
+            tau=self.tau,
+            eps=self.eps,
+            sync=self.sync_stats,
+        )
+        if self.training:
+            self.log_z.copy_(log_z)
+            both = torch.cat([ours, theirs], dim=1).detach()
+            both = global_rows(both, self.sync_stats)
+            banks = self.student_bank, self.teacher_bank
+            for bank, rows in zip(banks, both.chunk(2, dim=1), strict=True):
+                update_bank(bank, everyone, rows, self.momentum)
+        return loss
+
+    def draw(self, ids: Tensor) -> Tensor:
+        """The images each image is compared with, itself first.
+
+        Args:
+            ids: ``(B,)`` int64.
+
+        Returns:
+            ``(B, 1 + num_negatives)`` int64.
+        """
+        return draw_contrast(
+            ids,
+            self.num_samples,
+            self.num_negatives,
+            self.labels if self.negatives == 'other_classes' else None,
+        )
+
+    def _learn_labels(self, ids: Tensor, batch: DistillBatch) -> Tensor:
+        """Note the labels of the images of all ranks; gives their ids."""
+        if self.negatives == 'all':
+            return global_rows(ids, self.sync_stats)
+        labels = self._hard_labels(batch, ids)
+        pairs = torch.stack([ids, labels], dim=1)
+        everyone, labels = global_rows(pairs, self.sync_stats).unbind(dim=1)
+        self.labels.index_copy_(0, everyone, labels)
+        return everyone
+
+    def _sample_ids(self, batch: DistillBatch, rows: Tensor) -> Tensor:
+        ids = batch.sample_ids
+        if ids is None:
+            raise ValueError(
+                f'{self.name}: it needs batch.sample_ids, the index of each '
+                'image in the training set, and the data samples have none. '
+                "Keep 'sample_idx' in the meta_keys of the pipeline's "
+                'PackInputs.'
+            )
+        if ids.shape != rows.shape[:1] or ids.is_floating_point():
+            raise ValueError(
+                f'{self.name}: batch.sample_ids has shape {tuple(ids.shape)} '
+                f'and type {ids.dtype}; {len(rows)} rows need one integer '
+                'each. Name a signal with one row for each image.'
+            )
+        # On CUDA the lookup asserts; reading ids would stall the GPU.
+        if ids.device.type == 'cpu' and len(ids):
+            low, high = int(ids.min()), int(ids.max())
+            if low < 0 or high >= self.num_samples:
+                raise ValueError(
+                    f'{self.name}: batch.sample_ids run from {low} to {high}, '
+                    f'but num_samples is {self.num_samples}. Set it to the '
+                    'number of images of the training set.'
+                )
+        return ids.to(rows.device, torch.int64, non_blocking=True)
+
+    def _hard_labels(self, batch: DistillBatch, ids: Tensor) -> Tensor:
+        needs = f"{self.name}: negatives='other_classes' needs "
+        if batch.soft_labels is not None:
+            raise ValueError(
+                needs + 'one hard label per image, and the targets of this '
+                'batch are soft (Mixup, CutMix or gt_score). Remove '
+                "model.train_cfg.augments, or set negatives='all'."
+            )
+        labels = batch.labels
+        if labels is None:
+            raise ValueError(
+                needs + 'batch.labels, which this signal does not provide. '
+                "Name one of vectors, such as 'feats', or set "
+                "negatives='all'."
+            )
+        if labels.shape != ids.shape or labels.is_floating_point():
+            raise ValueError(
+                needs + f'an integer label for each of {len(ids)} images; '
+                f'batch.labels has shape {tuple(labels.shape)} and type '
+                f'{labels.dtype}.'
+            )
+        return labels.to(ids.device, torch.int64, non_blocking=True)

@@ -1,0 +1,221 @@
+"""FGFI: imitation near the objects' anchors (Wang et al.)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from torchvision.ops import box_iou
+
+from luminet_mm.distributed import global_mean
+from luminet_mm.losses.base import DistillBatch
+from luminet_mm.losses.boxes import by_image, need
+from luminet_mm.losses.feature import FeatureLoss, Features
+from luminet_mm.registry import MODELS
+
+Priors = Callable[[list[tuple[int, int]]], list[Tensor]]
+
+
+def fgfi_loss(
+    student: Tensor, teacher: Tensor, mask: Tensor, *, sync: bool = False
+) -> Tensor:
+    r"""Squared distance of two maps near the objects.
+
+    .. math:: L = \frac{1}{2 N} \sum_{i, hw} m_{i, hw} \sum_c (s - t)^2
+
+    Summed over channels, averaged over the :math:`N` positions that the mask
+    keeps in the whole batch.
+
+    Args:
+        student: ``(B, C, H, W)``, after its adaptation.
+        teacher: The same shape; detach it if it carries a graph.
+        mask: ``(B, H, W)`` bool, see :func:`imitation_mask`.
+        sync: Whether the mean is over the positions of all ranks.
+
+    Returns:
+        Scalar; 0 where the mask keeps nothing.
+
+    Example:
+        >>> mask = torch.tensor([[[True, False]]])
+        >>> fgfi_loss(torch.zeros(1, 4, 1, 2), torch.ones(1, 4, 1, 2), mask)
+        tensor(2.)
+    """
+    distance = (student - teacher).square().sum(dim=1)
+    weights = mask.flatten().to(distance.dtype)
+    return global_mean(distance.flatten(), weights, sync) / 2
+
+
+def imitation_mask(
+    boxes: list[Tensor],
+    anchors: Tensor,
+    size: tuple[int, int],
+    *,
+    threshold: float = 0.5,
+    legacy: bool = False,
+) -> Tensor:
+    """The positions with an anchor that overlaps an object well.
+
+    An anchor does where its IoU with the object's box exceeds ``threshold``
+    times the best IoU that any anchor of this level has with it.
+
+    Args:
+        boxes: ``(G, 4)`` boxes of each image, as corners.
+        anchors: ``(H * W * A, 4)``, point by point, as corners. Those that
+            cross the border count as well.
+        size: H and W.
+        threshold: Part of the best IoU.
+        legacy: Whether widths are ``x2 - x1 + 1``, as of boxes whose corners
+            are the indices of pixels.
+
+    Returns:
+        ``(B, H, W)`` bool.
+    """
+    if not any(len(each) for each in boxes):
+        shape = len(boxes), *size
+        return torch.zeros(shape, dtype=torch.bool, device=anchors.device)
+    every = torch.cat(boxes).to(anchors)
+    if legacy:
+        every, anchors = (
+            torch.cat([corners[:, :2], corners[:, 2:] + 1], dim=1)
+            for corners in (every, anchors)
+        )
+    iou = box_iou(every, anchors)
+    good = iou > threshold * iou.amax(dim=1, keepdim=True)
+    good = good.unflatten(1, (*size, -1)).any(dim=3)
+    return by_image(good, boxes).any(dim=1)
+
+
+@MODELS.register_module()
+class FGFILoss(FeatureLoss):
+    """Fine-grained imitation, see :func:`fgfi_loss`; maps add up.
+
+    `Distilling Object Detectors with Fine-grained Feature Imitation
+    <https://arxiv.org/abs/1906.03609>`_. Checked against
+    github.com/twangnh/Distilling-Object-Detectors,
+    ``lib/model/rpn/anchor_target_layer.py`` and ``trainval_net_sup.py``, at
+    c6583f3, which compares the one map of a VGG with weight 0.01 and leaves
+    the first 400 steps out (a schedule does that here). Of a pyramid every
+    level has its own anchors and its own mean. An adaptation (3x3
+    convolution, ReLU) of the student's maps is trained beside the student.
+
+    It needs the ground-truth boxes and the anchors, which belong to the
+    signal that the RPN reads: ``'neck'``, or ``'backbone'`` without a neck.
+
+    Args:
+        threshold: Part of an object's best IoU that an anchor has to exceed,
+            at least 0 and less than 1; the paper's psi.
+        legacy: Computes the IoU as the official code does, with widths
+            ``x2 - x1 + 1``; MMDetection's boxes have none of that 1.
+        kwargs: Options of :class:`FeatureLoss`.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+
+    dims = (4,)
+    has_connectors = True
+    same_size = True
+
+    def __init__(
+        self, *, threshold: float = 0.5, legacy: bool = False, **kwargs
+    ) -> None:
+        super().__init__(**kwargs)
+        self.threshold = self._number('threshold', threshold)
+        if threshold >= 1:
+            raise ValueError(
+                f'{self.name}: threshold is {threshold!r}; set a part of the '
+                'best IoU, at least 0 and less than 1.'
+            )
+        self.legacy = legacy
+
+    def make_connectors(
+        self, student: list[torch.Size], teacher: list[torch.Size]
+    ) -> None:
+        """See :meth:`FeatureLoss.make_connectors`."""
+        self.adaptation = nn.ModuleList(
+            _adaptation(ours[1], theirs[1])
+            for ours, theirs in zip(student, teacher, strict=True)
+        )
+
+    def forward(
+        self,
+        student: Features,
+        teacher: Features,
+        batch: DistillBatch | None = None,
+    ) -> Tensor:
+        """See :meth:`FeatureLoss.forward`; levels choose the anchors too."""
+        if self.levels is not None and batch and batch.priors is not None:
+            priors = partial(
+                _priors_of_levels, batch.priors, student, self.levels
+            )
+            batch = replace(batch, priors=priors)
+        return super().forward(student, teacher, batch)
+
+    def compute(
+        self,
+        student: list[Tensor],
+        teacher: list[Tensor],
+        batch: DistillBatch,
+    ) -> Tensor:
+        """See :meth:`FeatureLoss.compute`."""
+        need(self.name, batch, len(student[0]), 'boxes', 'priors')
+        assert batch.boxes is not None and batch.priors is not None
+        sizes = [_size(maps) for maps in student]
+        anchors = self._anchors(batch.priors, sizes, student[0])
+        student = self.connect(self.adaptation, student)
+        terms = []
+        for ours, theirs, of_level, size in zip(
+            student, teacher, anchors, sizes, strict=True
+        ):
+            mask = imitation_mask(
+                batch.boxes,
+                of_level,
+                size,
+                threshold=self.threshold,
+                legacy=self.legacy,
+            )
+            terms.append(fgfi_loss(ours, theirs, mask, sync=self.sync_stats))
+        return self.total(terms)
+
+    def _anchors(
+        self, priors: Priors, sizes: list[tuple[int, int]], like: Tensor
+    ) -> list[Tensor]:
+        try:
+            anchors = [each.to(like) for each in priors(sizes)]
+        except AssertionError:  # MMDetection's, for another number of levels
+            anchors = []
+        if len(anchors) != len(sizes) or any(
+            len(each) % (h * w) or not len(each)
+            for each, (h, w) in zip(anchors, sizes)
+        ):
+            raise ValueError(
+                f'{self.name}: the anchors do not belong to maps of size '
+                f"{sizes}. Compare the signal that the student's RPN reads, "
+                "such as 'neck'."
+            )
+        return anchors
+
+
+def _priors_of_levels(
+    priors: Priors,
+    maps: Features,
+    levels: Sequence[int],
+    sizes: list[tuple[int, int]],
+) -> list[Tensor]:
+    """Anchors of some levels, from what gives those of all levels."""
+    every = [maps] if isinstance(maps, Tensor) else maps
+    anchors = priors([_size(each) for each in every])
+    return [anchors[level] for level in levels]
+
+
+def _size(maps: Tensor) -> tuple[int, int]:
+    return maps.shape[2], maps.shape[3]
+
+
+def _adaptation(inputs: int, outputs: int) -> nn.Module:
+    conv = nn.Conv2d(inputs, outputs, 3, padding=1)
+    nn.init.trunc_normal_(conv.weight, std=1e-4, a=-2e-4, b=2e-4)
+    return nn.Sequential(conv, nn.ReLU())

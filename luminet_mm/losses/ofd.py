@@ -1,0 +1,238 @@
+"""OFD: a partial distance before the ReLU (Heo, "comprehensive overhaul")."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from luminet_mm.distributed import global_mean, global_sum
+from luminet_mm.losses.base import DistillBatch
+from luminet_mm.losses.connectors import make_connector
+from luminet_mm.losses.feature import FeatureLoss
+from luminet_mm.registry import MODELS
+
+
+def ofd_loss(
+    student: Tensor, teacher: Tensor, margins: Tensor, *, sync: bool = False
+) -> Tensor:
+    r"""Partial squared distance of two maps before a ReLU.
+
+    With the target :math:`t' = \max(t, m_c)` and :math:`d = s - t'`:
+
+    .. math:: L = \mathrm{mean}_B \sum_{c,h,w}
+              \begin{cases} d^2 & t > 0 \\
+              \max(d, 0)^2 & t \le 0 \end{cases}
+
+    What the ReLU removes from the teacher has to be negative in the student
+    as well, and not more negative than the margin :math:`m_c \le 0`. The
+    teacher's maps are average-pooled to the student's size. The sum over
+    positions grows with the resolution.
+
+    Args:
+        student: ``(B, C, H, W)``.
+        teacher: ``(B, C, H', W')``; detach it if it carries a graph.
+        margins: ``(C,)``, each channel's mean of its negative values.
+        sync: Whether the mean is over the images of all ranks.
+
+    Returns:
+        Scalar; 0 without rows.
+    """
+    size = student.shape[2], student.shape[3]
+    if teacher.shape[2:] != size:
+        teacher = F.adaptive_avg_pool2d(teacher, size)
+    gap = student - torch.maximum(teacher, margins[:, None, None])
+    gap = torch.where(teacher > 0, gap, gap.relu())
+    return global_mean(gap.square().sum(dim=(1, 2, 3)), sync=sync)
+
+
+def gaussian_margins(weight: Tensor, bias: Tensor) -> Tensor:
+    r"""Mean of each channel's negative values behind a batch norm.
+
+    Its weight :math:`g` and bias :math:`\mu` say that
+    :math:`x \sim N(\mu, g^2)`, so
+
+    .. math:: E[x \mid x < 0] = \mu - |g| \,
+              \frac{\varphi(\mu / g)}{\Phi(-\mu / |g|)}
+
+    and :math:`-3 |g|` where :math:`P(x < 0) = \Phi(-\mu / |g|) \le 0.001`.
+
+    Args:
+        weight: ``(C,)``.
+        bias: ``(C,)``.
+
+    Returns:
+        ``(C,)``, none above 0.
+
+    Example:
+        >>> gaussian_margins(torch.ones(2), torch.tensor([0.0, 5.0]))
+        tensor([-0.7979, -3.0000])
+    """
+    mean, std = bias.detach().double(), weight.detach().double().abs()
+    z = mean / std.clamp(min=torch.finfo(std.dtype).tiny)
+    negative = torch.special.ndtr(-z)
+    density = (-z.square() / 2).exp() / math.sqrt(2 * math.pi)
+    margins = torch.where(
+        negative > 0.001,
+        mean - std * density / negative.clamp(min=0.001),
+        -3 * std,
+    )
+    return margins.to(bias.dtype)
+
+
+@MODELS.register_module()
+class OFDLoss(FeatureLoss):
+    r"""Overhaul of feature distillation, see :func:`ofd_loss`.
+
+    `A Comprehensive Overhaul of Feature Distillation
+    <https://arxiv.org/abs/1904.01866>`_:
+
+    .. math:: L = \sum_{l=0}^{n-1} 2^{l-n+1} L_l
+
+    over maps from shallow to deep, where the student's have passed a 1x1
+    convolution and batch norm. Checked against
+    github.com/megvii-research/mdistiller, ``mdistiller/distillers/OFD.py``,
+    at a08d46f and github.com/clovaai/overhaul-distillation,
+    ``CIFAR-100/distiller.py``, at 76344a8, which compare all stages before
+    their last ReLU (``backbone.layer1.preact``, ...) with weight 1e-3 on
+    CIFAR-100 and 1e-4 on ImageNet, and run the teacher's batch norms in train
+    mode; here the teacher stays as it was trained.
+
+    The margins are each teacher channel's :math:`E[x \mid x < 0]`. The paper
+    allows to measure it during the training, which works with any teacher and
+    is the default: the mean over all negative values that the training has
+    shown so far, on all ranks with ``sync_stats``. It is in the checkpoint.
+    The published code derives it from the batch norm before the ReLU instead:
+    name these with ``teacher_bn``. Behind a residual sum that is a guess, for
+    the batch norm does not know the shortcut.
+
+    On maps that a ReLU has passed already, the margins are 0.
+
+    Args:
+        teacher_bn: Dotted paths of the teacher's batch norms, one for each
+            map that is compared; :func:`gaussian_margins` of their weights
+            are the margins. None measures them.
+        kwargs: Options of :class:`FeatureLoss`.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+
+    dims = (4,)
+    has_connectors = True
+    margins: Tensor
+    """``(C,)`` of all maps, one after the other."""
+    counts: Tensor
+    """``(C,)`` int64: of how many values each is the mean, if measured."""
+
+    def __init__(
+        self, *, teacher_bn: str | Sequence[str] | None = None, **kwargs
+    ) -> None:
+        super().__init__(**kwargs)
+        if isinstance(teacher_bn, str):
+            teacher_bn = [teacher_bn]
+        self.teacher_bn = None if teacher_bn is None else tuple(teacher_bn)
+        self._has_read = False
+
+    def make_connectors(
+        self, student: list[torch.Size], teacher: list[torch.Size]
+    ) -> None:
+        """See :meth:`FeatureLoss.make_connectors`."""
+        names = self.teacher_bn
+        if names is not None and len(names) != len(teacher):
+            raise ValueError(
+                f'teacher_bn names {len(names)} batch norms for '
+                f'{len(teacher)} maps; name one for each, in the same order.'
+            )
+        self.connectors = nn.ModuleList(
+            make_connector('conv_bn', ours, theirs)
+            for ours, theirs in zip(student, teacher, strict=True)
+        )
+        for weight in self.connectors.parameters():
+            if weight.dim() == 4:
+                nn.init.normal_(weight, std=math.sqrt(2 / len(weight)))
+        self._channels = [theirs[1] for theirs in teacher]
+        margins = torch.zeros(sum(self._channels))
+        self.register_buffer('margins', margins)
+        self.register_buffer('counts', torch.zeros_like(margins).long())
+
+    @torch.no_grad()
+    def read_teacher(self, model: nn.Module) -> None:
+        """Take the margins from the batch norms of ``teacher_bn``, if any.
+
+        Args:
+            model: The teacher.
+
+        Raises:
+            ValueError: It has no such batch norm.
+        """
+        parts = self.margins.split(self._channels)
+        for name, margins in zip(self.teacher_bn or (), parts):
+            try:
+                module = model.get_submodule(name)
+            except AttributeError:
+                raise ValueError(
+                    f'{self.name}: teacher_bn names {name!r}, which the '
+                    f'teacher ({type(model).__name__}) does not have. Name '
+                    'the batch norm before the ReLU by its dotted path, such '
+                    "as 'backbone.bn1'."
+                ) from None
+            weight, bias = (
+                getattr(module, key, None) for key in ('weight', 'bias')
+            )
+            if not (
+                isinstance(weight, Tensor)
+                and isinstance(bias, Tensor)
+                and weight.shape == bias.shape == margins.shape
+            ):
+                raise ValueError(
+                    f'{self.name}: teacher_bn names {name!r}, a '
+                    f'{type(module).__name__} without a weight and a bias '
+                    f'for {len(margins)} channels. Name the batch norm that '
+                    'makes the maps of the signal.'
+                )
+            margins.copy_(gaussian_margins(weight, bias))
+        self._has_read = True
+
+    def compute(
+        self,
+        student: list[Tensor],
+        teacher: list[Tensor],
+        batch: DistillBatch,
+    ) -> Tensor:
+        """See :meth:`FeatureLoss.compute`."""
+        if self.teacher_bn is None:
+            if self.training:
+                self._measure(teacher)
+        elif not self._has_read:
+            raise ValueError(
+                f'{self.name}: teacher_bn is set, but the margins have not '
+                'been read. Call read_teacher(teacher) after build; '
+                'distillers do it.'
+            )
+        deepest = len(student) - 1
+        triples = zip(
+            self.connect(self.connectors, student),
+            teacher,
+            self.margins.split(self._channels),
+            strict=True,
+        )
+        return self.total(
+            ofd_loss(*triple, sync=self.sync_stats) / 2 ** (deepest - level)
+            for level, triple in enumerate(triples)
+        )
+
+    @torch.no_grad()
+    def _measure(self, teacher: list[Tensor]) -> None:
+        over = (0, 2, 3)
+        totals = torch.cat([x.clamp(max=0).sum(dim=over) for x in teacher])
+        counts = torch.cat([(x < 0).sum(dim=over) for x in teacher])
+        totals, counts = global_sum(
+            torch.stack([totals, counts.to(totals)]), self.sync_stats
+        )
+        self.counts += counts.long()
+        step = (totals - counts * self.margins) / self.counts.clamp(min=1)
+        self.margins += step.to(self.margins.dtype)

@@ -1,0 +1,119 @@
+"""PKD: Pearson correlation of a detector's maps (Cao et al.)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from luminet_mm.distributed import global_mean, global_moments
+from luminet_mm.losses.base import DistillBatch, safe_sqrt
+from luminet_mm.losses.feature import FeatureLoss
+from luminet_mm.registry import MODELS
+
+
+def pkd_loss(
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    resize_student: bool = True,
+    eps: float = 1e-6,
+    sync: bool = False,
+) -> Tensor:
+    r"""Squared distance of two maps whose channels are standardised.
+
+    With the mean :math:`\mu_c` and the unbiased standard deviation
+    :math:`\sigma_c` of each channel over images and positions, of either side:
+
+    .. math:: L = \tfrac12\, \mathrm{mean}_{B, C, hw} (\tilde s - \tilde t)^2,
+              \qquad \tilde f_c = \frac{f_c - \mu_c}{\sigma_c + \epsilon}
+
+    Up to :math:`\epsilon` and the unbiased :math:`\sigma` this is one minus
+    the Pearson correlation, averaged over channels.
+
+    Args:
+        student: ``(B, C, H, W)``.
+        teacher: ``(B, C, H', W')``; detach it if it carries a graph.
+        resize_student: Where sizes differ, whether the student's map is
+            resized (bilinear) or the teacher's.
+        eps: Added to the standard deviations.
+        sync: Whether means and deviations are over the positions of all ranks.
+
+    Returns:
+        Scalar; 0 without rows.
+    """
+    if student.shape[2:] != teacher.shape[2:]:
+        if resize_student:
+            student = _resize(student, teacher)
+        else:
+            teacher = _resize(teacher, student)
+    ours, count = _standardise(student, eps, sync)
+    theirs, _ = _standardise(teacher, eps, sync)
+    distance = (ours - theirs).square().mean(dim=1)
+    return global_mean(distance, sync=sync, total=count) / 2
+
+
+def _resize(maps: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(maps, like.shape[2:], mode='bilinear')
+
+
+def _standardise(
+    maps: Tensor, eps: float, sync: bool
+) -> tuple[Tensor, Tensor]:
+    """Rows ``(B * H * W, C)``, and how many there are on all ranks."""
+    rows = maps.permute(0, 2, 3, 1).flatten(0, 2)
+    moments = global_moments(rows, rows, rows.new_zeros(()), sync=sync)
+    variance = moments.comoment / (moments.weight - 1).clamp(min=1)
+    std = safe_sqrt(variance) + eps
+    return (rows - moments.mean_x) / std, moments.weight
+
+
+@MODELS.register_module()
+class PKDLoss(FeatureLoss):
+    """PKD, see :func:`pkd_loss`; several maps add up.
+
+    `PKD: General Distillation Framework for Object Detectors via Pearson
+    Correlation Coefficient <https://arxiv.org/abs/2207.02039>`_. Checked
+    against github.com/open-mmlab/mmrazor,
+    ``mmrazor/models/losses/pkd_loss.py``, at 90c7af1, which compares the neck
+    (``levels=[0, 1, 2, 3]``, P2 to P5) with weight 6 for two-stage detectors
+    and 10 for RetinaNet, and takes the statistics of each GPU alone
+    (``sync_stats=False``). Both sides need equal channels.
+
+    Args:
+        resize_student: Where heights or widths differ, whether the student's
+            maps are resized or the teacher's.
+        eps: Added to the standard deviations, > 0. A channel that is constant
+            has a gradient of the order of its inverse.
+        kwargs: Options of :class:`FeatureLoss`.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+
+    dims = (4,)
+    same_width = True
+
+    def __init__(
+        self, *, resize_student: bool = True, eps: float = 1e-6, **kwargs
+    ) -> None:
+        super().__init__(**kwargs)
+        self.resize_student = resize_student
+        self.eps = self._number('eps', eps, positive=True)
+
+    def compute(
+        self,
+        student: list[Tensor],
+        teacher: list[Tensor],
+        batch: DistillBatch,
+    ) -> Tensor:
+        """See :meth:`FeatureLoss.compute`."""
+        return self.total(
+            pkd_loss(
+                ours,
+                theirs,
+                resize_student=self.resize_student,
+                eps=self.eps,
+                sync=self.sync_stats,
+            )
+            for ours, theirs in zip(student, teacher, strict=True)
+        )

@@ -1,0 +1,207 @@
+"""ReviewKD: deep features of a student help its shallow ones (Chen)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from luminet_mm.distributed import global_mean
+from luminet_mm.losses.base import DistillBatch
+from luminet_mm.losses.feature import FeatureLoss
+from luminet_mm.registry import MODELS
+
+
+def hcl_loss(
+    student: Tensor,
+    teacher: Tensor,
+    *,
+    sizes: Sequence[int] = (4, 2, 1),
+    sync: bool = False,
+) -> Tensor:
+    r"""Hierarchical context loss: squared distance at several resolutions.
+
+    .. math:: L = \frac{\sum_k 2^{-k} \,
+              \mathrm{mean}\,(P_k(f_s) - P_k(f_t))^2}{\sum_k 2^{-k}}
+
+    where :math:`P_0` leaves the maps as they are and :math:`P_1, P_2, ...`
+    average-pool them to those ``sizes`` that are below their height.
+
+    Args:
+        student: ``(B, C, H, W)``.
+        teacher: The same shape; detach it if it carries a graph.
+        sizes: Heights and widths after pooling.
+        sync: Whether the mean is over the images of all ranks.
+
+    Returns:
+        Scalar; 0 without rows.
+
+    Example:
+        >>> hcl_loss(torch.zeros(2, 3, 8, 8), torch.full((2, 3, 8, 8), 2.0))
+        tensor(4.)
+    """
+    gap = student - teacher
+    rows = gap.square().mean(dim=(1, 2, 3))
+    weight = total = 1.0
+    for size in sizes:
+        if size < gap.shape[2]:
+            weight /= 2
+            total += weight
+            pooled = F.adaptive_avg_pool2d(gap, size)
+            rows = rows + weight * pooled.square().mean(dim=(1, 2, 3))
+    return global_mean(rows / total, sync=sync)
+
+
+class ABF(nn.Module):
+    """Attention-based fusion of a map with what the deeper levels found.
+
+    Args:
+        inputs: Channels of the student's map.
+        hidden: Channels in which levels are fused.
+        outputs: Channels of the teacher's map.
+        fuse: Whether there is a deeper level.
+    """
+
+    def __init__(
+        self, inputs: int, hidden: int, outputs: int, fuse: bool
+    ) -> None:
+        super().__init__()
+        self.reduce = nn.Sequential(
+            nn.Conv2d(inputs, hidden, 1, bias=False), nn.BatchNorm2d(hidden)
+        )
+        self.expand = nn.Sequential(
+            nn.Conv2d(hidden, outputs, 3, padding=1, bias=False),
+            nn.BatchNorm2d(outputs),
+        )
+        self.attention = nn.Conv2d(2 * hidden, 2, 1) if fuse else None
+        for weight in (*self.reduce.parameters(), *self.expand.parameters()):
+            if weight.dim() == 4:
+                nn.init.kaiming_uniform_(weight, a=1)
+
+    def forward(
+        self, x: Tensor, deeper: Tensor | None, size: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """Fuse and bring to the teacher's shape.
+
+        Args:
+            x: The student's map, ``(B, inputs, H, W)``.
+            deeper: The deeper level's second result; None in the deepest.
+            size: Height and width of the teacher's map.
+
+        Returns:
+            ``(B, outputs, *size)`` for the comparison, and the fused
+            ``(B, hidden, *size)`` for the level before.
+        """
+        x = self.reduce(x)
+        if self.attention is not None:
+            assert deeper is not None
+            deeper = _resize(deeper, _size(x))
+            share = self.attention(torch.cat([x, deeper], dim=1)).sigmoid()
+            x = share[:, :1] * x + share[:, 1:] * deeper
+        x = _resize(x, size)
+        return self.expand(x), x
+
+
+def _size(maps: Tensor) -> tuple[int, int]:
+    return maps.shape[2], maps.shape[3]
+
+
+def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    return maps if _size(maps) == size else F.interpolate(maps, size)
+
+
+@MODELS.register_module()
+class ReviewKDLoss(FeatureLoss):
+    """Knowledge review, see :func:`hcl_loss` and :class:`ABF`.
+
+    `Distilling Knowledge via Knowledge Review
+    <https://arxiv.org/abs/2104.09044>`_. From the deepest level to the
+    shallowest an :class:`ABF` fuses the student's map with what the deeper
+    levels gave and compares it with the teacher's map of that level; the
+    levels add up. Checked against github.com/megvii-research/mdistiller,
+    ``mdistiller/distillers/ReviewKD.py``, at a08d46f and
+    github.com/dvlab-research/ReviewKD, ``CIFAR-100/model/reviewkd.py``, at
+    cede6ea.
+
+    Features go from shallow to deep, as ``backbone`` and ``neck`` give them,
+    and a pooled vector, if any, comes last: it is a map of one position. On
+    CIFAR-100 the student's stages *behind* their last ReLU and the pooled
+    vector (``backbone.layer1``, ..., ``feats``) are compared with the
+    teacher's *before* (``backbone.layer1.preact``, ..., ``feats``), with
+    weight 0.6 to 8 and a warm-up of 20 epochs
+    (:class:`~luminet_mm.hooks.DistillScheduleHook`); on ImageNet both are
+    before the ReLU, with weight 1 (ResNet-18) or 8 (MobileNet) and one epoch.
+    Detectors compare the five levels of the FPN with weight 1 to 2.
+
+    Args:
+        mid_channels: Channels in which levels are fused; by default the
+            student's deepest feature's, at most 512.
+        kwargs: Options of :class:`FeatureLoss`.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+
+    has_connectors = True
+
+    def __init__(self, *, mid_channels: int | None = None, **kwargs) -> None:
+        super().__init__(**kwargs)
+        if mid_channels is not None and not (
+            isinstance(mid_channels, int) and mid_channels > 0
+        ):
+            raise ValueError(
+                f'{self.name}: mid_channels is {mid_channels!r}; set a whole '
+                'number > 0, or leave it out.'
+            )
+        self.mid_channels = mid_channels
+
+    def make_connectors(
+        self, student: list[torch.Size], teacher: list[torch.Size]
+    ) -> None:
+        """See :meth:`FeatureLoss.make_connectors`."""
+        hidden = self.mid_channels or min(512, student[-1][1])
+        deepest = len(student) - 1
+        self.connectors = nn.ModuleList(
+            ABF(ours[1], hidden, theirs[1], fuse=level < deepest)
+            for level, (ours, theirs) in enumerate(
+                zip(student, teacher, strict=True)
+            )
+        )
+
+    def compute(
+        self,
+        student: list[Tensor],
+        teacher: list[Tensor],
+        batch: DistillBatch,
+    ) -> Tensor:
+        """See :meth:`FeatureLoss.compute`."""
+        ours, theirs = (
+            [x if x.dim() == 4 else x[:, :, None, None] for x in side]
+            for side in (student, teacher)
+        )
+        if self.training and any(
+            x.numel() == x.shape[1] for x in (*ours, *theirs)
+        ):
+            raise ValueError(
+                f'{self.name}: batch norm needs two images or more where a '
+                'feature has one position, and this rank has one image. '
+                'Drop the last, incomplete batch (drop_last=True), enlarge '
+                'the batch, or leave the pooled feature out.'
+            )
+        dtype = next(self.connectors.parameters()).dtype
+        terms = []
+        fused = None
+        for level in reversed(range(len(ours))):
+            out, fused = self.connectors[level](
+                ours[level].to(dtype), fused, _size(theirs[level])
+            )
+            terms.append(
+                hcl_loss(
+                    out.to(theirs[level].dtype),
+                    theirs[level],
+                    sync=self.sync_stats,
+                )
+            )
+        return self.total(terms)

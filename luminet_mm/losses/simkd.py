@@ -1,0 +1,109 @@
+"""SimKD: a student whose last map fits the teacher's classifier (Chen)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from luminet_mm.losses.base import DistillBatch
+from luminet_mm.losses.feature import FeatureLoss, pool_to_smaller
+from luminet_mm.losses.fitnet import hint_loss
+from luminet_mm.registry import MODELS
+
+
+def make_projector(
+    inputs: int, outputs: int, *, factor: float = 2
+) -> nn.Sequential:
+    """SimKD's bottleneck: three convolutions, each with batch norm and ReLU.
+
+    Args:
+        inputs: Channels of the student.
+        outputs: Channels of the teacher.
+        factor: The 1x1, 3x3 and 1x1 convolutions have ``outputs // factor``
+            channels between them.
+
+    Returns:
+        A module from ``(B, inputs, H, W)`` to ``(B, outputs, H, W)``.
+
+    Raises:
+        ValueError: No channels are left.
+    """
+    hidden = int(outputs // factor)
+    if hidden < 1:
+        raise ValueError(
+            f'factor is {factor}, which leaves no channel of the '
+            f"teacher's {outputs}; set a smaller one."
+        )
+    return nn.Sequential(
+        nn.Conv2d(inputs, hidden, 1, bias=False),
+        nn.BatchNorm2d(hidden),
+        nn.ReLU(),
+        nn.Conv2d(hidden, hidden, 3, padding=1, bias=False),
+        nn.BatchNorm2d(hidden),
+        nn.ReLU(),
+        nn.Conv2d(hidden, outputs, 1, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(),
+    )
+
+
+@MODELS.register_module()
+class SimKDLoss(FeatureLoss):
+    r"""SimKD's distance of the last maps; several maps add up.
+
+    `Knowledge Distillation with the Reused Teacher Classifier
+    <https://arxiv.org/abs/2203.14001>`_:
+
+    .. math:: L = \mathrm{mean}\,(P(f_s) - f_t)^2
+
+    over all elements (:func:`~luminet_mm.losses.fitnet.hint_loss`), where the
+    larger map is average-pooled to the smaller first and :math:`P` is
+    :func:`make_projector`. Checked against github.com/DefangChen/SimKD,
+    ``models/util.py`` and ``helper/loops.py``, at 2b389c3, which compares the
+    last maps (after the ReLU) with weight 1, factor 2, and neither cross
+    entropy nor KD.
+
+    The published student predicts with the *teacher's* classifier on the
+    pooled projection and so keeps both. This class is the loss alone; with it
+    the student keeps and trains its own classifier.
+
+    Args:
+        factor: How many times narrower the projector is inside, > 0.
+        kwargs: Options of :class:`FeatureLoss`.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+
+    dims = (4,)
+    has_connectors = True
+
+    def __init__(self, *, factor: float = 2, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.factor = self._number('factor', factor, positive=True)
+
+    def make_connectors(
+        self, student: list[torch.Size], teacher: list[torch.Size]
+    ) -> None:
+        """See :meth:`FeatureLoss.make_connectors`."""
+        self.connectors = nn.ModuleList(
+            make_projector(ours[1], theirs[1], factor=self.factor)
+            for ours, theirs in zip(student, teacher, strict=True)
+        )
+
+    def compute(
+        self,
+        student: list[Tensor],
+        teacher: list[Tensor],
+        batch: DistillBatch,
+    ) -> Tensor:
+        """See :meth:`FeatureLoss.compute`."""
+        pairs = [
+            pool_to_smaller(ours, theirs)
+            for ours, theirs in zip(student, teacher, strict=True)
+        ]
+        projected = self.connect(self.connectors, [ours for ours, _ in pairs])
+        return self.total(
+            hint_loss(ours, theirs, sync=self.sync_stats)
+            for ours, (_, theirs) in zip(projected, pairs, strict=True)
+        )

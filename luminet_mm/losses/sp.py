@@ -1,0 +1,68 @@
+"""SP: which images excite a network alike (Tung and Mori)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from luminet_mm.distributed import global_rows
+from luminet_mm.losses.base import DistillBatch
+from luminet_mm.losses.feature import FeatureLoss, unit
+from luminet_mm.registry import MODELS
+
+
+def similarity_loss(
+    student: Tensor, teacher: Tensor, *, sync: bool = False
+) -> Tensor:
+    r"""Squared distance of two models' similarities between rows.
+
+    With :math:`G = F F^\top` of the flattened features, its rows divided by
+    their norms:
+
+    .. math:: L = |\hat G_s - \hat G_t|_F^2 / B^2
+
+    Args:
+        student: ``(B, ...)``.
+        teacher: ``(B, ...)``, of any shape; detach it if it carries a graph.
+        sync: Whether the similarities are between the rows of all ranks.
+
+    Returns:
+        Scalar; 0 with fewer than two rows.
+    """
+    ours, theirs = (
+        unit(rows @ rows.T)
+        for rows in (
+            global_rows(student.flatten(1), sync),
+            global_rows(teacher.flatten(1), sync),
+        )
+    )
+    return (ours - theirs).square().sum() / max(ours.numel(), 1)
+
+
+@MODELS.register_module()
+class SPLoss(FeatureLoss):
+    """Similarity-preserving distillation, see :func:`similarity_loss`.
+
+    `Similarity-Preserving Knowledge Distillation
+    <https://arxiv.org/abs/1907.09682>`_. Checked against
+    github.com/megvii-research/mdistiller, ``mdistiller/distillers/SP.py``, at
+    a08d46f, which compares the last maps, not pooled, with weight 3000. There
+    the similarities of an image whose feature is all 0 have a gradient of the
+    order of 1e12; here its row has none.
+
+    Several features add up.
+
+    Args:
+        kwargs: Options of :class:`FeatureLoss`.
+    """
+
+    def compute(
+        self,
+        student: list[Tensor],
+        teacher: list[Tensor],
+        batch: DistillBatch,
+    ) -> Tensor:
+        """See :meth:`FeatureLoss.compute`."""
+        return self.total(
+            similarity_loss(ours, theirs, sync=self.sync_stats)
+            for ours, theirs in zip(student, teacher, strict=True)
+        )

@@ -1,0 +1,88 @@
+"""CWD: golden numbers and the properties of a softmax over positions."""
+
+import doctest
+import importlib
+
+import pytest
+import torch
+from goldens import assert_golden_grads, golden_cases, golden_inputs
+
+from luminet_mm.losses import CWDLoss, cwd_loss
+
+
+def test_docstring_examples():
+    module = importlib.import_module('luminet_mm.losses.cwd')
+    result = doctest.testmod(module)
+    assert result.attempted
+    assert not result.failed
+
+
+@pytest.mark.parametrize('case', golden_cases('cwd'))
+def test_golden(case):
+    student, teacher = golden_inputs(case, 'student_feat', 'teacher_feat')
+    loss = CWDLoss(**case['params'])
+    assert_golden_grads(
+        loss(student, teacher), case, {'student_feat': student}
+    )
+
+
+def maps(seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(3, 4, 5, 6, generator=generator, dtype=torch.float64)
+
+
+def test_ignores_the_level_of_each_channel():
+    student, teacher = maps(), maps(1)
+    level = 10 * torch.randn(3, 4, 1, 1, dtype=torch.float64)
+    loss = cwd_loss(student, teacher, tau=2)
+    assert loss > 0
+    torch.testing.assert_close(cwd_loss(student + level, teacher, tau=2), loss)
+    torch.testing.assert_close(
+        cwd_loss(teacher + level, teacher), loss.new_zeros(())
+    )
+
+
+def test_memory_layout_does_not_matter():
+    student, teacher = maps(), maps(1)
+    loss = cwd_loss(
+        student.to(memory_format=torch.channels_last),
+        teacher.transpose(2, 3).contiguous().transpose(2, 3),
+    )
+    torch.testing.assert_close(loss, cwd_loss(student, teacher))
+
+
+def test_saturated_and_dead_channels_are_finite():
+    """Where the teacher has one peak and the student another: the gap."""
+    student, teacher = torch.zeros(2, 1, 2, 4, 4)
+    student[0, 0, 0, 0], teacher[0, 0, 3, 3] = 1e4, 1e4
+    student.requires_grad_()
+    loss = cwd_loss(student, teacher)
+    loss.backward()
+    torch.testing.assert_close(loss, loss.new_tensor(1e4 / 2))
+    assert student.grad.isfinite().all()
+
+
+def test_shapes_have_to_agree():
+    one = torch.rand(2, 3, 4, 4)
+    for other in (torch.rand(2, 5, 4, 4), torch.rand(2, 3, 8, 8)):
+        with pytest.raises(ValueError, match='channels and sizes'):
+            CWDLoss()(one, other)
+    with pytest.raises(ValueError, match='rows and sizes'):
+        CWDLoss(connector='linear').build(one, torch.rand(2, 5, 8, 8))
+
+
+def test_a_connector_brings_other_channels():
+    student, teacher = torch.rand(2, 3, 4, 4), torch.rand(2, 5, 4, 4)
+    loss = CWDLoss(connector='linear').build(student, teacher)
+    assert sum(p.numel() for p in loss.parameters()) == 3 * 5 + 5
+    torch.testing.assert_close(
+        loss(student, teacher), cwd_loss(loss.connectors[0](student), teacher)
+    )
+
+
+def test_bad_options_are_named():
+    with pytest.raises(ValueError, match='CWDLoss: tau is 0'):
+        CWDLoss(tau=0)
+    maps = torch.rand(2, 3, 4, 4)
+    with pytest.raises(ValueError, match="CWDLoss: connector is 'conv'"):
+        CWDLoss(connector='conv').build(maps, maps)

@@ -1,0 +1,245 @@
+"""FGD: golden numbers, the masks of the objects, the context blocks."""
+
+import pytest
+import torch
+from goldens import (
+    assert_golden_grads,
+    golden_cases,
+    golden_inputs,
+    golden_state,
+)
+
+from luminet_mm.losses import DistillBatch, FGDLoss, fgd_loss
+from luminet_mm.losses.fgd import focal_masks, relative_boxes
+
+
+@pytest.mark.parametrize('legacy', [False, True])
+@pytest.mark.parametrize('case', golden_cases('fgd'))
+def test_golden(case, legacy):
+    student, teacher, boxes = golden_inputs(
+        case, 'student_feat', 'teacher_feat', 'gt_boxes'
+    )
+    params = case['params']
+    loss = FGDLoss(
+        foreground=params['alpha_fg'],
+        background=params['beta_bg'],
+        attention=params['gamma_attention'],
+        relation=params['lambda_relation'],
+        tau=params['temperature'],
+        legacy=legacy,
+    )
+    loss.build(student, teacher).double()
+    state = golden_state(case, 'fgd')
+    loss.load_state_dict({rename(k): v for k, v in state.items()})
+    official = {rename(k): k for k in state}
+    weights = {official[k]: p for k, p in loss.named_parameters()}
+    shape = tuple(params['img_shape'])
+    batch = DistillBatch(
+        boxes=boxes, input_shape=shape, image_shapes=[shape] * len(boxes)
+    )
+    assert_golden_grads(
+        loss(student, teacher, batch),
+        case,
+        {'student_feat': student},
+        {'fgd': weights},
+    )
+    masks = focal_masks(relative_boxes(boxes, [shape] * 2), teacher)
+    for mask, side in zip(masks, ('fg', 'bg'), strict=True):
+        torch.testing.assert_close(
+            mask, mask.new_tensor(case['expected'][f'mask_{side}'])
+        )
+
+
+def rename(key):
+    """The official name of a weight as ours."""
+    part, rest = key.split('.', 1)
+    if part == 'align':
+        return f'align.0.{rest}'
+    block, side = part.rsplit('_', 1)
+    whose = {'s': 'student', 't': 'teacher'}[side]
+    return f'{whose}_context.0.{block}.{rest}'
+
+
+def maps(seed=0, channels=4, rows=2, size=(8, 8)):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(
+        rows, channels, *size, generator=generator, dtype=torch.float64
+    )
+
+
+def looped_masks(boxes, shape, size):
+    """The masks of one image, box by box."""
+    (height, width), (h, w) = shape, size
+    foreground = torch.zeros(h, w, dtype=torch.float64)
+    for x1, y1, x2, y2 in boxes.tolist():
+        left, right = int(x1 / width * w), -int(-x2 / width * w // 1)
+        top, bottom = int(y1 / height * h), -int(-y2 / height * h // 1)
+        share = 1 / ((bottom - top + 1) * (right - left + 1))
+        area = foreground[top : bottom + 1, left : right + 1]
+        area.clamp_(min=share)
+    background = (foreground == 0).double()
+    return foreground, background / max(background.sum(), 1)
+
+
+@pytest.mark.parametrize('size', [(10, 7), (3, 2), (1, 1)], ids=str)
+def test_masks_equal_those_made_box_by_box(size):
+    generator = torch.Generator().manual_seed(0)
+    boxes = []
+    for count in (5, 0, 1, 12):
+        low = torch.rand(count, 2, generator=generator, dtype=torch.float64)
+        span = torch.rand(count, 2, generator=generator, dtype=torch.float64)
+        corners = torch.cat([low, low + (1 - low) * span], dim=1)
+        boxes.append(corners * 100)
+    shape = (100, 100)
+    like = torch.zeros(4, 3, *size, dtype=torch.float64)
+    masks = focal_masks(relative_boxes(boxes, [shape] * 4), like)
+    wanted = [looped_masks(each, shape, size) for each in boxes]
+    for mask, side in zip(masks, zip(*wanted, strict=True), strict=True):
+        torch.testing.assert_close(mask, torch.stack(side))
+
+
+def test_of_a_box_alone_the_foreground_adds_up_to_1():
+    box = torch.tensor([[17.0, 9.0, 38.0, 30.0]], dtype=torch.float64)
+    like = maps(rows=1)
+    foreground, background = focal_masks(
+        relative_boxes([box], [(64, 64)]), like
+    )
+    torch.testing.assert_close(foreground.sum(), like.new_ones(()))
+    torch.testing.assert_close(background.sum(), like.new_ones(()))
+    assert not (foreground * background).any()
+
+
+def test_an_object_everywhere_leaves_no_background():
+    box = torch.tensor([[0.0, 0.0, 64.0, 64.0]])
+    foreground, background = focal_masks(
+        relative_boxes([box], [(64, 64)]), maps(rows=1)
+    )
+    assert foreground.all()
+    assert not background.any()
+
+
+@pytest.mark.parametrize('boxes', [[], [torch.zeros(0, 4)] * 3], ids=len)
+def test_images_without_boxes_are_background(boxes):
+    foreground, background = focal_masks(
+        relative_boxes(boxes, [(64, 64)] * len(boxes)), maps(rows=len(boxes))
+    )
+    assert not foreground.any()
+    assert (background == 1 / 64).all()
+
+
+def test_padding_moves_the_boxes_only_in_legacy():
+    """An image of half the batch's width, its object at its right edge."""
+    box = torch.tensor([[16.0, 0.0, 32.0, 64.0]], dtype=torch.float64)
+    batch = DistillBatch(
+        boxes=[box], image_shapes=[(64, 32)], input_shape=(64, 64)
+    )
+    student, teacher = torch.zeros(1, 4, 8, 8), torch.zeros(1, 4, 8, 8)
+    teacher[..., 6:] = 1  # beyond the image
+    options = dict(background=0, attention=0, relation=0, tau=1e6)
+    for legacy in (False, True):
+        loss = FGDLoss(legacy=legacy, **options).build(student, teacher)
+        assert bool(loss(student, teacher, batch) > 0) is legacy
+
+
+def test_terms_are_separate():
+    student, teacher = maps(), maps(1)
+    masks = torch.rand(2, 2, 8, 8, dtype=torch.float64)
+    contexts = student + 1, teacher
+    names = ('foreground', 'background', 'attention', 'relation')
+
+    def value(**weights):
+        options = {**dict.fromkeys(names, 0.0), **weights}
+        return fgd_loss(student, teacher, contexts, masks, **options)
+
+    torch.testing.assert_close(
+        value(**dict(zip(names, (1, 2, 3, 4), strict=True))),
+        sum(i * value(**{name: 1}) for i, name in enumerate(names, 1)),
+    )
+    torch.testing.assert_close(
+        value(relation=1), (student + 1 - teacher).square().sum() / 2
+    )
+    assert value() == 0
+
+
+def test_attention_averages_to_1():
+    """Flat attention leaves a plain squared distance."""
+    student, teacher = maps(), torch.ones(2, 4, 8, 8, dtype=torch.float64)
+    masks = torch.ones(2, 2, 8, 8, dtype=torch.float64)
+    loss = fgd_loss(
+        student,
+        teacher,
+        (student, teacher),
+        masks,
+        foreground=1,
+        background=0,
+        attention=0,
+        relation=0,
+    )
+    torch.testing.assert_close(loss, (student - teacher).square().sum() / 2)
+
+
+def test_the_context_starts_as_nothing():
+    """As in GCNet: the last convolution is 0."""
+    student, teacher = maps(), maps(1)
+    loss = FGDLoss().build(student, teacher).double()
+    torch.testing.assert_close(loss.student_context[0](student), student)
+    torch.testing.assert_close(loss.teacher_context[0](teacher), teacher)
+
+
+def test_parameters():
+    student, teacher = [maps(), maps(channels=3)], [maps(), maps(channels=6)]
+    loss = FGDLoss().build(student, teacher)
+    align = sum(p.numel() for p in loss.align.parameters())
+    assert align == 3 * 6 + 6
+    blocks = sum(p.numel() for p in loss.parameters()) - align
+    # mask, convolution, layer norm, convolution
+    assert blocks == 2 * sum(
+        (c + 1) + (c * c // 2 + c // 2) + c + (c * c // 2 + c) for c in (4, 6)
+    )
+
+
+def test_dead_maps_and_huge_ones_have_finite_gradients():
+    batch = DistillBatch(
+        boxes=[torch.tensor([[0.0, 0.0, 20.0, 20.0]])] * 2,
+        input_shape=(64, 64),
+    )
+    for scale in (0, 1e4):
+        student = (scale * maps().float()).requires_grad_()
+        teacher = maps(1).float()
+        loss = FGDLoss().build(student, teacher)
+        loss(student, teacher, batch).backward()
+        assert student.grad.isfinite().all()
+
+
+def test_other_sizes_are_an_error():
+    with pytest.raises(ValueError, match='equal rows and sizes'):
+        FGDLoss().build(maps(), maps(size=(4, 4)))
+
+
+def test_what_is_missing_is_named():
+    student, teacher = maps(), maps(1)
+    loss = FGDLoss().build(student, teacher).double()
+    loss.name = 'model.distill.loss_fgd (roi.feats)'
+    boxes = [torch.zeros(0, 4)] * 2
+    with pytest.raises(ValueError, match=r'fgd \(roi.feats\): .*batch.boxes'):
+        loss(student, teacher)
+    with pytest.raises(ValueError, match='height and width'):
+        loss(student, teacher, DistillBatch(boxes=boxes))
+    loss.legacy = True
+    with pytest.raises(ValueError, match=r'\(batch.image_shapes\)'):
+        loss(student, teacher, DistillBatch(boxes=boxes))
+    with pytest.raises(ValueError, match='batch.boxes is of 1 images'):
+        loss(student, teacher, DistillBatch(boxes=boxes[:1]))
+
+
+@pytest.mark.parametrize(
+    'key', ['foreground', 'background', 'attention', 'relation']
+)
+def test_bad_weights_are_named(key):
+    with pytest.raises(ValueError, match=f'FGDLoss: {key} is -1'):
+        FGDLoss(**{key: -1})
+
+
+def test_bad_temperature_is_named():
+    with pytest.raises(ValueError, match='FGDLoss: tau is 0'):
+        FGDLoss(tau=0)

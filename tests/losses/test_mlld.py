@@ -1,0 +1,236 @@
+"""MLLD: golden numbers, Gram matrices, masks, two views."""
+
+import doctest
+
+import pytest
+import torch
+from goldens import (
+    assert_golden,
+    assert_golden_grads,
+    golden_cases,
+    golden_inputs,
+    golden_logits,
+)
+from torch.nn import functional as F
+
+from luminet_mm.losses import MLLDLoss, kd_loss, mlld, mlld_loss
+
+LEVELS = ('instance', 'batch', 'class')
+
+
+def rows(n=6, c=5, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return 2 * torch.randn(2, n, c, generator=generator, dtype=torch.float64)
+
+
+def level(name, student, teacher, taus=(2.0,), **options):
+    """One of the three terms alone."""
+    weights = {f'{other}_weight': float(other == name) for other in LEVELS}
+    return mlld_loss(student, teacher, taus=taus, **weights, **options)
+
+
+def gram_distance(p_s, p_t):
+    return (p_t @ p_t.T - p_s @ p_s.T).square().sum()
+
+
+def test_docstring_examples():
+    result = doctest.testmod(mlld)
+    assert result.attempted
+    assert not result.failed
+
+
+ONE_VIEW = [case for case in golden_cases('mlld') if 'official' not in case.id]
+
+
+@pytest.mark.parametrize('case', ONE_VIEW)
+def test_golden(case):
+    params = case['params']
+    student, teacher = golden_logits(case)
+    only = params.get('level')
+    weights = {f'{name}_weight': only in (None, name) for name in LEVELS}
+    loss = MLLDLoss(
+        tau=params.get('temperatures', params.get('temperature')), **weights
+    )
+    assert_golden(loss(student, teacher), student, case)
+    for name in LEVELS if only is None else ():
+        value = level(name, student, teacher, params['temperatures'])
+        torch.testing.assert_close(
+            value.item(), case['expected'][name], rtol=1e-8, atol=0
+        )
+
+
+def test_two_views_give_the_releases_total():
+    """With its defects: means halved by the masks, and the strong view's
+    first term of two temperatures computed on the weak view."""
+    (case,) = (case for case in golden_cases('mlld') if case not in ONE_VIEW)
+    (case,) = case.values
+    names = [
+        'student_weak',
+        'student_strong',
+        'teacher_weak',
+        'teacher_strong',
+    ]
+    weak, strong, t_weak, t_strong = golden_inputs(case, *names)
+    labels = torch.tensor(case['inputs']['target'])
+    taus = case['params']['temperature_pool']
+    entropy = F.cross_entropy(weak, labels) + F.cross_entropy(strong, labels)
+    distilled = (
+        0.5 * mlld_loss(weak, t_weak, taus=taus)
+        + level('instance', strong, t_strong, [3.0, 4.0, 5.0])
+        + level('instance', weak, t_weak, [2.0, 6.0])
+    )
+    assert_golden_grads(
+        0.1 * entropy + 0.9 * distilled,
+        case,
+        {'student_weak': weak, 'student_strong': strong},
+    )
+
+
+def test_terms_are_kd_and_distances_of_gram_matrices():
+    student, teacher = rows()
+    p_s, p_t = (student / 2).softmax(1), (teacher / 2).softmax(1)
+    for name, expected in (
+        ('instance', kd_loss(student, teacher, tau=2)),
+        ('batch', gram_distance(p_s, p_t) / 6),
+        ('class', gram_distance(p_s.T, p_t.T) / 5),
+    ):
+        torch.testing.assert_close(level(name, student, teacher), expected)
+
+
+def test_temperatures_add_up():
+    student, teacher = rows()
+    torch.testing.assert_close(
+        mlld_loss(student, teacher, taus=[1.0, 3.0]),
+        mlld_loss(student, teacher, taus=[1.0])
+        + mlld_loss(student, teacher, taus=[3.0]),
+    )
+    torch.testing.assert_close(
+        MLLDLoss(tau=3)(student, teacher),
+        mlld_loss(student, teacher, taus=[3.0]),
+    )
+
+
+def test_is_zero_for_equal_logits():
+    _, teacher = rows()
+    assert mlld_loss(teacher, teacher, taus=[1.0, 4.0]) == 0
+
+
+def test_gram_terms_forget_the_order_of_classes_and_of_rows():
+    """Rows resemble each other alike when both name the classes otherwise."""
+    student, _ = rows()
+    order = [2, 0, 1, 4, 3]
+    assert level('batch', student, student[:, order]).abs() < 1e-12
+    assert level('class', student, student[:, order]) > 1e-3
+    assert level('class', student, student[order + [5]]).abs() < 1e-12
+    assert level('batch', student, student[order + [5]]) > 1e-3
+
+
+def test_nearly_equal_models_keep_their_digits_in_float32():
+    """A difference of Gram matrices would be rounding noise."""
+    student, teacher = rows(64, 10)
+    student = teacher + 1e-5 * student
+    for name in ('batch', 'class'):
+        torch.testing.assert_close(
+            level(name, student.float(), teacher.float()).double(),
+            level(name, student.float().double(), teacher.float().double()),
+            rtol=1e-2,
+            atol=0,
+        )
+
+
+def test_weights_of_rows_are_repetitions():
+    student, teacher = rows(n=4)
+    times = torch.tensor([2, 0, 1, 3])
+    again = [z.repeat_interleave(times, dim=0) for z in (student, teacher)]
+    for name in LEVELS:
+        torch.testing.assert_close(
+            level(name, student, teacher, row_weights=times.double()),
+            level(name, *again),
+        )
+
+
+# -- masks ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('n', [1, 2, 5, 6])
+def test_rows_are_masked_as_by_hand(n):
+    student, teacher = rows(n)
+    top = teacher.softmax(1).amax(1)
+    kept = top <= top.quantile(0.5)
+    assert kept.sum() == (n + 1) // 2
+    for name in ('instance', 'batch'):
+        torch.testing.assert_close(
+            level(name, student, teacher, mask_rows=True),
+            level(name, student[kept], teacher[kept]),
+        )
+    torch.testing.assert_close(
+        level('class', student, teacher, mask_rows=True),
+        level('class', student, teacher),
+    )
+
+
+@pytest.mark.parametrize('c', [4, 5])
+def test_classes_are_masked_as_by_hand(c):
+    student, teacher = rows(c=c)
+    sums = teacher.softmax(1).sum(0)
+    kept = sums <= sums.quantile(0.5)
+    assert kept.sum() == (c + 1) // 2
+    p_s, p_t = (student / 2).softmax(1), (teacher / 2).softmax(1)
+    torch.testing.assert_close(
+        level('class', student, teacher, mask_classes=True),
+        gram_distance(p_s[:, kept].T, p_t[:, kept].T) / kept.sum(),
+    )
+    for name in ('instance', 'batch'):
+        torch.testing.assert_close(
+            level(name, student, teacher, mask_classes=True),
+            level(name, student, teacher),
+        )
+
+
+def test_medians_leave_dropped_rows_out():
+    student, teacher = rows()
+    weights = torch.tensor([1, 0, 1, 1, 0, 1], dtype=torch.float64)
+    kept = weights > 0
+    options = {'mask_rows': True, 'mask_classes': True, 'taus': [2.0]}
+    torch.testing.assert_close(
+        mlld_loss(student, teacher, row_weights=weights, **options),
+        mlld_loss(student[kept], teacher[kept], **options),
+    )
+
+
+@pytest.mark.parametrize('masks', [False, True])
+def test_no_weight_gives_zero(masks):
+    student, teacher = rows()
+    student.requires_grad_()
+    loss = mlld_loss(
+        student,
+        teacher,
+        taus=[2.0],
+        mask_rows=masks,
+        mask_classes=masks,
+        row_weights=student.new_zeros(6),
+    )
+    loss.backward()
+    assert loss == 0
+    assert not student.grad.any()
+
+
+def test_equal_rows_are_all_kept():
+    student, teacher = rows()[:, :1].expand(2, 6, 5)
+    for name in LEVELS[:2]:
+        torch.testing.assert_close(
+            level(name, student, teacher, mask_rows=True),
+            level(name, student, teacher),
+        )
+
+
+@pytest.mark.parametrize('tau', [[], [2.0, 0], [2.0, '4'], '4'])
+def test_bad_temperatures_are_named(tau):
+    with pytest.raises(ValueError, match='MLLDLoss: tau is .*; set '):
+        MLLDLoss(tau=tau)
+
+
+@pytest.mark.parametrize('name', LEVELS)
+def test_bad_weights_are_named(name):
+    with pytest.raises(ValueError, match=f'MLLDLoss: {name}_weight is -1'):
+        MLLDLoss(**{f'{name}_weight': -1})

@@ -1,0 +1,115 @@
+"""Every cell of the table of methods is built and trained."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tiny
+import tiny_cls
+import torch
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
+
+import luminet_mm.losses
+from luminet_mm.losses import DistillLoss
+from luminet_mm.methods import METHODS, TASKS, table
+
+ROOT = Path(__file__).parent.parent
+CELLS = [
+    pytest.param(method, task, id=f'{method.loss}-{task}')
+    for method in METHODS
+    for task in TASKS
+    if getattr(method, task)
+]
+
+
+def test_every_loss_has_one_row():
+    classes = {
+        name
+        for name in luminet_mm.losses.__all__
+        if isinstance(getattr(luminet_mm.losses, name), type)
+        and issubclass(getattr(luminet_mm.losses, name), DistillLoss)
+    } - {'DistillLoss', 'LogitLoss', 'FeatureLoss'}
+    assert sorted(method.loss for method in METHODS) == sorted(classes)
+
+
+def test_the_page_is_what_the_module_prints():
+    printed = subprocess.run(
+        [sys.executable, '-m', 'luminet_mm.methods'],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    ).stdout
+    page = (ROOT / 'docs' / 'methods.md').read_text(encoding='utf-8')
+    assert page == printed
+    assert table() in page
+
+
+def cifar(depth, width):
+    """A CIFAR network of MMPretrain's form, for images of 32 x 32."""
+    model = tiny_cls.classifier()
+    model['backbone'] = dict(
+        type='luminet_mm.CIFARResNet',
+        depth=depth,
+        stage_channels=(width, width, 2 * width, 4 * width),
+    )
+    model['head']['in_channels'] = 4 * width
+    return model
+
+
+def small(config, task):
+    """The cell's config at the sizes of the tests."""
+    config = dict(config)
+    if 'batch_size' in config:
+        config['batch_size'] = 8
+    if 'num_samples' in config:
+        config.update(num_samples=100, num_negatives=16)
+    return config
+
+
+@pytest.mark.parametrize(('method', 'task'), CELLS)
+def test_a_step(method, task):
+    config = dict(
+        type=f'luminet_mm.{method.loss}', **small(getattr(method, task), task)
+    )
+    equal = 'equal channels' in ' '.join(method.needs)
+    scope = 'mmpretrain' if task == 'classifier' else 'mmdet'
+    with DefaultScope.overwrite_default_scope(scope):
+        if task == 'classifier':
+            model = tiny_cls.build(
+                tiny_cls.distiller(
+                    cifar(8, 4), cifar(14, 4 if equal else 6), loss_x=config
+                )
+            )
+            raw = tiny_cls.batch()
+            for index, sample in enumerate(raw['data_samples']):
+                sample.set_metainfo(dict(sample_idx=index))
+        else:
+            model = tiny.build(tiny.distiller(loss_x=config))
+            raw = tiny.batch(num_images=3)
+        optim = build_optim_wrapper(
+            model,
+            dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=1e-3)),
+        )
+        log = model.train_step(raw, optim)
+    assert log['loss_x'].isfinite() and log['loss_x'] != 0
+    assert all(p.isfinite().all() for p in model.parameters())
+    features = {
+        'feats': ([16], [24]),
+        'backbone.layer3': ([16], [24]),
+        'neck': ([16] * 5, [16] * 5),
+        'backbone': ([64], [96]),
+        'roi.feats': ([16], [16]),
+    }
+    signal = config['signal']
+    channels = (
+        ([4, 8, 16], [4, 8, 16] if equal else [6, 12, 24])
+        if isinstance(signal, list)
+        else features.get(signal, ([], []))
+    )
+    options = dict(batch=8) if 'batch_size' in config else {}
+    count = sum(p.numel() for p in model.distill.parameters())
+    assert count == method.extra(*channels, **options)
+    assert torch.is_grad_enabled()

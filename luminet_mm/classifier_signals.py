@@ -114,7 +114,8 @@ def record_signals(
     """
     store: dict[str, Any] = {}
     with ExitStack() as stack:
-        for name in dict.fromkeys(signal.name for signal in signals):
+        for signal in {signal.name: signal for signal in signals}.values():
+            name = signal.name
             if name == 'feats':
                 stack.enter_context(_tap_pre_logits(model.head, store))
                 continue
@@ -122,7 +123,9 @@ def record_signals(
             if path == 'head' and not isinstance(model, ImageClassifier):
                 path = ''  # the model's own output
             module = model.get_submodule(path)
-            stack.enter_context(tap_output(module, store, name))
+            stack.enter_context(
+                tap_output(module, store, name, bool(signal.path))
+            )
         yield store
 
 

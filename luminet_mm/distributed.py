@@ -7,6 +7,7 @@ averages gradients, then computes that process's gradient.
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -68,11 +69,22 @@ def global_rows(rows: Tensor, sync: bool = True) -> Tensor:
 
     Returns:
         ``(N of all ranks, ...)``.
+
+    Raises:
+        ValueError: On all ranks, if their rows have different sizes.
     """
     if not sync or world_size() == 1:
         return rows
-    count = torch.tensor([len(rows)], device=rows.device)
-    counts = all_gather_with_grad(count).flatten().tolist()
+    shape = torch.tensor(
+        [len(rows), math.prod(rows.shape[1:])], device=rows.device
+    )
+    counts, sizes = zip(*all_gather_with_grad(shape).tolist(), strict=True)
+    if len(set(sizes)) > 1:
+        raise ValueError(
+            f'the ranks have rows of {", ".join(map(str, sizes))} numbers, '
+            'which cannot be compared. Maps of images differ in size: set '
+            'sync_stats=False, or pool them.'
+        )
     padding = rows.new_zeros(max(counts) - len(rows), *rows.shape[1:])
     pieces = all_gather_with_grad(torch.cat([rows, padding]))
     return torch.cat(

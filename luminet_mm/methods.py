@@ -228,7 +228,14 @@ METHODS = (
         **_vectors(roi=False),
         needs=('three images or more',),
     ),
-    Method('SP', 'SPLoss', f'{_ARXIV}1907.09682', **_maps(_STAGES[-1])),
+    Method(
+        'SP',
+        'SPLoss',
+        f'{_ARXIV}1907.09682',
+        classifier=dict(signal=_STAGES[-1]),
+        # images of other ranks have maps of another size
+        detector=dict(signal='neck', sync_stats=False),
+    ),
     Method('PKT', 'PKTLoss', f'{_ARXIV}1803.10837', **_vectors()),
     Method(
         'CC',

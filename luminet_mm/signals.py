@@ -194,17 +194,24 @@ def read_signal(store: dict, signal: Signal):
 
 
 @contextmanager
-def tap_output(module: nn.Module, store: dict, key: str) -> Iterator[None]:
+def tap_output(
+    module: nn.Module, store: dict, key: str, copy: bool = False
+) -> Iterator[None]:
     """Keep a module's output in ``store[key]`` while the block runs.
 
     A module that runs several times (a head shared by pyramid levels) gives a
     tuple of its outputs. The hook lives only as long as the block, so that
-    copies of the model (EMA) never carry it.
+    copies of the model (EMA) never carry it. With ``copy`` a tensor is kept
+    as it is now: behind many a batch norm a ReLU works in place.
     """
     outputs: list = []
-    handle = module.register_forward_hook(
-        lambda _module, _args, output: outputs.append(output)
-    )
+
+    def keep(_module, _args, output) -> None:
+        if copy and isinstance(output, Tensor):
+            output = output.clone()
+        outputs.append(output)
+
+    handle = module.register_forward_hook(keep)
     try:
         yield
     finally:
@@ -225,9 +232,9 @@ def _tap_module_signals(
             stack.enter_context(tap_output(model.rpn_head, rpn, 'outputs'))
         for signal in signals:
             if signal.path or signal.part in ('backbone', 'neck'):
-                path = signal.path or signal.part
+                module = model.get_submodule(signal.path or signal.part)
                 stack.enter_context(
-                    tap_output(model.get_submodule(path), store, signal.name)
+                    tap_output(module, store, signal.name, bool(signal.path))
                 )
         yield
     if 'outputs' in rpn:

@@ -79,8 +79,9 @@ class DistillMixin(_StockModel):
     def build_connectors(self, image_size: int) -> None:
         """Build what losses train beside the student, from a dry run.
 
-        Both models see one random square image in eval mode. The random
-        state stays as it was, so that the student starts as a stock one.
+        Both models see random square images in eval mode. The random state
+        stays as it was, so that the student starts as a stock one; the
+        connectors' start follows from the run's seed.
 
         Args:
             image_size (int): Height and width in pixels.
@@ -99,7 +100,7 @@ class DistillMixin(_StockModel):
         self.eval()
         try:
             with preserved_rng():
-                torch.manual_seed(0)
+                torch.manual_seed(torch.initial_seed() % 2**63 + 1)
                 with torch.no_grad():
                     image = torch.rand(2, 3, image_size, image_size)
                     features = self.dry_run(list(losses), image)

@@ -140,9 +140,10 @@ class Orthogonal(nn.Module):
 
     def matrix(self) -> Tensor:
         """The projection; the weight itself where that is orthonormal."""
-        q, r = torch.linalg.qr(self.weight)
+        exact = torch.promote_types(self.weight.dtype, torch.float32)
+        q, r = torch.linalg.qr(self.weight.to(exact))  # half has no QR
         # The decomposition is unique up to the signs of R's diagonal.
-        return torch.where(r.diagonal() < 0, -q, q)
+        return torch.where(r.diagonal() < 0, -q, q).to(self.weight.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, c_s, ...)`` to ``(B, c_t, ...)``."""

@@ -49,7 +49,8 @@ class SPLoss(FeatureLoss):
     the similarities of an image whose feature is all 0 have a gradient of the
     order of 1e12; here its row has none.
 
-    Several features add up.
+    Several features add up. Maps have to be of one size on all ranks; where
+    images differ, as in detection, set ``sync_stats=False``.
 
     Args:
         kwargs: Options of :class:`FeatureLoss`.

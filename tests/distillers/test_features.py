@@ -9,6 +9,7 @@ import torch
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 
+from luminet_mm.classifier_signals import find_signal, record_signals
 from luminet_mm.teacher import FrozenTeacher
 
 STAGES = ['backbone.layer2', 'backbone.layer4']
@@ -130,6 +131,30 @@ def test_dry_run_leaves_batch_norm_and_modes_alone():
             assert not value.any(), key
     assert model.training and model.backbone.training
     assert not model.teacher.model.training
+
+
+def test_a_map_before_an_in_place_relu_is_kept():
+    """Stock networks run ReLU in place, on the very tensor that is tapped."""
+    model = classifier(loss_x=entry('OFDLoss', 'backbone.bn1'))
+    data = tiny_cls.prepared(model)
+    model.loss(data['inputs'], data['data_samples'])
+    assert (model.distill.loss_x.margins < 0).any()
+    signal = find_signal(model, 'backbone.bn1', 'student')
+    with record_signals(model, [signal]) as values:
+        model.forward(**data, mode='loss')
+    assert values['backbone.bn1'].min() < 0
+    values['backbone.bn1'].sum().backward()
+
+
+def test_connectors_follow_the_seed():
+    starts = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        model = tiny_cls.MODELS.build(
+            tiny_cls.distiller(loss_x=CLASSIFIER['cc'])
+        )
+        starts.append(next(model.distill.parameters()).detach().clone())
+    assert starts[0].equal(starts[1]) and not starts[0].equal(starts[2])
 
 
 def test_a_stopped_loss_lets_its_connectors_take_part():

@@ -107,3 +107,12 @@ def test_orthogonal_needs_a_wider_teacher():
         ValueError, match='it has 5 channels and the student 7'
     ):
         make_connector('orthogonal', VECTORS[1], VECTORS[0])
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16])
+def test_every_connector_runs_in_other_types(kind, dtype):
+    connector = make_connector(kind, *MAPS).to(dtype)
+    out = connector(torch.rand(MAPS[0], dtype=dtype))
+    assert out.dtype == dtype and out.isfinite().all()
+    out.sum().backward()

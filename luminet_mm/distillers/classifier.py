@@ -55,19 +55,7 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        self._signals = {
-            name: (
-                [find_signal(self, each, 'student') for each in student],
-                [
-                    [find_signal(each.model, n, 'teacher') for n in teacher]
-                    for each in self.teachers
-                ],
-            )
-            for name, (student, teacher) in self.distill_signals.items()
-        }
-        for name, (student, teachers) in self._signals.items():
-            for each, teacher in zip(self.teachers, teachers, strict=True):
-                self._check_pair(name, student, teacher, each.model)
+        self._signals = self.look_up_signals(find_signal, self._check_pair)
         # transformers take one size, convolutions any
         sizes = [
             max(to_2tuple(getattr(model.backbone, 'img_size', 0)))

@@ -76,6 +76,34 @@ class DistillMixin(_StockModel):
             self.distill[name] = loss
             self.distill_signals[name] = signals
 
+    def look_up_signals(
+        self, find: Callable, check: Callable
+    ) -> dict[str, tuple[list, list[list]]]:
+        """Find what the losses compare, in the student and in each teacher.
+
+        Args:
+            find (Callable): Looks up a model's signal by name.
+            check (Callable): Refuses signals that cannot be compared; gets the
+                loss's key, both sides' signals and the teacher's model.
+
+        Returns:
+            dict: For each loss the student's signals, and each teacher's.
+        """
+        signals = {
+            name: (
+                [find(self, each, 'student') for each in student],
+                [
+                    [find(each.model, n, 'teacher') for n in teacher]
+                    for each in self.teachers
+                ],
+            )
+            for name, (student, teacher) in self.distill_signals.items()
+        }
+        for name, (ours, theirs) in signals.items():
+            for each, asked in zip(self.teachers, theirs, strict=True):
+                check(name, ours, asked, each.model)
+        return signals
+
     def build_connectors(self, image_size: int) -> None:
         """Build what losses train beside the student, from a dry run.
 

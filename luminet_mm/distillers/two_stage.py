@@ -54,19 +54,7 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        self._signals = {
-            name: (
-                [find_signal(self, each, 'student') for each in student],
-                [
-                    [find_signal(each.model, n, 'teacher') for n in teacher]
-                    for each in self.teachers
-                ],
-            )
-            for name, (student, teacher) in self.distill_signals.items()
-        }
-        for name, (student, teachers) in self._signals.items():
-            for each, teacher in zip(self.teachers, teachers, strict=True):
-                self._check_pair(name, student, teacher, each.model)
+        self._signals = self.look_up_signals(find_signal, self._check_pair)
         self.build_connectors(image_size=128)
 
     def dry_run(self, names: list[str], image: Tensor) -> list[tuple]:
@@ -163,7 +151,6 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
             )
             return regroup(answers, asked)
 
-        whole = self._annotations(batch_inputs, batch_data_samples)
         for name, signals, student, teacher in zip(
             active,
             ours,
@@ -171,7 +158,9 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
             self.ask_teachers(ask),
             strict=True,
         ):
-            batch = record.batch(signals[0]) or whole
+            batch = record.batch(signals[0]) or self._annotations(
+                batch_inputs, batch_data_samples
+            )
             self.add_loss(losses, name, student, teacher, batch)
         return losses
 

@@ -260,13 +260,14 @@ def pool_to_smaller(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     As attention transfer and its successors do in mdistiller (a08d46f).
     """
     if one.shape[2] > other.shape[2]:
-        one = F.adaptive_avg_pool2d(one, _size(other))
+        one = F.adaptive_avg_pool2d(one, size_of(other))
     elif one.shape[2:] != other.shape[2:]:
-        other = F.adaptive_avg_pool2d(other, _size(one))
+        other = F.adaptive_avg_pool2d(other, size_of(one))
     return one, other
 
 
-def _size(maps: Tensor) -> tuple[int, int]:
+def size_of(maps: Tensor) -> tuple[int, int]:
+    """Height and width of maps ``(B, C, H, W)``."""
     return maps.shape[2], maps.shape[3]
 
 

@@ -13,7 +13,7 @@ from torchvision.ops import box_iou
 from luminet_mm.distributed import global_mean
 from luminet_mm.losses.base import DistillBatch
 from luminet_mm.losses.boxes import by_image, need
-from luminet_mm.losses.feature import FeatureLoss, Features
+from luminet_mm.losses.feature import FeatureLoss, Features, size_of
 from luminet_mm.registry import MODELS
 
 Priors = Callable[[list[tuple[int, int]]], list[Tensor]]
@@ -163,7 +163,7 @@ class FGFILoss(FeatureLoss):
         """See :meth:`FeatureLoss.compute`."""
         need(self.name, batch, len(student[0]), 'boxes', 'priors')
         assert batch.boxes is not None and batch.priors is not None
-        sizes = [_size(maps) for maps in student]
+        sizes = [size_of(maps) for maps in student]
         anchors = self._anchors(batch.priors, sizes, student[0])
         student = self.connect(self.adaptation, student)
         terms = []
@@ -207,12 +207,8 @@ def _priors_of_levels(
 ) -> list[Tensor]:
     """Anchors of some levels, from what gives those of all levels."""
     every = [maps] if isinstance(maps, Tensor) else maps
-    anchors = priors([_size(each) for each in every])
+    anchors = priors([size_of(each) for each in every])
     return [anchors[level] for level in levels]
-
-
-def _size(maps: Tensor) -> tuple[int, int]:
-    return maps.shape[2], maps.shape[3]
 
 
 def _adaptation(inputs: int, outputs: int) -> nn.Module:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from luminet_mm.distributed import global_mean
 from luminet_mm.losses.base import DistillBatch
-from luminet_mm.losses.feature import FeatureLoss
+from luminet_mm.losses.feature import FeatureLoss, size_of
 from luminet_mm.registry import MODELS
 
 
@@ -97,19 +97,15 @@ class ABF(nn.Module):
         x = self.reduce(x)
         if self.attention is not None:
             assert deeper is not None
-            deeper = _resize(deeper, _size(x))
+            deeper = _resize(deeper, size_of(x))
             share = self.attention(torch.cat([x, deeper], dim=1)).sigmoid()
             x = share[:, :1] * x + share[:, 1:] * deeper
         x = _resize(x, size)
         return self.expand(x), x
 
 
-def _size(maps: Tensor) -> tuple[int, int]:
-    return maps.shape[2], maps.shape[3]
-
-
 def _resize(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    return maps if _size(maps) == size else F.interpolate(maps, size)
+    return maps if size_of(maps) == size else F.interpolate(maps, size)
 
 
 @MODELS.register_module()
@@ -195,7 +191,7 @@ class ReviewKDLoss(FeatureLoss):
         fused = None
         for level in reversed(range(len(ours))):
             out, fused = self.connectors[level](
-                ours[level].to(dtype), fused, _size(theirs[level])
+                ours[level].to(dtype), fused, size_of(theirs[level])
             )
             terms.append(
                 hcl_loss(

@@ -20,8 +20,8 @@ model = dict(
         )
     ),
 )
-# of 1,264 steps the share that 20 of 240 epochs are
+# of 790 steps the share that 20 of 240 epochs are
 custom_hooks = [
     *_base_.custom_hooks,
-    dict(type='luminet_mm.DistillScheduleHook', loss_dkd=dict(warmup=105)),
+    dict(type='luminet_mm.DistillScheduleHook', loss_dkd=dict(warmup=66)),
 ]

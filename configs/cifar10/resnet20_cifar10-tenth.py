@@ -7,6 +7,6 @@ Run      python tools/train.py configs/cifar10/resnet20_cifar10-tenth.py
 _base_ = [
     '../_base_/models/cifar/resnet20.py',
     '../_base_/datasets/cifar10_tenth.py',
-    '../_base_/schedules/cifar_16e.py',
+    '../_base_/schedules/cifar_10e.py',
 ]
 model = dict(head=dict(num_classes=10, topk=(1,)))

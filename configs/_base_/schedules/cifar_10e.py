@@ -1,11 +1,11 @@
-# The recipe of 240 epochs in 16: the same batch, steps after the same shares.
+# The recipe of 240 epochs in 10: the same batch, steps after the same shares.
 _base_ = 'cifar_240e.py'
-train_cfg = dict(max_epochs=16, val_interval=2)
+train_cfg = dict(max_epochs=10, val_interval=2)
 param_scheduler = dict(
     _delete_=True,
     type='MultiStepLR',
     by_epoch=True,
-    milestones=[10, 12, 14],
+    milestones=[6, 8, 9],
     gamma=0.1,
 )
 default_hooks = dict(

@@ -19,6 +19,9 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
+# Keys of what was trained beside the student: by methods, or other students.
+BESIDE_STUDENT = ('distill.', 'peers.')
+
 CONVERT_HINT = (
     'If you trust where the file comes from, convert it once with '
     '`python tools/publish.py --trust {} OUT` and use OUT.'

@@ -18,6 +18,7 @@ from luminet_mm.coco_json import read_section
 from luminet_mm.distillers.mixin import (
     block_problems,
     build_loss,
+    registered,
     teacher_list,
 )
 
@@ -102,7 +103,8 @@ def _distill_problems(model: dict, scope: str | None) -> list[str]:
     if 'teacher' not in model and 'distill' not in model:
         return []
     teacher, distill = model.get('teacher'), model.get('distill')
-    problems = block_problems(teacher, distill)
+    needs_teacher = getattr(registered(model), 'needs_teacher', True)
+    problems = block_problems(teacher, distill, needs_teacher)
     for name, loss in (distill or {}).items():
         try:
             # Losses are light: building them tries all their arguments.
@@ -110,6 +112,8 @@ def _distill_problems(model: dict, scope: str | None) -> list[str]:
                 build_loss(name, loss)
         except ValueError as error:
             problems.append(str(error))
+    for index, peer in enumerate(model.get('peers') or ()):
+        problems += _config_problems(f'model.peers.{index}', peer)
     teachers = teacher_list(teacher)
     for index, cfg in enumerate(teachers):
         key = 'model.teacher' + (f'.{index}' if len(teachers) > 1 else '')
@@ -119,24 +123,30 @@ def _distill_problems(model: dict, scope: str | None) -> list[str]:
 
 
 def _teacher_problems(key: str, teacher: dict) -> list[str]:
-    problems = _file_problem(
-        f'{key}.checkpoint',
-        teacher.get('checkpoint'),
-        'give a path or an http(s):// URL',
-    )
     config = teacher.get('config')
+    fix = 'give a path or an http(s):// URL'
+    if isinstance(config, str) and os.path.isfile(config):
+        fix = f'train {config} first, or {fix}'
+    problems = _file_problem(
+        f'{key}.checkpoint', teacher.get('checkpoint'), fix
+    )
+    return problems + _config_problems(f'{key}.config', config)
+
+
+def _config_problems(key: str, config: Any) -> list[str]:
+    """Find a config of a teacher or peer that is not there."""
     if isinstance(config, str) and '::' in config:
         package, name = config.split('::', 1)
         try:
             root = get_installed_path(package)
         except Exception:
-            return problems + [
-                f'{key}.config: {config!r} is a config of {package}, '
+            return [
+                f'{key}: {config!r} is a config of {package}, '
                 'which is not installed'
             ]
         config = os.path.join(root, '.mim', 'configs', name)
-    return problems + _file_problem(
-        f'{key}.config',
+    return _file_problem(
+        key,
         config,
         "give a path, 'mmdet::<folder>/<name>.py' or 'mmpretrain::...'",
     )

@@ -281,6 +281,7 @@ def _tap_roi_stage(
                 labels=result['bbox_targets'][0],
                 background=head.num_classes,
                 added_gt=torch.cat(added_gt),
+                rois=rois.detach(),
             ),
         )
         return result

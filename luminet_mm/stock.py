@@ -23,7 +23,8 @@ def stock_config(cfg: Config) -> Config:
     """Replace the distiller by the model that it extends.
 
     The student alone predicts: testing and deployment need neither teacher
-    nor losses. Hooks of this package go with them.
+    nor losses. Hooks of this package go with them, and a preprocessor of
+    several views becomes the stock one, which does the same with one view.
 
     Args:
         cfg (Config): Any config; one without a distiller stays as it is.
@@ -35,9 +36,13 @@ def stock_config(cfg: Config) -> Config:
     model = cfg.get('model') or {}
     if 'teacher' not in model and 'distill' not in model:
         return cfg
-    for key in ('teacher', 'distill'):
+    for key in ('teacher', 'distill', 'peers'):
         model.pop(key, None)
     model['type'] = _stock_type(model['type'])
+    for node in (cfg, model):
+        preprocessor = node.get('data_preprocessor') or {}
+        if str(preprocessor.get('type', '')).startswith('luminet_mm.'):
+            preprocessor['type'] = _stock_type(preprocessor['type'])
     if cfg.get('custom_hooks'):
         cfg.custom_hooks = [
             hook
@@ -47,17 +52,39 @@ def stock_config(cfg: Config) -> Config:
     return cfg
 
 
-def stock_config_text(text: str) -> str | None:
+def peer_config(cfg: Config, peer: int) -> Config | None:
+    """The config of a network that was trained beside the first.
+
+    Args:
+        cfg (Config): That of a run of mutual learning.
+        peer (int): Its place in ``model.peers``.
+
+    Returns:
+        Config: ``cfg`` with that network as its stock model; None where
+        ``model.peers`` gives a file, which is its config, or is not there.
+    """
+    peers = (cfg.get('model') or {}).get('peers') or []
+    block = peers[peer] if peer < len(peers) else ''
+    if isinstance(block, str):
+        return None
+    stock = stock_config(cfg)
+    stock.model = block.get('model', block)
+    return stock
+
+
+def stock_config_text(text: str, peer: int | None = None) -> str | None:
     """Do the same to the config text that a checkpoint carries.
 
     The text is parsed, never executed: it comes from a file.
 
     Args:
         text (str): ``checkpoint['meta']['cfg']``.
+        peer (int | None): Which of ``model.peers``, None for the model.
 
     Returns:
         str | None: The stock config's text, without what only the run needed;
-        None when the text holds more than plain values.
+        None when the text holds more than plain values, or a peer's config
+        is a file.
     """
     try:
         values = {
@@ -68,7 +95,9 @@ def stock_config_text(text: str) -> str | None:
         return None
     for key in RUN_KEYS:
         values.pop(key, None)
-    return stock_config(Config(values)).pretty_text
+    cfg = Config(values)
+    stock = stock_config(cfg) if peer is None else peer_config(cfg, peer)
+    return None if stock is None else stock.pretty_text
 
 
 def _stock_type(kind: str) -> str:

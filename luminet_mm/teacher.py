@@ -8,6 +8,7 @@ import os
 import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,12 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor
 from torch.nn import functional as F
 
-from luminet_mm.checkpoint import get_state_dict, load_checkpoint
+from luminet_mm.checkpoint import (
+    BESIDE_STUDENT,
+    get_state_dict,
+    load_checkpoint,
+)
+from luminet_mm.prepare import prepare
 from luminet_mm.stock import stock_config
 
 
@@ -54,6 +60,8 @@ class FrozenTeacher:
             random weights and says so in the log: for tests and benchmarks.
         default_scope (str): Where the config's types are looked up when the
             config itself does not say.
+        fold_bn, channels_last, dtype, compile: How it is made fast, see
+            :func:`~luminet_mm.prepare.prepare`.
 
     Raises:
         FileNotFoundError: If config or checkpoint do not exist.
@@ -66,9 +74,19 @@ class FrozenTeacher:
         config: str | dict,
         checkpoint: str | None,
         default_scope: str = 'mmdet',
+        fold_bn: bool = True,
+        channels_last: bool = True,
+        dtype: str | None = None,
+        compile: bool = False,
     ) -> None:
+        self._speed: dict = dict(
+            fold_bn=fold_bn,
+            channels_last=channels_last,
+            dtype=dtype,
+            compile=compile,
+        )
         # of a distilled teacher only the model: its teacher has done its work
-        cfg = stock_config(_load_config(config))
+        cfg = stock_config(model_config(config))
         scope = cfg.get('default_scope', default_scope)
         with preserved_rng(), DefaultScope.overwrite_default_scope(scope):
             self.model: BaseModel = MODELS.build(cfg.model)
@@ -90,7 +108,7 @@ class FrozenTeacher:
     def _load(self, path: str) -> None:
         checkpoint = load_checkpoint(path)
         state = get_state_dict(checkpoint)
-        for key in [key for key in state if key.startswith('distill.')]:
+        for key in [key for key in state if key.startswith(BESIDE_STUDENT)]:
             del state[key]  # what a distilled teacher was itself trained with
         own = self.model.state_dict()
         problems = [
@@ -116,6 +134,18 @@ class FrozenTeacher:
                 + '\nGive the config that this checkpoint was trained with.'
             )
         self.classes = _classes_of_checkpoint(checkpoint) or self.classes
+
+    def prepare(self, answers: Callable[[], Any]) -> None:
+        """Make it fast, and log how and how exactly.
+
+        Args:
+            answers (Callable): Computes what the losses read of it.
+
+        Raises:
+            ValueError: If low precision moves the answers too far.
+        """
+        done = prepare(self.model, answers, **self._speed)
+        print_log(f'teacher ({self.name}): {done}', 'current')
 
     def __deepcopy__(self, memo: dict) -> FrozenTeacher:
         # Moving or casting a copy of the student (to export it, say) must
@@ -186,7 +216,7 @@ class FrozenTeacher:
         theirs = self.model.data_preprocessor
         if self._same_inputs is None:
             # once: comparing tensors would make a GPU wait in every step
-            self._same_inputs = _preprocess_alike(data_preprocessor, theirs)
+            self._same_inputs = preprocess_alike(data_preprocessor, theirs)
         if self._same_inputs:
             return _pad_to_multiple(batch_inputs, theirs)
         mean, std, swap = _normalisation(data_preprocessor)
@@ -206,12 +236,23 @@ class FrozenTeacher:
         return _pad_to_multiple(images, theirs)
 
 
-def _load_config(config: str | dict) -> Config:
-    cfg = _read_config(config)
+def model_config(config: str | dict, key: str = 'teacher.config') -> Config:
+    """Read a config, with the data preprocessor in its ``model`` block.
+
+    Args:
+        config (str | dict): A path, ``'mmdet::...'`` or ``'mmpretrain::...'``,
+            a whole config or only its ``model`` block.
+        key (str): What named it, for errors.
+
+    Raises:
+        FileNotFoundError: If it does not exist.
+        ValueError: If it has no block ``model``.
+    """
+    cfg = _read_config(config, key)
     if 'model' not in cfg:
         raise ValueError(
-            f'teacher.config {config!r} has no block `model`. Give the config '
-            'that the teacher was trained with.'
+            f'{key} {config!r} has no block `model`. Give the config '
+            'that the model was trained with.'
         )
     if cfg.get('data_preprocessor'):
         # MMPretrain's configs keep it beside the model; its Runner, too,
@@ -220,7 +261,7 @@ def _load_config(config: str | dict) -> Config:
     return cfg
 
 
-def _read_config(config: str | dict) -> Config:
+def _read_config(config: str | dict, key: str) -> Config:
     if isinstance(config, dict):
         whole = config if 'model' in config else dict(model=config)
         return Config(dict(whole))
@@ -229,13 +270,13 @@ def _read_config(config: str | dict) -> Config:
             return get_config(config)
         except Exception as error:
             raise FileNotFoundError(
-                f'teacher.config {config!r}: {error}. Write '
+                f'{key} {config!r}: {error}. Write '
                 "'mmdet::<folder>/<name>.py' or 'mmpretrain::...', as in "
                 "that package's configs folder."
             ) from error
     if not os.path.isfile(config):
         raise FileNotFoundError(
-            f'teacher.config {config!r}: no such file. Give a path, '
+            f'{key} {config!r}: no such file. Give a path, '
             "'mmdet::<folder>/<name>.py' or the config itself as a dict."
         )
     return Config.fromfile(config)
@@ -277,7 +318,8 @@ def _normalisation(data_preprocessor) -> tuple[Tensor, Tensor, bool]:
     )
 
 
-def _preprocess_alike(one, other) -> bool:
+def preprocess_alike(one, other) -> bool:
+    """Whether two data preprocessors normalise images in the same way."""
     mean, std, swap = _normalisation(one)
     other_mean, other_std, other_swap = _normalisation(other)
     return (

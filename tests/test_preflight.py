@@ -95,7 +95,19 @@ def test_all_faults_are_reported_at_once(config, data):
 @pytest.mark.parametrize('key', ['config', 'checkpoint'])
 def test_teacher_file_missing(config, key):
     config.model.teacher[key] = 'gone'
-    assert f'model.teacher.{key}: no file gone; give a path' in problem(config)
+    line = problem(config)
+    assert f'model.teacher.{key}: no file gone; ' in line
+    assert 'give a path' in line
+
+
+def test_teacher_that_is_not_trained_yet(config):
+    config.model.teacher.checkpoint = 'work_dirs/teacher/epoch_2.pth'
+    assert (
+        'model.teacher.checkpoint: no file work_dirs/teacher/epoch_2.pth; '
+        f'train {config.model.teacher.config} first, or give a path'
+    ) in problem(config)
+    config.model.teacher.config = 'gone'
+    assert not any('first' in line for line in problems(config))
 
 
 @pytest.mark.parametrize('key', ['config', 'checkpoint'])

@@ -10,16 +10,21 @@ import hashlib
 import io
 import os
 from collections import OrderedDict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from luminet_mm.checkpoint import get_state_dict, load_checkpoint
+from luminet_mm.checkpoint import (
+    BESIDE_STUDENT,
+    get_state_dict,
+    load_checkpoint,
+)
 from luminet_mm.stock import stock_config_text
 
 # State dict entries that are not the student's.
-FOREIGN = ('distill.', 'teacher.')
+FOREIGN = (*BESIDE_STUDENT, 'teacher.')
 META = (
     'dataset_meta',
     'CLASSES',
@@ -34,7 +39,11 @@ WEIGHTS = ('state_dict', 'model')
 
 
 def publish(
-    source: str, target: str, trust: bool = False, half: bool = False
+    source: str,
+    target: str,
+    trust: bool = False,
+    half: bool = False,
+    peer: int | None = None,
 ) -> Path:
     """Write the student of a checkpoint to a file of its own.
 
@@ -47,6 +56,8 @@ def publish(
         trust (bool): Load ``source`` even when it may run code.
         half (bool): Store weights as float16: half the file. Loading them
             gives a float32 model again.
+        peer (int | None): Publish this network of ``model.peers`` instead of
+            the first one (mutual learning).
 
     Returns:
         Path: The written file.
@@ -57,21 +68,23 @@ def publish(
     """
     checkpoint = _load_trusted(source) if trust else load_checkpoint(source)
     weights = get_state_dict(checkpoint)
-    dropped = [key for key in weights if key.startswith(FOREIGN)]
+    names = _published_names(weights, peer)
+    dropped = [key for key in weights if key not in names]
     student = OrderedDict(
-        (key, _stored(value.detach().cpu(), half))
-        for key, value in weights.items()
-        if key not in dropped
+        (name, _stored(weights[key].detach().cpu(), half))
+        for key, name in names.items()
     )
     if not student:
-        raise ValueError(f'{source} holds no weights of a student.')
+        raise ValueError(
+            f'{source} holds no weights of '
+            + ('a student.' if peer is None else f'model.peers.{peer}.')
+        )
     # Versions of the modules: some convert older weights while loading.
     versions = getattr(weights, '_metadata', None)
     if versions is not None:
         student._metadata = OrderedDict(  # type: ignore[attr-defined]
-            (key, value)
-            for key, value in versions.items()
-            if not f'{key}.'.startswith(FOREIGN)
+            (name, versions[key])
+            for key, name in _published_names(versions, peer).items()
         )
     dropped += [
         key
@@ -81,7 +94,10 @@ def publish(
 
     buffer = io.BytesIO()
     torch.save(
-        dict(meta=_published_meta(checkpoint.get('meta')), state_dict=student),
+        dict(
+            meta=_published_meta(checkpoint.get('meta'), peer),
+            state_dict=student,
+        ),
         buffer,
     )
     content = buffer.getvalue()
@@ -105,20 +121,37 @@ def publish(
     return path
 
 
+def _published_names(
+    entries: Iterable[str], peer: int | None
+) -> dict[str, str]:
+    """What is published: keys in the checkpoint, and their new names."""
+    if peer is None:
+        return {
+            key: key for key in entries if not f'{key}.'.startswith(FOREIGN)
+        }
+    prefix = f'peers.{peer}'
+    return {
+        key: key.removeprefix(prefix).removeprefix('.')
+        for key in entries
+        if f'{key}.'.startswith(f'{prefix}.')
+    }
+
+
 def _stored(value: torch.Tensor, half: bool) -> torch.Tensor:
     return value.half() if half and value.is_floating_point() else value
 
 
-def _published_meta(meta: Any) -> dict:
+def _published_meta(meta: Any, peer: int | None) -> dict:
     """Keep what inference needs, as plain values."""
     meta = meta if isinstance(meta, dict) else {}
     kept = {key: _plain(meta[key]) for key in META if key in meta}
     if isinstance(meta.get('cfg'), str):
-        text = stock_config_text(meta['cfg'])
+        text = stock_config_text(meta['cfg'], peer)
         if text is None:
             print(
-                'meta.cfg holds more than plain values and was dropped: '
-                'give the config file with the checkpoint.'
+                'meta.cfg was dropped, as it holds more than plain values or '
+                "names a peer's config file: give the config file with the "
+                'checkpoint.'
             )
         else:
             kept['cfg'] = text
@@ -175,9 +208,16 @@ def main() -> None:
         action='store_true',
         help='store the weights as float16: half the size',
     )
+    parser.add_argument(
+        '--peer',
+        type=int,
+        metavar='N',
+        help='of mutual learning, publish the network N of model.peers '
+        '(counted from 0) instead of the model itself',
+    )
     args = parser.parse_args()
     try:
-        publish(args.source, args.target, args.trust, args.half)
+        publish(args.source, args.target, args.trust, args.half, args.peer)
     except FileExistsError as error:
         raise SystemExit(
             f'error: {error.filename} exists already; it is left alone'

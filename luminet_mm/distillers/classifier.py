@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from inspect import signature
+from typing import Any
 
 import torch
 from mmpretrain.models import ImageClassifier
@@ -18,6 +19,7 @@ from luminet_mm.classifier_signals import (
 )
 from luminet_mm.distillers.mixin import DistillMixin, regroup
 from luminet_mm.losses.base import DistillBatch
+from luminet_mm.models.simkd import ReusedClsHead
 from luminet_mm.registry import MODELS
 from luminet_mm.signals import Signal, read_signal
 from luminet_mm.teacher import FrozenTeacher
@@ -55,7 +57,9 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
-        self._signals = self.look_up_signals(find_signal, self._check_pair)
+        if isinstance(self.head, ReusedClsHead):
+            self.head.reuse(self.teachers)
+        self._signals = self.look_up_signals(find_signal, self._check_teacher)
         # transformers take one size, convolutions any
         sizes = [
             max(to_2tuple(getattr(model.backbone, 'img_size', 0)))
@@ -63,52 +67,68 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
             if hasattr(model, 'backbone')
         ]
         self.build_connectors(max(sizes) or 64)
+        self.prepare_teachers(max(sizes) or 64)
 
-    def dry_run(self, names: list[str], image: Tensor) -> list[tuple]:
+    def dry_run(self, names: list[str], image: Tensor) -> list:
         """See :meth:`DistillMixin.dry_run`."""
-        ours, theirs = self._asked(names, 0)
-        students = compute_signals(self, image, sum(ours, []))
-        teachers = compute_signals(self.teacher.model, image, sum(theirs, []))
-        return list(
-            zip(
-                regroup(students, ours), regroup(teachers, theirs), strict=True
-            )
-        )
+        ours = self._asked(names)
+        return regroup(compute_signals(self, image, sum(ours, [])), ours)
+
+    def dry_ask(self, index: int, names: list[str], image: Tensor) -> list:
+        """See :meth:`DistillMixin.dry_ask`."""
+        theirs = self._asked(names, index)
+        model = self.teachers[index].model
+        return regroup(compute_signals(model, image, sum(theirs, [])), theirs)
 
     def _asked(
-        self, names: list[str], index: int
-    ) -> tuple[list[list[Signal]], list[list[Signal]]]:
-        """Signals of the student and of a teacher for some losses."""
-        pairs = [self._signals[name] for name in names]
-        return [ours for ours, _ in pairs], [each[index] for _, each in pairs]
+        self, names: list[str], index: int | None = None
+    ) -> list[list[Signal]]:
+        """Signals of the student, or of a teacher, for some losses."""
+        if index is None:
+            return [self._signals[name][0] for name in names]
+        return [self._signals[name][1][index] for name in names]
 
-    def _check_pair(
+    def _check_teacher(
         self, name: str, student: list[Signal], teacher: list[Signal], model
     ) -> None:
-        logits = [
-            [signal.name for signal in signals] == ['logits']
-            for signals in (student, teacher)
-        ]
-        self.check_ensemble(
-            name, [signal.name for signal in teacher], logits[1]
-        )
-        for side, each, signals in (
-            ('student', self, student),
-            ('teacher', model, teacher),
+        names = [signal.name for signal in teacher]
+        self.check_ensemble(name, names, logits=names == ['logits'])
+        if 'logits' in [signal.name for signal in student]:
+            _check_head(name, 'student', self.head)
+        self.check_pair(name, 'teacher', teacher, model)
+
+    def check_pair(
+        self, name: str, whose: str, theirs: list[Signal], model
+    ) -> None:
+        """Refuse to compare logits with another model's that do not fit.
+
+        Args:
+            name (str): Key of the loss.
+            whose (str): What the other model is, for the message.
+            theirs (list[Signal]): The other model's signals.
+            model: The other model.
+
+        Raises:
+            ValueError: If they are no logits of a softmax, or of other
+                classes.
+        """
+        if 'logits' in [signal.name for signal in theirs]:
+            _check_head(name, whose, getattr(model, 'head', None))
+        ours = self.distill_signals[name][0]
+        if not (
+            ours == ('logits',)
+            and [signal.name for signal in theirs] == ['logits']
         ):
-            if 'logits' in [signal.name for signal in signals]:
-                _check_head(name, side, getattr(each, 'head', None))
-        if not all(logits):
             return
-        ours, theirs = (
+        own, other = (
             getattr(getattr(each, 'head', None), 'num_classes', None)
             for each in (self, model)
         )
-        if None not in (ours, theirs) and ours != theirs:
+        if None not in (own, other) and own != other:
             raise ValueError(
-                f'model.distill.{name}: the student has {ours} classes and '
-                f'the teacher {theirs}. Set num_classes={theirs} in the '
-                "student's head, or take a teacher that was trained on the "
+                f'model.distill.{name}: the student has {own} classes and '
+                f'the {whose} {other}. Set num_classes={other} in the '
+                f"student's head, or take a {whose} that was trained on the "
                 'same classes.'
             )
 
@@ -124,7 +144,7 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
             one entry per distillation loss.
         """
         active = self.active_losses()
-        ours, _ = self._asked(active, 0)
+        ours = self._asked(active)
         with record_signals(self, sum(ours, [])) as values:
             losses = super().loss(inputs, data_samples)
         if 'loss' in losses:
@@ -134,8 +154,8 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
         if not active:
             return losses
 
-        def ask(index: int, teacher: FrozenTeacher) -> list:
-            _, theirs = self._asked(active, index)
+        def ask(index: int, teacher: FrozenTeacher, asking: list[str]) -> list:
+            theirs = self._asked(asking, index)
             answers = compute_signals(
                 teacher.model,
                 self.convert_inputs(teacher, inputs, data_samples),
@@ -148,19 +168,11 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
         for name, student, teacher in zip(
             active,
             regroup(students, ours),
-            self.ask_teachers(ask),
+            self.ask_teachers(active, ask),
             strict=True,
         ):
-            # labels belong to images; a map's rows are other things
-            rows = torch.is_tensor(student) and student.dim() == 2
             self.add_loss(
-                losses,
-                name,
-                student,
-                teacher,
-                batch
-                if rows
-                else replace(batch, labels=None, soft_labels=None),
+                losses, name, student, teacher, batch_for(student, batch)
             )
         return losses
 
@@ -206,6 +218,14 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
                 [sample.gt_score for sample in data_samples]
             )
         return batch
+
+
+def batch_for(student: Any, batch: DistillBatch) -> DistillBatch:
+    """What a loss may know: labels belong to images, not to a map's rows."""
+    first = student if torch.is_tensor(student) else student[0]
+    if torch.is_tensor(first) and first.dim() == 2:
+        return batch
+    return replace(batch, labels=None, soft_labels=None)
 
 
 def _check_head(name: str, side: str, head: nn.Module | None) -> None:

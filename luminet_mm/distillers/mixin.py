@@ -7,6 +7,7 @@ import itertools
 import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Any
 
@@ -38,11 +39,13 @@ class DistillMixin(_StockModel):
         teacher (dict | list[dict]): ``config`` and ``checkpoint`` of the
             :class:`~luminet_mm.teacher.FrozenTeacher`. Several teachers are
             an ensemble: their logits are averaged, by ``weight`` where a
-            teacher has one (default 1; only the ratios matter).
+            teacher has one (default 1; only the ratios matter). Left out
+            where no loss has a teacher (USKD).
         distill (dict): One loss per key; each key starts with ``loss_``. An
             entry is the config of a loss and the ``signal`` that it compares,
             or ``student`` and ``teacher`` signals apart: a name each, or a
-            list of names.
+            list of names. ``teachers=[0]`` says which of several teachers
+            the loss listens to, all by default.
 
     Raises:
         ValueError: If a block, a key or a signal is missing or wrong.
@@ -50,6 +53,7 @@ class DistillMixin(_StockModel):
 
     # where the types in a teacher's config are looked up unless it says
     default_scope = 'mmengine'
+    needs_teacher = True  # unless no loss listens to one
 
     def __init__(
         self,
@@ -58,7 +62,7 @@ class DistillMixin(_StockModel):
         distill: dict | None = None,
         **kwargs,
     ) -> None:
-        problems = block_problems(teacher, distill)
+        problems = block_problems(teacher, distill, self.needs_teacher)
         if problems:
             raise ValueError('\n'.join(problems))
         super().__init__(*args, **kwargs)
@@ -71,15 +75,21 @@ class DistillMixin(_StockModel):
             self.teachers.append(FrozenTeacher(**cfg))
         self.distill = nn.ModuleDict()
         self.distill_signals: dict[str, tuple[Names, Names]] = {}
+        self.distill_teachers: dict[str, tuple[int, ...]] = {}
         for name, cfg in (distill or {}).items():
+            cfg = dict(cfg)
+            heard = cfg.pop('teachers', range(len(self.teachers)))
             loss, signals = build_loss(name, cfg)
             self.distill[name] = loss
             self.distill_signals[name] = signals
+            self.distill_teachers[name] = (
+                tuple(heard) if loss.uses_teacher else ()
+            )
 
     def look_up_signals(
         self, find: Callable, check: Callable
-    ) -> dict[str, tuple[list, list[list]]]:
-        """Find what the losses compare, in the student and in each teacher.
+    ) -> dict[str, tuple[list, dict[int, list]]]:
+        """Find what the losses compare, in the student and in the teachers.
 
         Args:
             find (Callable): Looks up a model's signal by name.
@@ -87,21 +97,25 @@ class DistillMixin(_StockModel):
                 loss's key, both sides' signals and the teacher's model.
 
         Returns:
-            dict: For each loss the student's signals, and each teacher's.
+            dict: For each loss the student's signals, and by their numbers
+            those of the teachers that it listens to.
         """
         signals = {
             name: (
                 [find(self, each, 'student') for each in student],
-                [
-                    [find(each.model, n, 'teacher') for n in teacher]
-                    for each in self.teachers
-                ],
+                {
+                    i: [
+                        find(self.teachers[i].model, n, 'teacher')
+                        for n in teacher
+                    ]
+                    for i in self.distill_teachers[name]
+                },
             )
             for name, (student, teacher) in self.distill_signals.items()
         }
         for name, (ours, theirs) in signals.items():
-            for each, asked in zip(self.teachers, theirs, strict=True):
-                check(name, ours, asked, each.model)
+            for i, asked in theirs.items():
+                check(name, ours, asked, self.teachers[i].model)
         return signals
 
     def build_connectors(self, image_size: int) -> None:
@@ -129,27 +143,60 @@ class DistillMixin(_StockModel):
         try:
             with preserved_rng():
                 torch.manual_seed(torch.initial_seed() % 2**63 + 1)
+                image = torch.rand(2, 3, image_size, image_size)
+                names = list(losses)
                 with torch.no_grad():
-                    image = torch.rand(2, 3, image_size, image_size)
-                    features = self.dry_run(list(losses), image)
-                for loss, (student, teacher) in zip(
-                    losses.values(), features, strict=True
+                    students = self.dry_run(names, image)
+                teachers = self.ask_teachers(
+                    names, lambda i, _, asking: self.dry_ask(i, asking, image)
+                )
+                for (name, loss), student, teacher in zip(
+                    losses.items(), students, teachers, strict=True
                 ):
+                    signals = self.distill_signals[name]
+                    for i in self.distill_teachers[name]:
+                        model = self.teachers[i].model
+                        loss.read_models(self, model, *signals)
                     loss.build(student, teacher)
-                    loss.read_teacher(self.teacher.model)
+                    for i in self.distill_teachers[name]:
+                        loss.read_teacher(self.teachers[i].model)
         finally:
             self.train(was_training)
 
+    def prepare_teachers(self, image_size: int) -> None:
+        """Make the teachers fast, once no loss reads their layers any more.
+
+        Args:
+            image_size (int): Height and width in pixels of the image on which
+                their answers are compared.
+
+        Raises:
+            ValueError: If low precision moves an answer too far.
+        """
+        with preserved_rng():
+            image = torch.randn(2, 3, image_size, image_size)
+        for i, teacher in enumerate(self.teachers):
+            names = [n for n in self.distill if i in self.distill_teachers[n]]
+            if names:
+                teacher.prepare(partial(self.dry_ask, i, names, image))
+
     @abstractmethod
-    def dry_run(self, names: list[str], image: Tensor) -> list[tuple]:
-        """What some losses would compare on an image.
+    def dry_run(self, names: list[str], image: Tensor) -> list:
+        """The student's value of each of some losses, on an image.
 
         Args:
             names (list[str]): Keys of the losses.
             image (Tensor): ``(2, 3, H, W)``.
+        """
 
-        Returns:
-            list[tuple]: Student's and teacher's value for each loss.
+    @abstractmethod
+    def dry_ask(self, index: int, names: list[str], image: Tensor) -> list:
+        """A teacher's value of each of some losses, on an image.
+
+        Args:
+            index (int): Number of the teacher.
+            names (list[str]): Keys of losses that listen to it.
+            image (Tensor): ``(2, 3, H, W)``.
         """
 
     def init_weights(self) -> None:
@@ -162,7 +209,7 @@ class DistillMixin(_StockModel):
 
     @property
     def teacher(self) -> FrozenTeacher:
-        """The teacher; of an ensemble the first."""
+        """The teacher; of several the first."""
         return self.teachers[0]
 
     def active_losses(self) -> list[str]:
@@ -189,23 +236,40 @@ class DistillMixin(_StockModel):
         """Height and width of each image of a batch, without padding."""
         return [tuple(sample.img_shape[:2]) for sample in data_samples]
 
-    def ask_teachers(self, ask: Callable[[int, FrozenTeacher], list]) -> list:
-        """What the teachers say, without a graph.
+    def ask_teachers(
+        self,
+        names: list[str],
+        ask: Callable[[int, FrozenTeacher, list[str]], list],
+    ) -> list:
+        """What the teachers say to some losses, without a graph.
+
+        A teacher to which none of them listens does not run.
 
         Args:
-            ask (Callable): Gets the number of a teacher and the teacher, and
-                returns one value per loss.
+            names (list[str]): Keys of the losses.
+            ask (Callable): Gets the number of a teacher, the teacher and the
+                losses that listen to it, and returns a value for each.
 
         Returns:
-            list: The values; of an ensemble their weighted means.
+            list: A value for each loss; of an ensemble the weighted mean,
+            and None where a loss has no teacher.
         """
+        answers: dict[str, list] = {name: [] for name in names}
+        weights: dict[str, list[float]] = {name: [] for name in names}
         with torch.no_grad():
-            answers = [ask(i, each) for i, each in enumerate(self.teachers)]
-            if len(answers) == 1:
-                return answers[0]
+            for i, teacher in enumerate(self.teachers):
+                asking = [n for n in names if i in self.distill_teachers[n]]
+                if not asking:
+                    continue
+                values = ask(i, teacher, asking)
+                for name, value in zip(asking, values, strict=True):
+                    answers[name].append(value)
+                    weights[name].append(self.teacher_weights[i])
             return [
-                _weighted_mean(values, self.teacher_weights)
-                for values in zip(*answers, strict=True)
+                _weighted_mean(values, weights[name])
+                if len(values) > 1
+                else (values or [None])[0]
+                for name, values in answers.items()
             ]
 
     def check_ensemble(
@@ -214,15 +278,16 @@ class DistillMixin(_StockModel):
         """Refuse to average what several teachers cannot agree on.
 
         Raises:
-            ValueError: If there are several teachers and the loss ``name``
+            ValueError: If the loss ``name`` listens to several teachers and
                 reads something else than logits from them.
         """
-        if len(self.teachers) > 1 and not logits:
+        heard = len(self.distill_teachers[name])
+        if heard > 1 and not logits:
             raise ValueError(
-                f'model.distill.{name}: model.teacher lists '
-                f'{len(self.teachers)} teachers, whose logits are averaged; '
+                f'model.distill.{name}: it listens to {heard} of the teachers '
+                'that model.teacher lists, and their logits are averaged; '
                 f'{", ".join(map(repr, signals))} of different models cannot '
-                'be. Keep one teacher for this loss, or compare logits.'
+                'be. Name one teacher, as in teachers=[0], or compare logits.'
             )
 
     def add_loss(
@@ -299,8 +364,10 @@ def _weighted_mean(values: Sequence[Tensor], weights: list[float]) -> Tensor:
 
 
 def teacher_list(teacher: Any) -> list:
-    """The teachers of a block ``teacher``, which may name one or several."""
-    return list(teacher) if isinstance(teacher, (list, tuple)) else [teacher]
+    """The teachers of a block ``teacher``: one, several or none."""
+    if isinstance(teacher, (list, tuple)):
+        return list(teacher)
+    return [] if teacher is None else [teacher]
 
 
 def distiller_of(runner, who: str) -> DistillMixin:
@@ -326,11 +393,17 @@ def distiller_of(runner, who: str) -> DistillMixin:
     return model
 
 
-def block_problems(teacher: Any, distill: Any) -> list[str]:
+def block_problems(
+    teacher: Any, distill: Any, needs_teacher: bool = True
+) -> list[str]:
     """What the blocks ``teacher`` and ``distill`` lack, a line each."""
     problems = []
     teachers = teacher_list(teacher)
-    for index, cfg in enumerate(teachers or [None]):
+    if needs_teacher:
+        needs_teacher = any(map(_listens, (distill or {'': {}}).values()))
+    if not teacher and needs_teacher:
+        teachers = [None]
+    for index, cfg in enumerate(teachers):
         key = 'model.teacher' + (f'.{index}' if len(teachers) > 1 else '')
         if not isinstance(cfg, dict) or not cfg:
             problems.append(
@@ -365,7 +438,33 @@ def block_problems(teacher: Any, distill: Any) -> list[str]:
         for name in distill or ()
         if not name.startswith('loss_')
     ]
+    for name, cfg in (distill or {}).items():
+        heard = cfg.get('teachers')
+        if heard is None:
+            continue
+        if (
+            not isinstance(heard, (list, tuple))
+            or not heard
+            or len(set(heard)) < len(heard)
+            or not set(heard) <= set(range(len(teachers)))
+        ):
+            problems.append(
+                f'model.distill.{name}.teachers: {heard!r}; list numbers of '
+                f'the {len(teachers)} teachers in model.teacher, counted '
+                'from 0, or leave the key out for all'
+            )
     return problems
+
+
+def _listens(cfg: dict) -> bool:
+    """Whether the loss of an entry of ``distill`` has a teacher."""
+    return getattr(registered(cfg), 'uses_teacher', True)
+
+
+def registered(cfg: dict) -> type | None:
+    """The class that a config's ``type`` names, None if there is none."""
+    kind = cfg.get('type')
+    return kind if isinstance(kind, type) else MODELS.get(str(kind))
 
 
 def build_loss(name: str, cfg: dict) -> tuple[nn.Module, tuple[Names, Names]]:
@@ -384,7 +483,8 @@ def build_loss(name: str, cfg: dict) -> tuple[nn.Module, tuple[Names, Names]]:
     cfg = copy.deepcopy(dict(cfg))
     both = cfg.pop('signal', None)
     student, teacher = (_names(cfg.pop(side, both)) for side in _SIDES)
-    if not student or not teacher:
+    cfg.pop('teachers', None)
+    if not student or (not teacher and _listens(cfg)):
         raise ValueError(
             f"model.distill.{name}: say what it compares, signal='...' for "
             "both models or student='...' and teacher='...'; a list of names "

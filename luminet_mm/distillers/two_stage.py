@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from mmdet.models.detectors import TwoStageDetector
+from mmdet.models.detectors import BaseDetector, TwoStageDetector
 from mmdet.structures.bbox import get_box_tensor
 from torch import Tensor
 
@@ -56,50 +56,57 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
         super().__init__(*args, **kwargs)
         self._signals = self.look_up_signals(find_signal, self._check_pair)
         self.build_connectors(image_size=128)
+        self.prepare_teachers(image_size=128)
 
-    def dry_run(self, names: list[str], image: Tensor) -> list[tuple]:
+    def dry_run(self, names: list[str], image: Tensor) -> list:
         """See :meth:`DistillMixin.dry_run`."""
+        return self._dry(self, self._asked(names), image)
+
+    def dry_ask(self, index: int, names: list[str], image: Tensor) -> list:
+        """See :meth:`DistillMixin.dry_ask`."""
+        model = self.teachers[index].model
+        return self._dry(model, self._asked(names, index), image)
+
+    @staticmethod
+    def _dry(
+        model: BaseDetector, asked: list[list[tuple[Signal, int]]], image
+    ) -> list:
+        """Values of requests on an image with one RoI each."""
         size = image.shape[-1]
         box = [0.0, 0.0, size / 2, size / 2]
         roi = image.new_tensor([[0, *box], [1, *box]])
-        values = []
-        for model, asked in (
-            (self, self._asked(names, 0, own=True)),
-            (self.teacher.model, self._asked(names, 0)),
-        ):
-            requests = sum(asked, [])
-            rois = {stage: roi for _, stage in requests}
-            answers = compute_signals(model, image, requests, rois)
-            values.append(regroup(answers, asked))
-        return list(zip(*values, strict=True))
+        requests = sum(asked, [])
+        rois = {stage: roi for _, stage in requests}
+        return regroup(compute_signals(model, image, requests, rois), asked)
 
     def _asked(
-        self, names: list[str], index: int, own: bool = False
+        self, names: list[str], index: int | None = None
     ) -> list[list[tuple[Signal, int]]]:
-        """Requests for each of some losses: a signal, and whose RoIs."""
+        """For each of some losses what it asks, and on which stage's RoIs.
+
+        Args:
+            names (list[str]): Keys of the losses.
+            index (int | None): Number of a teacher; None for the student.
+        """
         requests = []
         for name in names:
             ours, theirs = self._signals[name]
-            stage = ours[0].stage
-            asked = ours if own else theirs[index]
+            asked = ours if index is None else theirs[index]
+            stage = _roi_signal(ours).stage
             requests.append([(signal, stage) for signal in asked])
         return requests
 
     def _check_pair(
         self, name: str, student: list[Signal], teacher: list[Signal], model
     ) -> None:
-        stages = {
-            signal.stage if signal.part == 'roi' else None
-            for signal in student
-        }
+        stages = {signal.stage for signal in student if signal.part == 'roi'}
         if len(stages) > 1:
             raise ValueError(
                 f'model.distill.{name}: a list of signals has to be of one '
-                'RoI stage, or outside of the RoI head. Split it into several '
-                'losses.'
+                'RoI stage. Split it into several losses.'
             )
         inner = [signal for signal in teacher if signal.part == 'roi']
-        if stages == {None} and inner:
+        if not stages and inner:
             raise ValueError(
                 f'model.distill.{name}: the teacher scores the RoIs of '
                 f'the student, and {student[0].name!r} has none. Compare '
@@ -141,8 +148,8 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
         students = [record.value(signal) for signal in sum(ours, [])]
         rois = {key: stage.rois for key, stage in record.stages.items()}
 
-        def ask(index: int, teacher: FrozenTeacher) -> list:
-            asked = self._asked(active, index)
+        def ask(index: int, teacher: FrozenTeacher, asking: list[str]) -> list:
+            asked = self._asked(asking, index)
             answers = compute_signals(
                 teacher.model,
                 self.convert_inputs(teacher, batch_inputs, batch_data_samples),
@@ -155,10 +162,10 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
             active,
             ours,
             regroup(students, ours),
-            self.ask_teachers(ask),
+            self.ask_teachers(active, ask),
             strict=True,
         ):
-            batch = record.batch(signals[0]) or self._annotations(
+            batch = record.batch(_roi_signal(signals)) or self._annotations(
                 batch_inputs, batch_data_samples
             )
             self.add_loss(losses, name, student, teacher, batch)
@@ -187,6 +194,11 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
             input_shape=(height, width),
             priors=priors,
         )
+
+
+def _roi_signal(signals: list[Signal]) -> Signal:
+    """The first signal of the RoI head, or else the first."""
+    return next((s for s in signals if s.part == 'roi'), signals[0])
 
 
 def _is_logits(signals: list[Signal]) -> bool:

@@ -7,11 +7,24 @@ from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 ROWS = ('all', 'foreground', 'teacher_foreground')
+_DEFAULT = 'leave the option at its default'
+_LOGITS = "'roi.cls_score' of a two-stage detector"
+_MAPS = "'neck' or 'backbone' of a two-stage detector"
+_FIELDS = {  # of a batch: what they are, and which signals come with them
+    'labels': ('the class of each row', f"{_LOGITS}, 'logits' or 'feats'"),
+    'background': ('the column of the background', _LOGITS),
+    'added_gt': ('which rows are added ground truth', _LOGITS),
+    'boxes': ('the ground-truth boxes', _MAPS),
+    'image_shapes': ("the images' heights and widths", _MAPS),
+    'input_shape': ("the batch's height and width", _MAPS),
+    'priors': ('the anchors of the pyramid levels', _MAPS),
+}
 
 
 @dataclass
@@ -33,6 +46,7 @@ class DistillBatch:
         input_shape: Height and width of the batch, with padding.
         priors: Gives the anchors ``(h * w * A, 4)`` of each pyramid level,
             point by point, for the levels' ``(h, w)``.
+        rois: ``(N, 5)`` image and box of each row, where rows are RoIs.
     """
 
     labels: Tensor | None = None
@@ -44,6 +58,7 @@ class DistillBatch:
     image_shapes: list[tuple[int, int]] | None = None
     input_shape: tuple[int, int] | None = None
     priors: Callable[[list[tuple[int, int]]], list[Tensor]] | None = None
+    rois: Tensor | None = None
 
 
 class FiniteCheck:
@@ -143,6 +158,8 @@ class DistillLoss(nn.Module, metaclass=ABCMeta):
     """
 
     values = 'logits'  # what it compares, for errors
+    uses_teacher = True
+    """Whether it compares with a teacher; self-distillation has none."""
 
     def __init__(
         self, *, loss_weight: float = 1.0, sync_stats: bool = True
@@ -180,6 +197,52 @@ class DistillLoss(nn.Module, metaclass=ABCMeta):
             raise ValueError(
                 f'{type(self).__name__}: {key} is {value!r}; set '
                 f'one of {", ".join(map(repr, allowed))}.'
+            )
+        return value
+
+    def need(
+        self,
+        batch: DistillBatch,
+        field: str,
+        why: str = 'it',
+        instead: str = 'take a loss that does without, such as KD or PKD',
+        images: int | None = None,
+    ) -> Any:
+        """Look up what the loss, or one of its options, has to know.
+
+        Args:
+            batch: What is known.
+            field: Name of one of its fields.
+            why: What needs it, for the error: ``option=value``.
+            instead: What to do without it, likewise.
+            images: How many images the features are of, where the field has
+                an entry for each.
+
+        Returns:
+            The field's value, not None.
+
+        Raises:
+            ValueError: It is missing, or soft labels are there in place of
+                labels, or it is of another number of images.
+        """
+        value = getattr(batch, field)
+        if field == 'labels' and batch.soft_labels is not None:
+            raise ValueError(
+                f'{self.name}: {why} needs one hard label per row, and the '
+                'targets of this batch are soft (Mixup, CutMix or gt_score). '
+                f'Remove model.train_cfg.augments, or {instead}.'
+            )
+        if value is None:
+            what, signals = _FIELDS[field]
+            raise ValueError(
+                f'{self.name}: {why} needs batch.{field}, {what}, which this '
+                f'signal does not come with. Name one that does, {signals}, '
+                f'or {instead}.'
+            )
+        if images is not None and len(value) != images:
+            raise ValueError(
+                f'{self.name}: batch.{field} is of {len(value)} images, but '
+                f'the features are of {images}.'
             )
         return value
 
@@ -271,7 +334,9 @@ class LogitLoss(DistillLoss):
         with torch.autocast(student.device.type, enabled=False):
             weights = self.row_weights('rows', self.rows, teacher, batch)
             if not self.background:
-                column = self._need(batch, 'background', 'background=False')
+                column = self.need(
+                    batch, 'background', 'background=False', _DEFAULT
+                )
                 student = _drop_column(student, column)
                 teacher = _drop_column(teacher, column)
             loss = self.compute(student, teacher, weights, batch)
@@ -315,15 +380,15 @@ class LogitLoss(DistillLoss):
         weights = None
         option = f'{key}={choice!r}'
         if choice == 'foreground':
-            labels = self._need(batch, 'labels', option)
-            column = self._need(batch, 'background', option)
+            labels = self.need(batch, 'labels', option, _DEFAULT)
+            column = self.need(batch, 'background', option, _DEFAULT)
             weights = (labels != column).to(teacher.dtype)
         elif choice == 'teacher_foreground':
-            column = self._need(batch, 'background', option)
+            column = self.need(batch, 'background', option, _DEFAULT)
             # A sum, since 1 - p loses the small values that matter here.
             weights = _drop_column(teacher.softmax(dim=1), column).sum(dim=1)
         if not self.added_gt:
-            added = self._need(batch, 'added_gt', 'added_gt=False')
+            added = self.need(batch, 'added_gt', 'added_gt=False', _DEFAULT)
             kept = (~added.bool()).to(teacher.dtype)
             weights = kept if weights is None else weights * kept
         return weights
@@ -347,8 +412,11 @@ class LogitLoss(DistillLoss):
         Raises:
             ValueError: There are no hard labels, or a label is no column.
         """
-        labels = self._need(
-            batch, 'labels', 'the target class', 'use a loss without labels'
+        labels = self.need(
+            batch,
+            'labels',
+            'the target class',
+            'take a loss that needs no labels, such as KD, DIST or LumiNet',
         ).long()
         if not self.background:
             kept = labels != batch.background
@@ -399,30 +467,6 @@ class LogitLoss(DistillLoss):
             labels=fields['labels'],
             added_gt=fields['added_gt'],
         )
-
-    def _need(
-        self,
-        batch: DistillBatch,
-        field: str,
-        option: str,
-        instead: str = 'leave the option at its default',
-    ):
-        value = getattr(batch, field)
-        if field == 'labels' and batch.soft_labels is not None:
-            raise ValueError(
-                f'{self.name}: {option} needs one hard label per row, and the '
-                'targets of this batch are soft (Mixup, CutMix or gt_score). '
-                'Remove model.train_cfg.augments, or take a loss that needs '
-                'no labels, such as KD, DIST or LumiNet.'
-            )
-        if value is None:
-            raise ValueError(
-                f'{self.name}: {option} needs batch.{field}, which this '
-                "signal does not provide. Name one that does ('roi.cls_score' "
-                'provides labels, background and added_gt, the logits of '
-                f'a classifier provide labels), or {instead}.'
-            )
-        return value
 
 
 def _as_rows(logits: Tensor) -> Tensor:

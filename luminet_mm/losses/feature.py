@@ -68,7 +68,9 @@ class FeatureLoss(DistillLoss):
         self.levels = None if levels is None else tuple(levels)
         self._built = False
 
-    def build(self, student: Features, teacher: Features) -> FeatureLoss:
+    def build(
+        self, student: Features, teacher: Features | None = None
+    ) -> FeatureLoss:
         """Make the connectors for features of these shapes.
 
         Args:
@@ -82,9 +84,7 @@ class FeatureLoss(DistillLoss):
         Raises:
             ValueError: The features do not correspond, or no connector fits.
         """
-        ours = self.select('student', student)
-        theirs = self.select('teacher', teacher)
-        self._check_pairs(ours, theirs)
+        ours, theirs = self._both(student, teacher)
         if self.has_connectors:
             try:
                 self.make_connectors(
@@ -107,6 +107,26 @@ class FeatureLoss(DistillLoss):
             teacher: The teacher's.
         """
 
+    def read_models(
+        self,
+        student: nn.Module,
+        teacher: nn.Module,
+        student_names: Sequence[str],
+        teacher_names: Sequence[str],
+    ) -> None:
+        """Take what the method needs of both networks: nothing.
+
+        Distillers call it once, before :meth:`build`. A loss that keeps a
+        network must not register it as a submodule, see
+        :mod:`luminet_mm.stages`.
+
+        Args:
+            student: The distiller itself.
+            teacher: The teacher.
+            student_names: The student's signals, as in the config.
+            teacher_names: The teacher's.
+        """
+
     def read_teacher(self, model: nn.Module) -> None:
         """Take what the method needs of the teacher itself: nothing.
 
@@ -119,7 +139,7 @@ class FeatureLoss(DistillLoss):
     def forward(
         self,
         student: Features,
-        teacher: Features,
+        teacher: Features | None = None,
         batch: DistillBatch | None = None,
     ) -> Tensor:
         """Compute the weighted loss.
@@ -138,16 +158,14 @@ class FeatureLoss(DistillLoss):
                 not built.
             FloatingPointError: They hold NaN or inf.
         """
-        ours = self.select('student', student)
-        theirs = self.select('teacher', teacher)
-        self._check_pairs(ours, theirs)
+        ours, theirs = self._both(student, teacher)
         if self.has_connectors and not self._built:
             raise ValueError(
                 f'{self.name}: it has no connectors yet. Call '
                 'build(student_features, teacher_features) before the '
                 'optimizer is built; distillers do it.'
             )
-        self._check_finite(self.name, ours, theirs)
+        self._check_finite(self.name, ours, theirs or ours)
         exact = ours[0].dtype == torch.float64
         dtype = torch.float64 if exact else torch.float32
         with torch.autocast(ours[0].device.type, enabled=False):
@@ -210,6 +228,17 @@ class FeatureLoss(DistillLoss):
                     "another signal, such as 'backbone' or 'neck'."
                 )
         return features
+
+    def _both(
+        self, student: Features, teacher: Features | None
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """The features of both sides, checked; without a teacher of one."""
+        ours = self.select('student', student)
+        if not self.uses_teacher:
+            return ours, []
+        theirs = self.select('teacher', () if teacher is None else teacher)
+        self._check_pairs(ours, theirs)
+        return ours, theirs
 
     def connect(
         self, connectors: nn.ModuleList, features: list[Tensor]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import tiny_cls
 import torch
+from goldens import assert_golden, golden_cases
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
@@ -15,6 +16,8 @@ from luminet_mm.classifier_signals import (
     find_signal,
     record_signals,
 )
+from luminet_mm.distillers.mixin import _weighted_mean
+from luminet_mm.losses import KDLoss, LumiNetLoss, pkt_loss
 from luminet_mm.losses.kd import kd_loss
 
 KINDS = ('resnet', 'vit', 'deit')
@@ -508,7 +511,7 @@ TWO = [
         ),
         (
             dict(teacher=TWO, loss_one=loss(signal='feats')),
-            "2 teachers.*'feats' of different models",
+            "listens to 2 of the teachers.*'feats' of different models",
         ),
         (
             dict(teacher=tiny_cls.classifier(num_classes=7), loss_one=loss()),
@@ -540,3 +543,72 @@ def test_classes_of_the_teacher_are_compared(tmp_path):
     runner.model.teacher.classes = tuple(reversed(tiny_cls.CLASSES))
     with pytest.raises(ValueError, match="class 0 is 'five' for the teacher"):
         runner.train()
+
+
+def test_each_loss_hears_its_own_teacher():
+    """Two teachers for two losses are the same as two distillers."""
+    teachers = [
+        dict(config=dict(model=tiny_cls.classifier(width=w)), checkpoint=None)
+        for w in (6, 12)
+    ]
+    both = tiny_cls.build(
+        tiny_cls.distiller(
+            teacher=teachers,
+            loss_one=loss('KDLoss', teachers=[0]),
+            loss_two=loss('PKTLoss', signal='feats', teachers=[1]),
+            loss_mean=loss('KDLoss'),
+        )
+    )
+    losses, _ = step(both)
+    batch = tiny_cls.prepared(both)
+    inputs = batch['inputs']
+    student = copy.deepcopy(both).train()
+    with torch.no_grad():
+        feats = student.head.pre_logits(student.extract_feat(inputs))
+        ours = student.head.fc(feats)
+        theirs = [each.model.extract_feat(inputs) for each in both.teachers]
+    logits = [each.model.head(x) for each, x in zip(both.teachers, theirs)]
+    torch.testing.assert_close(
+        losses['loss_one'], kd_loss(ours, logits[0], tau=1.0)
+    )
+    torch.testing.assert_close(
+        losses['loss_mean'], kd_loss(ours, sum(logits) / 2, tau=1.0)
+    )
+    wide = both.teachers[1].model.head.pre_logits(theirs[1])
+    torch.testing.assert_close(losses['loss_two'], pkt_loss(feats, wide))
+
+
+def test_a_teacher_that_nobody_hears_does_not_run(monkeypatch):
+    model = tiny_cls.build(
+        tiny_cls.distiller(teacher=TWO, loss_one=loss(teachers=[1]))
+    )
+    monkeypatch.setattr(model.teachers[0].model.backbone, 'forward', None)
+    step(model)
+
+
+@pytest.mark.parametrize('heard', [[], 0, [2], [0, 0], ['a']])
+def test_bad_numbers_of_teachers_are_named(heard):
+    cfg = tiny_cls.distiller(teacher=TWO, loss_one=loss(teachers=heard))
+    with pytest.raises(ValueError, match='loss_one.teachers: .*of the 2 tea'):
+        MODELS.build(Config(dict(model=cfg)).model)
+
+
+@pytest.mark.parametrize('case', golden_cases('ensemble'))
+def test_golden_ensemble(case):
+    """Mean of the teachers' logits, and then the loss."""
+    values = {
+        name: torch.tensor(value, dtype=torch.float64)
+        for name, value in case['inputs'].items()
+    }
+    student = values.pop('student_logits').requires_grad_()
+    teacher = _weighted_mean(list(values.values()), [1.0] * len(values))
+    params = case['params']
+    if params['base'] == 'kd':
+        value = KDLoss(tau=params['temperature'])(student, teacher)
+    else:
+        value = LumiNetLoss(
+            tau=params['temperature'],
+            eps=params['eps'],
+            loss_weight=params['alpha'] ** 2,
+        )(student, teacher)
+    assert_golden(value, student, case)

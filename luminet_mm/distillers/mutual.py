@@ -1,0 +1,212 @@
+"""MutualClassifier: students of MMPretrain that teach one another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+from mmengine.registry import MODELS as MMENGINE_MODELS
+from mmengine.registry import DefaultScope
+from mmpretrain.models import ImageClassifier
+from torch import Tensor, nn
+
+from luminet_mm.classifier_signals import find_signal, record_signals
+from luminet_mm.distillers.classifier import ClassifierDistiller, batch_for
+from luminet_mm.losses.base import LogitLoss
+from luminet_mm.registry import MODELS
+from luminet_mm.signals import Signal, read_signal
+from luminet_mm.stock import stock_config
+from luminet_mm.teacher import model_config, preprocess_alike, preserved_rng
+
+
+def mutual_losses(
+    logits: Sequence[Tensor], loss: Callable[[Tensor, Tensor], Tensor]
+) -> list[Tensor]:
+    """Of each network the mean loss over its peers.
+
+    Args:
+        logits: ``(B, C)`` of each of two networks or more.
+        loss: Gets a network's logits and a peer's, to which it gives no
+            gradient.
+
+    Returns:
+        A scalar for each network.
+    """
+    return [
+        torch.stack(
+            [loss(own, other) for j, other in enumerate(logits) if j != k]
+        ).mean()
+        for k, own in enumerate(logits)
+    ]
+
+
+@MODELS.register_module()
+class MutualClassifier(ClassifierDistiller):
+    r"""Deep mutual learning: a stock classifier that trains with its peers.
+
+    `Deep Mutual Learning <https://arxiv.org/abs/1706.00384>`_. Of :math:`K`
+    networks, all trained from the start on the same images, each has
+
+    .. math:: L_k = \mathrm{CE}_k
+              + \frac{1}{K - 1} \sum_{j \ne k} \mathrm{loss}(z_k, z_j)
+
+    with the peer's logits :math:`z_j` as they are before the step, without
+    gradient; for the paper the loss is ``KDLoss`` with ``tau=1``. All
+    networks are updated at once. (The paper's Algorithm 1 updates one after
+    the other and computes the predictions anew in between.) Other losses on
+    logits work as well.
+
+    The first network is this model and has the stock keys; the others are
+    under ``peers.`` and have the same optimizer. ``tools/publish.py`` writes
+    the first, with ``--peer 0`` the first of the others.
+
+    Args:
+        *args, **kwargs: As for the stock classifier.
+        peers (list[str | dict]): Configs of the other networks: a path, a
+            whole config or its ``model`` block. They have to normalise images
+            as this model does.
+        distill (dict): Losses on logits by key, see
+            :class:`~luminet_mm.distillers.mixin.DistillMixin`.
+
+    Raises:
+        ValueError: If there is no peer, a peer does not fit, or a loss
+            compares something else than logits.
+
+    Examples:
+        >>> model = dict(
+        ...     type='luminet_mm.MutualClassifier',
+        ...     peers=['configs/cifar100/resnet32_cifar100.py'],
+        ...     distill=dict(loss_dml=dict(
+        ...         type='luminet_mm.KDLoss', signal='logits',
+        ...         tau=1.0)))  # beside the first network's keys
+    """
+
+    needs_teacher = False
+
+    def __init__(
+        self, *args, peers: Sequence[str | dict] = (), **kwargs
+    ) -> None:
+        if kwargs.get('teacher'):
+            raise ValueError(
+                'model.teacher: the networks of a MutualClassifier teach one '
+                'another. Remove the block, or set model.type to '
+                "'luminet_mm.ClassifierDistiller'."
+            )
+        if not isinstance(peers, (list, tuple)) or not peers:
+            raise ValueError(
+                f'model.peers: {peers!r}; list the configs of the other '
+                "networks, as in peers=['configs/cifar100/"
+                "resnet32_cifar100.py']."
+            )
+        super().__init__(*args, **kwargs)
+        with preserved_rng():
+            self.peers = nn.ModuleList(
+                self._build_peer(i, peer) for i, peer in enumerate(peers)
+            )
+        self._peer_signals = [
+            {
+                name: [find_signal(peer, each, f'peers.{i}') for each in names]
+                for name, (names, _) in self.distill_signals.items()
+            }
+            for i, peer in enumerate(self.peers)
+        ]
+        for i, (peer, signals) in enumerate(
+            zip(self.peers, self._peer_signals, strict=True)
+        ):
+            for name, theirs in signals.items():
+                self.check_pair(name, f'peers.{i}', theirs, peer)
+
+    def build_connectors(self, image_size: int) -> None:
+        """There are none: networks that teach one another compare logits.
+
+        Raises:
+            ValueError: If a loss compares something else.
+        """
+        for name, loss in self.distill.items():
+            if not isinstance(loss, LogitLoss):
+                raise ValueError(
+                    f'model.distill.{name}: {type(loss).__name__} compares '
+                    'features, and networks that teach one another compare '
+                    'logits. Take a loss such as KDLoss or LumiNetLoss.'
+                )
+
+    def _build_peer(self, index: int, config: str | dict) -> ImageClassifier:
+        cfg = stock_config(model_config(config, key=f'model.peers.{index}'))
+        scope = cfg.get('default_scope', self.default_scope)
+        with DefaultScope.overwrite_default_scope(scope):
+            peer = MMENGINE_MODELS.build(cfg.model)
+        if not isinstance(peer, ImageClassifier):
+            raise ValueError(
+                f'model.peers.{index}: {type(peer).__name__} is no '
+                'ImageClassifier of MMPretrain.'
+            )
+        if not preprocess_alike(
+            self.data_preprocessor, peer.data_preprocessor
+        ):
+            raise ValueError(
+                f'model.peers.{index}: its data_preprocessor has another '
+                'mean, std or channel order than that of the model, and all '
+                'see the same images. Make them equal.'
+            )
+        return peer
+
+    def init_weights(self) -> None:
+        """Initialise all networks, each with random numbers of its own.
+
+        The first starts, and sees the images, as a stock model does.
+        """
+        peers = self._modules.pop('peers')
+        try:
+            super().init_weights()
+        finally:
+            self._modules['peers'] = peers
+        seed = torch.initial_seed()
+        with preserved_rng():
+            for i, peer in enumerate(self._peers()):
+                torch.manual_seed((seed + i + 1) % 2**63)
+                peer.init_weights()
+
+    def _peers(self) -> list[ImageClassifier]:
+        return list(self.peers)  # type: ignore[arg-type]
+
+    def _networks(
+        self,
+    ) -> Iterator[tuple[str, ImageClassifier, dict[str, list[Signal]]]]:
+        """Each network: prefix of its entries, the model, its signals."""
+        own = {name: ours for name, (ours, _) in self._signals.items()}
+        yield '', self, own
+        for i, peer in enumerate(self._peers()):
+            yield f'peer{i}.', peer, self._peer_signals[i]
+
+    def loss(self, inputs: Tensor, data_samples: list) -> dict:
+        """Every network's losses, those of the peers as ``peer0.loss_...``.
+
+        Args:
+            inputs (Tensor): Normalised images, ``(B, 3, H, W)``.
+            data_samples (list[:obj:`DataSample`]): Labels.
+        """
+        active = self.active_losses()
+        losses: dict[str, Any] = {}
+        logits = []
+        for prefix, network, signals in self._networks():
+            asked = sum((signals[name] for name in active), [])
+            with record_signals(network, asked) as record:
+                own = ImageClassifier.loss(network, inputs, data_samples)
+            for key, value in own.items():
+                key = 'loss_cls' if key == 'loss' else key
+                losses[prefix + key] = value
+            logits.append([read_signal(record, signal) for signal in asked])
+        self.add_idle_losses(losses, inputs)
+
+        prefixes = [prefix for prefix, _, _ in self._networks()]
+        batch = self._targets(data_samples)
+        for name, values in zip(active, zip(*logits), strict=True):
+            loss = partial(
+                self.distill[name], batch=batch_for(values[0], batch)
+            )
+            terms = mutual_losses(values, loss)
+            for prefix, term in zip(prefixes, terms, strict=True):
+                losses[prefix + name] = term
+        return losses

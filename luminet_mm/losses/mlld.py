@@ -42,8 +42,8 @@ def mlld_loss(
     term compares how rows resemble each other, the third how classes do; they
     grow as :math:`N` and :math:`N^2`.
 
-    This is the loss of one view. Of a weak and a strong view of the same
-    images it is called twice, with the weights of each view.
+    This is the loss of one view of the images; those of several views, say a
+    weak and a strong one, add up.
 
     Args:
         student_logits: ``(N, C)``.
@@ -140,18 +140,25 @@ def _class_term(
 
 @MODELS.register_module()
 class MLLDLoss(LogitLoss):
-    """Multi-level logit distillation of one view, see :func:`mlld_loss`.
+    """Multi-level logit distillation, see :func:`mlld_loss`.
 
     `Multi-Level Logit Distillation
     <https://openaccess.thecvf.com/content/CVPR2023/html/Jin_Multi-Level_Logit_Distillation_CVPR_2023_paper.html>`_.
     Checked against github.com/Jin-Ying/Multi-Level-Logit-Distillation,
     ``mdistiller/distillers/KD_ours.py``, at 5ee473f, which trains with a weak
     and a strong view of each image: 0.1 of both views' cross entropies and
-    0.9 of the loss at temperatures 2 to 6 on CIFAR-100, 0.5 of each and
-    temperature 1 on ImageNet.
+    0.9 of the loss at temperatures 2 to 6 on CIFAR-100, 0.5 of each and 1 in
+    place of temperature 4 on ImageNet.
+
+    ``views=2`` is for such a batch, all first views and then all second ones,
+    as :class:`~luminet_mm.models.MultiViewClsDataPreprocessor` makes it: the
+    views' losses add up, and rows of different views are not compared. The
+    release adds of the strong view only the first term, at three of the five
+    temperatures, and computes it at the two others on the weak view.
 
     The masks are the release's, with its defect mended: it multiplies means
-    by them, which only halves the terms; here they choose rows and classes.
+    by them, which only halves the terms; here they choose rows and classes,
+    in each view by what the teacher says there.
 
     The batch term grows as the number of rows (of all ranks, with
     ``sync_stats``) and the class term as its square: lower their weights for
@@ -165,10 +172,12 @@ class MLLDLoss(LogitLoss):
         class_weight: Weight of the classes' Gram matrix, >= 0.
         mask_rows: Whether only rows of which the teacher is unsure count.
         mask_classes: Whether only classes of which it is unsure count.
+        views: In how many views the batch has each image.
         kwargs: Options of :class:`LogitLoss`.
 
     Raises:
-        ValueError: An argument is out of its range.
+        ValueError: An argument is out of its range; in training, the batch
+            does not consist of so many views.
     """
 
     def __init__(
@@ -180,9 +189,14 @@ class MLLDLoss(LogitLoss):
         class_weight: float = 1.0,
         mask_rows: bool = False,
         mask_classes: bool = False,
+        views: int = 1,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
+        if isinstance(views, bool) or not isinstance(views, int) or views < 1:
+            raise ValueError(
+                f'{self.name}: views is {views!r}; set a whole number >= 1.'
+            )
         several = tau if isinstance(tau, Sequence) else [tau]
         if not several:
             raise ValueError(
@@ -197,6 +211,7 @@ class MLLDLoss(LogitLoss):
         self.class_weight = self._number('class_weight', class_weight)
         self.mask_rows = mask_rows
         self.mask_classes = mask_classes
+        self.views = views
 
     def compute(
         self,
@@ -206,15 +221,43 @@ class MLLDLoss(LogitLoss):
         batch: DistillBatch,
     ) -> Tensor:
         """See :meth:`LogitLoss.compute`."""
-        return mlld_loss(
-            student,
-            teacher,
-            taus=self.tau,
-            instance_weight=self.instance_weight,
-            batch_weight=self.batch_weight,
-            class_weight=self.class_weight,
-            mask_rows=self.mask_rows,
-            mask_classes=self.mask_classes,
-            row_weights=row_weights,
-            sync=self.sync_stats,
-        )
+        self._check_views(len(student), batch)
+        if row_weights is None:
+            row_weights = student.new_ones(len(student))
+        shape = self.views, len(student) // self.views
+        losses = [
+            mlld_loss(
+                *logits,
+                taus=self.tau,
+                instance_weight=self.instance_weight,
+                batch_weight=self.batch_weight,
+                class_weight=self.class_weight,
+                mask_rows=self.mask_rows,
+                mask_classes=self.mask_classes,
+                row_weights=weights,
+                sync=self.sync_stats,
+            )
+            for *logits, weights in zip(
+                student.unflatten(0, shape),
+                teacher.unflatten(0, shape),
+                row_weights.unflatten(0, shape),
+                strict=True,
+            )
+        ]
+        return torch.stack(losses).sum()
+
+    def _check_views(self, rows: int, batch: DistillBatch) -> None:
+        different = rows % self.views > 0
+        ids = batch.sample_ids
+        # On CUDA reading them would stall the GPU; a distiller's are not.
+        if not different and ids is not None and ids.device.type == 'cpu':
+            images = len(ids) // self.views
+            different = not ids.equal(ids[:images].repeat(self.views))
+        if different:
+            raise ValueError(
+                f'{self.name}: the {rows} rows are not {self.views} views of '
+                'the same images. Give the transform MultiView '
+                f'{self.views} views, with '
+                "data_preprocessor=dict(type='luminet_mm."
+                "MultiViewClsDataPreprocessor'), or set views=1."
+            )

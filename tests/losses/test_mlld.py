@@ -13,7 +13,13 @@ from goldens import (
 )
 from torch.nn import functional as F
 
-from luminet_mm.losses import MLLDLoss, kd_loss, mlld, mlld_loss
+from luminet_mm.losses import (
+    DistillBatch,
+    MLLDLoss,
+    kd_loss,
+    mlld,
+    mlld_loss,
+)
 
 LEVELS = ('instance', 'batch', 'class')
 
@@ -222,6 +228,102 @@ def test_equal_rows_are_all_kept():
             level(name, student, teacher, mask_rows=True),
             level(name, student, teacher),
         )
+
+
+# -- views ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize('case', ONE_VIEW)
+def test_golden_of_two_views(case):
+    """Twice the golden loss, of the rows and of the rows the other way."""
+    params, expected = case['params'], case['expected']
+    student, teacher = golden_logits(case)
+    only = params.get('level')
+    loss = MLLDLoss(
+        tau=params.get('temperatures', params.get('temperature')),
+        views=2,
+        **{f'{name}_weight': only in (None, name) for name in LEVELS},
+    )
+    student, teacher = (
+        torch.cat([z, z.flip(0)]).detach() for z in (student, teacher)
+    )
+    value = loss(student.requires_grad_(), teacher)
+    (grad,) = torch.autograd.grad(value, student)
+    torch.testing.assert_close(
+        value.item(), 2 * expected['loss'], rtol=1e-8, atol=1e-12
+    )
+    wanted = grad.new_tensor(expected['grad']['student_logits'])
+    torch.testing.assert_close(
+        grad, torch.cat([wanted, wanted.flip(0)]), rtol=1e-8, atol=1e-12
+    )
+
+
+OPTIONS = {
+    'plain': {},
+    'masks': {'mask_rows': True, 'mask_classes': True},
+    'rows': {'rows': 'foreground'},
+}
+
+
+def labelled(n):
+    return DistillBatch(labels=torch.arange(n) * 3 % 5, background=4)
+
+
+@pytest.mark.parametrize('views', [1, 2, 3])
+@pytest.mark.parametrize('option', OPTIONS)
+def test_views_add_up(views, option):
+    student, teacher = rows(n=12)
+    student.requires_grad_()
+    size = 12 // views
+    options = OPTIONS[option] | {'loss_weight': 0.9}
+    value = MLLDLoss(views=views, **options)(student, teacher, labelled(12))
+    one = MLLDLoss(**options)
+    alone = sum(
+        one(
+            student[start : start + size],
+            teacher[start : start + size],
+            DistillBatch(
+                labels=labelled(12).labels[start : start + size], background=4
+            ),
+        )
+        for start in range(0, 12, size)
+    )
+    torch.testing.assert_close(value, alone)
+    (grad,) = torch.autograd.grad(value, student)
+    (expected,) = torch.autograd.grad(alone, student)
+    torch.testing.assert_close(grad, expected)
+    if views > 1:  # rows of one view are not compared with the other's
+        whole = one(student, teacher, labelled(12))
+        assert abs(value / whole - 1) > 0.1
+
+
+def test_rows_that_are_no_views_are_refused():
+    student, teacher = rows(n=6)
+    loss = MLLDLoss(views=2)
+    loss.name = 'loss_mlld'
+    batch = DistillBatch(sample_ids=torch.tensor([4, 7, 0, 4, 7, 0]))
+    loss(student, teacher, batch)
+    for ids in ([4, 7, 0, 4, 7, 1], [4, 4, 7, 7, 0, 0], [4, 7, 0, 4, 7]):
+        batch = DistillBatch(sample_ids=torch.tensor(ids))
+        with pytest.raises(ValueError, match='loss_mlld: the 6 rows are not'):
+            loss(student, teacher, batch)
+    with pytest.raises(ValueError, match='5 rows are not 2 views.*MultiView'):
+        loss(student[:5], teacher[:5])
+    MLLDLoss()(student[:5], teacher[:5], batch)
+
+
+def test_no_rows_have_two_views():
+    student, teacher = torch.zeros(2, 0, 5, requires_grad=True).unbind()
+    ids = torch.zeros(0, dtype=torch.int64)
+    loss = MLLDLoss(views=2)(student, teacher, DistillBatch(sample_ids=ids))
+    loss.backward()
+    assert loss == 0
+
+
+@pytest.mark.parametrize('views', [0, -1, 2.0, True, '2'])
+def test_bad_views_are_named(views):
+    with pytest.raises(ValueError, match='MLLDLoss: views is .*; set '):
+        MLLDLoss(views=views)
 
 
 @pytest.mark.parametrize('tau', [[], [2.0, 0], [2.0, '4'], '4'])

@@ -64,11 +64,16 @@ class SimKDLoss(FeatureLoss):
     entropy nor KD.
 
     The published student predicts with the *teacher's* classifier on the
-    pooled projection and so keeps both. This class is the loss alone; with it
-    the student keeps and trains its own classifier.
+    pooled projection and so keeps both. For it give the student a
+    :class:`~luminet_mm.models.simkd.SimKDNeck` and a
+    :class:`~luminet_mm.models.simkd.ReusedClsHead`, and this loss
+    ``factor=None``, ``student='neck.0'`` and ``teacher='backbone'``. With a
+    projector of its own this class is the loss alone: the student keeps and
+    trains its own classifier.
 
     Args:
-        factor: How many times narrower the projector is inside, > 0.
+        factor: How many times narrower the projector is inside, > 0. None:
+            there is none, the student's feature is projected already.
         kwargs: Options of :class:`FeatureLoss`.
 
     Raises:
@@ -76,16 +81,20 @@ class SimKDLoss(FeatureLoss):
     """
 
     dims = (4,)
-    has_connectors = True
 
-    def __init__(self, *, factor: float = 2, **kwargs) -> None:
+    def __init__(self, *, factor: float | None = 2, **kwargs) -> None:
         super().__init__(**kwargs)
-        self.factor = self._number('factor', factor, positive=True)
+        self.factor = factor
+        if factor is not None:
+            self._number('factor', factor, positive=True)
+        self.has_connectors = factor is not None
+        self.same_width = factor is None
 
     def make_connectors(
         self, student: list[torch.Size], teacher: list[torch.Size]
     ) -> None:
         """See :meth:`FeatureLoss.make_connectors`."""
+        assert self.factor is not None
         self.connectors = nn.ModuleList(
             make_projector(ours[1], theirs[1], factor=self.factor)
             for ours, theirs in zip(student, teacher, strict=True)
@@ -102,8 +111,23 @@ class SimKDLoss(FeatureLoss):
             pool_to_smaller(ours, theirs)
             for ours, theirs in zip(student, teacher, strict=True)
         ]
-        projected = self.connect(self.connectors, [ours for ours, _ in pairs])
+        projected = [ours for ours, _ in pairs]
+        if self.has_connectors:
+            projected = self.connect(self.connectors, projected)
         return self.total(
             hint_loss(ours, theirs, sync=self.sync_stats)
             for ours, (_, theirs) in zip(projected, pairs, strict=True)
         )
+
+    def _check_pairs(self, ours: list[Tensor], theirs: list[Tensor]) -> None:
+        super()._check_pairs(ours, theirs)
+        if self.factor is None and any(
+            one.shape[2] > other.shape[2]
+            for one, other in zip(ours, theirs, strict=True)
+        ):
+            # pooling behind the projector would be another method
+            raise ValueError(
+                f"{self.name}: the student's projected map is larger than the "
+                "teacher's. Pool in front of the projector, with pool of "
+                'luminet_mm.SimKDNeck.'
+            )

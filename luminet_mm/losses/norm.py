@@ -1,0 +1,97 @@
+"""NORM: many segments of the student learn the teacher's map (Liu)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from luminet_mm.distributed import global_mean
+from luminet_mm.losses.base import DistillBatch
+from luminet_mm.losses.feature import FeatureLoss, size_of
+from luminet_mm.registry import MODELS
+
+
+def norm_loss(
+    student: Tensor, teacher: Tensor, *, sync: bool = False
+) -> Tensor:
+    r"""Distance of each of N segments of the channels to the same target.
+
+    .. math:: L = \sum_{i=1}^{N} \mathrm{mean}\,(e_i - f_t)^2
+
+    where :math:`e_i` are the segments of the student's channels, as many
+    channels each as the teacher has. It is N times the mean squared distance
+    to the teacher's map repeated N times.
+
+    Args:
+        student: ``(B, N * C, H, W)``.
+        teacher: ``(B, C, H, W)``; detach it if it carries a graph.
+        sync: Whether the mean is over the rows of all ranks.
+
+    Returns:
+        Scalar; 0 without rows.
+
+    Example:
+        >>> norm_loss(torch.zeros(2, 6, 1, 1), torch.full((2, 3, 1, 1), 2.0))
+        tensor(8.)
+    """
+    segments = student.unflatten(1, (-1, teacher.shape[1]))
+    distances = (segments - teacher[:, None]).square().sum(dim=1)
+    return global_mean(distances.flatten(1).mean(dim=1), sync=sync)
+
+
+@MODELS.register_module()
+class NORMLoss(FeatureLoss):
+    """NORM's many-to-one matching, see :func:`norm_loss`; several add up.
+
+    `NORM: Knowledge Distillation via N-to-One Representation Matching
+    <https://openreview.net/forum?id=CRNwGauQpb6>`_. The student has a
+    :class:`~luminet_mm.models.norm.NORMNeck`; its wide layer,
+    ``student='neck.0.expand'``, is compared with ``teacher='backbone'``. N is
+    the ratio of their channels. The larger map is max-pooled to the smaller.
+
+    Checked against github.com/OSVAI/NORM, ``helper/loops.py``, at c6dfc39,
+    which on CIFAR-100 has N 8, weight 1, cross entropy weighted 0.1 and no
+    KD, and multiplies the weight by 0.1, 0.5, 1, 0.5 and 0.1 from epochs 0,
+    10, 20, 180 and 210 of 240 on.
+
+    Args:
+        kwargs: Options of :class:`FeatureLoss`.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+
+    dims = (4,)
+
+    def compute(
+        self,
+        student: list[Tensor],
+        teacher: list[Tensor],
+        batch: DistillBatch,
+    ) -> Tensor:
+        """See :meth:`FeatureLoss.compute`."""
+        return self.total(
+            norm_loss(*_same_size(ours, theirs), sync=self.sync_stats)
+            for ours, theirs in zip(student, teacher, strict=True)
+        )
+
+    def _check_pairs(self, ours: list[Tensor], theirs: list[Tensor]) -> None:
+        super()._check_pairs(ours, theirs)
+        for wide, target in zip(ours, theirs, strict=True):
+            if wide.shape[1] % target.shape[1]:
+                raise ValueError(
+                    f'{self.name}: the student has {wide.shape[1]} channels, '
+                    f"no multiple of the teacher's {target.shape[1]}. Name "
+                    'the wide layer of a luminet_mm.NORMNeck with '
+                    f'teacher_channels={target.shape[1]}, as in '
+                    "student='neck.0.expand'."
+                )
+
+
+def _same_size(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Max-pool the larger of two ``(B, C, H, W)`` maps to the smaller."""
+    if one.shape[2] > other.shape[2]:
+        one = F.adaptive_max_pool2d(one, size_of(other))
+    elif one.shape[2:] != other.shape[2:]:
+        other = F.adaptive_max_pool2d(other, size_of(one))
+    return one, other

@@ -25,6 +25,8 @@ class LossSchedule:
         stop (int | None): First step at which the loss is off; when every
             loss is off, the teacher no longer runs.
         unit (str): ``'iter'`` or ``'epoch'``.
+        part (str | None): The part of the loss that is scheduled, for losses
+            that have some (``'features'`` of FCFD); None for the whole.
 
     Raises:
         ValueError: If the numbers contradict each other.
@@ -34,6 +36,7 @@ class LossSchedule:
     decay: int | None = None
     stop: int | None = None
     unit: str = 'iter'
+    part: str | None = None
 
     def __post_init__(self) -> None:
         if self.unit not in ('iter', 'epoch'):
@@ -109,6 +112,13 @@ class DistillScheduleHook(Hook):
                     f'DistillScheduleHook.{name}: model.distill has no such '
                     f'loss. It has {", ".join(distill)}.'
                 )
+            parts = getattr(distill[name], 'part_factors', {})
+            if schedule.part is not None and schedule.part not in parts:
+                raise ValueError(
+                    f'DistillScheduleHook.{name}: part={schedule.part!r}, but '
+                    f'the loss has {", ".join(parts) or "no parts"}. Leave '
+                    'part out for the whole loss.'
+                )
             if schedule.unit == 'epoch' and isinstance(
                 runner.train_loop, IterBasedTrainLoop
             ):
@@ -123,4 +133,8 @@ class DistillScheduleHook(Hook):
         for name, schedule in self.schedules.items():
             now = runner.iter if schedule.unit == 'iter' else runner.epoch
             loss: Any = distill[name]
-            loss.schedule_factor = schedule.factor(now + 1)
+            factor = schedule.factor(now + 1)
+            if schedule.part is None:
+                loss.schedule_factor = factor
+            else:
+                loss.part_factors[schedule.part] = factor

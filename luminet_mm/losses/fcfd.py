@@ -1,0 +1,545 @@
+"""FCFD: features that both networks' later layers understand alike (Liu)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from luminet_mm.losses.base import DistillBatch
+from luminet_mm.losses.feature import FeatureLoss, Features, pooled
+from luminet_mm.losses.fitnet import hint_loss
+from luminet_mm.losses.kd import kd_loss
+from luminet_mm.registry import MODELS
+
+DIRECTIONS = ('both', 'to_teacher', 'to_student')
+Path = tuple[str, int]
+"""Where a path leads, and the place of the map after which it switches."""
+
+
+def make_bridge(
+    source: Sequence[int], target: Sequence[int], *, after_relu: bool = False
+) -> nn.Sequential:
+    """FCFD's bridge from one network's maps to the other's.
+
+    A 3x3 convolution without bias and batch norm. Where the source's maps are
+    twice as large the convolution has stride 2, where they are half as large
+    it is a 4x4 transposed one; both have a bias.
+
+    Args:
+        source: Shape ``(B, C, H, W)`` of the maps that come in.
+        target: Shape of the maps that they become.
+        after_relu: Whether the target's maps have passed a ReLU; the bridge
+            then ends in a leaky one of slope 0.1.
+
+    Returns:
+        A module from ``(B, c_source, ...)`` to ``(B, c_target, ...)``.
+
+    Raises:
+        ValueError: No bridge fits between these sizes.
+    """
+    channels = source[1], target[1]
+    ours, theirs = tuple(source[2:]), tuple(target[2:])
+    conv: nn.Module
+    if ours == theirs:
+        conv = nn.Conv2d(*channels, 3, padding=1, bias=False)
+    elif ours == tuple(2 * size for size in theirs):
+        conv = nn.Conv2d(*channels, 3, stride=2, padding=1)
+    elif theirs == tuple(2 * size for size in ours):
+        conv = nn.ConvTranspose2d(*channels, 4, stride=2, padding=1)
+    else:
+        raise ValueError(
+            f'no bridge leads from maps of size {ours} to {theirs}; one has '
+            'to be as large as the other, or twice as large. Name other maps.'
+        )
+    if isinstance(conv, nn.Conv2d):
+        nn.init.kaiming_normal_(
+            conv.weight, mode='fan_out', nonlinearity='relu'
+        )
+    bridge = nn.Sequential(conv, nn.BatchNorm2d(target[1]))
+    if after_relu:
+        bridge.append(nn.LeakyReLU(0.1))
+    return bridge
+
+
+def stage_distance(
+    maps: Sequence[Tensor],
+    teacher: Tensor,
+    *,
+    last: bool = False,
+    sync: bool = False,
+) -> Tensor:
+    r"""Squared distance of maps in the teacher's space to the teacher's.
+
+    .. math:: L = \sum_v \mathrm{mean}\,(v - t)^2
+
+    and for the last stage also
+    :math:`\mathrm{mean}\,(\mathrm{GAP}(v^+) - \mathrm{GAP}(t^+))^2` with
+    :math:`x^+ = \max(x, 0)`, what the classifiers see.
+
+    Args:
+        maps: Several of ``(B, C, H, W)``.
+        teacher: The same shape; detach it if it carries a graph.
+        last: Whether the classifier follows.
+        sync: Whether means are over the rows of all ranks.
+
+    Returns:
+        Scalar; 0 without rows.
+    """
+    pairs = [(each, teacher) for each in maps]
+    if last:
+        seen = pooled(teacher.relu())
+        pairs += [(pooled(each.relu()), seen) for each in maps]
+    return FeatureLoss.total(hint_loss(*pair, sync=sync) for pair in pairs)
+
+
+def mixed_paths(stages: int, direction: str = 'both') -> list[Path]:
+    """The paths that start in one network and switch to the other once.
+
+    Args:
+        stages: Number of maps, the stem's not counted.
+        direction: One of :data:`DIRECTIONS`.
+
+    Returns:
+        For each its end, ``'teacher'`` or ``'student'``, and after which map
+        it switches.
+
+    Example:
+        >>> mixed_paths(3, 'to_teacher')
+        [('teacher', 0), ('teacher', 1)]
+    """
+    ends = ('teacher', 'student')
+    return [
+        (end, place)
+        for end in ends
+        if direction in ('both', f'to_{end}')
+        for place in range(stages - 1)
+    ]
+
+
+@MODELS.register_module()
+class FCFDLoss(FeatureLoss):
+    r"""Function-consistent feature distillation of classifiers.
+
+    `Function-Consistent Feature Distillation
+    <https://arxiv.org/abs/2304.11832>`_. Both networks are cut at the same
+    stages. A mixed path runs the first stages of one network, crosses a
+    bridge (:func:`make_bridge`) and ends in the other:
+
+    .. math:: L = w \sum_i \sum_{v \in V_i} d(v, t_i)
+              + \tau^2 \sum_{z \in \{z_s\} \cup Z}
+              \mathrm{KL}(\sigma(z_t/\tau)\,\|\,\sigma(z/\tau))
+
+    :math:`V_i` holds the student's bridged map of stage i ("appearance") and
+    the maps of the drawn student-teacher paths behind the teacher's layers
+    ("function"); d is :func:`stage_distance`. Z are the logits of the drawn
+    paths of both directions. The head's cross entropy is the student's alone.
+
+    Checked against github.com/LiuDongyang6/FCFD,
+    ``classification/models/meta.py`` and ``classification/cifar/main.py``, at
+    2aefb7b. Published: two paths a step and w warmed up over 20 epochs; on
+    CIFAR-100 w 5 (0.02 for ResNet-56 and ResNet-20), tau 4 (8 for ResNet-32x4
+    and ShuffleNets, ResNet-50 and MobileNetV2), SGD with Nesterov momentum;
+    on ImageNet tau 1, w 0.02 (ResNet-18) or 5 (MobileNetV1).
+
+    Three things differ. The released training leaves the teacher in train
+    mode (its batch norms use the batch and their running statistics drift);
+    ours is in eval mode, like every teacher here. A mixed path normalises
+    with its own batch, as there, but keeps no running statistics of its own,
+    which nothing there reads; the student's are not touched. And bridges that
+    are not drawn get a gradient of 0 instead of none, for which DDP waits, so
+    that momentum and weight decay move them in such a step as well.
+
+    Signals are the maps and the logits, for networks with a map after the
+    ReLU ``['backbone.layer1', ..., 'logits']``. The published cuts are before
+    the ReLU for VGG and ShuffleNetV1 (``backbone.layer1.preact``), at the
+    last map of WRN (``backbone.layer3.preact``) and of MobileNetV2
+    (``backbone.conv2.1``). Where a network's map is nowhere negative in the
+    dry run, bridges to it end in a leaky ReLU.
+
+    The paths of a step follow from the run's seed and the number of steps:
+    all ranks draw the same, a resumed run goes on, and no other random
+    number changes.
+
+    Args:
+        tau: Temperature, > 0.
+        feature_weight: w. ``DistillScheduleHook`` warms it up alone, with
+            ``part='features'``.
+        paths: How many mixed paths are drawn for a step, 0 or more.
+        direction: Which ones there are: ``'both'``, ``'to_teacher'`` or
+            ``'to_student'``.
+        kwargs: Options of :class:`FeatureLoss`.
+
+    Raises:
+        ValueError: An argument is out of its range, a network cannot be cut
+            at the signals, or there are fewer paths.
+    """
+
+    has_connectors = True
+    draws: Tensor
+
+    def __init__(
+        self,
+        *,
+        tau: float = 4.0,
+        feature_weight: float = 5.0,
+        paths: int = 2,
+        direction: str = 'both',
+        **kwargs,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.tau = self._number('tau', tau, positive=True)
+        self.feature_weight = self._number('feature_weight', feature_weight)
+        if not isinstance(paths, int) or paths < 0:
+            raise ValueError(
+                f'FCFDLoss: paths is {paths!r}; set a whole number >= 0.'
+            )
+        self.paths = paths
+        self.direction = self._choice('direction', direction, DIRECTIONS)
+        self.part_factors = {'features': 1.0}
+        self._networks: dict[str, Any] = {}
+        self._after_relu: dict[str, list[bool]] = {}
+        self._ambient: dict[str, Any] = {}
+        # seed and number of draws; DDP gives all ranks those of the first
+        self.register_buffer(
+            'draws', torch.tensor([torch.initial_seed() % 2**62, 0])
+        )
+        self._drawn: list[int] | None = None  # the same, on the host
+
+    def read_models(
+        self,
+        student: nn.Module,
+        teacher: nn.Module,
+        student_names: Sequence[str],
+        teacher_names: Sequence[str],
+    ) -> None:
+        """See :meth:`FeatureLoss.read_models`."""
+        # MMPretrain takes seconds to import and no other loss needs it
+        from luminet_mm.stages import Stages
+
+        levels = self.levels or range(len(student_names))
+        try:
+            self._networks = {
+                side: Stages(
+                    model, [names[i] for i in levels], side, side == 'teacher'
+                )
+                for side, model, names in (
+                    ('student', student, student_names),
+                    ('teacher', teacher, teacher_names),
+                )
+            }
+        except (IndexError, ValueError) as error:
+            raise ValueError(f'{self.name}: {error}') from None
+
+    def build(
+        self, student: Features, teacher: Features | None = None
+    ) -> FCFDLoss:
+        """See :meth:`FeatureLoss.build`."""
+        ours, theirs = self._both(student, teacher)
+        self._after_relu = {
+            side: [bool((each >= 0).all()) for each in values]
+            for side, values in (('student', ours), ('teacher', theirs))
+        }
+        super().build(student, teacher)
+        return self
+
+    def make_connectors(
+        self, student: list[torch.Size], teacher: list[torch.Size]
+    ) -> None:
+        """See :meth:`FeatureLoss.make_connectors`."""
+        *ours, logits = student
+        *theirs, asked = teacher
+        if {len(shape) for shape in (*ours, *theirs)} != {4} or (
+            logits != asked or len(logits) != 2
+        ):
+            raise ValueError(
+                f'the student has {[*map(tuple, student)]} and the teacher '
+                f'{[*map(tuple, teacher)]}; name maps (B, C, H, W) and then '
+                "'logits' of the same classes."
+            )
+        known = len(mixed_paths(len(ours), self.direction))
+        if known < self.paths:
+            raise ValueError(
+                f'paths is {self.paths}, but with {len(ours)} maps and '
+                f'direction {self.direction!r} there are {known}; name more '
+                'maps, or set fewer paths.'
+            )
+        self.to_teacher = nn.ModuleList(
+            make_bridge(s, t, after_relu=after)
+            for s, t, after in zip(ours, theirs, self._after_relu['teacher'])
+        )
+        # behind the last stage there is nothing to cross over to
+        self.to_student = nn.ModuleList(
+            make_bridge(t, s, after_relu=after)
+            for s, t, after in zip(
+                ours[:-1], theirs[:-1], self._after_relu['student']
+            )
+            if self.direction != 'to_teacher' and self.paths
+        )
+
+    def draw(self, stages: int) -> list[Path]:
+        """The mixed paths of the next step.
+
+        Args:
+            stages: Number of maps.
+        """
+        if self._drawn is None:
+            self._drawn = self.draws.tolist()  # a GPU waits here, once
+        seed, step = self._drawn
+        self._drawn = [seed, step + 1]
+        self.draws[1] += 1
+        chance = random.Random(f'{seed} {step}')
+        candidates = mixed_paths(stages, self.direction)
+        return chance.sample(candidates, self.paths)
+
+    def _load_from_state_dict(self, *args, **kwargs) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._drawn = None
+
+    def forward(
+        self,
+        student: Features,
+        teacher: Features | None = None,
+        batch: DistillBatch | None = None,
+    ) -> Tensor:
+        """See :meth:`FeatureLoss.forward`."""
+        # the networks' layers follow autocast, which the base switches off
+        device = self.select('student', student)[0].device.type
+        self._ambient = dict(
+            device_type=device,
+            dtype=torch.get_autocast_dtype(device),
+            enabled=torch.is_autocast_enabled(device),
+        )
+        return super().forward(student, teacher, batch)
+
+    def compute(
+        self,
+        student: list[Tensor],
+        teacher: list[Tensor],
+        batch: DistillBatch,
+    ) -> Tensor:
+        """See :meth:`FeatureLoss.compute`."""
+        if not self._networks:
+            raise ValueError(
+                f'{self.name}: it does not know the networks yet. Call '
+                'read_models(student, teacher, ...); distillers do it.'
+            )
+        *ours, logits = student
+        *theirs, target = teacher
+        # the maps of every stage that are in the teacher's space
+        spaces = [[each] for each in self.connect(self.to_teacher, ours)]
+        scores = [logits]
+        idle = set(range(len(self.to_student)))
+        for end, place in self.draw(len(ours)):
+            if end == 'teacher':
+                x = spaces[place][0]
+            else:
+                idle.discard(place)
+                (x,) = self.connect(
+                    self.to_student[place : place + 1], [theirs[place]]
+                )
+            with torch.autocast(**self._ambient):
+                network = self._networks[end]
+                for stage in range(place, len(ours) - 1):
+                    x = network.step(stage, x)
+                    if end == 'teacher':
+                        spaces[stage + 1].append(x)
+                scores.append(network.logits(x))
+        features = self.total(
+            stage_distance(
+                [each.to(t.dtype) for each in maps],
+                t,
+                last=stage == len(ours) - 1,
+                sync=self.sync_stats,
+            )
+            for stage, (maps, t) in enumerate(zip(spaces, theirs, strict=True))
+        )
+        distance = self.total(
+            kd_loss(
+                z.to(target.dtype), target, tau=self.tau, sync=self.sync_stats
+            )
+            for z in scores
+        )
+        waiting = [
+            0 * weight.sum()
+            for place in idle
+            for weight in self.to_student[place].parameters()
+        ]
+        weight = self.feature_weight * self.part_factors['features']
+        return weight * features + distance + sum(waiting)
+
+
+@MODELS.register_module()
+class FCFDRoILoss(FeatureLoss):
+    r"""Function-consistent feature distillation of two-stage detectors.
+
+    The stages are the levels of the pyramid. Bridges lead from the student's
+    maps to the teacher's and back, and the RoI heads score the student's RoIs
+    on the maps of either network:
+
+    .. math:: L = w \sum_l \mathrm{mean}\,(B_l(s_l) - t_l)^2
+              + \sum_{p} \left[w_{kd} \tau^2
+              \mathrm{KL}(\sigma(z_t/\tau)\,\|\,\sigma(z_p/\tau))
+              + w_{box}\,\mathrm{mean}\,(b_p - b_t)^2\right]
+
+    where p are the predictions of the student, of the teacher's head on the
+    bridged maps of the student and of the student's head on the bridged maps
+    of the teacher; z are class scores and b box deltas.
+
+    Checked against github.com/LiuDongyang6/FCFD, ``detection/model/rcnn.py``
+    and ``FCFD.py``, at 2aefb7b, where every weight and tau are 1 (the box
+    weight's default is 0, and 1 in all configs). Its backbones have frozen
+    batch norms, so that train or eval mode of the teacher makes no
+    difference. Of the bridges to the student those of the levels that its
+    RoI head reads are built; no other gets a gradient there.
+
+    Args:
+        tau: Temperature, > 0.
+        feature_weight: w.
+        kd_weight: :math:`w_{kd}`.
+        box_weight: :math:`w_{box}`.
+        kwargs: Options of :class:`FeatureLoss`.
+
+    Raises:
+        ValueError: An argument is out of its range, or the signals are not
+            ``['neck', 'roi.cls_score', 'roi.bbox_pred']`` of two detectors
+            with one box head each.
+    """
+
+    has_connectors = True
+    values = 'features or predictions'
+    names = ('neck', 'roi.cls_score', 'roi.bbox_pred')
+
+    def __init__(
+        self,
+        *,
+        tau: float = 1.0,
+        feature_weight: float = 1.0,
+        kd_weight: float = 1.0,
+        box_weight: float = 1.0,
+        **kwargs,
+    ) -> None:
+        super().__init__(**kwargs)
+        if self.levels is not None:
+            raise ValueError(
+                'FCFDRoILoss: levels is not for this loss; it compares all '
+                'levels of the pyramid. Leave it out.'
+            )
+        self.tau = self._number('tau', tau, positive=True)
+        self.feature_weight = self._number('feature_weight', feature_weight)
+        self.kd_weight = self._number('kd_weight', kd_weight)
+        self.box_weight = self._number('box_weight', box_weight)
+        self._networks: dict[str, Any] = {}
+
+    def read_models(
+        self,
+        student: nn.Module,
+        teacher: nn.Module,
+        student_names: Sequence[str],
+        teacher_names: Sequence[str],
+    ) -> None:
+        """See :meth:`FeatureLoss.read_models`."""
+        from luminet_mm.stages import RoIHead
+
+        for side, names in (
+            ('student', student_names),
+            ('teacher', teacher_names),
+        ):
+            if tuple(names) != self.names:
+                raise ValueError(
+                    f"{self.name}: the {side}'s signals are {list(names)}; "
+                    f'set signal={list(self.names)}.'
+                )
+        try:
+            self._networks = {
+                'student': RoIHead(student, 'student'),
+                'teacher': RoIHead(teacher, 'teacher', shared=True),
+            }
+        except ValueError as error:
+            raise ValueError(f'{self.name}: {error}') from None
+
+    def select(self, side: str, value: Features) -> list[Tensor]:
+        """See :meth:`FeatureLoss.select`; levels and predictions in a row."""
+        flat = [
+            each
+            for item in value
+            for each in ([item] if isinstance(item, Tensor) else item or [])
+        ]
+        return super().select(side, flat)
+
+    def make_connectors(
+        self, student: list[torch.Size], teacher: list[torch.Size]
+    ) -> None:
+        """See :meth:`FeatureLoss.make_connectors`."""
+        if student[-2:] != teacher[-2:]:
+            raise ValueError(
+                'the student predicts '
+                f'{[tuple(shape[1:]) for shape in student[-2:]]} numbers for '
+                'each RoI, class scores and box deltas, and the teacher '
+                f'{[tuple(shape[1:]) for shape in teacher[-2:]]}. Set the '
+                'same num_classes and reg_class_agnostic.'
+            )
+        ours, theirs = student[:-2], teacher[:-2]
+        network = self._networks.get('student')
+        read = network.levels if network else len(ours)
+        self.to_teacher = nn.ModuleList(map(make_bridge, ours, theirs))
+        self.to_student = nn.ModuleList(
+            map(make_bridge, theirs[:read], ours[:read])
+        )
+
+    def forward(
+        self,
+        student: Features,
+        teacher: Features | None = None,
+        batch: DistillBatch | None = None,
+    ) -> Tensor:
+        """See :meth:`FeatureLoss.forward`."""
+        if not self._networks or batch is None or batch.rois is None:
+            raise ValueError(
+                f'{self.name}: it needs both detectors (read_models) and '
+                'batch.rois; a TwoStageDistiller gives them.'
+            )
+        return super().forward(student, teacher, batch)
+
+    def compute(
+        self,
+        student: list[Tensor],
+        teacher: list[Tensor],
+        batch: DistillBatch,
+    ) -> Tensor:
+        """See :meth:`FeatureLoss.compute`."""
+        *ours, logits, deltas = student
+        *theirs, target, boxes = teacher
+        assert batch.rois is not None
+        rois = batch.rois
+        to_teacher = self.connect(self.to_teacher, ours)
+        to_student = self.connect(
+            self.to_student, theirs[: len(self.to_student)]
+        )
+        predictions = [
+            (logits, deltas),
+            self._networks['teacher'].predict(to_teacher, rois),
+            self._networks['student'].predict(to_student, rois),
+        ]
+        features = self.total(
+            hint_loss(maps, t, sync=self.sync_stats)
+            for maps, t in zip(to_teacher, theirs, strict=True)
+        )
+        distance = self.total(
+            kd_loss(
+                z.to(target.dtype), target, tau=self.tau, sync=self.sync_stats
+            )
+            for z, _ in predictions
+        )
+        offsets = self.total(
+            hint_loss(b.to(boxes.dtype), boxes, sync=self.sync_stats)
+            for _, b in predictions
+        )
+        return (
+            self.feature_weight * features
+            + self.kd_weight * distance
+            + self.box_weight * offsets
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -9,6 +11,8 @@ from luminet_mm.distributed import global_mean
 from luminet_mm.losses.base import DistillBatch, LogitLoss
 from luminet_mm.losses.dkd import split_target
 from luminet_mm.registry import MODELS
+
+MIXED_LABELS = ('refuse', 'largest')
 
 
 def nkd_loss(
@@ -84,6 +88,9 @@ class NKDLoss(LogitLoss):
     Args:
         tau: Temperature of the non-target term, > 0.
         gamma: Weight of the non-target term, >= 0.
+        mixed_labels: What to do where labels are mixed (Mixup, CutMix):
+            ``'refuse'`` them, or take the class with the ``'largest'`` share
+            as the target, as the authors do for transformers.
         kwargs: Options of :class:`LogitLoss`.
 
     Raises:
@@ -91,11 +98,19 @@ class NKDLoss(LogitLoss):
     """
 
     def __init__(
-        self, *, tau: float = 1.0, gamma: float = 1.5, **kwargs
+        self,
+        *,
+        tau: float = 1.0,
+        gamma: float = 1.5,
+        mixed_labels: str = 'refuse',
+        **kwargs,
     ) -> None:
         super().__init__(**kwargs)
         self.tau = self._number('tau', tau, positive=True)
         self.gamma = self._number('gamma', gamma)
+        self.mixed_labels = self._choice(
+            'mixed_labels', mixed_labels, MIXED_LABELS
+        )
 
     def compute(
         self,
@@ -105,6 +120,9 @@ class NKDLoss(LogitLoss):
         batch: DistillBatch,
     ) -> Tensor:
         """See :meth:`LogitLoss.compute`."""
+        soft = batch.soft_labels
+        if soft is not None and self.mixed_labels == 'largest':
+            batch = replace(batch, labels=soft.argmax(dim=1), soft_labels=None)
         labels, row_weights = self.targets(student, row_weights, batch)
         return nkd_loss(
             student,

@@ -12,11 +12,10 @@ from luminet_mm.distributed import (
 )
 from luminet_mm.losses.base import DistillBatch
 from luminet_mm.losses.connectors import make_connector
-from luminet_mm.losses.feature import FeatureLoss, pool_to_smaller, pooled
+from luminet_mm.losses.rows import RowsLoss, feature_rows
 from luminet_mm.registry import MODELS
 
 FORMS = ('elementwise', 'correlation')
-ROWS = ('pooled', 'positions')
 CONNECTORS = ('linear', 'mlp', 'orthogonal')
 
 
@@ -87,32 +86,8 @@ def srd_loss(
     return torch.log(total + log_eps) * (moments.weight > 0)
 
 
-def feature_rows(
-    student: Tensor, teacher: Tensor, rows: str
-) -> tuple[Tensor, Tensor]:
-    """Make rows of two features of the same place.
-
-    Args:
-        student: ``(B, C)`` or ``(B, C, H, W)``.
-        teacher: Likewise; channels and size may differ.
-        rows: ``'pooled'``: the mean of each map is a row. ``'positions'``:
-            each position of each map is one, after the larger map is
-            average-pooled to the smaller. Vectors are rows.
-
-    Returns:
-        ``(N, C_s)`` and ``(N, C_t)``.
-    """
-    if rows == 'pooled' or student.dim() == 2:
-        return pooled(student), pooled(teacher)
-    student, teacher = pool_to_smaller(student, teacher)
-    return (
-        student.movedim(1, -1).flatten(0, 2),
-        teacher.movedim(1, -1).flatten(0, 2),
-    )
-
-
 @MODELS.register_module()
-class SRDLoss(FeatureLoss):
+class SRDLoss(RowsLoss):
     """Projector, batch norm and LogSum, see :func:`srd_loss`.
 
     `Understanding the Role of the Projector in Knowledge Distillation
@@ -138,12 +113,11 @@ class SRDLoss(FeatureLoss):
             out: the normalisation would subtract it again.
         form: ``'elementwise'`` or ``'correlation'``; their values and weights
             cannot be compared.
-        rows: Rows of maps, ``'pooled'`` or ``'positions'``, see
-            :func:`feature_rows`.
         exponent: Power of a distance, >= 1.
         eps: Added to the variance, > 0.
         log_eps: Added inside the logarithm, > 0.
-        kwargs: Options of :class:`FeatureLoss`.
+        kwargs: Options of :class:`~luminet_mm.losses.rows.RowsLoss`; a DeiT's
+            tokens are ``student='backbone.ln1'`` with ``extra_tokens=2``.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -156,7 +130,6 @@ class SRDLoss(FeatureLoss):
         *,
         connector: str | dict = 'linear',
         form: str = 'elementwise',
-        rows: str = 'pooled',
         exponent: float = 4.0,
         eps: float = 1e-4,
         log_eps: float = 1e-5,
@@ -169,7 +142,6 @@ class SRDLoss(FeatureLoss):
             self._choice('connector', connector, CONNECTORS)
         self.connector = connector
         self.form = self._choice('form', form, FORMS)
-        self.rows = self._choice('rows', rows, ROWS)
         self.exponent = self._number('exponent', exponent)
         if exponent < 1:
             raise ValueError(
@@ -182,7 +154,7 @@ class SRDLoss(FeatureLoss):
     def make_connectors(
         self, student: list[torch.Size], teacher: list[torch.Size]
     ) -> None:
-        """See :meth:`FeatureLoss.make_connectors`."""
+        """See :meth:`RowsLoss.make_connectors`."""
         self.connectors = nn.ModuleList(
             make_connector(self.connector, ours[:2], theirs[:2])
             for ours, theirs in zip(student, teacher, strict=True)
@@ -198,7 +170,7 @@ class SRDLoss(FeatureLoss):
         teacher: list[Tensor],
         batch: DistillBatch,
     ) -> Tensor:
-        """See :meth:`FeatureLoss.compute`."""
+        """See :meth:`RowsLoss.compute`."""
         pairs = [
             feature_rows(ours, theirs, self.rows)
             for ours, theirs in zip(student, teacher, strict=True)

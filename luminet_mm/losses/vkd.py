@@ -9,8 +9,7 @@ from torch.nn import functional as F
 from luminet_mm.distributed import global_mean
 from luminet_mm.losses.base import DistillBatch
 from luminet_mm.losses.connectors import make_connector
-from luminet_mm.losses.feature import FeatureLoss
-from luminet_mm.losses.srd import ROWS, feature_rows
+from luminet_mm.losses.rows import RowsLoss, feature_rows
 from luminet_mm.registry import MODELS
 
 
@@ -51,7 +50,7 @@ def vkd_loss(
 
 
 @MODELS.register_module()
-class VkDLoss(FeatureLoss):
+class VkDLoss(RowsLoss):
     """VkD's orthogonal projection, see :func:`vkd_loss`.
 
     `VkD: Improving Knowledge Distillation using Orthogonal Projections
@@ -65,11 +64,10 @@ class VkDLoss(FeatureLoss):
     features add up.
 
     Args:
-        rows: Rows of maps, ``'pooled'`` or ``'positions'``, see
-            :func:`luminet_mm.losses.srd.feature_rows`.
         beta: Distance at which the loss turns from squared to linear, > 0.
         eps: Added to the teacher's variance, > 0.
-        kwargs: Options of :class:`FeatureLoss`.
+        kwargs: Options of :class:`~luminet_mm.losses.rows.RowsLoss`; a DeiT's
+            tokens are ``student='backbone.ln1'`` with ``extra_tokens=2``.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -80,20 +78,26 @@ class VkDLoss(FeatureLoss):
     def __init__(
         self,
         *,
-        rows: str = 'pooled',
         beta: float = 1.0,
         eps: float = 1e-5,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        self.rows = self._choice('rows', rows, ROWS)
         self.beta = self._number('beta', beta, positive=True)
         self.eps = self._number('eps', eps, positive=True)
 
     def make_connectors(
         self, student: list[torch.Size], teacher: list[torch.Size]
     ) -> None:
-        """See :meth:`FeatureLoss.make_connectors`."""
+        """See :meth:`RowsLoss.make_connectors`."""
+        for ours, theirs in zip(student, teacher, strict=True):
+            if theirs[1] < ours[1]:
+                raise ValueError(
+                    f'the teacher has {theirs[1]} channels and the student '
+                    f'{ours[1]}, but the projection is orthogonal: the '
+                    'teacher has to be at least as wide. Compare a wider '
+                    'layer of the teacher, or take SRDLoss.'
+                )
         self.connectors = nn.ModuleList(
             make_connector('orthogonal', ours[:2], theirs[:2])
             for ours, theirs in zip(student, teacher, strict=True)
@@ -105,7 +109,7 @@ class VkDLoss(FeatureLoss):
         teacher: list[Tensor],
         batch: DistillBatch,
     ) -> Tensor:
-        """See :meth:`FeatureLoss.compute`."""
+        """See :meth:`RowsLoss.compute`."""
         pairs = [
             feature_rows(ours, theirs, self.rows)
             for ours, theirs in zip(student, teacher, strict=True)

@@ -77,7 +77,7 @@ class PreActStage(nn.Module):
         )
         self.preact = nn.Identity()
 
-    def forward(self, x: Tensor, preact: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, preact: Tensor | None = None) -> Tensor:
         """See :meth:`PreActBlock.forward`."""
         for block in self.blocks:
             x = block(x, preact)

@@ -41,6 +41,9 @@ class Method:
         needs: What it needs besides the two models' signals.
         extra: Number of parameters that are trained beside the student, from
             the channels of the student's and the teacher's features.
+        parts: Parts of a classifier's config that the method puts into the
+            student, from the channels of both models' last maps. They are
+            deployed; on a classifier ``extra`` counts their parameters.
     """
 
     title: str
@@ -50,9 +53,13 @@ class Method:
     detector: dict[str, Any] | None = None
     needs: tuple[str, ...] = ()
     extra: Callable[[Channels, Channels], int] = field(default=_none)
+    parts: Callable[[int, int], dict[str, Any]] | None = None
 
 
 _STAGES = ['backbone.layer1', 'backbone.layer2', 'backbone.layer3']
+# the logits, and what a weak classifier reads
+_WEAK = ['logits', 'backbone.layer2']
+_TOKENS = ['backbone.layers.0', 'backbone.layers.1', 'backbone.ln1']
 _BEFORE_RELU = [f'{stage}.preact' for stage in _STAGES]
 
 
@@ -105,8 +112,42 @@ def _simkd(s: int, t: int) -> int:
     return s * h + 9 * h * h + h * t + 4 * h + 2 * t
 
 
+def _simkd_parts(s: int, t: int) -> dict[str, Any]:
+    neck = dict(type='luminet_mm.SimKDNeck', in_channels=s, out_channels=t)
+    return dict(
+        neck=[neck, dict(type='GlobalAveragePooling')],
+        head=dict(type='luminet_mm.ReusedClsHead', in_channels=t),
+    )
+
+
+def _norm(s: int, t: int) -> int:
+    wide = 8 * t
+    return 2 * s * wide + 2 * wide + 2 * s
+
+
+def _norm_parts(s: int, t: int) -> dict[str, Any]:
+    neck = dict(type='luminet_mm.NORMNeck', in_channels=s, teacher_channels=t)
+    return dict(neck=[neck, dict(type='GlobalAveragePooling')])
+
+
+def _fcfd(back: int) -> Callable[[Channels, Channels], int]:
+    """Bridges to the teacher, and to the student for all maps but ``back``."""
+
+    def total(student: Channels, teacher: Channels) -> int:
+        pairs = [*zip(student, teacher)]
+        there = sum(9 * s * t + 2 * t for s, t in pairs)
+        return there + sum(9 * s * t + 2 * s for s, t in pairs[:-back])
+
+    return total
+
+
 def _align(s: int, t: int) -> int:
     return 0 if s == t else s * t + t
+
+
+def _vitkd(student: Channels, teacher: Channels) -> int:
+    t = teacher[-1]
+    return sum(map(_align, student, teacher)) + 18 * t * t + 3 * t
 
 
 def _context(t: int) -> int:
@@ -119,6 +160,12 @@ _CVF = 'https://openaccess.thecvf.com/content'
 METHODS = (
     Method('LumiNet', 'LumiNetLoss', f'{_ARXIV}2310.03669', **_logits()),
     Method('KD', 'KDLoss', f'{_ARXIV}1503.02531', **_logits()),
+    Method(
+        'Hard labels (DeiT)',
+        'HardLabelLoss',
+        f'{_ARXIV}2012.12877',
+        **_logits(),
+    ),
     Method(
         'DKD', 'DKDLoss', f'{_ARXIV}2203.08679', **_logits(), needs=('labels',)
     ),
@@ -140,11 +187,20 @@ METHODS = (
         needs=('labels',),
     ),
     Method(
-        'MLLD, one view',
+        'MLLD',
         'MLLDLoss',
         f'{_CVF}/CVPR2023/html/Jin_Multi-Level_Logit_Distillation_CVPR_2023'
         '_paper.html',
         **_logits(),
+        needs=('optionally a weak and a strong view',),
+    ),
+    Method(
+        'USKD, self-distillation',
+        'USKDLoss',
+        f'{_ARXIV}2303.13005',
+        classifier=dict(student=_WEAK),
+        needs=('labels', 'no teacher'),
+        extra=_each(lambda s, classes: (s + 1) * classes),
     ),
     Method(
         'FitNet',
@@ -199,11 +255,39 @@ METHODS = (
         extra=_semckd,
     ),
     Method(
-        "SimKD's loss",
+        'SimKD',
         'SimKDLoss',
         f'{_ARXIV}2203.14001',
-        **_maps(_STAGES[-1]),
+        classifier=dict(student='neck.0', teacher=_STAGES[-1], factor=None),
+        detector=dict(signal='neck'),  # the loss alone
+        needs=('SimKDNeck and ReusedClsHead in a classifier',),
         extra=_each(_simkd),
+        parts=_simkd_parts,
+    ),
+    Method(
+        'NORM',
+        'NORMLoss',
+        'https://openreview.net/forum?id=CRNwGauQpb6',
+        classifier=dict(student='neck.0.expand', teacher=_STAGES[-1]),
+        needs=('NORMNeck in the student',),
+        extra=_each(_norm),
+        parts=_norm_parts,
+    ),
+    Method(
+        'FCFD',
+        'FCFDLoss',
+        f'{_ARXIV}2304.11832',
+        classifier=dict(signal=[*_STAGES, 'logits']),
+        needs=('networks that can be cut',),
+        extra=_fcfd(1),
+    ),
+    Method(
+        'FCFD, detectors',
+        'FCFDRoILoss',
+        f'{_ARXIV}2304.11832',
+        detector=dict(signal=['neck', 'roi.cls_score', 'roi.bbox_pred']),
+        needs=('one box head',),
+        extra=_fcfd(1),
     ),
     Method(
         'SRD, the projector recipe',
@@ -280,6 +364,14 @@ METHODS = (
         extra=_each(lambda s, t: 18 * t * t + 2 * t + _align(s, t)),
     ),
     Method(
+        'ViTKD',
+        'ViTKDLoss',
+        f'{_ARXIV}2209.02432',
+        classifier=dict(signal=_TOKENS),
+        needs=('transformers with the same patches',),
+        extra=_vitkd,
+    ),
+    Method(
         'FGD',
         'FGDLoss',
         f'{_ARXIV}2111.11837',
@@ -305,9 +397,12 @@ _PAIRS = {
         'feats': ([64], [64]),
         _STAGES[-1]: ([64], [64]),
         'stages': ([16, 32, 64], [16, 32, 64]),
+        'weak': ([32], [100]),  # and the number of classes
+        'tokens': ([192] * 3, [384] * 3),  # DeiT-Ti and DeiT III-S
     },
     'detector': {
         'neck': ([256] * 5, [256] * 5),
+        'stages': ([256] * 5, [256] * 5),  # levels, and predictions on them
         'backbone': ([512], [2048]),
         'roi.feats': ([256], [256]),
     },
@@ -316,9 +411,17 @@ _PAIRS = {
 
 def extra_parameters(method: Method, task: str) -> int:
     """Parameters beside the student for the pairs that the table names."""
-    signal = getattr(method, task)['signal']
+    cfg = getattr(method, task)
+    signal = cfg.get('signal', cfg.get('teacher', _WEAK))
     key = 'stages' if isinstance(signal, list) else signal
+    key = 'tokens' if signal == _TOKENS else key
+    key = 'weak' if signal == _WEAK else key
     return method.extra(*_PAIRS[task].get(key, ([], [])))
+
+
+def _code(signal: str | list[str]) -> str:
+    names = signal if isinstance(signal, list) else [signal]
+    return ', '.join(f'`{name}`' for name in names)
 
 
 def table() -> str:
@@ -339,11 +442,16 @@ def table() -> str:
             if cfg is None:
                 cells.append('–')
                 continue
-            signal = cfg['signal']
-            names = signal if isinstance(signal, list) else [signal]
+            sides = [
+                _code(cfg[side])
+                for side in ('signal', 'student', 'teacher')
+                if side in cfg
+            ]
             levels = f', levels {cfg["levels"]}' if 'levels' in cfg else ''
-            cells.append(', '.join(f'`{name}`' for name in names) + levels)
-            counts.append(f'{extra_parameters(method, task):,}')
+            cells.append(' against '.join(sides) + levels)
+            count = f'{extra_parameters(method, task):,}'
+            deployed = task == 'classifier' and method.parts
+            counts.append(f'{count} deployed' if deployed else count)
         cells.append(', '.join(method.needs) or '–')
         cells.append(
             counts[0] if len(set(counts)) == 1 else ' / '.join(counts)
@@ -359,9 +467,15 @@ def main() -> None:
         'Made by `python -m luminet_mm.methods > docs/methods.md`. Signals '
         'are those that\nthe tests train; other ones of the same kind work '
         'as well. Extra parameters are\ntrained beside the student and not '
-        'published with it: for ResNet-56 and ResNet-20\non CIFAR / for '
-        'Faster R-CNN with ResNet-101 and ResNet-18. Options, formulas and\n'
-        'sources: [losses.md](losses.md).\n\n' + table()
+        'published with it, unless it says\ndeployed: for ResNet-56 and '
+        'ResNet-20 on CIFAR / for Faster R-CNN with ResNet-101\nand '
+        'ResNet-18; of ViTKD for DeiT III-S and DeiT-Ti. Options, formulas '
+        'and sources:\n[losses.md](losses.md).'
+        '\n\n' + table() + '\n\nWithout a loss of their own: mutual learning '
+        '(DML) is `MutualClassifier` with\n`KDLoss`, see '
+        '[classifiers.md](classifiers.md#mutual-learning); teacher assistants '
+        '(TAKD)\nare [chains](chains.md) of configs; several teachers average '
+        'their logits.'
     )
 
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import argparse
+import copy
 import fcntl
 import functools
 import hashlib
+import itertools
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 
 METRICS = ('coco/bbox_mAP', 'accuracy/top1')
 _PACKAGE = Path(__file__).parent
@@ -41,6 +46,18 @@ class Cell:
     options: dict = field(default_factory=dict)
     group: str = ''
 
+    def arguments(self) -> list[str]:
+        """Its options, as ``--cfg-options`` takes them."""
+        return [f'{key}={value}' for key, value in self.options.items()]
+
+    def load(self) -> Config:
+        """The config with these options, as the run sees it."""
+        parser = argparse.ArgumentParser()
+        parser.add_argument('options', nargs='*', action=DictAction)
+        cfg = copy.deepcopy(_read(self.config))
+        cfg.merge_from_dict(parser.parse_args(self.arguments()).options or {})
+        return cfg
+
     def settings(self) -> dict:
         """What decides its result: config, options, and the config's text.
 
@@ -52,6 +69,11 @@ class Cell:
             options={key: str(value) for key, value in self.options.items()},
             sha256=_fingerprint(self.config),
         )
+
+
+@functools.cache
+def _read(config: str) -> Config:
+    return Config.fromfile(config)  # takes most of a second
 
 
 @functools.cache
@@ -86,6 +108,70 @@ class RunLog:
         """The metrics of the last validation."""
         last = self.metrics[-1] if self.metrics else {}
         return [name for name in last if name != 'step']
+
+
+def make_cells(runs: dict) -> list[Cell]:
+    """List every combination of a grid, in the order of the file.
+
+    Args:
+        runs (dict): Groups of runs by name: ``config``, ``seeds``,
+            ``options`` by config key, and ``grid`` with lists of such
+            options. A dict among the options is merged into the config.
+
+    Raises:
+        ValueError: If a group has no config or no seeds, or an option cannot
+            be written on a command line.
+    """
+    cells = []
+    for name, run in runs.items():
+        for key in ('config', 'seeds'):
+            if not run.get(key):
+                raise ValueError(f'runs.{name}.{key} is missing or empty.')
+        grid = run.get('grid') or {}
+        for values in itertools.product(*grid.values()):
+            setting = dict(zip(grid, values, strict=True))
+            words = [
+                # part of a folder's name
+                re.sub(r'[^\w.+-]+', '-', f'{key.split(".")[-1]}{value}')
+                for key, value in setting.items()
+            ]
+            options = dict(_leaves({**(run.get('options') or {}), **setting}))
+            for key, value in options.items():
+                if not _is_plain(value):
+                    raise ValueError(
+                        f'runs.{name}: {key} is {value!r}, which '
+                        '--cfg-options cannot express. Write a config for '
+                        'it, and name that.'
+                    )
+            group = '_'.join([name, *words])
+            for seed in run['seeds']:
+                cells.append(
+                    Cell(
+                        name=f'{group}_seed{seed}',
+                        config=run['config'],
+                        options={**options, 'randomness.seed': seed},
+                        group=group,
+                    )
+                )
+    return cells
+
+
+def _leaves(options: dict) -> Iterator[tuple[str, Any]]:
+    """Write each value of a dict as an option of its own."""
+    for key, value in options.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves({f'{key}.{k}': v for k, v in value.items()})
+        else:
+            yield key, value
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether ``key=value`` on a command line comes back as it was."""
+    if isinstance(value, (list, tuple)):
+        return bool(value) and all(map(_is_plain, value))
+    if isinstance(value, str):
+        return not re.search(r'[,\[\](){}\s\'"]', value)
+    return value is None or isinstance(value, (bool, int, float))
 
 
 def is_finished(work_dir: str | os.PathLike) -> bool:
@@ -231,11 +317,10 @@ def run_cell(
     if is_finished(work_dir):
         return None
     work_dir.mkdir(parents=True, exist_ok=True)
-    options = [f'{key}={value}' for key, value in cell.options.items()]
     command = [sys.executable, str(TRAIN), cell.config]
     command += ['--work-dir', str(work_dir), '--resume']
-    if options:
-        command += ['--cfg-options', *options]
+    if cell.options:
+        command += ['--cfg-options', *cell.arguments()]
     log = work_dir / 'train.log'
     with log.open('ab') as stream, (work_dir / 'lock').open('a') as lock:
         try:
@@ -281,14 +366,32 @@ def find_metric(
         ValueError: If it is not logged; names what is.
     """
     done = [cell for cell in cells if is_finished(Path(out) / cell.name)]
-    logged = [read_log(Path(out) / cell.name).names() for cell in done]
+    return choose_metric(
+        [read_log(Path(out) / cell.name).names() for cell in done], metric
+    )
+
+
+def choose_metric(
+    logged: Sequence[Sequence[str]], metric: str | None = None
+) -> str:
+    """Choose the metric that stands for accuracy.
+
+    Args:
+        logged (Sequence): Names of what each run logged.
+        metric (str | None): A wish; by default the first of :data:`METRICS`
+            that every run has.
+
+    Raises:
+        ValueError: If it is not logged; names what is.
+    """
     for name in (metric,) if metric else METRICS:
         if all(name in names for names in logged):
             return name
     there = sorted({name for names in logged for name in names})
-    what = f'{metric} is not logged by every run' if metric else 'no metric'
+    what = f'{metric} is not logged' if metric else 'no accuracy is logged'
     raise ValueError(
-        f'{what}. Give --metric; there is {", ".join(there) or "none"}.'
+        f'{what} by every run. Give --metric; there is '
+        f'{", ".join(there) or "none"}.'
     )
 
 

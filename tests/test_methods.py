@@ -75,13 +75,21 @@ def test_a_step(method, task):
         type=f'luminet_mm.{method.loss}', **small(getattr(method, task), task)
     )
     equal = 'equal channels' in ' '.join(method.needs)
+    tokens = 'transformers' in ' '.join(method.needs)
     scope = 'mmpretrain' if task == 'classifier' else 'mmdet'
     with DefaultScope.overwrite_default_scope(scope):
         if task == 'classifier':
+            student = cifar(8, 4)
+            teacher = cifar(14, 4 if equal else 6)
+            if tokens:
+                student = tiny_cls.classifier('vit')
+                teacher = tiny_cls.classifier('vit', width=12)
+            if method.parts:
+                parts = method.parts(16, 24)
+                student['neck'] = parts['neck']
+                student['head'].update(parts.get('head', {}))
             model = tiny_cls.build(
-                tiny_cls.distiller(
-                    cifar(8, 4), cifar(14, 4 if equal else 6), loss_x=config
-                )
+                tiny_cls.distiller(student, teacher, loss_x=config)
             )
             raw = tiny_cls.batch()
             for index, sample in enumerate(raw['data_samples']):
@@ -98,18 +106,26 @@ def test_a_step(method, task):
     assert all(p.isfinite().all() for p in model.parameters())
     features = {
         'feats': ([16], [24]),
+        'weak': ([8], [tiny_cls.NUM_CLASSES]),
         'backbone.layer3': ([16], [24]),
         'neck': ([16] * 5, [16] * 5),
         'backbone': ([64], [96]),
         'roi.feats': ([16], [16]),
     }
-    signal = config['signal']
+    signal = config.get('signal', config.get('teacher', 'weak'))
     channels = (
         ([4, 8, 16], [4, 8, 16] if equal else [6, 12, 24])
         if isinstance(signal, list)
         else features.get(signal, ([], []))
     )
+    if signal[0] == 'neck':
+        channels = features['neck']
+    if tokens:
+        channels = [16] * 3, [24] * 3
     options = dict(batch=8) if 'batch_size' in config else {}
-    count = sum(p.numel() for p in model.distill.parameters())
+    trained = [model.distill]
+    if method.parts and task == 'classifier':
+        trained.append(model.neck)
+    count = sum(p.numel() for part in trained for p in part.parameters())
     assert count == method.extra(*channels, **options)
     assert torch.is_grad_enabled()

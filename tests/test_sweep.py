@@ -4,6 +4,7 @@ import importlib.util
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,7 +16,9 @@ import pytest
 from luminet_mm import sweep
 from luminet_mm.sweep import (
     Cell,
+    choose_metric,
     find_metric,
+    make_cells,
     read_log,
     run_cells,
     summarise,
@@ -177,6 +180,16 @@ def test_summary_over_seeds(train, tmp_path):
     assert summarise(cells(), tmp_path / 'nowhere') == {}
 
 
+def test_the_first_metric_that_all_runs_have():
+    coco, top1 = 'coco/bbox_mAP', 'accuracy/top1'
+    assert choose_metric([[top1, coco], [top1]]) == top1
+    assert choose_metric([[top1, coco], [coco, top1]]) == coco
+    assert choose_metric([[top1, coco], [top1]], top1) == top1
+    for metric in (None, coco):
+        with pytest.raises(ValueError, match='by every run. .* is a/b, coco'):
+            choose_metric([['a/b'], [coco]], metric)
+
+
 def test_log_of_a_resumed_run_is_one(tmp_path):
     for name, steps in (('a', (1, 2)), ('b', (2, 3))):
         folder = tmp_path / name / 'vis_data'
@@ -200,7 +213,7 @@ def tool():
 
 
 def test_grid_is_a_product():
-    found = tool().make_cells(
+    found = make_cells(
         dict(
             kd=dict(
                 config='c.py',
@@ -224,11 +237,11 @@ def test_grid_is_a_product():
     }
     assert found[2].group == 'kd_tau2_w3'
     with pytest.raises(ValueError, match='runs.kd.seeds'):
-        tool().make_cells(dict(kd=dict(config='c.py')))
+        make_cells(dict(kd=dict(config='c.py')))
 
 
 def test_names_of_settings_are_names_of_folders():
-    (cell,) = tool().make_cells(
+    (cell,) = make_cells(
         dict(
             kd=dict(
                 config='c.py',
@@ -240,11 +253,41 @@ def test_names_of_settings_are_names_of_folders():
     assert cell.name == 'kd_checkpointwork_dirs-a_b.pth_seed0'
 
 
-@pytest.mark.parametrize('value', [dict(type='KDLoss'), [{}], 'a,b', []])
+@pytest.mark.parametrize('value', [{}, dict(x='a b'), [{}], 'a,b', []])
 def test_options_that_a_command_line_mangles_are_refused(value):
-    run = dict(config='c.py', seeds=[0], options={'model.distill.x': value})
-    with pytest.raises(ValueError, match=r'runs\.kd: model\.distill\.x is'):
-        tool().make_cells(dict(kd=run))
+    run = dict(config='c.py', seeds=[0], options={'model.distill': value})
+    with pytest.raises(ValueError, match=r'runs\.kd: model\.distill.* is'):
+        make_cells(dict(kd=run))
+    run = dict(config='c.py', seeds=[0], grid={'model.distill': [value]})
+    with pytest.raises(ValueError, match=r'runs\.kd: model\.distill.* is'):
+        make_cells(dict(kd=run))
+
+
+def test_a_whole_loss_is_an_option(tmp_path):
+    """What a cell's command line says is merged as it was written."""
+    loss = dict(
+        type='luminet_mm.ATLoss',
+        signal=['backbone.layer1', 'backbone.layer2'],
+        levels=[-1],
+        connector=dict(type='mlp', hidden=1024),
+        loss_weight=1e-05,
+        sync_stats=False,
+        tau=None,
+    )
+    (tmp_path / 'c.py').write_text('model = dict(distill=dict(loss_b=1))')
+    (cell,) = make_cells(
+        dict(
+            at=dict(
+                config=str(tmp_path / 'c.py'),
+                seeds=[3],
+                grid={'model.distill': [dict(loss_a=loss)]},
+            )
+        )
+    )
+    assert re.fullmatch(r'[\w.+-]+', cell.name)
+    cfg = cell.load()
+    assert cfg.model.distill == dict(loss_b=1, loss_a=loss)
+    assert cfg.randomness.seed == 3
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,11 @@ from luminet_mm.analysis import (
     draw_similarity,
     read_runs,
 )
-from luminet_mm.checkpoint import get_state_dict, load_checkpoint
+from luminet_mm.checkpoint import (
+    BESIDE_STUDENT,
+    get_state_dict,
+    load_checkpoint,
+)
 from luminet_mm.distillers.mixin import teacher_list
 from luminet_mm.launch import (
     LaunchError,
@@ -206,7 +210,7 @@ def _teacher_blocks(cfg: Config, args: argparse.Namespace) -> list[dict]:
 def _load_student(model: BaseModel, args: argparse.Namespace) -> None:
     """Load every weight of the student; what a method trained is left out."""
     state = get_state_dict(load_checkpoint(args.checkpoint))
-    for key in [key for key in state if key.startswith('distill.')]:
+    for key in [key for key in state if key.startswith(BESIDE_STUDENT)]:
         del state[key]
     try:
         model.load_state_dict(state)

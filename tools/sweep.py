@@ -10,6 +10,8 @@ A grid is a Python file with ``runs``, a dict of groups of runs::
             grid={'model.distill.loss_kd.tau': [1, 2]}))
 
 ``grid`` lists values by config key; every combination is run with every seed.
+``options`` are set in all of them. A value may be a dict, a whole loss say,
+which is merged into what the config has there.
 Finished runs are not run again, interrupted ones go on, and a folder with runs
 of other settings is refused. The table shows the mean and standard deviation
 over seeds at the last epoch, and each run; ``summary.json`` has each run's
@@ -17,9 +19,7 @@ best epoch as well.
 """
 
 import argparse
-import itertools
 import json
-import re
 import signal
 import sys
 from pathlib import Path
@@ -27,67 +27,12 @@ from pathlib import Path
 from mmengine.config import Config
 
 from luminet_mm.sweep import (
-    Cell,
     find_metric,
     is_finished,
+    make_cells,
     run_cells,
     summarise,
 )
-
-
-def make_cells(runs: dict) -> list[Cell]:
-    """List every combination of a grid, in the order of the file.
-
-    Raises:
-        ValueError: If a group has no config or no seeds, or an option cannot
-            be written on a command line.
-    """
-    cells = []
-    for name, run in runs.items():
-        for key in ('config', 'seeds'):
-            if not run.get(key):
-                raise ValueError(f'runs.{name}.{key} is missing or empty.')
-        grid = run.get('grid') or {}
-        for key, value in [
-            *(run.get('options') or {}).items(),
-            *((key, v) for key, values in grid.items() for v in values),
-        ]:
-            if not _is_plain(value):
-                raise ValueError(
-                    f'runs.{name}: {key} is {value!r}, which --cfg-options '
-                    'cannot express. Write a config for it, and name that.'
-                )
-        for values in itertools.product(*grid.values()):
-            setting = dict(zip(grid, values, strict=True))
-            words = [
-                # part of a folder's name
-                re.sub(r'[^\w.+-]+', '-', f'{key.split(".")[-1]}{value}')
-                for key, value in setting.items()
-            ]
-            group = '_'.join([name, *words])
-            for seed in run['seeds']:
-                cells.append(
-                    Cell(
-                        name=f'{group}_seed{seed}',
-                        config=run['config'],
-                        options={
-                            **(run.get('options') or {}),
-                            **setting,
-                            'randomness.seed': seed,
-                        },
-                        group=group,
-                    )
-                )
-    return cells
-
-
-def _is_plain(value) -> bool:
-    """Whether ``key=value`` on a command line comes back as it was."""
-    if isinstance(value, (list, tuple)):
-        return bool(value) and all(map(_is_plain, value))
-    if isinstance(value, str):
-        return not re.search(r'[,\[\](){}\s\'"]', value)
-    return value is None or isinstance(value, (bool, int, float))
 
 
 def print_table(summary: dict, metric: str) -> None:

@@ -12,13 +12,15 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from luminet_mm.analysis.statistics import AnalysisError
-from luminet_mm.checkpoint import get_state_dict, load_checkpoint
+from luminet_mm.checkpoint import (
+    BESIDE_STUDENT,
+    get_state_dict,
+    load_checkpoint,
+)
 from luminet_mm.distillers.mixin import build_loss
 from luminet_mm.stock import stock_config
-from luminet_mm.sweep import METRICS, read_log
+from luminet_mm.sweep import choose_metric, read_log
 from luminet_mm.teacher import preserved_rng
-
-# Logged values that may stand for accuracy, the first that a run has.
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -110,14 +112,10 @@ def _summary(path: Path) -> dict:
 def _metric(metric: str | None, entry: dict, where: str) -> str:
     """Check or choose the metric; the same for all runs."""
     there = [key for key in entry if '/' in key]
-    for name in (metric,) if metric else METRICS:
-        if name in there:
-            return name
-    raise AnalysisError(
-        f'--runs {where}: '
-        + (f'{metric} is not logged' if metric else 'name the accuracy')
-        + f'. Give --metric; there is {", ".join(there) or "none"}.'
-    )
+    try:
+        return choose_metric([there], metric)
+    except ValueError as error:
+        raise AnalysisError(f'--runs {where}: {error}') from error
 
 
 def _sizes(work_dir: Path, config: str, counted: dict) -> dict:
@@ -136,7 +134,7 @@ def _sizes(work_dir: Path, config: str, counted: dict) -> dict:
         sizes['extra_parameters'] = sum(
             value.numel()
             for key, value in weights.items()
-            if key.startswith('distill.')
+            if key.startswith(BESIDE_STUDENT)
         )
     return sizes
 

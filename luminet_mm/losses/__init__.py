@@ -9,17 +9,20 @@ from luminet_mm.losses.crd import CRDLoss, crd_loss
 from luminet_mm.losses.cwd import CWDLoss, cwd_loss
 from luminet_mm.losses.dist import DISTLoss, dist_loss
 from luminet_mm.losses.dkd import DKDLoss, dkd_loss
+from luminet_mm.losses.fcfd import FCFDLoss, FCFDRoILoss
 from luminet_mm.losses.feature import FeatureLoss
 from luminet_mm.losses.fgd import FGDLoss, fgd_loss
 from luminet_mm.losses.fgfi import FGFILoss, fgfi_loss
 from luminet_mm.losses.fitnet import FitNetLoss, hint_loss
 from luminet_mm.losses.fsp import FSPLoss, fsp_loss
+from luminet_mm.losses.hard_label import HardLabelLoss, hard_label_loss
 from luminet_mm.losses.kd import KDLoss, kd_loss
 from luminet_mm.losses.logit_standardization import LogitStandardizationKDLoss
 from luminet_mm.losses.luminet import LumiNetLoss, luminet_loss, perception
 from luminet_mm.losses.mgd import MGDLoss, mgd_loss
 from luminet_mm.losses.mlld import MLLDLoss, mlld_loss
 from luminet_mm.losses.nkd import NKDLoss, nkd_loss
+from luminet_mm.losses.norm import NORMLoss, norm_loss
 from luminet_mm.losses.nst import NSTLoss, nst_loss
 from luminet_mm.losses.ofd import OFDLoss, gaussian_margins, ofd_loss
 from luminet_mm.losses.pkd import PKDLoss, pkd_loss
@@ -30,7 +33,9 @@ from luminet_mm.losses.semckd import SemCKDLoss, semckd_loss
 from luminet_mm.losses.simkd import SimKDLoss
 from luminet_mm.losses.sp import SPLoss, similarity_loss
 from luminet_mm.losses.srd import SRDLoss, srd_loss
+from luminet_mm.losses.uskd import USKDLoss, uskd_loss
 from luminet_mm.losses.vid import VIDLoss, vid_loss
+from luminet_mm.losses.vitkd import ViTKDLoss
 from luminet_mm.losses.vkd import VkDLoss, vkd_loss
 from luminet_mm.losses.wsld import WSLDLoss, wsld_loss
 
@@ -44,11 +49,14 @@ __all__ = [
     'DKDLoss',
     'DistillBatch',
     'DistillLoss',
+    'FCFDLoss',
+    'FCFDRoILoss',
     'FGDLoss',
     'FGFILoss',
     'FSPLoss',
     'FeatureLoss',
     'FitNetLoss',
+    'HardLabelLoss',
     'KDLoss',
     'LogitLoss',
     'LogitStandardizationKDLoss',
@@ -56,6 +64,7 @@ __all__ = [
     'MGDLoss',
     'MLLDLoss',
     'NKDLoss',
+    'NORMLoss',
     'NSTLoss',
     'OFDLoss',
     'PKDLoss',
@@ -66,7 +75,9 @@ __all__ = [
     'SRDLoss',
     'SemCKDLoss',
     'SimKDLoss',
+    'USKDLoss',
     'VIDLoss',
+    'ViTKDLoss',
     'VkDLoss',
     'WSLDLoss',
     'ab_loss',
@@ -80,6 +91,7 @@ __all__ = [
     'fgfi_loss',
     'fsp_loss',
     'gaussian_margins',
+    'hard_label_loss',
     'hcl_loss',
     'hint_loss',
     'kd_loss',
@@ -88,6 +100,7 @@ __all__ = [
     'mgd_loss',
     'mlld_loss',
     'nkd_loss',
+    'norm_loss',
     'nst_loss',
     'ofd_loss',
     'perception',
@@ -97,6 +110,7 @@ __all__ = [
     'semckd_loss',
     'similarity_loss',
     'srd_loss',
+    'uskd_loss',
     'vid_loss',
     'vkd_loss',
     'wsld_loss',

@@ -7,8 +7,8 @@ kind               what it is, from ``c_s`` to ``c_t`` channels
 ``'conv_bn'``      1x1 convolution without bias, then batch norm
 ``'mlp'``          linear, ReLU, linear; ``hidden`` channels between
 ``'orthogonal'``   linear without bias whose columns stay orthonormal
-``'regressor'``    FitNet's: a convolution that changes the size as well,
-                   batch norm, ReLU
+``'regressor'``    FitNet's: a convolution that also halves or doubles the
+                   size where the teacher's differs, batch norm, ReLU
 =================  ========================================================
 
 A connector is trained beside the student with the student's optimizer and is
@@ -158,18 +158,23 @@ def _regressor(student: Sequence[int], teacher: Sequence[int]) -> nn.Module:
             'for vectors.'
         )
     ours, theirs = student[1], teacher[1]
-    size, target = student[2], teacher[2]
+    size, target = tuple(student[2:]), tuple(teacher[2:])
     conv: nn.Module
-    if size == 2 * target:
+    if size == target:
+        conv = nn.Conv2d(ours, theirs, 1)
+    elif all(x in (2 * y, 2 * y - 1) for x, y in zip(size, target)):
         conv = nn.Conv2d(ours, theirs, 3, stride=2, padding=1)
-    elif 2 * size == target:
+    elif all(2 * x == y for x, y in zip(size, target)):
         conv = nn.ConvTranspose2d(ours, theirs, 4, stride=2, padding=1)
-    elif size >= target:
-        conv = nn.Conv2d(ours, theirs, 1 + size - target)
     else:
+        # ConvReg's convolution without padding would be as large as the
+        # difference of these sizes, and of images of another size it is
+        # another one.
         raise ValueError(
-            f"connector 'regressor' cannot bring maps of height {size} to "
-            f'{target}: the student has to be as large, twice as large or '
-            'half as large.'
+            f"connector 'regressor' cannot bring maps of {size[0]}x{size[1]} "
+            f"to the teacher's {target[0]}x{target[1]}: they have to be as "
+            'large, twice as large or half as large. Compare another layer, '
+            'or take a method that resizes maps, such as ATLoss or '
+            'ReviewKDLoss.'
         )
     return nn.Sequential(conv, nn.BatchNorm2d(theirs), nn.ReLU())

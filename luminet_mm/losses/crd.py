@@ -378,24 +378,12 @@ class CRDLoss(FeatureLoss):
         return ids.to(rows.device, torch.int64, non_blocking=True)
 
     def _hard_labels(self, batch: DistillBatch, ids: Tensor) -> Tensor:
-        needs = f"{self.name}: negatives='other_classes' needs "
-        if batch.soft_labels is not None:
-            raise ValueError(
-                needs + 'one hard label per image, and the targets of this '
-                'batch are soft (Mixup, CutMix or gt_score). Remove '
-                "model.train_cfg.augments, or set negatives='all'."
-            )
-        labels = batch.labels
-        if labels is None:
-            raise ValueError(
-                needs + 'batch.labels, which this signal does not provide. '
-                "Name one of vectors, such as 'feats', or set "
-                "negatives='all'."
-            )
+        why = "negatives='other_classes'"
+        labels = self.need(batch, 'labels', why, "set negatives='all'")
         if labels.shape != ids.shape or labels.is_floating_point():
             raise ValueError(
-                needs + f'an integer label for each of {len(ids)} images; '
-                f'batch.labels has shape {tuple(labels.shape)} and type '
-                f'{labels.dtype}.'
+                f'{self.name}: {why} needs an integer label for each of '
+                f'{len(ids)} images; batch.labels has shape '
+                f'{tuple(labels.shape)} and type {labels.dtype}.'
             )
         return labels.to(ids.device, torch.int64, non_blocking=True)

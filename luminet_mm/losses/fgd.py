@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from luminet_mm.distributed import global_mean
 from luminet_mm.losses.base import DistillBatch
-from luminet_mm.losses.boxes import by_image, need
+from luminet_mm.losses.boxes import by_image
 from luminet_mm.losses.connectors import align_channels
 from luminet_mm.losses.feature import FeatureLoss
 from luminet_mm.registry import MODELS
@@ -243,11 +243,9 @@ class FGDLoss(FeatureLoss):
         )
 
     def _boxes(self, batch: DistillBatch, images: int) -> list[Tensor]:
-        shape = 'image_shapes' if self.legacy else 'input_shape'
-        need(self.name, batch, images, 'boxes', shape)
-        assert batch.boxes is not None
+        boxes = self.need(batch, 'boxes', images=images)
         if self.legacy:
-            assert batch.image_shapes is not None
-            return relative_boxes(batch.boxes, batch.image_shapes)
-        assert batch.input_shape is not None
-        return relative_boxes(batch.boxes, [batch.input_shape] * images)
+            shapes = self.need(batch, 'image_shapes', images=images)
+        else:
+            shapes = [self.need(batch, 'input_shape')] * images
+        return relative_boxes(boxes, shapes)

@@ -12,11 +12,12 @@ from torchvision.ops import box_iou
 
 from luminet_mm.distributed import global_mean
 from luminet_mm.losses.base import DistillBatch
-from luminet_mm.losses.boxes import by_image, need
+from luminet_mm.losses.boxes import by_image
 from luminet_mm.losses.feature import FeatureLoss, Features, size_of
 from luminet_mm.registry import MODELS
 
 Priors = Callable[[list[tuple[int, int]]], list[Tensor]]
+_PAIRS = 2**21  # of boxes and anchors, compared at a time
 
 
 def fgfi_loss(
@@ -82,10 +83,19 @@ def imitation_mask(
             torch.cat([corners[:, :2], corners[:, 2:] + 1], dim=1)
             for corners in (every, anchors)
         )
-    iou = box_iou(every, anchors)
-    good = iou > threshold * iou.amax(dim=1, keepdim=True)
-    good = good.unflatten(1, (*size, -1)).any(dim=3)
-    return by_image(good, boxes).any(dim=1)
+    # Some at a time: 100 boxes and the anchors of P2 are 20 million pairs.
+    chunk = max(_PAIRS // len(anchors), 1)
+    good = [
+        _near(some, anchors, threshold).unflatten(1, (*size, -1)).any(dim=3)
+        for some in every.split(chunk)
+    ]
+    return by_image(torch.cat(good), boxes).any(dim=1)
+
+
+def _near(boxes: Tensor, anchors: Tensor, threshold: float) -> Tensor:
+    """Which anchors overlap each box well, ``(G, A)`` bool."""
+    iou = box_iou(boxes, anchors)
+    return iou > threshold * iou.amax(dim=1, keepdim=True)
 
 
 @MODELS.register_module()
@@ -143,7 +153,7 @@ class FGFILoss(FeatureLoss):
     def forward(
         self,
         student: Features,
-        teacher: Features,
+        teacher: Features | None = None,
         batch: DistillBatch | None = None,
     ) -> Tensor:
         """See :meth:`FeatureLoss.forward`; levels choose the anchors too."""
@@ -161,17 +171,17 @@ class FGFILoss(FeatureLoss):
         batch: DistillBatch,
     ) -> Tensor:
         """See :meth:`FeatureLoss.compute`."""
-        need(self.name, batch, len(student[0]), 'boxes', 'priors')
-        assert batch.boxes is not None and batch.priors is not None
+        boxes = self.need(batch, 'boxes', images=len(student[0]))
+        priors = self.need(batch, 'priors')
         sizes = [size_of(maps) for maps in student]
-        anchors = self._anchors(batch.priors, sizes, student[0])
+        anchors = self._anchors(priors, sizes, student[0])
         student = self.connect(self.adaptation, student)
         terms = []
         for ours, theirs, of_level, size in zip(
             student, teacher, anchors, sizes, strict=True
         ):
             mask = imitation_mask(
-                batch.boxes,
+                boxes,
                 of_level,
                 size,
                 threshold=self.threshold,

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import SyncBatchNorm
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 
-from luminet_mm.distributed import global_mean
+from luminet_mm.distributed import global_mean, world_size
 from luminet_mm.losses.base import DistillBatch
 from luminet_mm.losses.feature import FeatureLoss, size_of
 from luminet_mm.registry import MODELS
@@ -177,15 +179,8 @@ class ReviewKDLoss(FeatureLoss):
             [x if x.dim() == 4 else x[:, :, None, None] for x in side]
             for side in (student, teacher)
         )
-        if self.training and any(
-            x.numel() == x.shape[1] for x in (*ours, *theirs)
-        ):
-            raise ValueError(
-                f'{self.name}: batch norm needs two images or more where a '
-                'feature has one position, and this rank has one image. '
-                'Drop the last, incomplete batch (drop_last=True), enlarge '
-                'the batch, or leave the pooled feature out.'
-            )
+        if any(x.numel() == x.shape[1] for x in (*ours, *theirs)):
+            self._check_batch_norm()
         dtype = next(self.connectors.parameters()).dtype
         terms = []
         fused = None
@@ -201,3 +196,19 @@ class ReviewKDLoss(FeatureLoss):
                 )
             )
         return self.total(terms)
+
+    def _check_batch_norm(self) -> None:
+        """Refuse statistics of one position of one image."""
+        synced = world_size() > 1 and all(
+            isinstance(module, SyncBatchNorm)
+            for module in self.modules()
+            if isinstance(module, _BatchNorm)
+        )
+        if self.training and not synced:
+            raise ValueError(
+                f'{self.name}: batch norm needs two images or more where a '
+                'feature has one position, and this rank has one image. '
+                'Drop the last, incomplete batch (drop_last=True), enlarge '
+                "the batch, set sync_bn='torch' where there are several "
+                'ranks, or leave the pooled feature out.'
+            )

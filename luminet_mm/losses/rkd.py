@@ -96,7 +96,10 @@ class RKDLoss(FeatureLoss):
     two equal rows has a gradient of 1e12; here it has none.
 
     Maps are pooled; several features add up. With ``sync_stats`` each rank
-    relates the rows of all ranks, so its cost grows with their number.
+    relates the rows of all ranks, so its cost grows with their number: 512
+    rows, 8 ranks of 64, have 134 million angles, 0.5 GB for each tensor of
+    them that the backward pass keeps. Take ``sync_stats=False`` or
+    ``angle_weight=0`` there.
 
     Args:
         distance_weight: Weight of the distances, >= 0.

@@ -31,10 +31,13 @@ from luminet_mm.stock import stock_config
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ('cifar100', 'imagenet', 'tiny_imagenet')
+# These are in test_transformer_configs.py.
+TRANSFORMERS = (ROOT / 'docs' / 'transformers.md').read_text(encoding='utf-8')
 PATHS = {
     path.stem: path
     for folder in FOLDERS
     for path in sorted((ROOT / 'configs' / folder).glob('*.py'))
+    if f'`{path.name}`' not in TRANSFORMERS
 }
 NAMES = list(PATHS)
 CIFAR = [name for name in NAMES if name.endswith('_cifar100')]
@@ -42,8 +45,26 @@ IMAGENET = [name for name in NAMES if name.endswith('_in1k')]
 PROBE = 'linear-probe_wrn-16-2_tiny-imagenet'
 ENSEMBLE = 'luminet_ensemble_wrn-16-2_cifar100'
 METHODS = ('kd', 'dkd', 'luminet')
-DISTILLED = [name for name in NAMES if name.split('_')[0] in METHODS]
+# Their deployed student has other parts; accuracy of ResNet-8x4 (their
+# READMEs).
+DEPLOYED = {'simkd': 78.08, 'norm': 76.49}
+# Without a teacher: networks that teach one another, and themselves.
+TEACHERLESS = {
+    'dml_resnet56_resnet20_cifar100': 69.52,
+    'dml_resnet34_resnet18_in1k': 70.82,
+    'uskd_resnet18_in1k': 70.79,
+}
+FIRST_LINK = 'kd_resnet56_resnet32_cifar100'
+CHAIN = 'takd_resnet56_resnet32_resnet20_cifar100'
+DISTILLED = [
+    name
+    for name in NAMES
+    if name.split('_')[0]
+    in (*METHODS, *DEPLOYED, 'mlld', 'reviewkd', 'takd', 'fcfd', 'srd')
+] + [*TEACHERLESS]
+FCFD = 'fcfd_resnet32x4_resnet8x4_cifar100'
 STRONG = [name for name in NAMES if 'autoaugment' in name]
+TWO_VIEWS = [name for name in NAMES if name.startswith('mlld_')]
 
 # Top-1 accuracy of teachers and students (LumiNet, Table 1).
 ALONE = {
@@ -87,6 +108,17 @@ NOT_RELEASED = (
     'resnet32x4_shufflenetv1',
     'resnet32x4_shufflenetv2',
 )
+# ReviewKD's weight (mdistiller, a08d46f) and accuracy (Table 1), and with
+# LumiNet (supplement, Table 1).
+REVIEWED = {
+    'wrn-40-2_shufflenetv1': (5, 77.14, 77.29),
+    'resnet32x4_shufflenetv2': (8, 77.78, 77.93),
+}
+# SRD, alone and with DKD (the projector paper, Table 3).
+PROJECTED = {
+    'resnet32x4_resnet8x4': (76.55, 76.95),
+    'resnet50_mobilenetv2': (71.53, 71.75),
+}
 # LumiNet, Table 5.
 STRONG_ACCURACY = {
     'wrn-40-2_wrn-16-2': 76.91,
@@ -94,6 +126,13 @@ STRONG_ACCURACY = {
     'vgg13_vgg8': 75.57,
     'resnet32x4_shufflenetv2': 79.12,
     'wrn-40-2_shufflenetv1': 77.97,
+}
+MLLD_ACCURACY = {
+    'wrn-40-2_wrn-16-2': 76.63,
+    'wrn-40-2_wrn-40-1': 75.35,
+    'vgg13_vgg8': 75.18,
+    'resnet32x4_shufflenetv2': 78.44,
+    'wrn-40-2_shufflenetv1': 77.44,
 }
 # Pair: batch, lr, teacher's accuracy in the zoo, DKD's beta.
 IMAGENET_PAIRS = {
@@ -181,6 +220,33 @@ def test_headers_quote_the_papers_accuracies():
         name = f'luminet_{pair}_autoaugment_cifar100'
         assert accuracy(name) == value
         assert f'without {PAIRS[pair][2]:.2f}' in header(name)
+    for pair, value in MLLD_ACCURACY.items():
+        assert accuracy(f'mlld_{pair}_cifar100') == value
+        alone = ALONE[pair.split('_')[1]]
+        assert f'alone {alone:.2f}' in header(f'mlld_{pair}_cifar100')
+    for pair, (_, value, combined) in REVIEWED.items():
+        assert accuracy(f'reviewkd_{pair}_cifar100') == value
+        name = f'luminet_reviewkd_{pair}_cifar100'
+        assert accuracy(name) == combined
+        text = ' '.join(header(name).split())
+        assert f'LumiNet alone {PAIRS[pair][2]:.2f}' in text
+        assert f'ReviewKD alone {value:.2f}' in text
+    for method, value in DEPLOYED.items():
+        assert accuracy(f'{method}_resnet32x4_resnet8x4_cifar100') == value
+    for name, value in TEACHERLESS.items():
+        assert accuracy(name) == value
+    for pair, (alone, combined) in PROJECTED.items():
+        assert accuracy(f'srd_{pair}_cifar100') == alone
+        assert accuracy(f'srd_dkd_{pair}_cifar100') == combined
+        text = ' '.join(header(f'srd_dkd_{pair}_cifar100').split())
+        assert f'SRD alone {alone}, DKD alone {PAIRS[pair][1]}' in text
+        assert f'student alone {ALONE[pair.split("_")[1]]:.2f}' in ' '.join(
+            header(f'srd_{pair}_cifar100').split()
+        )
+    assert accuracy('srd_resnet34_resnet18_in1k') == 71.87
+    assert accuracy(CHAIN) == 70.83
+    assert accuracy(FCFD) == 76.80
+    assert 'an assistant that is not stated' in ' '.join(header(CHAIN).split())
 
 
 def test_derived_settings_are_marked():
@@ -198,10 +264,26 @@ def test_every_pair_has_every_method():
     expected |= {
         f'luminet_{pair}_autoaugment_cifar100' for pair in STRONG_ACCURACY
     }
+    expected |= {f'mlld_{pair}_cifar100' for pair in MLLD_ACCURACY}
     expected |= {f'{m}_vit-384_vit-128_cifar100' for m in ('kd', 'luminet')}
+    expected |= {
+        f'{m}_{pair}_cifar100'
+        for m in ('reviewkd', 'luminet_reviewkd')
+        for pair in REVIEWED
+    }
+    expected |= {f'{m}_resnet32x4_resnet8x4_cifar100' for m in DEPLOYED}
+    expected |= {
+        f'{m}_{pair}_cifar100'
+        for m in ('srd', 'srd_dkd')
+        for pair in PROJECTED
+    }
+    expected |= {FIRST_LINK, CHAIN, FCFD}
+    expected |= {name for name in TEACHERLESS if 'cifar' in name}
     assert set(CIFAR) == expected | {ENSEMBLE}
     expected = {student_of(pair) for pair in IMAGENET_PAIRS}
     expected |= {f'{m}_{p}_in1k' for m in METHODS for p in IMAGENET_PAIRS}
+    expected |= {f'{m}_resnet34_resnet18_in1k' for m in ('mlld', 'srd')}
+    expected |= {name for name in TEACHERLESS if 'in1k' in name}
     assert set(IMAGENET) == expected
     assert set(NAMES) == {*CIFAR, *IMAGENET, PROBE}
 
@@ -267,7 +349,9 @@ def test_cifar_recipe(name):
         0.2565,
         0.2761,
     ]
-    crop, flip, *others, pack = cfg.train_dataloader.dataset.pipeline
+    *views, pack = cfg.train_dataloader.dataset.pipeline
+    weak = views[0].transforms[0] if name in TWO_VIEWS else views
+    crop, flip, *others = weak
     assert (crop.crop_size, crop.padding, flip.prob) == (32, 4, 0.5)
     assert cfg.val_dataloader.dataset.pipeline == [pack]
     if name in STRONG:
@@ -278,11 +362,13 @@ def test_cifar_recipe(name):
         assert (size, optimizer.type) == (256, 'AdamW')
         return
     assert size == 64 and cfg.train_cfg.max_epochs == 240
+    lr = 0.025 if name in TWO_VIEWS else 0.05
     assert optimizer == dict(
         type='SGD',
-        lr=0.01 if any(word in name for word in SLOW_LR) else 0.05,
+        lr=0.01 if any(word in name for word in SLOW_LR) else lr,
         momentum=0.9,
         weight_decay=0.0005,
+        **(dict(nesterov=True) if name == FCFD else {}),
     )
     assert cfg.param_scheduler == dict(
         type='MultiStepLR',
@@ -300,6 +386,7 @@ def test_imagenet_recipe(name):
         p for p in IMAGENET_PAIRS if student_of(p).split('_')[0] in name
     ]
     size, lr, _, _ = IMAGENET_PAIRS[pair]
+    lr = 0.1 if name in TWO_VIEWS else lr
     assert 8 * cfg.train_dataloader.batch_size == size
     assert cfg.auto_scale_lr == dict(enable=False, base_batch_size=size)
     assert plain(cfg.optim_wrapper.optimizer) == dict(
@@ -366,6 +453,113 @@ def test_cifar_settings_are_the_authors(pair):
     assert with_luminet == (ce, luminet(tau, alpha), dict(loss_luminet=20))
     # what the released settings have in common
     assert 68 <= (alpha / tau) ** 2 <= 88
+
+
+def reviewkd(weight):
+    stages = [f'backbone.layer{i}' for i in (1, 2, 3)]
+    return dict(
+        loss_review=dict(
+            type='luminet_mm.ReviewKDLoss',
+            student=[*stages, 'feats'],
+            teacher=[*(f'{stage}.preact' for stage in stages), 'feats'],
+            loss_weight=weight,
+        )
+    )
+
+
+@pytest.mark.parametrize('pair', REVIEWED)
+def test_reviewkd_alone_and_with_luminet(pair):
+    review = reviewkd(REVIEWED[pair][0])
+    warmup = dict(loss_review=20)
+    cfg = load(f'reviewkd_{pair}_cifar100')
+    assert losses_of(cfg) == (1, review, warmup)
+    ce, luminet, schedule = losses_of(load(f'luminet_{pair}_cifar100'))
+    assert losses_of(load(f'luminet_reviewkd_{pair}_cifar100')) == (
+        ce,
+        luminet | review,
+        schedule | warmup,
+    )
+    other = load(f'luminet_{pair}_cifar100')
+    for each in (cfg, other):
+        del each.custom_hooks[1:], each.model['distill']
+    assert plain(cfg.to_dict()) == plain(other.to_dict())
+
+
+@pytest.mark.parametrize(
+    ('method', 'ce', 'loss', 'options'),
+    [
+        ('simkd', 0, 'SimKDLoss', dict(student='neck.0', factor=None)),
+        ('norm', 0.1, 'NORMLoss', dict(student='neck.0.expand')),
+    ],
+)
+def test_methods_with_another_student(method, ce, loss, options):
+    cfg = load(f'{method}_resnet32x4_resnet8x4_cifar100')
+    assert cfg.model.head.loss.loss_weight == ce
+    assert cfg.model.distill.to_dict() == {
+        f'loss_{method}': dict(
+            type=f'luminet_mm.{loss}',
+            teacher='backbone',
+            loss_weight=1,
+            **options,
+        )
+    }
+    transform, pooling = cfg.model.neck
+    assert pooling.type == 'GlobalAveragePooling'
+    width = transform.get('out_channels', transform.get('teacher_channels'))
+    assert transform.in_channels == 256 and width == 256
+    # nothing else differs from the student alone
+    stock = plain(stock_config(cfg).to_dict())
+    alone = plain(load('resnet8x4_cifar100').to_dict())
+    stock['model']['type'] = alone['model']['type']
+    for model in (stock['model'], alone['model']):
+        del model['neck'], model['head']
+    assert stock.pop('custom_hooks') == []
+    assert stock == alone
+
+
+def test_fcfd_is_the_authors():
+    cfg = load(FCFD)
+    (hook,) = cfg.custom_hooks[1:]
+    schedule = dict(warmup=20, unit='epoch', part='features')
+    assert hook.loss_fcfd == schedule
+    loss = dict(
+        type='luminet_mm.FCFDLoss',
+        signal=[*(f'backbone.layer{i}' for i in (1, 2, 3)), 'logits'],
+        tau=4.0,
+        feature_weight=5.0,
+        paths=2,
+        loss_weight=1.0,
+    )
+    assert cfg.model.distill == dict(loss_fcfd=loss)
+    assert cfg.model.head.loss.loss_weight == 1
+
+
+@pytest.mark.parametrize('pair', PROJECTED)
+def test_srd_alone_and_with_dkd(pair):
+    srd = dict(
+        loss_srd=dict(
+            type='luminet_mm.SRDLoss',
+            signal='feats',
+            connector=dict(type='mlp', hidden=1024),
+            loss_weight=1,
+        )
+    )
+    names = ['srd', 'dkd', 'srd_dkd']
+    alone, other, both = (load(f'{m}_{pair}_cifar100') for m in names)
+    assert losses_of(alone) == (1, srd, {})
+    ce, dkd, schedule = losses_of(other)
+    assert losses_of(both) == (ce, dkd | srd, schedule)
+    for each in (alone, other, both):
+        del each.custom_hooks[1:], each.model['distill']
+    assert alone.to_dict() == other.to_dict() == both.to_dict()
+
+
+def test_srd_on_imagenet_has_the_settings_of_the_authors():
+    srd = dict(
+        loss_srd=dict(type='luminet_mm.SRDLoss', signal='feats', loss_weight=2)
+    )
+    cfg = load('srd_resnet34_resnet18_in1k')
+    assert losses_of(cfg) == (1, srd | kd(1, 1), {})
 
 
 @pytest.mark.parametrize('pair', IMAGENET_PAIRS)
@@ -466,6 +660,64 @@ def test_strong_augmentation_changes_the_pipeline_alone(name):
     assert plain(one) == plain(other)
 
 
+def mlld(taus, weight):
+    return dict(
+        loss_mlld=dict(
+            type='luminet_mm.MLLDLoss',
+            signal='logits',
+            tau=taus,
+            views=2,
+            loss_weight=weight,
+        )
+    )
+
+
+@pytest.mark.parametrize('name', TWO_VIEWS)
+def test_two_views_have_the_settings_of_the_release(name):
+    cfg = load(name)
+    cifar = name in CIFAR
+    # the head's mean over both views is half of their sum
+    weight, taus = (0.2, [2, 3, 4, 5, 6]) if cifar else (1.0, [1, 2, 3, 5, 6])
+    assert losses_of(cfg) == (weight, mlld(taus, 0.9 if cifar else 0.5), {})
+    multi_view, pack = cfg.train_dataloader.dataset.pipeline[-2:]
+    weak, strong = multi_view.transforms
+    assert multi_view.num_views == [1, 1] and strong[: len(weak)] == weak
+    assert [t.type for t in strong[-2:]] == ['RandAugment', 'Cutout']
+    for transform in (t for view in (weak, strong) for t in view):
+        assert resolves(TRANSFORMS, transform)
+    # half of the side, and in the channels' order
+    side = weak[0].get('crop_size', weak[0].get('scale'))
+    assert strong[-1].magnitude_range == (1, side // 2 + 1)
+    rgb = (125, 123, 114)
+    bgr = cfg.data_preprocessor.to_rgb
+    assert strong[-1].pad_val == (rgb[::-1] if bgr else rgb)
+
+
+@pytest.mark.parametrize('name', TWO_VIEWS)
+def test_a_student_of_two_views_is_tested_as_the_stock_one(name):
+    pair = name.removeprefix('mlld_').rpartition('_')[0]
+    base = plain(load(student_of(pair)).to_dict())
+    cfg = plain(stock_config(load(name)).to_dict())
+    theirs = dict(
+        base['data_preprocessor'], type='mmpretrain.ClsDataPreprocessor'
+    )
+    assert cfg.pop('data_preprocessor') == theirs
+    # one view of them is the student's own
+    pipeline = cfg['train_dataloader']['dataset'].pop('pipeline')
+    (multi_view,) = (t for t in pipeline if t['type'] == 'MultiView')
+    where = pipeline.index(multi_view)
+    pipeline[where : where + 1] = multi_view['transforms'][0]
+    assert base['train_dataloader']['dataset'].pop('pipeline') == pipeline
+    cfg['model']['head']['loss']['loss_weight'] = 1.0
+    cfg['model']['type'] = 'ImageClassifier'
+    assert cfg.pop('custom_hooks') == []
+    for each in (cfg, base):
+        each['optim_wrapper']['optimizer'].pop('lr')
+    added = {'fixmatch_policies', 'two_view_pipeline'}
+    assert set(cfg) - set(base) == added
+    assert all(cfg[key] == base[key] for key in cfg if key not in added)
+
+
 def test_ensemble_adds_a_teacher_and_nothing_else():
     base = 'luminet_wrn-40-2_wrn-16-2_cifar100'
     assert changed(ENSEMBLE, base) == {'model', 'custom_hooks'}
@@ -478,6 +730,30 @@ def test_ensemble_adds_a_teacher_and_nothing_else():
     assert one.custom_hooks[1:] == other.custom_hooks[1:]
 
 
+def test_a_chain_differs_from_kd_in_its_teacher_alone():
+    cfg, first = load(CHAIN), load(FIRST_LINK)
+    assert cfg.model.teacher == dict(
+        config=f'configs/cifar100/{FIRST_LINK}.py',
+        checkpoint=(
+            f'work_dirs/{FIRST_LINK}/epoch_{first.train_cfg.max_epochs}.pth'
+        ),
+    )
+    assert 1.5 < ALONE['resnet32'] - cfg.custom_hooks[0].min_metric < 3
+    direct = load('kd_resnet56_resnet20_cifar100')
+    # ResNet-56 teaches both
+    assert first.model.teacher == direct.model.teacher
+    assert losses_of(load(FIRST_LINK)) == losses_of(load(CHAIN))
+    assert losses_of(load(CHAIN)) == losses_of(direct)
+    for key in ('custom_hooks', 'model'):
+        direct.pop(key), cfg.pop(key)
+    assert plain(cfg.to_dict()) == plain(direct.to_dict())
+    stock = stock_config(first)
+    stock.model.head.loss.loss_weight = 1.0
+    stock.model.type = 'ImageClassifier'
+    assert stock.pop('custom_hooks') == []
+    assert plain(stock.to_dict()) == plain(load('resnet32_cifar100').to_dict())
+
+
 def test_transformers_differ_in_the_loss_alone():
     baseline = plain(load('vit-128_cifar100').to_dict())
     for method in ('kd', 'luminet'):
@@ -486,6 +762,25 @@ def test_transformers_differ_in_the_loss_alone():
         cfg.model.type = 'ImageClassifier'
         assert cfg.pop('custom_hooks') == []
         assert plain(cfg.to_dict()) == baseline
+
+
+@pytest.mark.parametrize('name', TEACHERLESS)
+def test_without_a_teacher_the_student_is_the_baseline(name):
+    cfg = load(name)
+    assert 'teacher' not in cfg.model
+    (peer,) = cfg.model.get('peers', [None])
+    if peer is not None:
+        assert cfg.model.distill.to_dict() == dict(
+            loss_dml=dict(type='luminet_mm.KDLoss', signal='logits', tau=1.0)
+        )
+        teacher = load(name.replace('dml_', 'kd_')).model.teacher.config
+        assert peer == teacher
+    stock = stock_config(cfg)
+    stock.model.type = 'ImageClassifier'
+    student = name.rsplit('_', 2)[1]
+    suffix = name.rsplit('_', 1)[1]
+    baseline = load(f'{student}_{suffix}')
+    assert plain(stock.to_dict()) == plain(baseline.to_dict())
 
 
 def test_probe_decays_no_weight():
@@ -552,9 +847,13 @@ def test_sweep_of_tau_keeps_the_strength():
 STEPS = [f'luminet_{pair}_cifar100' for pair in PAIRS]
 STEPS += ['kd_resnet56_resnet20_cifar100', 'dkd_resnet56_resnet20_cifar100']
 STEPS += ['resnet20_cifar100', 'vit-384_cifar100', ENSEMBLE, PROBE]
+STEPS += [CHAIN, *(f'luminet_reviewkd_{pair}_cifar100' for pair in REVIEWED)]
 STEPS += ['luminet_vit-384_vit-128_cifar100']
 STEPS += [f'luminet_{pair}_in1k' for pair in IMAGENET_PAIRS]
-STEPS += ['resnet18_in1k']
+STEPS += [*TWO_VIEWS, FCFD]
+STEPS += [f'{m}_resnet32x4_resnet8x4_cifar100' for m in DEPLOYED]
+STEPS += [f'srd_dkd_{pair}_cifar100' for pair in PROJECTED]
+STEPS += ['srd_resnet34_resnet18_in1k', 'resnet18_in1k']
 
 
 def build(cfg):
@@ -584,6 +883,8 @@ def test_one_step(name):
     raw = batch(num_images=4, size=64 if name in IMAGENET else 32)
     for sample in raw['data_samples']:
         sample.set_metainfo(dict(num_classes=cfg.model.head.num_classes))
+    if name in TWO_VIEWS:
+        raw['inputs'] = [raw['inputs'], [x.flip(2) for x in raw['inputs']]]
     log = model.train_step(raw, optim)
     assert all(value.isfinite() for value in log.values())
     losses = cfg.model.get('distill', {})
@@ -598,8 +899,10 @@ def test_one_step(name):
     if name == PROBE:
         assert moved == {'head.fc.weight', 'head.fc.bias'}
         return
-    assert all(p.requires_grad for p in model.parameters())
-    for part in ('backbone', 'head'):
+    frozen = {k for k, p in model.named_parameters() if not p.requires_grad}
+    reused = name.startswith('simkd')  # the teacher's classifier
+    assert frozen == ({'head.fc.weight', 'head.fc.bias'} if reused else set())
+    for part in ('backbone', 'neck' if reused else 'head'):
         assert any(key.startswith(f'{part}.') for key in moved), part
 
 
@@ -643,6 +946,14 @@ def test_missing_teacher_is_named_before_anything_is_built(
     monkeypatch.chdir(tmp_path)
     (line,) = [line for line in faults(cfg) if 'teacher.checkpoint' in line]
     assert 'checkpoints/cifar100/resnet56.pth' in line
+
+
+def test_missing_link_of_a_chain_is_named(tmp_path):
+    cfg = load(CHAIN)
+    cfg.model.teacher.checkpoint = str(tmp_path / 'epoch_240.pth')
+    (line,) = [line for line in faults(cfg) if 'teacher.checkpoint' in line]
+    assert f'no file {tmp_path}/epoch_240.pth; ' in line
+    assert f'train configs/cifar100/{FIRST_LINK}.py first' in line
 
 
 @pytest.mark.parametrize(

@@ -37,9 +37,11 @@ COCO = [name for name in NAMES if name.endswith('_coco')]
 DISTILLED = [
     name
     for name in COCO
-    if name.split('_')[0] in 'luminet kd dkd dist'.split()
+    if name.split('_')[0] in 'luminet kd dkd dist fcfd'.split()
 ]
-BASELINES = sorted(set(COCO) - set(DISTILLED))
+CHAIN = 'takd_frcnn_r101_r50_r18_coco'  # its teacher is no zoo's
+COMBINED = 'luminet_pkd_frcnn_r101_r18_coco'
+BASELINES = sorted(set(COCO) - set(DISTILLED) - {CHAIN})
 ONE_GPU = 'luminet_frcnn_r101_r18_1xb8_coco'
 PAIRS = {
     'frcnn_r101_r18': 'frcnn_r18_coco',
@@ -58,6 +60,7 @@ TABLE_4 = dict(
     dkd_frcnn_r101_r18_coco='35.05 56.60 37.54',
     luminet_frcnn_r101_r18_coco='35.34 56.82 37.56',
     luminet_frcnn_r101_r18_1xb8_coco='35.34 56.82 37.56',
+    takd_frcnn_r101_r50_r18_coco='34.59 55.35 37.12',
 )
 ROI = dict(signal='roi.cls_score', tau=1.0, loss_weight=1.0)
 LOSSES = dict(
@@ -69,6 +72,23 @@ LOSSES = dict(
     dist=dict(
         loss_dist=dict(ROI, type='luminet_mm.DISTLoss', beta=1.0, gamma=1.0)
     ),
+)
+FCFD = dict(
+    loss_fcfd=dict(
+        type='luminet_mm.FCFDRoILoss',
+        signal=['neck', 'roi.cls_score', 'roi.bbox_pred'],
+        tau=1.0,
+        feature_weight=1.0,
+        kd_weight=1.0,
+        box_weight=1.0,
+        loss_weight=1.0,
+    )
+)
+PKD = dict(
+    type='luminet_mm.PKDLoss',
+    signal='neck',
+    levels=[0, 1, 2, 3],
+    loss_weight=6.0,
 )
 
 
@@ -131,7 +151,7 @@ def test_header_says_what_is_needed_and_known(name):
     # None of them was trained on COCO: no number may look like ours.
     assert 'Not run here yet' in ' '.join(text.split())
     assert ('teacher (' in text) == (name in DISTILLED)
-    if name in DISTILLED:
+    if name in (*DISTILLED, CHAIN):
         assert fields[3:] == ['Derived']
     aps = re.findall(r'AP ([\d.]+), AP50 ([\d.]+), AP75 ([\d.]+)', text)
     assert [' '.join(ap) for ap in aps] == [
@@ -145,7 +165,7 @@ def test_each_pair_has_a_baseline_and_luminet():
         methods = LOSSES if pair.startswith('frcnn') else ['luminet']
         for method in methods:
             assert f'{method}_{pair}_coco' in DISTILLED
-    assert len(DISTILLED) == 3 * 4 + 2 + 1
+    assert len(DISTILLED) == 3 * 4 + 2 + 2 + 1
 
 
 def test_the_model_index_lists_them():
@@ -301,8 +321,11 @@ def test_methods_of_a_pair_differ_only_in_the_loss(pair):
         teachers.append(plain(cfg.model.teacher))
         check, *schedule = cfg.custom_hooks
         assert check.type == 'luminet_mm.TeacherCheckHook'
+        if name == COMBINED:
+            assert plain(cfg.model.distill.pop('loss_pkd')) == PKD
         if 'cascade' not in pair:
-            assert plain(cfg.model.distill) == LOSSES[method]
+            losses = dict(LOSSES, fcfd=FCFD)
+            assert plain(cfg.model.distill) == losses[method]
         if method == 'luminet':
             (schedule,) = schedule
             assert schedule.pop('type') == 'luminet_mm.DistillScheduleHook'
@@ -343,6 +366,24 @@ def test_one_gpu_sees_the_same_images_with_the_same_loss():
     assert one.custom_hooks[1].loss_luminet.warmup * 8 == (
         eight.custom_hooks[1].loss_luminet.warmup * 16
     )
+
+
+def test_a_chain_goes_on_from_its_first_link():
+    cfg, first = load(CHAIN), load('kd_frcnn_r101_r50_coco')
+    assert cfg.model.teacher == dict(
+        config='configs/kd_frcnn_r101_r50_coco.py',
+        checkpoint=(
+            'work_dirs/kd_frcnn_r101_r50_coco/'
+            f'iter_{first.train_cfg.max_iters}.pth'
+        ),
+    )
+    # The link differs from plain KD in the teacher alone.
+    direct = load('kd_frcnn_r101_r18_coco')
+    check = cfg.custom_hooks[0]
+    assert direct.custom_hooks[0].min_metric - check.min_metric < 0.05
+    check.min_metric = direct.custom_hooks[0].min_metric
+    cfg.model.teacher = direct.model.teacher
+    assert plain(cfg.to_dict()) == plain(direct.to_dict())
 
 
 @functools.cache
@@ -473,6 +514,7 @@ def test_one_step(name):
     # DDP waits for the gradient of every trainable parameter.
     assert bool(untouched) == cfg.get('find_unused_parameters', False)
     if name in COCO:
+        del model.distill  # FCFD's bridges have some that are trained
         norms = [m for m in model.modules() if isinstance(m, _BatchNorm)]
         assert norms and not any(norm.training for norm in norms)
         assert not any(p.requires_grad for n in norms for p in n.parameters())
@@ -500,6 +542,9 @@ def test_missing_coco_is_named_before_anything_is_built(
     name, tmp_path, monkeypatch
 ):
     cfg = load(name)
+    if name == CHAIN:
+        # its first link is trained here
+        cfg.model.teacher.update(config={}, checkpoint=None)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError) as error:
         check_config(cfg)
@@ -515,6 +560,16 @@ def test_missing_coco_is_named_before_anything_is_built(
         ['train2017', 'val2017'],
     )
     check_config(cfg)
+
+
+def test_a_link_that_is_not_trained_is_named(tmp_path):
+    cfg = load(CHAIN)
+    cfg.model.teacher.checkpoint = str(tmp_path / 'iter_90000.pth')
+    with pytest.raises(ConfigError) as error:
+        check_config(cfg)
+    (line,) = re.findall(r'.*teacher\.checkpoint.*', str(error.value))
+    assert f'no file {tmp_path}/iter_90000.pth; ' in line
+    assert 'train configs/kd_frcnn_r101_r50_coco.py first' in line
 
 
 # -- docs/configs.md --------------------------------------------------------

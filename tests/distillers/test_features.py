@@ -215,7 +215,7 @@ def test_bad_signals_are_named(signal):
 
 def test_several_teachers_cannot_share_features():
     config = dict(config=dict(model=tiny_cls.classifier()), checkpoint=None)
-    with pytest.raises(ValueError, match="2 teachers.*'feats'"):
+    with pytest.raises(ValueError, match="2 of the teachers.*'feats'"):
         tiny_cls.build(
             tiny_cls.distiller(
                 teacher=[config, config], loss_x=entry('RKDLoss', 'feats')

@@ -88,5 +88,5 @@ def test_few_rows_and_huge_or_dead_values(n):
 def test_bad_options_are_named():
     with pytest.raises(ValueError, match='ABLoss: margin is 0'):
         ABLoss(margin=0)
-    with pytest.raises(ValueError, match='ABLoss: .* height 3 to 8'):
+    with pytest.raises(ValueError, match='ABLoss: .* 3x3 to .* 8x8'):
         ABLoss().build(maps(size=3), maps(size=8))

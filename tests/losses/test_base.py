@@ -11,6 +11,7 @@ from luminet_mm.losses import (
     DistillBatch,
     DISTLoss,
     DKDLoss,
+    HardLabelLoss,
     KDLoss,
     LogitLoss,
     LogitStandardizationKDLoss,
@@ -26,6 +27,7 @@ from luminet_mm.registry import MODELS
 LOSSES = {
     'luminet': (LumiNetLoss, {'loss_weight': 2.0}),
     'kd': (KDLoss, {'tau': 2.0}),
+    'hard': (HardLabelLoss, {'loss_weight': 2.0}),
     'dkd': (DKDLoss, {'beta': 2.0}),
     'dist': (DISTLoss, {'gamma': 0.5}),
     'lskd': (LogitStandardizationKDLoss, {}),
@@ -44,7 +46,7 @@ LOSSES = {
 # Of these a row is its label's as well; a removed background has none.
 TARGETED = ('dkd', 'lskd_dkd', 'nkd', 'wsld')
 # The loss of several rows is the weighted mean of the rows' losses.
-ROW_BY_ROW = ('kd', 'lskd', *TARGETED)
+ROW_BY_ROW = ('kd', 'hard', 'lskd', *TARGETED)
 # Their gradient leaves a part of the loss out: tested in their own files.
 WITH_CONSTANTS = ('wsld',)
 BACKGROUND = 4
@@ -126,6 +128,8 @@ def test_is_registered_and_has_no_parameters(name):
     ],
 )
 def test_bad_arguments_name_the_class_and_the_key(name, key, value):
+    if (name, key) == ('hard', 'tau'):
+        pytest.skip('it has no temperature')
     cls = LOSSES[name][0].__name__
     with pytest.raises(ValueError, match=rf'{cls}: {key} is .*; set '):
         build(name, **{key: value})
@@ -513,6 +517,32 @@ CASES = [
 ]
 
 
+# Images on each rank, options and sync; each image has two rows.
+VIEWS = [
+    (images, option, sync)
+    for images in ((3, 1), (4, 0))
+    for option in ('default', 'teacher_foreground')
+    for sync in (True, False)
+]
+
+
+def two_views(images):
+    """Each rank's rows: its images in one view, then in the other."""
+    first, every = images[0], sum(images)
+    return [
+        [*range(first), *range(every, every + first)],
+        [*range(first, every), *range(every + first, 2 * every)],
+    ]
+
+
+def of_two_views(images, option, sync, mine):
+    student, teacher, batch = rows()
+    loss = build(
+        'mlld_masks', views=2, sync_stats=sync, **RANK_OPTIONS[option]
+    )
+    return loss_and_grad(loss, student[mine], teacher[mine], part(batch, mine))
+
+
 def compute_on_rank(rank, world_size, cases):
     """This rank's loss and gradient in each case; runs in a process."""
     results = {}
@@ -527,6 +557,8 @@ def compute_on_rank(rank, world_size, cases):
             results[case, sync] = loss_and_grad(
                 loss, student[mine], teacher[mine], part(batch, mine)
             )
+    for case in VIEWS:
+        results[case] = of_two_views(*case, two_views(case[0])[rank])
     return results
 
 
@@ -561,6 +593,21 @@ def test_ranks_together_equal_one_process(on_two_ranks, case):
     assert relative(rank_grad, grad) < TOLERANCE[dtype]
 
 
+@pytest.mark.parametrize('case', VIEWS, ids=str)
+def test_each_view_is_that_of_all_ranks(on_two_ranks, case):
+    images, *_, sync = case
+    expected, grad = of_two_views(*case, slice(None))
+    ranks = [results[case] for results in on_two_ranks]
+    value = torch.stack([rank[0] for rank in ranks]).mean()
+    rank_grad = torch.cat([rank[1] for rank in ranks]) / 2
+    grad = grad[sum(two_views(images), [])]
+    if sync:
+        assert relative(value, expected) < 1e-12
+        assert relative(rank_grad, grad) < 1e-12
+    else:
+        assert relative(rank_grad, grad) > 0.05
+
+
 @each_loss
 def test_without_sync_uneven_ranks_differ_from_one_process(on_two_ranks, name):
     """The test above would notice a loss that forgets the other ranks."""
@@ -571,3 +618,22 @@ def test_without_sync_uneven_ranks_differ_from_one_process(on_two_ranks, name):
     ]
     rank_grad = torch.cat([rank[1] for rank in ranks]) / 2
     assert relative(rank_grad, grad) > 0.05
+
+
+def test_what_a_batch_lacks_is_named_with_the_fix():
+    loss = KDLoss()
+    loss.name = 'loss_x'
+    with pytest.raises(ValueError) as error:
+        loss.need(DistillBatch(), 'boxes', 'legacy=True', 'set legacy=False')
+    assert str(error.value) == (
+        'loss_x: legacy=True needs batch.boxes, the ground-truth boxes, which '
+        "this signal does not come with. Name one that does, 'neck' or "
+        "'backbone' of a two-stage detector, or set legacy=False."
+    )
+    soft = DistillBatch(soft_labels=torch.rand(2, 3))
+    with pytest.raises(ValueError, match='are soft .* or set legacy=False'):
+        loss.need(soft, 'labels', 'it', 'set legacy=False')
+    boxes = [torch.rand(2, 4)]
+    assert loss.need(DistillBatch(boxes=boxes), 'boxes', images=1) is boxes
+    with pytest.raises(ValueError, match='batch.boxes is of 1 images, but'):
+        loss.need(DistillBatch(boxes=boxes), 'boxes', images=2)

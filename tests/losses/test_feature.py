@@ -17,12 +17,14 @@ from luminet_mm.losses import (
     CRDLoss,
     CWDLoss,
     DistillBatch,
+    FCFDLoss,
     FeatureLoss,
     FGDLoss,
     FGFILoss,
     FitNetLoss,
     FSPLoss,
     MGDLoss,
+    NORMLoss,
     NSTLoss,
     OFDLoss,
     PKDLoss,
@@ -34,12 +36,14 @@ from luminet_mm.losses import (
     SPLoss,
     SRDLoss,
     VIDLoss,
+    ViTKDLoss,
     VkDLoss,
 )
 from luminet_mm.losses.feature import pool_to_smaller, pooled, unit
 
 MAPS = [(6, 4, 8, 8), (6, 6, 4, 4)], [(6, 5, 8, 8), (6, 8, 4, 4)]
 VECTORS = [(6, 4)], [(6, 7)]
+TOKENS = [(6, 11, 4)], [(6, 5, 7)]
 EQUAL_WIDTHS = (
     [(6, 4, 8, 8), (6, 5, 8, 8), (6, 8, 4, 4)],
     [(6, 4, 4, 4), (6, 5, 4, 4), (6, 8, 2, 2)],
@@ -108,6 +112,52 @@ class CRDWithIds(CRDLoss):
         return (ids[:, None] + steps) % self.num_samples
 
 
+class Layers:
+    """Further layers of a network that nobody trains here."""
+
+    def __init__(self, channels, seed):
+        generator = torch.Generator().manual_seed(seed)
+        self.weights = [
+            torch.randn(shape, generator=generator, dtype=torch.float64)
+            for shape in ((channels[1], channels[0], 2, 2), (3, channels[1]))
+        ]
+
+    def step(self, index, maps):
+        weight = self.weights[0].to(maps.dtype)
+        return nn.functional.conv2d(maps, weight, stride=2)
+
+    def logits(self, maps):
+        return pooled(maps) @ self.weights[1].to(maps.dtype).T
+
+
+class FCFDWithLayers(FCFDLoss):
+    """FCFD that knows both networks, which follow no autocast here."""
+
+    fewest = 3
+
+    def build(self, student, teacher):
+        self._networks = {
+            side: Layers([maps.shape[1] for maps in value[:2]], seed)
+            for seed, (side, value) in enumerate(
+                (('student', student), ('teacher', teacher))
+            )
+        }
+        return super().build(student, teacher)
+
+    def forward(self, *args):
+        with torch.autocast('cpu', enabled=False):
+            return super().forward(*args)
+
+
+class ViTKDWithMask(ViTKDLoss):
+    """ViTKD, without its random masks."""
+
+    def draw(self, tokens):
+        return (torch.arange(tokens.shape[1]) % 2 == 0).expand(
+            tokens.shape[:2]
+        )
+
+
 # Every loss with its options, and the shapes of the features of student and
 # teacher.
 LOSSES = {
@@ -122,6 +172,11 @@ LOSSES = {
     ),
     'cwd': (CWDLoss, {'tau': 2.0}, ([(6, 5, 4, 4)], [(6, 5, 4, 4)])),
     'cwd_connector': (CWDLoss, {'connector': 'linear'}, MAPS),
+    'fcfd': (
+        FCFDWithLayers,
+        {},
+        ([*MAPS[0], (6, 3)], [*MAPS[1], (6, 3)]),
+    ),
     'fgd': (FGDWithObjects, FGD_WEIGHTS, PYRAMID),
     'fgfi': (FGFIWithObjects, {}, PYRAMID),
     'fitnet': (FitNetLoss, {}, MAPS),
@@ -129,6 +184,7 @@ LOSSES = {
     'fsp': (FSPLoss, {}, EQUAL_WIDTHS),
     # without its random masks
     'mgd': (MGDLoss, {'mask_ratio': 0.0}, MAPS),
+    'norm': (NORMLoss, {}, ([(6, 8, 4, 4)], [(6, 4, 8, 8)])),
     'nst': (NSTLoss, {}, MAPS),
     'ofd': (OFDLoss, {}, MAPS),
     'pkd': (PKDLoss, {}, (MAPS[1], [(6, 5, 8, 8), (6, 8, 8, 8)])),
@@ -139,6 +195,12 @@ LOSSES = {
     'rkd_maps': (RKDLoss, {'squared': True}, MAPS),
     'semckd': (SemCKDLoss, {'batch_size': 6, 'factor': 2}, MAPS),
     'simkd': (SimKDLoss, {}, MAPS),
+    # the student's neck projects
+    'simkd_neck': (
+        SimKDLoss,
+        {'factor': None},
+        ([(6, 5, 4, 4)], [(6, 5, 8, 8)]),
+    ),
     'sp': (SPLoss, {}, MAPS),
     'vid': (VIDLoss, {}, MAPS),
     'srd': (SRDLoss, {}, VECTORS),
@@ -147,7 +209,23 @@ LOSSES = {
         {'form': 'correlation', 'rows': 'positions', 'connector': 'mlp'},
         MAPS,
     ),
+    'srd_tokens': (
+        SRDLoss,
+        {'form': 'correlation', 'extra_tokens': 0},
+        ([(6, 11, 4)], [(6, 7, 3, 3)]),
+    ),
+    'vitkd': (
+        ViTKDWithMask,
+        dict(
+            alpha=1.0,
+            beta=1.0,
+            student_extra_tokens=0,
+            teacher_extra_tokens=0,
+        ),
+        ([(6, 9, 4)] * 2, [(6, 9, 5)] * 2),
+    ),
     'vkd': (VkDLoss, {}, MAPS),
+    'vkd_tokens': (VkDLoss, {'extra_tokens': [0, 0]}, TOKENS),
 }
 each_loss = pytest.mark.parametrize('name', LOSSES)
 

@@ -61,9 +61,9 @@ def test_is_the_squared_distance():
 
 
 @pytest.mark.parametrize(
-    ('size', 'target', 'kernel'), [(8, 4, 3), (4, 8, 4), (6, 6, 1), (7, 5, 3)]
+    ('size', 'target', 'kernel'), [(8, 4, 3), (4, 8, 4), (6, 6, 1), (7, 4, 3)]
 )
-def test_regressor_brings_any_size_to_the_teachers(size, target, kernel):
+def test_regressor_keeps_halves_or_doubles_the_size(size, target, kernel):
     student, teacher = (
         torch.rand(2, 3, size, size),
         torch.rand(2, 5, target, target),
@@ -74,9 +74,15 @@ def test_regressor_brings_any_size_to_the_teachers(size, target, kernel):
     assert loss.connectors[0](student).shape == teacher.shape
 
 
-def test_a_student_too_small_is_an_error():
-    student, teacher = torch.rand(2, 3, 3, 3), torch.rand(2, 5, 8, 8)
-    with pytest.raises(ValueError, match='FitNetLoss: .* height 3 to 8'):
+@pytest.mark.parametrize(
+    ('size', 'target'),
+    [((3, 3), (8, 8)), ((7, 7), (5, 5)), ((8, 8), (2, 2)), ((8, 8), (4, 8))],
+)
+def test_other_sizes_are_an_error(size, target):
+    """A kernel as large as their difference fits images of one size alone."""
+    student, teacher = torch.rand(2, 3, *size), torch.rand(2, 5, *target)
+    message = 'FitNetLoss: .* {}x{} to .* {}x{}: .* half as large'
+    with pytest.raises(ValueError, match=message.format(*size, *target)):
         FitNetLoss().build(student, teacher)
 
 

@@ -154,6 +154,22 @@ def test_soft_labels_are_refused():
         NKDLoss()(student, teacher, soft)
 
 
+def test_of_mixed_labels_the_largest_is_the_target():
+    student, teacher, labels = rows()
+    mixed = torch.nn.functional.one_hot(labels, student.shape[1]).double()
+    mixed = 0.7 * mixed + 0.3 * mixed.roll(1, 1)
+    loss = NKDLoss(mixed_labels='largest')
+    torch.testing.assert_close(
+        loss(student, teacher, DistillBatch(soft_labels=mixed)),
+        loss(student, teacher, DistillBatch(labels=labels)),
+    )
+
+
+def test_bad_mixed_labels_are_named():
+    with pytest.raises(ValueError, match="NKDLoss: mixed_labels is 'both'"):
+        NKDLoss(mixed_labels='both')
+
+
 def test_labels_must_be_columns():
     student, teacher, labels = rows()
     with pytest.raises(ValueError, match='NKDLoss: .* 5 classes'):

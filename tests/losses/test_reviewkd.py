@@ -1,5 +1,6 @@
 """ReviewKD: golden numbers of its parts and of the whole, sizes, one image."""
 
+import copy
 import doctest
 import importlib
 
@@ -247,6 +248,20 @@ def test_one_image_needs_maps_or_eval():
     assert loss.eval()(student, teacher).isfinite()
     loss = ReviewKDLoss(levels=[0]).build(student, teacher).double()
     assert loss(student, teacher).isfinite()
+
+
+def test_one_image_on_each_of_several_ranks_needs_synced_batch_norm(
+    monkeypatch,
+):
+    student, teacher = [maps(1), vectors(1)], [maps(1, 5), vectors(1, 7)]
+    loss = ReviewKDLoss().build(student, teacher).double()
+    synced = torch.nn.SyncBatchNorm.convert_sync_batchnorm(copy.deepcopy(loss))
+    with pytest.raises(ValueError, match='two images or more'):
+        synced(student, teacher)  # one rank: nothing to synchronise with
+    monkeypatch.setattr('luminet_mm.losses.reviewkd.world_size', lambda: 2)
+    with pytest.raises(ValueError, match="sync_bn='torch'"):
+        loss(student, teacher)
+    synced._check_batch_norm()  # the rest runs on GPUs only
 
 
 @pytest.mark.parametrize('n', [0, 2])

@@ -154,7 +154,7 @@ def test_positions_are_rows():
 
 
 def test_needs_a_teacher_as_wide():
-    with pytest.raises(ValueError, match='VkDLoss: .* 3 channels'):
+    with pytest.raises(ValueError, match='VkDLoss: .* 3 channels .* SRDLoss'):
         VkDLoss().build(*rows(theirs=3))
 
 

@@ -5,11 +5,15 @@ import io
 
 import numpy as np
 import pytest
+import tiny_cls
 import torch
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmpretrain.apis import init_model
 from tiny import CLASSES, build, detector, distiller, runner
 
 from luminet_mm.checkpoint import load_checkpoint
+from luminet_mm.methods import METHODS
 from luminet_mm.stock import stock_config_text
 
 
@@ -200,3 +204,59 @@ def test_config_text_keeps_all_values():
     )
     text = stock_config_text(cfg.pretty_text)
     assert Config.fromstring(text, '.py').to_dict() == cfg.to_dict()
+
+
+@pytest.mark.parametrize(
+    ('loss', 'signal'), [('SimKDLoss', ''), ('NORMLoss', '.expand')]
+)
+def test_what_a_method_deploys_is_kept(publish, tmp_path, loss, signal):
+    """SimKD's and NORM's student, as docs/losses.md uses it."""
+    student = tiny_cls.classifier()
+    (method,) = (m for m in METHODS if m.loss == loss)
+    parts = method.parts(64, 96)
+    student['neck'] = parts['neck']
+    student['head'].update(parts.get('head', {}))
+    options = dict(factor=None) if loss == 'SimKDLoss' else {}
+    cfg = Config(
+        dict(
+            default_scope='mmpretrain',
+            model=tiny_cls.distiller(
+                student,
+                loss_x=dict(
+                    type=f'luminet_mm.{loss}',
+                    student=f'neck.0{signal}',
+                    teacher='backbone',
+                    levels=[-1],
+                    **options,
+                ),
+            ),
+        )
+    )
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = tiny_cls.build(cfg.model)
+    source = tmp_path / 'in.pth'
+    torch.save(
+        dict(
+            state_dict=model.state_dict(),
+            meta=dict(
+                cfg=cfg.pretty_text,
+                dataset_meta=dict(classes=tiny_cls.CLASSES),
+            ),
+        ),
+        source,
+    )
+    path = publish(str(source), str(tmp_path / 'out'))
+    cfg = Config.fromstring(torch.load(path)['meta']['cfg'], '.py')
+    stock = init_model(cfg, str(path), device='cpu')
+    assert type(stock).__name__ == 'ImageClassifier'
+    images = torch.randn(4, 3, 32, 32)
+    expected = model.eval()(images)
+    assert stock(images).equal(expected)
+    if loss == 'NORMLoss':
+        stock.neck[0].switch_to_deploy()
+        torch.save(dict(state_dict=stock.state_dict()), tmp_path / 'small.pth')
+        cfg.merge_from_dict({'model.neck.0.deploy': True})
+        stock = init_model(cfg, str(tmp_path / 'small.pth'), device='cpu')
+        torch.testing.assert_close(
+            stock(images), expected, rtol=1e-5, atol=1e-5
+        )

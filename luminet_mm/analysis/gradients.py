@@ -1,0 +1,119 @@
+"""How hard each loss pulls: ``python -m luminet_mm.analysis.gradients GRID``.
+
+A weight from a paper is for that paper's networks and data. This measures what
+a loss does here: the length of its gradient in the student's shared
+parameters, relative to that of the student's own losses, in the first steps
+of training. The weight is proportional to it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+import torch
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.registry import MODELS, init_default_scope
+from mmengine.runner import Runner, set_random_seed
+from torch import Tensor
+
+from luminet_mm.sweep import make_cells
+
+SHARED = ('backbone', 'neck')
+
+
+def gradient_lengths(model, batches: Iterable[dict]) -> dict[str, float]:
+    """Length of each loss's gradient in the student's backbone and neck.
+
+    Nothing is trained: every batch meets the same weights.
+
+    Args:
+        model: A distiller, in training mode.
+        batches (Iterable): Raw batches, as a data loader gives them.
+
+    Returns:
+        dict: The mean over the batches by key of ``model.distill``, with its
+        ``loss_weight``, and ``student`` for the student's own losses
+        together.
+    """
+    shared = [
+        value
+        for key, value in model.named_parameters()
+        if value.requires_grad and key.split('.')[0] in SHARED
+    ]
+    lengths: dict[str, list[float]] = {}
+    for batch in batches:
+        data = model.data_preprocessor(batch, True)
+        losses = model.loss(data['inputs'], data['data_samples'])
+        own = {k: v for k, v in losses.items() if k not in model.distill}
+        parts = {name: losses[name] for name in model.distill}
+        parts['student'] = model.parse_losses(own)[0]
+        for name, loss in parts.items():
+            lengths.setdefault(name, []).append(_length(loss, shared))
+    return {name: sum(each) / len(each) for name, each in lengths.items()}
+
+
+def _length(loss: Tensor, parameters: list[Tensor]) -> float:
+    gradients = torch.autograd.grad(
+        loss, parameters, retain_graph=True, allow_unused=True
+    )
+    squares = [g.square().sum() for g in gradients if g is not None]
+    return torch.stack(squares).sum().sqrt().item() if squares else 0.0
+
+
+def measure(cfg: Config, steps: int = 4, seed: int = 0) -> dict[str, float]:
+    """Build a config's distiller and measure it on its first batches.
+
+    Args:
+        cfg (Config): A whole config with ``model.distill``.
+        steps (int): Number of batches.
+        seed (int): Of the weights and of the order of the images.
+
+    Returns:
+        dict: For each loss the length of its gradient over that of the
+        student's own losses.
+    """
+    cfg = copy.deepcopy(cfg)
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    set_random_seed(seed)
+    if cfg.get('data_preprocessor'):
+        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    loader = Runner.build_dataloader(cfg.train_dataloader, seed=seed)
+    lengths = gradient_lengths(model.train(), islice(loader, steps))
+    own = lengths.pop('student')
+    return {name: length / own for name, length in lengths.items()}
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Print the strength of every loss of a grid of tools/sweep.py."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('grid', help='Python file with `runs`')
+    parser.add_argument('--steps', type=int, default=4, help='batches')
+    parser.add_argument('--only', nargs='+', help='names of groups')
+    options = parser.parse_args(args)
+    MMLogger.get_current_instance().setLevel('WARNING')
+    print(f"{'group':24} gradient / that of the student's own losses")
+    seen = set()
+    for cell in make_cells(Config.fromfile(options.grid).runs):
+        if (
+            cell.group in seen
+            or options.only
+            and (cell.group not in options.only)
+        ):
+            continue
+        seen.add(cell.group)
+        cfg = cell.load()
+        if 'distill' not in cfg.model:
+            continue
+        strengths = measure(cfg, options.steps)
+        words = [f'{key} {value:.3g}' for key, value in strengths.items()]
+        print(f'{cell.group:24} {", ".join(words)}', flush=True)
+
+
+if __name__ == '__main__':
+    main()

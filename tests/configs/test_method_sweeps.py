@@ -1,0 +1,153 @@
+"""The sweeps over all methods: each has its row, and all of them train."""
+
+import functools
+from pathlib import Path
+
+import pytest
+import tiny
+import tiny_cls
+import torch
+from mmengine.config import Config
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import HOOKS, MODELS, DefaultScope
+
+from luminet_mm.methods import METHODS, TASKS
+from luminet_mm.stock import stock_config
+from luminet_mm.sweep import make_cells
+
+ROOT = Path(__file__).parents[2]
+SWEEPS = dict(classifier='cifar10_methods', detector='digits_methods')
+SCOPES = dict(classifier='mmpretrain', detector='mmdet')
+SEEDS = dict(classifier=3, detector=2)
+# Methods of the table that are not in a sweep, and why.
+LEFT_OUT = dict(
+    classifier=dict(ViTKDLoss='is for transformers'),
+    detector=dict(
+        FSPLoss='needs equal channels',
+        PKDLoss='needs equal channels',
+    ),
+)
+# Methods with a part of their own in the student.
+PARTS = ('simkd', 'norm')
+each_task = pytest.mark.parametrize('task', TASKS)
+
+
+@pytest.fixture(autouse=True)
+def _root(monkeypatch):
+    """Configs name files from the project's folder."""
+    monkeypatch.chdir(ROOT)
+
+
+@functools.cache
+def cells(task):
+    path = ROOT / 'configs' / 'sweeps' / f'{SWEEPS[task]}.py'
+    return make_cells(Config.fromfile(path).runs)
+
+
+@functools.cache
+def configs(task):
+    """The config of the first seed of each group."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        return {
+            cell.group: cell.load()
+            for cell in cells(task)
+            if cell.options['randomness.seed'] == 0
+        }
+
+
+@each_task
+def test_every_method_is_in_the_sweep(task):
+    groups = configs(task)
+    assert len(cells(task)) == SEEDS[task] * len(groups)
+    losses = []
+    for group, cfg in groups.items():
+        if group != 'student':
+            assert list(cfg.model.distill) == [f'loss_{group}']
+            losses += [cfg.model.distill[f'loss_{group}'].type]
+    table = {method.loss for method in METHODS if getattr(method, task)}
+    assert set(LEFT_OUT[task]) <= table
+    wanted = table - set(LEFT_OUT[task])
+    assert sorted(losses) == sorted(f'luminet_mm.{loss}' for loss in wanted)
+
+
+@each_task
+def test_methods_differ_in_the_loss_alone(task):
+    groups = dict(configs(task))
+    student = groups.pop('student').to_dict()
+    kind = dict(classifier='ImageClassifier', detector='FasterRCNN')[task]
+    for group, cfg in groups.items():
+        stock = stock_config(cfg).to_dict()
+        stock['model']['type'] = kind
+        if task == 'classifier':
+            # the papers weight cross entropy anew
+            stock['model']['head']['loss']['loss_weight'] = 1.0
+            if group in PARTS:
+                for part in ('neck', 'head'):
+                    stock['model'][part] = student['model'][part]
+        assert stock.pop('custom_hooks') == []
+        assert stock == student
+        assert cfg.train_cfg.val_interval == cfg.train_cfg.max_epochs
+
+
+@each_task
+def test_every_loss_is_warmed_up_by_its_own_name(task):
+    warm = set()
+    for group, cfg in configs(task).items():
+        if group == 'student':
+            continue
+        (schedule,) = cfg.custom_hooks[1:]
+        hook = HOOKS.build(schedule)
+        assert set(hook.schedules) <= set(cfg.model.distill)
+        if hook.schedules:
+            warm.add((group, hook.schedules[f'loss_{group}'].warmup))
+    if task == 'detector':
+        assert warm == {(g, 50) for g in configs(task) if g != 'student'}
+    else:
+        cfg = configs(task)['student']
+        images = len(cfg.train_dataloader.dataset.indices)
+        steps = images // cfg.train_dataloader.batch_size
+        share = 20 * steps * cfg.train_cfg.max_epochs / 240
+        named = ('luminet', 'dkd', 'reviewkd', 'fcfd', 'norm')
+        assert warm == {(group, share) for group in named}
+
+
+@pytest.mark.parametrize(
+    ('task', 'own'),
+    [('classifier', own) for own in (None, *PARTS)] + [('detector', None)],
+)
+def test_all_of_them_in_one_step(task, own):
+    """One student with every loss: each is built, and each has a value."""
+    groups = dict(configs(task))
+    groups.pop('student')
+    if own:
+        groups = {own: groups[own]}
+    elif task == 'classifier':
+        groups = {k: v for k, v in groups.items() if k not in PARTS}
+    cfg = Config(groups[own or 'kd'].to_dict())
+    for each in groups.values():
+        cfg.model.distill.update(each.model.distill)
+    cfg.model.teacher.checkpoint = None
+    cfg.model.backbone.init_cfg = None
+    with DefaultScope.overwrite_default_scope(SCOPES[task]):
+        if task == 'classifier':
+            cfg.model.data_preprocessor = cfg.data_preprocessor
+            raw = tiny_cls.batch(num_images=cfg.train_dataloader.batch_size)
+            for index, sample in enumerate(raw['data_samples']):
+                sample.set_metainfo(dict(num_classes=10, sample_idx=index))
+        else:
+            cfg.model.teacher.config = Config.fromfile(
+                cfg.model.teacher.config
+            ).to_dict()
+            cfg.model.teacher.config['model']['backbone']['init_cfg'] = None
+            raw = tiny.batch(num_images=4, size=64)
+        torch.manual_seed(0)
+        model = MODELS.build(cfg.model).train()
+        optim = build_optim_wrapper(
+            model,
+            dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=1e-6)),
+        )
+        log = model.train_step(raw, optim)
+    assert set(cfg.model.distill) == {f'loss_{group}' for group in groups}
+    for name in cfg.model.distill:
+        assert log[name].isfinite() and log[name] != 0, name

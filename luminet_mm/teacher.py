@@ -135,16 +135,23 @@ class FrozenTeacher:
             )
         self.classes = _classes_of_checkpoint(checkpoint) or self.classes
 
-    def prepare(self, answers: Callable[[], Any]) -> None:
+    def prepare(
+        self, answers: Callable[[], Any], trained_through: bool = False
+    ) -> None:
         """Make it fast, and log how and how exactly.
 
         Args:
             answers (Callable): Computes what the losses read of it.
+            trained_through (bool): Whether gradients will pass its layers;
+                they then keep layout and precision.
 
         Raises:
             ValueError: If low precision moves the answers too far.
         """
-        done = prepare(self.model, answers, **self._speed)
+        speed = self._speed
+        if trained_through:
+            speed = dict(speed, channels_last=False, dtype=None, compile=False)
+        done = prepare(self.model, answers, **speed)
         print_log(f'teacher ({self.name}): {done}', 'current')
 
     def __deepcopy__(self, memo: dict) -> FrozenTeacher:

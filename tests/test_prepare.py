@@ -208,3 +208,52 @@ def test_a_low_precision_detector_keeps_its_heads():
     batch = tiny.prepared(model)
     losses = model.loss(batch['inputs'], batch['data_samples'])
     assert losses['loss_luminet'].isfinite()
+
+
+def test_what_gradients_pass_keeps_its_layout():
+    """oneDNN of torch 2.15 crashed on channels-last maps in training."""
+    stages = [f'backbone.layer{i}' for i in (1, 2, 3)]
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = tiny_cls.build(
+            tiny_cls.distiller(
+                *[
+                    dict(
+                        tiny_cls.classifier(),
+                        backbone=dict(
+                            type='luminet_mm.CIFARResNet',
+                            depth=8,
+                            stage_channels=(width, width, 8, 16),
+                        ),
+                        head=dict(
+                            type='LinearClsHead',
+                            num_classes=tiny_cls.NUM_CLASSES,
+                            in_channels=16,
+                        ),
+                    )
+                    for width in (4, 6)
+                ],
+                loss_x=dict(
+                    type='luminet_mm.FCFDLoss', signal=[*stages, 'logits']
+                ),
+            )
+        )
+    backbone = model.teacher.model.backbone
+    assert not norms(backbone) and not backbone._forward_pre_hooks
+
+
+def test_losses_get_maps_in_the_usual_layout():
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = tiny_cls.build(
+            tiny_cls.distiller(
+                loss_x=dict(type='luminet_mm.ATLoss', signal='backbone')
+            )
+        )
+        seen = []
+        model.distill.loss_x.register_forward_pre_hook(
+            lambda module, args: seen.append(args[1])
+        )
+        data = tiny_cls.prepared(model)
+        model.loss(data['inputs'], data['data_samples'])
+    assert all(each.is_contiguous() for each in seen[0])
+    raw = model.teacher.model.backbone(data['inputs'])
+    assert not raw[0].is_contiguous()

@@ -184,7 +184,7 @@ def build_pair(
 def _teacher_blocks(cfg: Config, args: argparse.Namespace) -> list[dict]:
     """The teachers of the flags, else of the config."""
     blocks = [
-        dict(block or {}) for block in teacher_list(cfg.model.get('teacher'))
+        dict(block) for block in teacher_list(cfg.model.get('teacher')) or [{}]
     ]
     flags = dict(
         config=args.teacher_config, checkpoint=args.teacher_checkpoint

@@ -58,16 +58,20 @@ def draw_reliability(result: dict, path: Path) -> None:
 
 
 def draw_parameters(runs: Sequence[dict], path: Path) -> None:
-    """Draw accuracy against the student's and the extra parameters.
+    """Draw accuracy against parameters, the student's and extra, and time.
 
     Args:
         runs (Sequence[dict]): Of :func:`read_runs`, not empty; where a number
             is not known, the point is left out.
         path (Path): The picture.
     """
-    figure = Figure(figsize=(12, 4.5), layout='constrained')
-    left, right = figure.subplots(1, 2, sharey=True)
-    for axes, key in ((left, 'parameters'), (right, 'extra_parameters')):
+    figure = Figure(figsize=(16, 4.5), layout='constrained')
+    left, right, time = figure.subplots(1, 3, sharey=True)
+    for axes, key in (
+        (left, 'parameters'),
+        (right, 'extra_parameters'),
+        (time, 'seconds_per_batch'),
+    ):
         for run in runs:
             # without a value the name still takes its colour
             x = math.nan if run[key] is None else run[key]
@@ -85,6 +89,8 @@ def draw_parameters(runs: Sequence[dict], path: Path) -> None:
     right.set_xticks(
         [0, *(10**power for power in range(3, len(str(3 * largest))))]
     )
+    time.set(xlabel='seconds per batch')
+    time.set_xlim(left=0)
     handles, names = left.get_legend_handles_labels()
     figure.legend(handles, names, loc='outside right center', fontsize=8)
     figure.savefig(path, dpi=120)

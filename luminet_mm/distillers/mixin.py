@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from luminet_mm.losses import DistillBatch, DistillLoss, FeatureLoss
 from luminet_mm.registry import MODELS
@@ -178,7 +179,13 @@ class DistillMixin(_StockModel):
         for i, teacher in enumerate(self.teachers):
             names = [n for n in self.distill if i in self.distill_teachers[n]]
             if names:
-                teacher.prepare(partial(self.dry_ask, i, names, image))
+                teacher.prepare(
+                    partial(self.dry_ask, i, names, image),
+                    trained_through=any(
+                        getattr(self.distill[name], 'runs_layers', False)
+                        for name in names
+                    ),
+                )
 
     @abstractmethod
     def dry_run(self, names: list[str], image: Tensor) -> list:
@@ -261,7 +268,9 @@ class DistillMixin(_StockModel):
                 asking = [n for n in names if i in self.distill_teachers[n]]
                 if not asking:
                     continue
-                values = ask(i, teacher, asking)
+                # in the usual layout: convolutions that are trained on maps
+                # in another one can crash oneDNN (torch 2.15, on a CPU)
+                values = tree_map(_contiguous, ask(i, teacher, asking))
                 for name, value in zip(asking, values, strict=True):
                     answers[name].append(value)
                     weights[name].append(self.teacher_weights[i])
@@ -337,6 +346,10 @@ class DistillMixin(_StockModel):
         for teacher in self.teachers:
             teacher.apply(fn)
         return self
+
+
+def _contiguous(value: Any) -> Any:
+    return value.contiguous() if isinstance(value, Tensor) else value
 
 
 def _has_graph(value: Any) -> bool:

@@ -179,6 +179,7 @@ class FCFDLoss(FeatureLoss):
     """
 
     has_connectors = True
+    runs_layers = True
     draws: Tensor
 
     def __init__(
@@ -410,6 +411,7 @@ class FCFDRoILoss(FeatureLoss):
     """
 
     has_connectors = True
+    runs_layers = True
     values = 'features or predictions'
     names = ('neck', 'roi.cls_score', 'roi.bbox_pred')
 

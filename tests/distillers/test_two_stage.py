@@ -26,14 +26,14 @@ def logit_losses(kind='faster', type='luminet_mm.LumiNetLoss', **kwargs):
     }
 
 
-def distiller(kind='faster', teacher=None, **kwargs):
-    return tiny.build(
-        tiny.distiller(
-            tiny.detector(kind),
-            teacher or tiny.detector(kind, width=12),
-            **logit_losses(kind, **kwargs),
-        )
+def distiller(kind='faster', teacher=None, fold_bn=True, **kwargs):
+    cfg = tiny.distiller(
+        tiny.detector(kind),
+        teacher or tiny.detector(kind, width=12),
+        **logit_losses(kind, **kwargs),
     )
+    cfg.teacher.fold_bn = fold_bn
+    return tiny.build(cfg)
 
 
 def step(model, seed=0, masks=False):
@@ -101,11 +101,12 @@ def test_checkpoint_is_the_stock_students(kind, tmp_path):
 @pytest.mark.parametrize('kind', KINDS)
 def test_teacher_scores_the_students_own_rois(kind):
     """A teacher with the student's weights gives the student's logits."""
-    model = distiller(kind, teacher=tiny.detector(kind))
+    model = distiller(kind, teacher=tiny.detector(kind), fold_bn=False)
     model.teacher.model.load_state_dict(model.state_dict())
     losses, _ = step(model, masks=kind == 'mask')
     for name in model.distill:
-        assert losses[name].item() == pytest.approx(0, abs=1e-9)
+        # the layout of maps moves the last digits
+        assert losses[name].item() == pytest.approx(0, abs=1e-7)
 
 
 def test_rois_include_the_added_ground_truth(monkeypatch):
@@ -191,16 +192,16 @@ def test_signals_of_every_part():
         'roi_head.bbox_head.shared_fcs.1',
     )
     same = tiny.detector()
-    model = tiny.build(
-        tiny.distiller(
-            tiny.detector(),
-            same,
-            **{
-                f'loss_{index}': dict(type='luminet_mm.KDLoss', signal=signal)
-                for index, signal in enumerate(signals)
-            },
-        )
+    cfg = tiny.distiller(
+        tiny.detector(),
+        same,
+        **{
+            f'loss_{index}': dict(type='luminet_mm.KDLoss', signal=signal)
+            for index, signal in enumerate(signals)
+        },
     )
+    cfg.teacher.fold_bn = False
+    model = tiny.build(cfg)
     model.teacher.model.load_state_dict(model.state_dict())
     seen = {}
     for index, signal in enumerate(signals):
@@ -704,8 +705,11 @@ def test_a_step_leaves_no_tap_behind(fails):
             step(model)
     else:
         step(model)
+    kept = {'backbone', 'neck'}  # where the teacher converts its maps
     for detector in (model, model.teacher.model):
         for name, module in detector.named_modules():
             assert not module._forward_hooks, name
-            assert not module._forward_pre_hooks, name
+            assert not module._forward_pre_hooks or (
+                detector is not model and name in kept
+            ), name
         assert 'loss_and_target' not in vars(detector.roi_head.bbox_head)

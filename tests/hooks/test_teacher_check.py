@@ -34,8 +34,8 @@ def log_of(runner):
 def test_score_is_printed(tmp_path):
     runner = run(tmp_path, min_metric=0.0)
     text = log_of(runner)
-    line = next(x for x in text.splitlines() if 'teacher (FasterRCNN)' in x)
-    assert 'found 1.0000' in line
+    line = next(x for x in text.splitlines() if 'on the validation set' in x)
+    assert 'teacher (FasterRCNN)' in line and 'found 1.0000' in line
     assert text.index(line) < text.index('Epoch(train)')
     assert runner.iter == 4
 

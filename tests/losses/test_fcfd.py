@@ -303,16 +303,16 @@ def _scope():
 
 
 def distiller(teacher=None, student=None, signal=None, seed=0, **options):
-    return tiny_cls.build(
-        tiny_cls.distiller(
-            student or classifier(),
-            teacher or classifier(6, depth=14),
-            loss_fcfd=dict(
-                type='luminet_mm.FCFDLoss', signal=signal or NAMES, **options
-            ),
+    cfg = tiny_cls.distiller(
+        student or classifier(),
+        teacher or classifier(6, depth=14),
+        loss_fcfd=dict(
+            type='luminet_mm.FCFDLoss', signal=signal or NAMES, **options
         ),
-        seed,
     )
+    # one of the student's kind gives it its weights
+    cfg['teacher']['fold_bn'] = teacher is None
+    return tiny_cls.build(cfg, seed)
 
 
 def losses(model, **kwargs):
@@ -527,8 +527,10 @@ def test_wrong_cuts_are_named(options, message):
 
 def detector_distiller(teacher=None, student=None, **options):
     cfg = dict(type='luminet_mm.FCFDRoILoss', signal=ROI_NAMES, **options)
+    model = tiny.distiller(student, teacher, loss_fcfd=cfg)
+    model.teacher.fold_bn = teacher is None
     with DefaultScope.overwrite_default_scope('mmdet'):
-        return tiny.build(tiny.distiller(student, teacher, loss_fcfd=cfg))
+        return tiny.build(model)
 
 
 def detector_losses(model):

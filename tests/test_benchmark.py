@@ -1,0 +1,130 @@
+"""The benchmark: ratios of what it times, and what it times."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import tiny
+import tiny_cls
+import torch
+from mmengine.config import Config
+
+from luminet_mm.benchmark import (
+    PARTS,
+    BenchmarkError,
+    Clock,
+    benchmark,
+    draw,
+    random_batch,
+)
+
+ROOT = Path(__file__).parent.parent
+SGD = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1))
+
+
+def config(kind):
+    if kind == 'detector':
+        model = tiny.distiller()
+        scope = 'mmdet'
+    else:
+        model = tiny_cls.distiller()
+        scope = 'mmpretrain'
+    return Config(dict(model=model, default_scope=scope, optim_wrapper=SGD))
+
+
+@pytest.mark.parametrize('kind', ['detector', 'classifier'])
+def test_times_add_up(kind, tmp_path):
+    result = benchmark(
+        config(kind),
+        batch_size=2,
+        image_size=(64, 64),
+        rounds=3,
+        warmup=1,
+        compare=True,
+    )
+    seconds = result['seconds']
+    assert {'student step', 'distillation step', 'teacher'} < set(seconds)
+    assert ('step with a second head pass' in seconds) == (kind == 'detector')
+    assert all(0 < s['low'] <= s['median'] for s in seconds.values())
+    assert list(result['parts']) == list(PARTS)
+    assert all(part > 0 for part in result['parts'].values())
+    # of the same work on the same machine, whatever else it does
+    whole = seconds['distillation step']['median']
+    assert 0.3 < sum(result['parts'].values()) / whole < 3
+    ratios = result['ratios']
+    step = ratios['distillation step / student step']
+    assert 1 < step['median'] < 10
+    assert json.loads(json.dumps(result)) == result
+    draw(result, tmp_path / 'picture.png')
+    assert (tmp_path / 'picture.png').stat().st_size > 1000
+
+
+def test_nested_parts_are_counted_once():
+    clock = Clock(torch.device('cpu'))
+    with clock.part('outer'):
+        time.sleep(0.02)
+        for _ in range(2):
+            with clock.part('inner'):
+                time.sleep(0.05)
+    assert 0.1 <= clock.parts['inner'] < 0.2
+    assert 0.02 <= clock.parts['outer'] < 0.1
+
+
+def test_nothing_is_left_on_the_model():
+    """Timing replaces methods while it runs, and no longer."""
+    from luminet_mm.benchmark import _Step
+
+    step = _Step(config('detector'), 'cpu')
+    batch = random_batch(step.model, 2, (64, 64))
+    before = {k: v.clone() for k, v in step.model.state_dict().items()}
+    clock = Clock(torch.device('cpu'))
+    step.timed(batch, clock)
+    assert 'ask_teachers' not in vars(step.model)
+    loss = step.model.distill.loss_luminet
+    assert 'forward' not in vars(loss)
+    assert clock.parts['teacher forward'] > 0
+    # it does not learn from noise either
+    for key, value in step.model.named_parameters():
+        assert torch.equal(value, before[key]), key
+
+
+def test_random_images_have_what_heads_need():
+    model = tiny.build(tiny.detector('mask'))
+    batch = random_batch(model, 2, (64, 96))
+    assert [tuple(each.shape) for each in batch['inputs']] == [(3, 64, 96)] * 2
+    (first, _) = batch['data_samples']
+    boxes = first.gt_instances.bboxes
+    assert (boxes[:, 2:] > boxes[:, :2]).all()
+    assert boxes.max() <= 96 and first.gt_instances.masks.masks.shape[1] == 64
+    data = model.data_preprocessor(batch, True)
+    assert model.loss(data['inputs'], data['data_samples'])
+
+
+def test_a_stock_config_is_refused():
+    cfg = config('classifier')
+    del cfg.model['distill']
+    with pytest.raises(BenchmarkError, match='no model.teacher and model.dis'):
+        benchmark(cfg, batch_size=2, image_size=(32, 32))
+
+
+def test_the_tool_reads_no_file_and_writes_two(tmp_path):
+    cfg = config('classifier')
+    cfg.model.teacher.checkpoint = 'not/there.pth'
+    cfg.model.backbone.init_cfg = dict(
+        type='Pretrained', checkpoint='not/there.pth'
+    )
+    cfg.dump(tmp_path / 'run.py')
+    command = [sys.executable, 'tools/benchmark.py', str(tmp_path / 'run.py')]
+    command += ['--batch-size', '2', '--image-size', '32', '32']
+    command += ['--rounds', '2', '--warmup', '1', '--threads', '1']
+    command += ['--work-dir', str(tmp_path), '--device', 'cpu']
+    said = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert 'distillation step / (student step + teacher)' in said
+    written = json.loads((tmp_path / 'benchmark.json').read_text())
+    assert written['sizes'] == dict(batch_size=2, image_size=[32, 32])
+    assert (tmp_path / 'benchmark.png').is_file()

@@ -1,0 +1,119 @@
+"""Time a distillation step: ``python tools/benchmark.py CONFIG``.
+
+Side by side, in one run: the student's own step, the distillation step and its
+parts, and the teacher's forward pass, as it is and as it is prepared. Images,
+boxes, labels and weights are random, so neither data nor checkpoints are
+needed. Writes ``benchmark.json`` and ``benchmark.png``.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+
+from luminet_mm.benchmark import BenchmarkError, benchmark, draw
+from luminet_mm.launch import LaunchError, add_arguments, load_config
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('config', help='config of a distillation run')
+    parser.add_argument(
+        '--batch-size', type=int, help="images; default: the config's"
+    )
+    parser.add_argument(
+        '--image-size',
+        type=int,
+        nargs=2,
+        metavar=('HEIGHT', 'WIDTH'),
+        help="default: the config's crop, 512 672 for detectors",
+    )
+    parser.add_argument('--rounds', type=int, default=10)
+    parser.add_argument('--warmup', type=int, default=2)
+    parser.add_argument(
+        '--compare',
+        action='store_true',
+        help='also time a step with the whole teacher, as MMRazor takes it, '
+        "and one with a second pass of the student's head",
+    )
+    parser.add_argument(
+        '--device', default='cuda' if torch.cuda.is_available() else 'cpu'
+    )
+    parser.add_argument(
+        '--threads', type=int, help='CPU threads; default: as torch sets them'
+    )
+    add_arguments(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Time, print and write."""
+    args = parse_args()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    try:
+        cfg = load_config(args)
+        result = benchmark(
+            cfg,
+            batch_size=args.batch_size or _batch_size(cfg),
+            image_size=tuple(args.image_size or _image_size(cfg)),
+            rounds=args.rounds,
+            warmup=args.warmup,
+            compare=args.compare,
+            device=args.device,
+        )
+    except (BenchmarkError, LaunchError) as error:
+        raise SystemExit(f'error: {error}') from None
+    out = Path(cfg.work_dir)
+    out.mkdir(parents=True, exist_ok=True)
+    result = dict(config=args.config, **result)
+    (out / 'benchmark.json').write_text(json.dumps(result, indent=1) + '\n')
+    draw(result, out / 'benchmark.png')
+    print(report(result))
+    print(f'wrote {out}/benchmark.json and benchmark.png')
+
+
+def report(result: dict) -> str:
+    """The figures as text."""
+    lines = ['milliseconds, median (quartiles)']
+    for name, entry in result['seconds'].items():
+        low, middle, high = (
+            1000 * entry[key] for key in ('low', 'median', 'high')
+        )
+        lines.append(f'  {name:34}{middle:9.1f}  ({low:.1f} to {high:.1f})')
+    lines.append('parts of the distillation step')
+    for name, seconds in result['parts'].items():
+        lines.append(f'  {name:34}{1000 * seconds:9.1f}')
+    lines.append('ratios within a round')
+    for name, entry in result['ratios'].items():
+        lines.append(
+            f'  {name:62}{entry["median"]:6.3f}  '
+            f'({entry["low"]:.3f} to {entry["high"]:.3f})'
+        )
+    return '\n'.join(lines)
+
+
+def _batch_size(cfg: Config) -> int:
+    return (cfg.get('train_dataloader') or {}).get('batch_size', 2)
+
+
+def _image_size(cfg: Config) -> tuple[int, int]:
+    """The size of the images that a config trains on, as far as it says."""
+    if cfg.get('default_scope') == 'mmdet':
+        return 512, 672
+    dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
+    for transform in dataset.get('pipeline') or ():
+        size = transform.get('crop_size', transform.get('scale'))
+        if isinstance(size, int):
+            return size, size
+    return 224, 224
+
+
+if __name__ == '__main__':
+    main()

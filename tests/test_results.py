@@ -2,6 +2,7 @@
 
 import json
 import re
+import statistics
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,27 @@ def test_means_and_seeds(heading, name):
         assert ap50 == percent(group['coco/bbox_mAP_50']['mean'])
         assert ap75 == percent(group['coco/bbox_mAP_75']['mean'])
         assert seeds == ', '.join(map(percent, entry['last']))
+
+
+def test_a_tenth_of_cifar10():
+    """Accuracies are logged in percent; the best epoch is shown as well."""
+    summary = load('cifar10')
+    pair = 'resnet56_resnet20_cifar10-tenth'
+    table = {r[0]: r[1:] for r in rows('A tenth of CIFAR-10') if len(r) > 2}
+    assert table.pop('') == ['last epoch', 'best epoch', 'by seed (0 to 2)']
+    assert len(table) == len(summary) == 5
+    for title, (last, best, seeds) in table.items():
+        name = (
+            'resnet20_cifar10-tenth'
+            if title == 'student alone'
+            else f'{title.lower()}_{pair}'
+        )
+        entry = summary[name]['accuracy/top1']
+        assert len(summary[name]['runs']) == 3
+        for shown, values in ((last, entry['last']), (best, entry['best'])):
+            mean, std = statistics.fmean(values), statistics.stdev(values)
+            assert shown == f'{mean:.1f} ± {std:.1f}'
+        assert seeds == ', '.join(f'{value:.1f}' for value in entry['last'])
 
 
 @pytest.mark.parametrize(

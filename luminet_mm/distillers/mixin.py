@@ -6,7 +6,7 @@ import copy
 import itertools
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -177,13 +177,12 @@ class DistillMixin(_StockModel):
         with preserved_rng():
             image = torch.randn(2, 3, image_size, image_size)
         for i, teacher in enumerate(self.teachers):
-            names = [n for n in self.distill if i in self.distill_teachers[n]]
+            names = self.listeners(i, self.distill)
             if names:
                 teacher.prepare(
                     partial(self.dry_ask, i, names, image),
                     trained_through=any(
-                        getattr(self.distill[name], 'runs_layers', False)
-                        for name in names
+                        self.distill[name].runs_layers for name in names
                     ),
                 )
 
@@ -243,6 +242,10 @@ class DistillMixin(_StockModel):
         """Height and width of each image of a batch, without padding."""
         return [tuple(sample.img_shape[:2]) for sample in data_samples]
 
+    def listeners(self, index: int, names: Iterable[str]) -> list[str]:
+        """Those of some losses, by key, that listen to a teacher."""
+        return [name for name in names if index in self.distill_teachers[name]]
+
     def ask_teachers(
         self,
         names: list[str],
@@ -265,7 +268,7 @@ class DistillMixin(_StockModel):
         weights: dict[str, list[float]] = {name: [] for name in names}
         with torch.no_grad():
             for i, teacher in enumerate(self.teachers):
-                asking = [n for n in names if i in self.distill_teachers[n]]
+                asking = self.listeners(i, names)
                 if not asking:
                     continue
                 # in the usual layout: convolutions that are trained on maps

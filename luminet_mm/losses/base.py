@@ -160,6 +160,8 @@ class DistillLoss(nn.Module, metaclass=ABCMeta):
     values = 'logits'  # what it compares, for errors
     uses_teacher = True
     """Whether it compares with a teacher; self-distillation has none."""
+    runs_layers = False
+    """Whether gradients pass through the teacher's layers."""
 
     def __init__(
         self, *, loss_weight: float = 1.0, sync_stats: bool = True

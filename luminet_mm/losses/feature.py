@@ -45,8 +45,6 @@ class FeatureLoss(DistillLoss):
     """Numbers of dimensions that a feature may have."""
     has_connectors = False
     """Whether the method trains something of its own."""
-    runs_layers = False
-    """Whether gradients pass through the teacher's layers."""
     same_size = False
     """Whether student's and teacher's maps need equal heights and widths."""
     same_width = False

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from luminet_mm.distributed import global_mean, global_sum
 from luminet_mm.losses.base import DistillBatch
-from luminet_mm.losses.feature import FeatureLoss
+from luminet_mm.losses.feature import FeatureLoss, pooled
 from luminet_mm.registry import MODELS
 
 
@@ -166,9 +166,7 @@ class USKDLoss(FeatureLoss):
         logits, feature = student
         if feature.dim() == 3:
             feature = feature[:, 0]
-        elif feature.dim() == 4:
-            feature = feature.mean(dim=(2, 3))
-        (weak,) = self.connect(self.connectors, [feature])
+        (weak,) = self.connect(self.connectors, [pooled(feature)])
         return uskd_loss(
             logits,
             weak,

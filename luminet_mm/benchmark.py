@@ -28,6 +28,7 @@ from torch import Tensor
 
 from luminet_mm.distillers.mixin import DistillMixin, teacher_list
 from luminet_mm.losses import kd_loss
+from luminet_mm.signals import bbox_heads
 from luminet_mm.stock import stock_config
 
 PARTS = (
@@ -308,8 +309,7 @@ def _logits_of(model: Any) -> Iterator[list[Tensor]]:
     """Collect a model's class scores while it computes its loss."""
     found: list[Tensor] = []
     if isinstance(model, BaseDetector):
-        heads = model.roi_head.bbox_head
-        head = heads[0] if isinstance(heads, torch.nn.ModuleList) else heads
+        head = bbox_heads(model)[0]
     else:
         head = getattr(model, 'head', model)
 
@@ -333,17 +333,14 @@ def _teacher_forward(step: _Step, batch: dict) -> Callable[[], None]:
 
     def run() -> None:
         data = model.data_preprocessor(batch, True)
-        with torch.no_grad():
-            for i, teacher in enumerate(model.teachers):
-                names = [
-                    name
-                    for name in model.distill
-                    if i in model.distill_teachers[name]
-                ]
-                images = model.convert_inputs(
-                    teacher, data['inputs'], data['data_samples']
-                )
-                model.dry_ask(i, names, images)
+
+        def ask(index: int, teacher: Any, asking: list[str]) -> list:
+            images = model.convert_inputs(
+                teacher, data['inputs'], data['data_samples']
+            )
+            return model.dry_ask(index, asking, images)
+
+        model.ask_teachers(list(model.distill), ask)
 
     return run
 
@@ -397,8 +394,7 @@ def _random_boxes(
     size = torch.tensor([width, height])
     corner = torch.rand(7, 2, generator=generator) * size * 0.6
     extent = (torch.rand(7, 2, generator=generator) * 0.35 + 0.05) * size
-    heads = model.roi_head.bbox_head
-    head: Any = heads[0] if isinstance(heads, torch.nn.ModuleList) else heads
+    head: Any = bbox_heads(model)[0]
     instances = InstanceData(
         bboxes=torch.cat([corner, corner + extent], dim=1),
         labels=torch.randint(0, head.num_classes, (7,), generator=generator),

@@ -111,7 +111,9 @@ class RunLog:
 
 
 def make_cells(runs: dict) -> list[Cell]:
-    """List every combination of a grid, in the order of the file.
+    """List every combination of a grid, each with its first seed first.
+
+    So a sweep that is stopped has something of every group.
 
     Args:
         runs (dict): Groups of runs by name: ``config``, ``seeds``,
@@ -122,7 +124,7 @@ def make_cells(runs: dict) -> list[Cell]:
         ValueError: If a group has no config or no seeds, or an option cannot
             be written on a command line.
     """
-    cells = []
+    cells: list[tuple[int, Cell]] = []
     for name, run in runs.items():
         for key in ('config', 'seeds'):
             if not run.get(key):
@@ -144,16 +146,15 @@ def make_cells(runs: dict) -> list[Cell]:
                         'it, and name that.'
                     )
             group = '_'.join([name, *words])
-            for seed in run['seeds']:
-                cells.append(
-                    Cell(
-                        name=f'{group}_seed{seed}',
-                        config=run['config'],
-                        options={**options, 'randomness.seed': seed},
-                        group=group,
-                    )
+            for turn, seed in enumerate(run['seeds']):
+                cell = Cell(
+                    name=f'{group}_seed{seed}',
+                    config=run['config'],
+                    options={**options, 'randomness.seed': seed},
+                    group=group,
                 )
-    return cells
+                cells.append((turn, cell))
+    return [cell for _, cell in sorted(cells, key=lambda each: each[0])]
 
 
 def _leaves(options: dict) -> Iterator[tuple[str, Any]]:

@@ -224,9 +224,10 @@ def test_grid_is_a_product():
         )
     )
     assert [c.name for c in found] == [
+        # a sweep that is stopped has something of each
         'kd_tau1_w3_seed0',
-        'kd_tau1_w3_seed1',
         'kd_tau2_w3_seed0',
+        'kd_tau1_w3_seed1',
         'kd_tau2_w3_seed1',
     ]
     assert found[3].options == {
@@ -235,7 +236,7 @@ def test_grid_is_a_product():
         'a.w': 3,
         'randomness.seed': 1,
     }
-    assert found[2].group == 'kd_tau2_w3'
+    assert found[1].group == 'kd_tau2_w3'
     with pytest.raises(ValueError, match='runs.kd.seeds'):
         make_cells(dict(kd=dict(config='c.py')))
 

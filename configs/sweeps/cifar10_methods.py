@@ -1,5 +1,5 @@
 # Every method for classifiers on one footing: a tenth of CIFAR-10, ResNet-56
-# and ResNet-20, 4 epochs, three seeds. Train
+# and ResNet-20, 2 epochs, three seeds. Train
 # configs/cifar10/resnet56_cifar10-third.py first.
 #
 # Each method is its own term beside cross entropy, also where its paper adds
@@ -160,24 +160,25 @@ losses = dict(
 ce = dict(
     luminet=2.0, kd=0.1, lskd=0.1, mlld=0.1, hard=0.5, simkd=0.0, norm=0.1
 )
-# of the 312 steps the shares that the papers have of 240 epochs
-warmup = dict(warmup=26)
+# of the 156 steps the shares that the papers have of 240 epochs
+warmup = dict(warmup=13)
 schedules = dict(
     luminet=warmup,
     dkd=warmup,
     reviewkd=warmup,
     fcfd=dict(warmup, part='features'),
-    norm=dict(warmup, decay=234, stop=313),
+    norm=dict(warmup, decay=117, stop=157),
 )
 # students with a part of the method
 pairs = dict(simkd='simkd', norm='norm')
-# 312 steps of 64 images (SemCKD takes no other number), lr x0.1 after 2 and 3
+# 156 steps of 64 images (SemCKD takes no other number), lr x0.1 after 104, 130
 schedule = {
     'train_dataloader.drop_last': True,
-    'train_cfg.max_epochs': 4,
-    'train_cfg.val_interval': 4,
-    'param_scheduler.milestones': [2, 3],
-    'default_hooks.checkpoint.interval': 4,
+    'train_cfg.max_epochs': 2,
+    'train_cfg.val_interval': 2,
+    'param_scheduler.by_epoch': False,
+    'param_scheduler.milestones': [104, 130],
+    'default_hooks.checkpoint.interval': 2,
 }
 runs = dict(
     student=dict(

@@ -84,21 +84,20 @@ def ddp(rank, world_size, split):
     return [p.grad for p in model.parameters()]
 
 
-def ddp_with_plain_gather(rank, world_size, split):
-    """Wrong on purpose: a gather that keeps only the local gradient."""
+def ddp_with_plain_reduce(rank, world_size, split):
+    """Wrong on purpose: a sum that keeps only the local gradient."""
 
     def plain(tensor):
-        pieces = [torch.empty_like(tensor) for _ in range(world_size)]
-        torch_dist.all_gather(pieces, tensor.detach())
-        pieces[rank] = tensor
-        return torch.stack(pieces)
+        total = tensor.detach().clone()
+        torch_dist.all_reduce(total)
+        return total + (tensor - tensor.detach())
 
-    original = distributed.all_gather_with_grad
-    distributed.all_gather_with_grad = plain
+    original = distributed.all_reduce_with_grad
+    distributed.all_reduce_with_grad = plain
     try:
         return ddp(rank, world_size, split)
     finally:
-        distributed.all_gather_with_grad = original
+        distributed.all_reduce_with_grad = original
 
 
 JOBS = {
@@ -120,7 +119,7 @@ JOBS = {
     },
     **{('ddp', split): ('ddp', (split,)) for split in SPLITS},
     'collectives': ('collectives', ()),
-    'wrong_ddp': ('ddp_with_plain_gather', ((5, 3),)),
+    'wrong_ddp': ('ddp_with_plain_reduce', ((5, 3),)),
 }
 
 
@@ -132,14 +131,14 @@ def summed(rank, world_size):
 
 
 def collectives(rank, world_size):
-    """Names of the collectives that one LumiNet forward issues."""
+    """Collectives that one LumiNet forward issues, and their sizes."""
     calls, originals = [], {}
     names = ('all_gather', 'all_reduce')
     for name in names:
         originals[name] = getattr(torch_dist, name)
 
         def counted(*args, name=name):
-            calls.append(name)
+            calls.append((name, args[0].numel()))
             return originals[name](*args)
 
         setattr(torch_dist, name, counted)
@@ -226,8 +225,8 @@ def test_moments_are_those_of_all_rows(ranks, key):
     mean_y = (w[:, None] * y).sum(0) / w.sum()
     comoment = (w[:, None] * (x - mean_x) * (y - mean_y)).sum(0)
     (comoment.sum() + 2 * mean_x.sum()).backward()
-    # float32 with a mean 1000 times the spread: E[xy] - E[x]E[y] would be
-    # wrong from the second digit on.
+    # float32 with a mean 1000 times the spread: E[xy] - E[x]E[y] in float32
+    # would be wrong from the second digit on.
     rtol = 1e-12 if dtype == torch.float64 else 2e-3
     for rank in ranks:
         weight, got_x, got_y, got, total, _ = rank[key]
@@ -258,7 +257,7 @@ def test_ddp_gradient_is_that_of_one_process(ranks, split):
             torch.testing.assert_close(grad, p.grad, rtol=1e-12, atol=1e-15)
 
 
-def test_a_gather_without_gradients_would_be_noticed(ranks):
+def test_a_sum_without_gradients_would_be_noticed(ranks):
     model = linear()
     LumiNetLoss()(model(data()), teacher_logits()).backward()
     wrong = ranks[0]['wrong_ddp'][0]
@@ -266,6 +265,8 @@ def test_a_gather_without_gradients_would_be_noticed(ranks):
     assert error > 0.1
 
 
-def test_luminet_gathers_once(ranks):
-    """Count, both models' moments and the row weights travel together."""
-    assert [rank['collectives'] for rank in ranks] == [['all_gather']] * 2
+def test_luminet_reduces_once(ranks):
+    """Counts and both models' moments travel together, 4 C + 2 numbers."""
+    assert [rank['collectives'] for rank in ranks] == [
+        [('all_reduce', 18)]
+    ] * 2

@@ -18,8 +18,13 @@ def kl_rows(
     Summed over classes; both sides in log space, so saturated rows stay
     finite.
     """
-    log_s = F.log_softmax(student_logits / tau, dim=1)
-    log_t = F.log_softmax(teacher_logits / tau, dim=1)
+    return unscaled_kl_rows(student_logits / tau, teacher_logits / tau)
+
+
+def unscaled_kl_rows(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
+    """:func:`kl_rows` at ``tau=1``, without a pass for the division."""
+    log_s = F.log_softmax(student_logits, dim=1)
+    log_t = F.log_softmax(teacher_logits, dim=1)
     return (log_t.exp() * (log_t - log_s)).sum(dim=1)
 
 

@@ -8,6 +8,13 @@
 # pair, those of its other pairs on CIFAR-100 (LumiNet, NKD, NORM), then of
 # ImageNet (WSLD, MGD, SRD, hard labels, USKD, VkD), then of detectors (PKD,
 # CWD). The students of SimKD and NORM are larger than the others'.
+#
+# One rule where a run diverges with that weight, as FSP's and SemCKD's do: the
+# weight, to one digit, at which the loss's gradient in the backbone is as long
+# as that of cross entropy,
+#   python -m luminet_mm.analysis.gradients \
+#       configs/sweeps/cifar10_methods.py --steps 2
+# The paper's weight then stands in a comment behind it.
 stages = ['backbone.layer1', 'backbone.layer2', 'backbone.layer3']
 preacts = [f'{stage}.preact' for stage in stages]
 losses = dict(
@@ -81,7 +88,7 @@ losses = dict(
     fsp=dict(
         type='luminet_mm.FSPLoss',
         signal=['backbone.stem', *stages],
-        loss_weight=50.0,
+        loss_weight=0.3,  # 50
     ),
     ab=dict(type='luminet_mm.ABLoss', signal=preacts, loss_weight=1.0),
     ofd=dict(type='luminet_mm.OFDLoss', signal=preacts, loss_weight=1e-3),
@@ -96,7 +103,7 @@ losses = dict(
         type='luminet_mm.SemCKDLoss',
         signal=stages,
         batch_size=64,
-        loss_weight=400.0,
+        loss_weight=3.0,  # 400
     ),
     simkd=dict(
         type='luminet_mm.SimKDLoss',

@@ -65,7 +65,7 @@ def dist_loss(
         (c_s * c_s).sum(1), (c_t * c_t).sum(1), (c_s * c_t).sum(1), eps
     )
 
-    # All three moments of every class in one gather.
+    # All three moments of every class in one all-reduce.
     moments = global_moments(
         torch.cat([p_s, p_t, p_s], dim=1),
         torch.cat([p_s, p_t, p_t], dim=1),

@@ -63,7 +63,7 @@ def srd_loss(
         tensor(-11.5129)
     """
     if form == 'elementwise':
-        # Side by side, so that all statistics travel in one gather.
+        # Side by side, so that all statistics travel together.
         both = torch.cat([student, teacher], dim=1)
         moments = global_moments(both, both, row_total(both), sync=sync)
         count = moments.weight.clamp(min=1)

@@ -25,6 +25,9 @@ RANK_VARIABLES = dict(
     ),
 )
 
+# Wrappers of a model to which the settings of DDP apply.
+DDP = ('MMDistributedDataParallel', 'DistributedDataParallel')
+
 
 class LaunchError(RuntimeError):
     """The machine or the environment cannot run what was asked for."""
@@ -108,7 +111,7 @@ def check_amp(cfg: Config) -> None:
 
 
 def start_processes(cfg: Config) -> None:
-    """Prepare distributed running: gloo on CPUs, a count check on GPUs.
+    """Prepare distributed running: DDP, gloo on CPUs, a count check on GPUs.
 
     MMEngine always selects a CUDA device. Without one, the process group is
     started here, on gloo, and the model wrapper is told to name no device.
@@ -118,8 +121,8 @@ def start_processes(cfg: Config) -> None:
         cfg (Config): With ``launcher`` set; ``model_wrapper_cfg`` is adapted.
 
     Raises:
-        LaunchError: If a variable of the launcher is missing, or there are
-            fewer GPUs than processes on this machine.
+        LaunchError: If a variable of the launcher is missing, there are fewer
+            GPUs than processes on this machine, or DDP cannot be set so.
     """
     if cfg.launcher == 'none':
         return
@@ -132,6 +135,7 @@ def start_processes(cfg: Config) -> None:
             'tools/dist_test.sh, or tools/slurm_*.sh on Slurm.'
         )
     rank, world_size, local_rank = (int(os.environ[name]) for name in names)
+    _set_ddp(cfg)
     if not _on_cpu():
         _check_gpus(local_rank)
         return
@@ -148,16 +152,64 @@ def start_processes(cfg: Config) -> None:
         torch.distributed.init_process_group(
             'gloo', timeout=datetime.timedelta(seconds=seconds)
         )
-    # The same settings that MMEngine uses by default, less the device.
-    cfg.model_wrapper_cfg = dict(
-        dict(
-            type='MMDistributedDataParallel',
-            broadcast_buffers=False,
-            find_unused_parameters=cfg.get('find_unused_parameters', False),
-        ),
-        **(cfg.get('model_wrapper_cfg') or {}),
+
+
+def ddp_settings(cfg: Config) -> dict:
+    """The config's ``model_wrapper_cfg``, and what it leaves open.
+
+    That is MMEngine's own for a stock model. A distillation run has the same
+    parameters in its graph at every step, which DDP is told
+    (``static_graph``), except where the config says otherwise.
+
+    Args:
+        cfg (Config): The whole config.
+
+    Returns:
+        dict: A whole ``model_wrapper_cfg``.
+    """
+    given = cfg.get('model_wrapper_cfg') or {}
+    settings = dict(
+        type='MMDistributedDataParallel',
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get('find_unused_parameters', False),
     )
-    cfg.model_wrapper_cfg.device_ids = None
+    if 'distill' in (cfg.get('model') or {}):
+        settings.update(
+            gradient_as_bucket_view=True,
+            # torch fails where the first batch does not synchronise
+            static_graph=not _accumulates(cfg),
+        )
+    settings.update(given)
+    if settings['find_unused_parameters'] and 'static_graph' not in given:
+        settings['static_graph'] = False  # they may be others at each step
+    return settings
+
+
+def _accumulates(cfg: Config) -> bool:
+    """Whether gradients of several batches make a step."""
+    return (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1) > 1
+
+
+def _set_ddp(cfg: Config) -> None:
+    """Complete ``model_wrapper_cfg``; other wrappers than DDP stay.
+
+    Raises:
+        LaunchError: If the settings do not go together.
+    """
+    kind = (cfg.get('model_wrapper_cfg') or {}).get('type', DDP[0])
+    if str(kind).split('.')[-1] not in DDP:
+        return
+    cfg.model_wrapper_cfg = ddp_settings(cfg)
+    if _on_cpu():
+        cfg.model_wrapper_cfg.device_ids = None
+    if cfg.model_wrapper_cfg.get('static_graph') and _accumulates(cfg):
+        raise LaunchError(
+            'model_wrapper_cfg.static_graph=True does not work with '
+            'optim_wrapper.accumulative_counts: torch expects that the first '
+            'batch synchronises its gradients. Set static_graph=False; where '
+            'a parameter takes no part in the loss also '
+            'find_unused_parameters=True.'
+        )
 
 
 def exit_with(error: Exception) -> None:

@@ -13,10 +13,36 @@ gpus=$2
 tools=$(dirname "$0")
 
 export PYTHONPATH="$tools/..${PYTHONPATH:+:$PYTHONPATH}"
-exec "${PYTHON:-python}" -m torch.distributed.run \
+"${PYTHON:-python}" -m torch.distributed.run \
     --nnodes="${NNODES:-1}" \
     --node_rank="${NODE_RANK:-0}" \
     --master_addr="${MASTER_ADDR:-127.0.0.1}" \
     --master_port="${PORT:-29500}" \
     --nproc_per_node="$gpus" \
-    "$tools/train.py" "$config" --launcher pytorch "${@:3}"
+    "$tools/train.py" "$config" --launcher pytorch "${@:3}" <&0 &
+job=$!
+
+# Whoever stops this script (Ctrl-C, Slurm, Kubernetes) means the training.
+trap 'kill -TERM "$job" 2> /dev/null || true' INT TERM
+code=0
+wait "$job" || code=$?
+while kill -0 "$job" 2> /dev/null; do  # a signal ends `wait` before its time
+    code=0
+    wait "$job" || code=$?
+done
+
+if [ "$code" -ne 0 ]; then
+    resume=--resume
+    for word in "${@:3}"; do
+        case $word in --resume | --resume=*) resume= ;; esac
+    done
+    {
+        echo "$0: the training on this machine (node ${NODE_RANK:-0} of" \
+            "${NNODES:-1}) ended with exit code $code. The first error above," \
+            "here or on another node, says why. To go on from the last" \
+            "checkpoint, on every node:"
+        printf ' %q' "$0" "$@" $resume
+        echo
+    } >&2
+fi
+exit "$code"

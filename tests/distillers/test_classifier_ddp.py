@@ -1,4 +1,4 @@
-"""ClassifierDistiller on two ranks: their images together are one batch."""
+"""ClassifierDistiller on ranks: their images together are one batch."""
 
 import copy
 
@@ -12,8 +12,16 @@ from mmengine.registry import DefaultScope
 import luminet_mm  # noqa: F401  (the ranks load this file by itself)
 
 LOSSES = ('LumiNetLoss', 'DISTLoss', 'KDLoss')
-UNEVEN = ([0, 1, 2, 3, 4], [5, 6, 7])
-EVEN = ([0, 1, 2, 3], [4, 5, 6, 7])
+# Images of each rank, by the number of ranks.
+UNEVEN = {
+    2: ([0, 1, 2, 3, 4], [5, 6, 7]),
+    4: ([0, 1, 2], [3], [4, 5], [6, 7]),
+}
+# Cross entropy is the mean over a rank's own images: all have as many.
+EVEN = {
+    2: ([0, 1, 2, 3], [4, 5, 6, 7]),
+    4: ([0, 1], [2, 3], [4, 5], [6, 7]),
+}
 STEPS = 20
 
 
@@ -42,10 +50,10 @@ def images(model, which):
     return model.data_preprocessor(copy.deepcopy(raw), True)
 
 
-def gradients(model, wrapped, data):
-    """The gradient of the distillation term alone."""
+def gradients(model, wrapped, data, share=0):
+    """The gradient of the distillation term and a share of the rest."""
     losses = wrapped(data['inputs'], data['data_samples'], mode='loss')
-    (losses['loss_distill'] + 0 * losses['loss_cls']).backward()
+    (losses['loss_distill'] + share * losses['loss_cls']).backward()
     return {
         name: p.grad.clone()
         for name, p in model.named_parameters()
@@ -64,26 +72,35 @@ def train(model, wrapped, data):
     return {name: p.detach() for name, p in model.named_parameters()}
 
 
+def wrap(model):
+    return MMDistributedDataParallel(
+        model, static_graph=True, gradient_as_bucket_view=True
+    )
+
+
 def on_rank(rank, world_size):
     results = {}
+    uneven, even = UNEVEN[world_size][rank], EVEN[world_size][rank]
     for kind, sync in [*((kind, True) for kind in LOSSES), (LOSSES[0], False)]:
         model = distiller(kind, sync)
-        ddp = MMDistributedDataParallel(model)
-        results[kind, sync] = gradients(
-            model, ddp, images(model, UNEVEN[rank])
-        )
-    model = distiller('LumiNetLoss')
-    ddp = MMDistributedDataParallel(model)
-    results['trained'] = train(model, ddp, images(model, EVEN[rank]))
+        data = images(model, uneven)
+        results[kind, sync] = gradients(model, wrap(model), data)
+    for kind in LOSSES:
+        model = distiller(kind)
+        data = images(model, even)
+        results[kind, 'step'] = gradients(model, wrap(model), data, share=1)
+        model = distiller(kind)
+        results[kind, 'trained'] = train(model, wrap(model), data)
     return results
 
 
-@pytest.fixture(scope='module')
-def ranks():
-    return run_ranks(on_rank, 2, timeout=240)
+@pytest.fixture(scope='module', params=[2, 4])
+def ranks(request):
+    return run_ranks(on_rank, request.param, timeout=280)
 
 
 def distance(ours, wanted):
+    """Relative error over all parameters."""
     assert ours.keys() == wanted.keys()
     flat = [
         torch.cat([d[k].flatten() for k in wanted]) for d in (ours, wanted)
@@ -99,16 +116,27 @@ def test_gradient_is_that_of_one_process(ranks, kind):
         assert distance(rank[kind, True], wanted) < 1e-5
 
 
+@pytest.mark.parametrize('kind', LOSSES)
+def test_a_whole_step_is_that_of_one_process(ranks, kind):
+    model = distiller(kind)
+    wanted = gradients(model, model, images(model, range(8)), share=1)
+    for rank in ranks:
+        assert distance(rank[kind, 'step'], wanted) < 1e-5
+
+
 def test_without_synchronisation_it_is_not(ranks):
     model = distiller('LumiNetLoss')
     wanted = gradients(model, model, images(model, range(8)))
     assert distance(ranks[0]['LumiNetLoss', False], wanted) > 0.05
 
 
-def test_training_stays_that_of_one_process(ranks):
-    model = distiller('LumiNetLoss')
+@pytest.mark.parametrize('kind', LOSSES)
+def test_training_stays_that_of_one_process(ranks, kind):
+    model = distiller(kind)
     before = {name: p.clone() for name, p in model.named_parameters()}
     wanted = train(model, model, images(model, range(8)))
     assert distance(before, wanted) > 0.01  # it did train
+    # DIST's correlations double the rounding of float32 every few steps
+    limit = 1e-3 if kind == 'DISTLoss' else 1e-5
     for rank in ranks:
-        assert distance(rank['trained'], wanted) < 1e-4
+        assert distance(rank[kind, 'trained'], wanted) < limit

@@ -1,4 +1,4 @@
-"""TwoStageDistiller on two ranks: one image each is one batch of two."""
+"""TwoStageDistiller on ranks with one image each: together one batch."""
 
 import copy
 
@@ -11,7 +11,8 @@ from mmengine.registry import DefaultScope
 
 import luminet_mm  # noqa: F401  (the ranks load this file by itself)
 
-# RoIs of the second image: what its RPN proposes, few, none at all.
+# RoIs of the images of the second half of the ranks: what their RPN proposes,
+# few, none at all.
 PROPOSALS = dict(own=None, few=5, none=0)
 LOSSES = dict(
     luminet=dict(type='luminet_mm.LumiNetLoss'),
@@ -21,6 +22,7 @@ LOSSES = dict(
         added_gt=False,
     ),
     dist=dict(type='luminet_mm.DISTLoss'),
+    kd=dict(type='luminet_mm.KDLoss'),
 )
 CASES = [
     *(('luminet', proposals, True) for proposals in PROPOSALS),
@@ -29,7 +31,7 @@ CASES = [
 ]
 
 
-def distiller(name, proposals, sync):
+def distiller(name, proposals, sync, images):
     """A student whose samplers take every box: nothing is drawn."""
     model = tiny.detector()
     model.train_cfg.rpn.sampler.num = 10**6
@@ -46,7 +48,8 @@ def distiller(name, proposals, sync):
     def fewer(x, samples, **kwargs):
         losses, results = predict(x, samples, **kwargs)
         for index, sample in enumerate(samples):
-            if sample.img_id == 1 and PROPOSALS[proposals] is not None:
+            late = sample.img_id >= images / 2
+            if late and PROPOSALS[proposals] is not None:
                 results[index] = results[index][: PROPOSALS[proposals]]
         return losses, results
 
@@ -54,12 +57,11 @@ def distiller(name, proposals, sync):
     return model
 
 
-def images(model, which):
-    """Two images of one padded size; the second shows no object."""
-    raw = tiny.batch(num_images=2)
-    raw['data_samples'][1].gt_instances = raw['data_samples'][1].gt_instances[
-        :0
-    ]
+def images(model, which, number):
+    """Images of one padded size; the last shows no object."""
+    raw = tiny.batch(num_images=number)
+    last = raw['data_samples'][-1]
+    last.gt_instances = last.gt_instances[:0]
     raw = {key: [values[i] for i in which] for key, values in raw.items()}
     return model.data_preprocessor(copy.deepcopy(raw), True)
 
@@ -80,30 +82,41 @@ def on_rank(rank, world_size):
     results = {}
     for case in CASES:
         with DefaultScope.overwrite_default_scope('mmdet'):
-            model = distiller(*case)
+            model = distiller(*case, world_size)
         rois = []
         model.distill['loss_distill'].register_forward_pre_hook(
             lambda _, args, rois=rois: rois.append(len(args[0]))
         )
-        ddp = MMDistributedDataParallel(model, broadcast_buffers=False)
-        results[case] = *gradients(model, ddp, images(model, [rank])), *rois
+        ddp = MMDistributedDataParallel(
+            model,
+            broadcast_buffers=False,
+            static_graph=True,
+            gradient_as_bucket_view=True,
+        )
+        data = images(model, [rank], world_size)
+        results[case] = *gradients(model, ddp, data), *rois
     return results
 
 
-@pytest.fixture(scope='module')
-def ranks():
-    return run_ranks(on_rank, 2, timeout=240)
+@pytest.fixture(
+    scope='module', params=[2, pytest.param(4, marks=pytest.mark.slow)]
+)
+def ranks(request):
+    return run_ranks(on_rank, request.param, timeout=280)
 
 
 def error(ranks, case):
     """Relative error of DDP's gradient, over all and of the worst tensor."""
-    model = distiller(*case)
-    loss, grads = gradients(model, model, images(model, [0, 1]))
+    number = len(ranks)
+    model = distiller(*case, number)
+    data = images(model, range(number), number)
+    loss, grads = gradients(model, model, data)
     shares = torch.stack([rank[case][0] for rank in ranks])
     assert loss > 0
     ours = ranks[0][case][1]
-    for name, grad in ranks[1][case][1].items():
-        assert torch.equal(grad, ours[name]), name
+    for rank in ranks[1:]:
+        for name, grad in rank[case][1].items():
+            assert torch.equal(grad, ours[name]), name
     norms = {name: grad.norm() for name, grad in grads.items()}
     largest = max(norms.values())
     assert sum(norm > 1e-3 * largest for norm in norms.values()) > 20
@@ -128,7 +141,7 @@ def test_gradient_is_that_of_one_process(ranks, case):
     errors = error(ranks, case)
     assert errors['loss'] < 1e-5
     assert errors['all'] < 1e-5
-    assert errors['worst'] < 1e-5
+    assert errors['worst'] < 2e-5
 
 
 def test_ranks_have_uneven_rows(ranks):
@@ -137,10 +150,9 @@ def test_ranks_have_uneven_rows(ranks):
         for case in CASES
         if case[0] == 'luminet'
     }
-    assert rows['few'][1] == 5 and rows['none'][1] == 0
-    assert all(
-        first > 40 and first != second for first, second in rows.values()
-    )
+    assert rows['few'][-1] == 5 and rows['none'][-1] == 0
+    for each in rows.values():
+        assert each[0] > 40 and each[0] != each[-1]
 
 
 def test_without_sync_the_gradient_is_another(ranks):

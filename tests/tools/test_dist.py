@@ -1,11 +1,13 @@
-"""The shell scripts: two CPU processes for real, Slurm through a fake srun."""
+"""The shell scripts: CPU processes for real, Slurm through a fake srun."""
 
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -15,18 +17,21 @@ ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / 'tools'
 
 
-def run(script, *arguments, tools=TOOLS, cwd=None, **env):
+def free_port():
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
-    env = dict(
-        os.environ,
+        return free.getsockname()[1]
+
+
+def environment(**env):
+    """What a command on a machine without a GPU gets."""
+    defaults = dict(
         PYTHON=sys.executable,
-        PORT=str(port),
+        PORT=str(free_port()),
         CUDA_VISIBLE_DEVICES='-1',
         OMP_NUM_THREADS='1',
-        **env,
     )
+    env = {**os.environ, **defaults, **env}
     for name in (
         'RANK',
         'WORLD_SIZE',
@@ -36,32 +41,144 @@ def run(script, *arguments, tools=TOOLS, cwd=None, **env):
         'PYTHONPATH',
     ):
         env.pop(name, None)
+    if 'IMPORTS' in env:
+        env['PYTHONPATH'] = env.pop('IMPORTS')
+    return env
+
+
+def run(script, *arguments, tools=TOOLS, cwd=None, **env):
     return subprocess.run(
         ['bash', str(tools / script), *map(str, arguments)],
         cwd=cwd,
-        env=env,
+        env=environment(**env),
         capture_output=True,
         text=True,
         timeout=240,
     )
 
 
-def test_dist_train_on_two_cpu_processes(distilled, dump, tmp_path):
-    """From another folder, with the steps halved by the second process."""
-    result = run(
-        'dist_train.sh',
-        dump(distilled),
-        2,
-        '--cfg-options',
-        'val_cfg=None',
-        'val_dataloader=None',
-        'val_evaluator=None',
-        cwd=tmp_path,
-    )
+def run_nodes(*arguments, cwd, **env):
+    """`dist_train.sh` twice, as on two machines; both have to end in time.
+
+    Returns:
+        list: Exit code and output of each node.
+    """
+    nodes, files, port = [], [], str(free_port())
+    try:
+        for rank in range(2):
+            files.append(cwd / f'node_{rank}.txt')
+            with files[-1].open('w') as file:
+                nodes.append(
+                    subprocess.Popen(
+                        [TOOLS / 'dist_train.sh', *map(str, arguments)],
+                        cwd=cwd,
+                        env=environment(
+                            NNODES='2', NODE_RANK=f'{rank}', PORT=port, **env
+                        ),
+                        stdout=file,
+                        stderr=subprocess.STDOUT,
+                    )
+                )
+        deadline = time.monotonic() + 240
+        codes = [
+            node.wait(max(deadline - time.monotonic(), 0)) for node in nodes
+        ]
+    finally:
+        for node in nodes:
+            node.terminate()  # passed on to its processes
+            node.wait(60)
+    return [(code, file.read_text()) for code, file in zip(codes, files)]
+
+
+def weights(path):
+    return torch.load(path, weights_only=False)['state_dict']
+
+
+def assert_equal(one, other):
+    assert one.keys() == other.keys()
+    for key, value in one.items():
+        assert torch.equal(value, other[key]), key
+
+
+def without_validation(config):
+    for key in ('val_cfg', 'val_dataloader', 'val_evaluator'):
+        config[key] = None
+    return config
+
+
+def test_two_nodes_train_as_one(distilled, dump, tmp_path):
+    """One launcher with two processes, then two with one process each.
+
+    From another folder; the processes halve the steps.
+    """
+    path = dump(without_validation(distilled))
+    result = run('dist_train.sh', path, 2, cwd=tmp_path)
     assert result.returncode == 0, result.stderr[-3000:]
     assert 'Distributed training: True' in result.stdout
     assert re.search(r'Epoch\(train\) +\[1\]\[2/2\]', result.stdout)
-    assert (tmp_path / 'work/epoch_1.pth').is_file()
+    nodes = run_nodes(path, 1, '--work-dir', 'nodes', cwd=tmp_path)
+    for code, output in nodes:
+        assert code == 0, output[-3000:]
+    assert 'Epoch(train)' in nodes[0][1]
+    assert 'Epoch(train)' not in nodes[1][1]  # the first one writes
+    assert_equal(
+        weights(tmp_path / 'nodes/epoch_1.pth'),
+        weights(tmp_path / 'work/epoch_1.pth'),
+    )
+
+
+DEATH = """
+import os, signal
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+@HOOKS.register_module()
+class Death(Hook):
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if os.environ.get('DIES') == f'{runner.rank} {runner.iter}':
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_rank_ends_the_job_and_the_run_resumes(
+    distilled, dump, tmp_path
+):
+    """Of two nodes, in the second of three epochs of two steps."""
+    (tmp_path / 'death.py').write_text(DEATH)
+    config = without_validation(distilled)
+    config.custom_imports = dict(imports=['death'])
+    config.custom_hooks = [dict(type='mmengine.Death')]
+    config.train_cfg.max_epochs = 3
+    # Samplers that take every box draw none, and so resume exactly.
+    for part in ('rpn', 'rcnn'):
+        config.model.train_cfg[part].sampler.num = 10**6
+    command = [dump(config), 1]
+    env = dict(cwd=tmp_path, IMPORTS=str(tmp_path))
+
+    undisturbed = ['--work-dir', 'undisturbed']
+    for code, output in run_nodes(*command, *undisturbed, **env):
+        assert code == 0, output[-3000:]
+
+    # The test fails where a node does not end by itself.
+    nodes = run_nodes(*command, **env, DIES='1 3')
+    resume = f'dist_train.sh {command[0]} 1 --resume\n'
+    for number, (code, output) in enumerate(nodes):
+        assert code != 0
+        assert f'(node {number} of 2) ended with exit code {code}' in output
+        assert resume in output
+    assert 'Signal 9 (SIGKILL)' in nodes[1][1]
+    last = tmp_path / 'work/last_checkpoint'
+    assert last.read_text().endswith('epoch_1.pth')
+
+    nodes = run_nodes(*command, '--resume', **env)
+    for code, output in nodes:
+        assert code == 0, output[-3000:]
+    assert 'resumed epoch: 1' in nodes[0][1]
+    assert_equal(
+        weights(tmp_path / 'work/epoch_3.pth'),
+        weights(tmp_path / 'undisturbed/epoch_3.pth'),
+    )
 
 
 @pytest.mark.slow
@@ -225,6 +342,50 @@ def test_dist_environment(tmp_path, script, given):
         'pytorch',
         '--amp',
     ]
+
+
+@pytest.fixture
+def fake(tmp_path):
+    """A launcher that ends as told, or when it is stopped."""
+    script = tmp_path / 'fake'
+    script.write_text(
+        '#!/bin/sh\ntrap "echo stopped; exit 3" TERM\necho started\n'
+        'sleep ${SECONDS_LEFT:-0} > /dev/null 2>&1 & wait $!\n'
+        'exit ${CODE:-0}\n'
+    )
+    script.chmod(0o755)
+    return str(script)
+
+
+def test_failure_names_the_command_that_resumes(fake):
+    given = ['a b.py', '2', '--cfg-options', 'x=[1,2]']
+    result = run('dist_train.sh', *given, PYTHON=fake, CODE='7')
+    assert result.returncode == 7
+    *_, last = result.stderr.splitlines()
+    # What it prints can be pasted into a shell.
+    assert shlex.split(last)[1:] == [*given, '--resume']
+    assert 'node 0 of 1' in result.stderr
+    result = run(
+        'dist_train.sh', 'a.py', '2', '--resume', PYTHON=fake, CODE='7'
+    )
+    assert result.stderr.count('--resume') == 1
+    assert not run('dist_train.sh', 'a.py', '2', PYTHON=fake).stderr
+
+
+def test_stopping_the_script_stops_the_launcher(fake):
+    """As Slurm, Kubernetes and Ctrl-C do."""
+    script = subprocess.Popen(
+        [TOOLS / 'dist_train.sh', 'a.py', '2'],
+        env=environment(PYTHON=fake, SECONDS_LEFT='30'),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert script.stdout.readline() == 'started\n'
+    script.terminate()
+    output, _ = script.communicate(timeout=20)
+    assert output == 'stopped\n'
+    assert script.returncode != 0
 
 
 @pytest.mark.gpu

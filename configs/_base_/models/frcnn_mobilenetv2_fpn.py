@@ -15,5 +15,10 @@ model = dict(
     ),
     neck=dict(in_channels=[24, 32, 96, 320]),
 )
-# That convolution is still in the backbone and gets no gradient.
-find_unused_parameters = True
+# That convolution is still in the backbone and never gets a gradient: DDP
+# learns it in the first step and searches no more.
+model_wrapper_cfg = dict(
+    type='MMDistributedDataParallel',
+    broadcast_buffers=False,
+    static_graph=True,
+)

@@ -1,0 +1,29 @@
+"""LumiNet: R101 teaches R18 on COCO, on 64 GPUs with 128 images a step.
+
+Needs    COCO 2017 in data/coco (tools/prepare_coco.py says what is missing).
+         Downloaded on first use: the teacher (41.8 AP, MMDetection's zoo) and
+         torchvision's ResNet-18.
+Run      NNODES=8 NODE_RANK=... MASTER_ADDR=... \
+         tools/dist_train.sh configs/luminet_frcnn_r101_r18_64xb2_coco.py 8
+Paper    has one GPU. Not run here yet.
+Derived  lr and iterations by linear scaling (docs/distributed.md); tau,
+         loss_weight, background and warm-up as with 8 GPUs.
+"""
+
+_base_ = 'luminet_frcnn_r101_r18_coco.py'
+# 8 times the batch and the lr for 1/8 of the iterations; both warm-ups
+# keep their iterations
+train_cfg = dict(max_iters=11250, val_interval=1250)
+optim_wrapper = dict(optimizer=dict(lr=0.16))
+auto_scale_lr = dict(base_batch_size=128)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.001, by_epoch=False, end=500),
+    dict(
+        type='MultiStepLR',
+        by_epoch=False,
+        end=11250,
+        milestones=[7500, 10000],
+        gamma=0.1,
+    ),
+]
+default_hooks = dict(checkpoint=dict(interval=1250))

@@ -39,7 +39,13 @@ PARTS = (
     'backward',
     'optimizer',
 )
-PLAIN = dict(fold_bn=False, channels_last=False, dtype=None, compile=False)
+PLAIN = dict(
+    fold_bn=False,
+    channels_last=False,
+    dtype=None,
+    compile=False,
+    stream=False,
+)
 
 
 class BenchmarkError(ValueError):
@@ -124,7 +130,7 @@ def benchmark(
         BenchmarkError: If the config distils nothing.
     """
     clock = Clock(torch.device(device))
-    cfg = _without_files(cfg)
+    cfg = without_files(cfg)
     if not (cfg.get('model') or {}).get('distill') or not cfg.model.get(
         'teacher'
     ):
@@ -132,12 +138,12 @@ def benchmark(
             f'{cfg.filename}: it has no model.teacher and model.distill. Give '
             'the config of a distillation run.'
         )
-    student = _Step(stock_config(cfg), device)
-    distiller = _Step(cfg, device)
+    student = TrainingStep(stock_config(cfg), device)
+    distiller = TrainingStep(cfg, device)
     plain_cfg = copy.deepcopy(cfg)
     for teacher in teacher_list(plain_cfg.model.teacher):
         teacher.update(PLAIN)
-    plain = _Step(plain_cfg, device)
+    plain = TrainingStep(plain_cfg, device)
     batch = random_batch(distiller.model, batch_size, image_size)
 
     contenders = {
@@ -193,7 +199,7 @@ def benchmark(
     )
 
 
-class _Step:
+class TrainingStep:
     """A model with its optimizer, which takes training steps."""
 
     def __init__(self, cfg: Config, device: str) -> None:
@@ -221,9 +227,12 @@ class _Step:
     def timed(self, batch: dict, clock: Clock) -> None:
         """The same, with the parts timed one by one."""
         with ExitStack() as stack:
-            ask = self.model.ask_teachers
-            self.model.ask_teachers = _within(clock, 'teacher forward', ask)
-            stack.callback(self.model.__dict__.pop, 'ask_teachers')
+            for name in ('start_teachers', 'ask_teachers'):
+                ask = getattr(self.model, name)
+                setattr(
+                    self.model, name, _within(clock, 'teacher forward', ask)
+                )
+                stack.callback(self.model.__dict__.pop, name)
             for loss in self.model.distill.values():
                 loss.forward = _within(
                     clock, 'distillation loss', loss.forward
@@ -323,7 +332,7 @@ def _logits_of(model: Any) -> Iterator[list[Tensor]]:
         handle.remove()
 
 
-def _teacher_forward(step: _Step, batch: dict) -> Callable[[], None]:
+def _teacher_forward(step: TrainingStep, batch: dict) -> Callable[[], None]:
     """What the losses read of the teachers, up to the head's small part.
 
     Detectors score one box in each image; the RoI head's share of a step is
@@ -335,6 +344,7 @@ def _teacher_forward(step: _Step, batch: dict) -> Callable[[], None]:
         data = model.data_preprocessor(batch, True)
 
         def ask(index: int, teacher: Any, asking: list[str]) -> list:
+            model.fit_teacher(index)
             images = model.convert_inputs(
                 teacher, data['inputs'], data['data_samples']
             )
@@ -405,11 +415,12 @@ def _random_boxes(
     return instances
 
 
-def _without_files(cfg: Config) -> Config:
+def without_files(cfg: Config) -> Config:
     """A copy that reads no checkpoint: time does not depend on weights."""
     cfg = copy.deepcopy(cfg)
     for teacher in teacher_list((cfg.get('model') or {}).get('teacher')):
         teacher['checkpoint'] = None
+        teacher.pop('cache', None)
 
     def strip(node: Any) -> None:
         if isinstance(node, dict):

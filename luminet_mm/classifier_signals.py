@@ -147,13 +147,17 @@ def compute_signals(
         RuntimeError: If a module of a dotted path does not run.
     """
     last = max(_PARTS.index(signal.part) for signal in signals)
-    with record_signals(model, signals) as store:
+    # what the calls below return needs no hook, which a compiled backbone
+    # would not call
+    tapped = [s for s in signals if s.path or s.part == 'head']
+    direct: dict[str, Any] = {}
+    with record_signals(model, tapped) as store:
         if not isinstance(model, ImageClassifier):
             model(batch_inputs, mode='tensor')
         else:
-            outputs = model.backbone(batch_inputs)
+            outputs = direct['backbone'] = model.backbone(batch_inputs)
             if last > 0 and model.with_neck:
-                outputs = model.neck(outputs)
+                outputs = direct['neck'] = model.neck(outputs)
             if last > 1:
                 model.head(outputs)
-    return [read_signal(store, signal) for signal in signals]
+    return [read_signal({**direct, **store}, signal) for signal in signals]

@@ -19,8 +19,10 @@ from luminet_mm.distillers.mixin import (
     block_problems,
     build_loss,
     registered,
+    teacher_entries,
     teacher_list,
 )
+from luminet_mm.teacher_cache import HOOK, cache_problems
 
 DATA_HINT = (
     'put the data there or change the path; for COCO, `python '
@@ -49,6 +51,7 @@ def check_config(
     problems = []
     if 'train' in phases:
         problems += _distill_problems(model, cfg.get('default_scope'))
+        problems += _cached_problems(cfg)
         problems += _pretrained_problems(model, 'model')
     problems += _file_problem(
         'load_from', cfg.get('load_from'), 'give the path of a checkpoint'
@@ -131,6 +134,56 @@ def _teacher_problems(key: str, teacher: dict) -> list[str]:
         f'{key}.checkpoint', teacher.get('checkpoint'), fix
     )
     return problems + _config_problems(f'{key}.config', config)
+
+
+def _cached_problems(cfg: Config) -> list[str]:
+    """Check teachers' caches, and that the data are replayed."""
+    cached = [
+        (key, teacher)
+        for key, teacher in teacher_entries(cfg.model.get('teacher'))
+        if isinstance(teacher, dict) and teacher.get('cache') is not None
+    ]
+    if not cached:
+        return []
+    loader = cfg.get('train_dataloader') or {}
+    dataset, sampler = (
+        loader.get(name) or {} for name in ('dataset', 'sampler')
+    )
+    needed = (
+        (
+            str(dataset.get('type')).endswith('ReplayDataset'),
+            "set train_dataloader.dataset=dict(type='luminet_mm."
+            "ReplayDataset', rounds=..., dataset=<the data set>)",
+        ),
+        (
+            str(sampler.get('type')).endswith('ReplaySampler'),
+            "set train_dataloader.sampler=dict(type='luminet_mm."
+            "ReplaySampler')",
+        ),
+        (
+            any(
+                str(hook.get('type')).endswith('TeacherCheckHook')
+                for hook in cfg.get('custom_hooks') or ()
+                if isinstance(hook, dict)
+            ),
+            f'add {HOOK} to custom_hooks, which compares it with the data',
+        ),
+        (
+            not (cfg.model.get('train_cfg') or {}).get('augments'),
+            'remove model.train_cfg.augments, since mixed images (Mixup, '
+            'CutMix) are others in each run',
+        ),
+    )
+    return [
+        f'{key}.cache: {fix}'
+        for key, _ in cached
+        for there, fix in needed
+        if not there
+    ] + [
+        line
+        for key, teacher in cached
+        for line in cache_problems(key, teacher, dataset)
+    ]
 
 
 def _config_problems(key: str, config: Any) -> list[str]:

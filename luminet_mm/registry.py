@@ -11,6 +11,7 @@ since looking up any type under ``default_scope='mmdet'`` imports
 ``mmdet.models``, and by then ``mmcv.ops`` has to be served.
 """
 
+from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import MODELS as MMENGINE_MODELS
@@ -41,6 +42,12 @@ DATASETS = Registry(
 TRANSFORMS = Registry(
     'transform',
     parent=MMENGINE_TRANSFORMS,
+    scope=SCOPE,
+    locations=['luminet_mm.datasets'],
+)
+DATA_SAMPLERS = Registry(
+    'data sampler',
+    parent=MMENGINE_DATA_SAMPLERS,
     scope=SCOPE,
     locations=['luminet_mm.datasets'],
 )

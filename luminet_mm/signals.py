@@ -23,6 +23,7 @@ import difflib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from mmdet.models.detectors import BaseDetector
@@ -262,15 +263,14 @@ def _tap_roi_stage(
         result = compute(
             cls_score, bbox_pred, rois, sampling_results, *args, **kwargs
         )
+        positives = [sampled.pos_is_gt for sampled in sampling_results]
+        lengths = [len(sampled.neg_inds) for sampled in sampling_results]
+        # as many operators for many images as for one
+        negatives = positives[0].new_zeros(sum(lengths)).split(lengths)
         added_gt = [
             mark
-            for sampled in sampling_results
-            for mark in (
-                sampled.pos_is_gt.bool(),
-                sampled.neg_inds.new_zeros(
-                    len(sampled.neg_inds), dtype=torch.bool
-                ),
-            )
+            for pair in zip(positives, negatives, strict=True)
+            for mark in pair
         ]
         record.stages[stage] = RoIRecord(
             rois=rois.detach(),
@@ -280,7 +280,7 @@ def _tap_roi_stage(
             batch=DistillBatch(
                 labels=result['bbox_targets'][0],
                 background=head.num_classes,
-                added_gt=torch.cat(added_gt),
+                added_gt=torch.cat(added_gt).bool(),
                 rois=rois.detach(),
             ),
         )
@@ -326,15 +326,17 @@ def record_signals(
 
 
 @contextmanager
-def _without_box_branch(head: BBoxHead) -> Iterator[None]:
-    """Let a box head classify only; its box layers do not run."""
-    if not hasattr(head, 'with_reg'):  # a head of another make, as SABL's
+def _without_branch(head: BBoxHead, branch: str) -> Iterator[None]:
+    """Let a box head do without its branch ``cls`` or ``reg``."""
+    switch = f'with_{branch}'
+    if not hasattr(head, switch):  # a head of another make, as SABL's
         yield
         return
-    with_reg, head.with_reg = head.with_reg, False
+    was = getattr(head, switch)
+    setattr(head, switch, False)
     kept = {
         name: head._modules[name]
-        for name in ('reg_convs', 'reg_fcs')
+        for name in (f'{branch}_convs', f'{branch}_fcs')
         if name in head._modules
     }
     for name in kept:
@@ -342,7 +344,7 @@ def _without_box_branch(head: BBoxHead) -> Iterator[None]:
     try:
         yield
     finally:
-        head.with_reg = with_reg
+        setattr(head, switch, was)
         head._modules.update(kept)
 
 
@@ -366,6 +368,93 @@ def _without_extra_levels(model: BaseDetector) -> Iterator[None]:
         neck.num_outs = num_outs
 
 
+class Outer(NamedTuple):
+    """What a detector says of images, before it is asked about RoIs.
+
+    Attributes:
+        values (dict): Signals of backbone, neck and RPN, by name.
+        feats (list[Tensor]): Maps for the RoI head; empty if it is not asked.
+    """
+
+    values: dict[str, object]
+    feats: list[Tensor]
+
+
+def compute_outer(
+    model: BaseDetector, batch_inputs: Tensor, signals: list[Signal]
+) -> Outer:
+    """Run what needs no RoIs, and only as much of it as signals need.
+
+    Backbone, neck and RPN run under the ambient autocast.
+
+    Args:
+        model (BaseDetector): The teacher, in eval mode.
+        batch_inputs (Tensor): Images as the teacher expects them,
+            ``(B, 3, H, W)``.
+        signals (list[Signal]): What is asked for; of the RoI head as well.
+    """
+    parts = {signal.part for signal in signals}
+    inner = [s for s in signals if s.part == 'rpn' or s.path]
+    store: dict = {}
+    with (
+        _tap_module_signals(
+            model, [s for s in inner if s.part != 'roi'], store
+        ),
+        ExitStack() as stack,
+    ):
+        feats = store['backbone'] = model.backbone(batch_inputs)
+        if parts - {'backbone'} and model.with_neck:
+            if parts.isdisjoint(('neck', 'rpn')):
+                stack.enter_context(_without_extra_levels(model))
+            feats = store['neck'] = model.neck(feats)
+        if 'rpn' in parts:
+            model.rpn_head(feats)
+    asked = {s.name for s in signals if s.part != 'roi'}
+    if 'roi' not in parts:
+        feats = []
+    else:
+        dtype = next(model.roi_head.parameters()).dtype
+        feats = [level.to(dtype) for level in feats]
+    # what nobody asked for would be held in memory
+    return Outer({k: v for k, v in store.items() if k in asked}, feats)
+
+
+def score_rois(
+    model: BaseDetector,
+    outer: Outer,
+    requests: list[tuple[Signal, int]],
+    rois: dict[int, Tensor],
+) -> list:
+    """Answer requests, with the RoI head where they ask for it.
+
+    It runs in its weights' own precision: half-precision RoIs would move box
+    corners by pixels.
+
+    Args:
+        model (BaseDetector): The teacher, in eval mode.
+        outer (Outer): What :func:`compute_outer` gave for the signals.
+        requests (list[tuple]): A signal and the student's RoI stage whose
+            RoIs it is computed on (of no matter outside the RoI head).
+        rois (dict[int, Tensor]): RoIs ``(N, 5)`` of each student stage.
+
+    Returns:
+        list: The value of each request.
+    """
+    values: dict = {}
+    for signal, key in requests:
+        if signal.part != 'roi':
+            values[signal, key] = read_signal(outer.values, signal)
+        elif (signal, key) not in values:
+            asked = [
+                s
+                for s, k in requests
+                if (s.part, s.stage, k) == ('roi', signal.stage, key)
+            ]
+            scores = _roi_forward(model, outer.feats, rois[key], asked)
+            values.update({(s, key): scores[s.name] for s in asked})
+    return [values[request] for request in requests]
+
+
 def compute_signals(
     model: BaseDetector,
     batch_inputs: Tensor,
@@ -374,49 +463,18 @@ def compute_signals(
 ) -> list:
     """Run only as much of a detector as the asked signals need.
 
-    Backbone, neck and RPN run under the ambient autocast. The RoI head runs
-    in its weights' own precision: half-precision RoIs would move box corners
-    by pixels.
-
     Args:
-        model (BaseDetector): The teacher, in eval mode.
-        batch_inputs (Tensor): Images as the teacher expects them,
-            ``(B, 3, H, W)``.
-        requests (list[tuple]): A signal and the student's RoI stage whose
-            RoIs it is computed on (of no matter outside the RoI head).
-        rois (dict[int, Tensor]): RoIs ``(N, 5)`` of each student stage.
+        model (BaseDetector): See :func:`compute_outer`.
+        batch_inputs (Tensor): See there.
+        requests (list[tuple]): See :func:`score_rois`.
+        rois (dict[int, Tensor]): See there.
 
     Returns:
         list: The value of each request.
     """
-    outer = [signal for signal, _ in requests if signal.part != 'roi']
-    parts = {signal.part for signal, _ in requests}
-    store: dict = {}
-    with _tap_module_signals(model, outer, store), ExitStack() as stack:
-        feats = model.backbone(batch_inputs)
-        if parts - {'backbone'} and model.with_neck:
-            if parts.isdisjoint(('neck', 'rpn')):
-                stack.enter_context(_without_extra_levels(model))
-            feats = model.neck(feats)
-        if 'rpn' in parts:
-            model.rpn_head(feats)
-
-    if 'roi' in parts:
-        dtype = next(model.roi_head.parameters()).dtype
-        feats = [level.to(dtype) for level in feats]
-    values: dict = {}
-    for signal, key in requests:
-        if signal.part != 'roi':
-            values[signal, key] = read_signal(store, signal)
-        elif (signal, key) not in values:
-            asked = [
-                s
-                for s, k in requests
-                if (s.part, s.stage, k) == ('roi', signal.stage, key)
-            ]
-            scores = _roi_forward(model, feats, rois[key], asked)
-            values.update({(s, key): scores[s.name] for s in asked})
-    return [values[request] for request in requests]
+    signals = [signal for signal, _ in requests]
+    outer = compute_outer(model, batch_inputs, signals)
+    return score_rois(model, outer, requests, rois)
 
 
 def _roi_forward(
@@ -425,15 +483,17 @@ def _roi_forward(
     """Score RoIs with one stage of the RoI head."""
     stage = asked[0].stage
     head = bbox_heads(model)[stage]
-    boxes = any(s.path or s.field == 'bbox_pred' for s in asked)
+    inside = any(s.path for s in asked)
+    fields = {s.field for s in asked}
     store: dict = {}
     with ExitStack() as stack:
         stack.enter_context(
             torch.autocast(feats[0].device.type, enabled=False)
         )
         stack.enter_context(_tap_module_signals(model, asked, store))
-        if not boxes:
-            stack.enter_context(_without_box_branch(head))
+        for branch, output in (('cls', 'cls_score'), ('reg', 'bbox_pred')):
+            if not inside and output not in fields:
+                stack.enter_context(_without_branch(head, branch))
         where = (stage,) if is_cascade(model) else ()
         outputs = model.roi_head._bbox_forward(*where, feats, rois)
     outputs['feats'] = outputs['bbox_feats']

@@ -24,7 +24,8 @@ def stock_config(cfg: Config) -> Config:
 
     The student alone predicts: testing and deployment need neither teacher
     nor losses. Hooks of this package go with them, and a preprocessor of
-    several views becomes the stock one, which does the same with one view.
+    several views becomes the stock one, which does the same with one view,
+    and data whose views are replayed become the data alone.
 
     Args:
         cfg (Config): Any config; one without a distiller stays as it is.
@@ -43,6 +44,11 @@ def stock_config(cfg: Config) -> Config:
         preprocessor = node.get('data_preprocessor') or {}
         if str(preprocessor.get('type', '')).startswith('luminet_mm.'):
             preprocessor['type'] = _stock_type(preprocessor['type'])
+    loader: dict = cfg.get('train_dataloader') or {}
+    dataset = loader.get('dataset') or {}
+    if dataset.get('type') == 'luminet_mm.ReplayDataset':
+        loader['dataset'] = dataset['dataset']
+        loader['sampler']['type'] = 'DefaultSampler'
     if cfg.get('custom_hooks'):
         cfg.custom_hooks = [
             hook

@@ -6,8 +6,9 @@ import copy
 import logging
 import os
 import random
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,9 @@ from luminet_mm.checkpoint import (
     get_state_dict,
     load_checkpoint,
 )
-from luminet_mm.prepare import prepare
+from luminet_mm.prepare import Form, Speed, fit, part_tensors, prepare
 from luminet_mm.stock import stock_config
+from luminet_mm.streams import Pending, run_beside, upload
 
 
 @contextmanager
@@ -60,13 +62,13 @@ class FrozenTeacher:
             random weights and says so in the log: for tests and benchmarks.
         default_scope (str): Where the config's types are looked up when the
             config itself does not say.
-        fold_bn, channels_last, dtype, compile: How it is made fast, see
-            :func:`~luminet_mm.prepare.prepare`.
+        fold_bn, channels_last, dtype, compile, stream: How it is made fast,
+            see :class:`~luminet_mm.prepare.Speed`.
 
     Raises:
         FileNotFoundError: If config or checkpoint do not exist.
         ValueError: If the checkpoint does not fit the model, or holds more
-            than plain data.
+            than plain data; if an option is unknown.
     """
 
     def __init__(
@@ -75,16 +77,13 @@ class FrozenTeacher:
         checkpoint: str | None,
         default_scope: str = 'mmdet',
         fold_bn: bool = True,
-        channels_last: bool = True,
+        channels_last: bool | str = 'auto',
         dtype: str | None = None,
         compile: bool = False,
+        stream: bool = False,
     ) -> None:
-        self._speed: dict = dict(
-            fold_bn=fold_bn,
-            channels_last=channels_last,
-            dtype=dtype,
-            compile=compile,
-        )
+        self._speed = Speed(fold_bn, channels_last, dtype, compile, stream)
+        self._form = Form()  # copies share it, as they share the model
         # of a distilled teacher only the model: its teacher has done its work
         cfg = stock_config(model_config(config))
         scope = cfg.get('default_scope', default_scope)
@@ -138,7 +137,7 @@ class FrozenTeacher:
     def prepare(
         self, answers: Callable[[], Any], trained_through: bool = False
     ) -> None:
-        """Make it fast, and log how and how exactly.
+        """Make it fast as far as every device likes it, and log how exactly.
 
         Args:
             answers (Callable): Computes what the losses read of it.
@@ -148,11 +147,69 @@ class FrozenTeacher:
         Raises:
             ValueError: If low precision moves the answers too far.
         """
-        speed = self._speed
         if trained_through:
-            speed = dict(speed, channels_last=False, dtype=None, compile=False)
-        done = prepare(self.model, answers, **speed)
+            self._speed = replace(
+                self._speed, channels_last=False, dtype=None, compile=False
+            )
+        done = prepare(self.model, answers, self._speed, self._form)
         print_log(f'teacher ({self.name}): {done}', 'current')
+
+    @property
+    def fitted(self) -> bool:
+        """Whether it has been fitted to its device; or a copy of it has."""
+        return self._form.fitted
+
+    def fit(
+        self,
+        answers: Callable[[], Any],
+        device: torch.device,
+        tapped: Collection[str] = (),
+    ) -> None:
+        """Make it fast on its device, once, and log how and how exactly.
+
+        Args:
+            answers (Callable): As for :meth:`prepare`, on the device.
+            device (torch.device): Where it is.
+            tapped (Collection[str]): ``backbone``, ``neck``: those whose
+                inner modules a loss reads.
+
+        Raises:
+            ValueError: If the answers are others than before.
+        """
+        self._form.fitted = True
+        half = torch.is_autocast_enabled(device.type)
+        with torch.autocast(device.type, enabled=False):
+            done = fit(
+                self.model,
+                answers,
+                self._speed,
+                self._form,
+                device,
+                half,
+                tapped,
+            )
+        print_log(f'teacher ({self.name}) on {device}: {done}', 'current')
+
+    def begin(self, compute: Callable[[], Any], inputs: Tensor) -> Pending:
+        """Compute ahead what needs nothing of the student's step.
+
+        On CUDA this is queued on a stream beside the student's.
+
+        Args:
+            compute (Callable): Runs the model; returns tensors in any nesting.
+            inputs (Tensor): What of the current step it reads.
+        """
+        device = inputs.device
+        with torch.no_grad(), self.own_precision(device.type):
+            if device.type == 'cuda' and self._speed.stream:
+                return run_beside(compute, inputs)
+            return Pending(compute())
+
+    def own_precision(self, device_type: str):
+        """Autocast as it is, or off where the teacher has a precision."""
+        if self._form.inside is None:
+            return nullcontext()
+        return torch.autocast(device_type, enabled=False)
 
     def __deepcopy__(self, memo: dict) -> FrozenTeacher:
         # Moving or casting a copy of the student (to export it, say) must
@@ -164,10 +221,27 @@ class FrozenTeacher:
     def apply(self, fn: Callable[[Tensor], Tensor]) -> None:
         """Move or cast the teacher as the student is moved or cast.
 
+        Backbone and neck stay in the low precision that was chosen for them.
         A deep copy shares the model and leaves it where it is.
         """
-        if self.follows:
-            self.model._apply(fn)
+        if not self.follows:
+            return
+        low = []
+        if self._form.inside is not None:
+            low = list(part_tensors(self.model))
+            # what the heads, which follow, want to get
+            self._form.outside = fn(
+                torch.empty(0, dtype=self._form.outside)
+            ).dtype
+
+        known = set(map(id, low))
+
+        def moved(tensor: Tensor) -> Tensor:
+            if id(tensor) in known:
+                return tensor.to(fn(tensor).device)
+            return fn(tensor)
+
+        self.model._apply(moved)
 
     def check_classes(self, classes: Sequence[str]) -> None:
         """Compare class names and their order with the student's.
@@ -233,7 +307,7 @@ class FrozenTeacher:
             images = images.flip(1)
         images = images - other_mean.to(images)
         images = images / other_std.to(images)
-        sizes = torch.tensor(image_sizes, device=images.device)
+        sizes = upload(image_sizes, images.device)
         rows = torch.arange(images.shape[2], device=images.device)
         columns = torch.arange(images.shape[3], device=images.device)
         inside = (rows[None, :, None] < sizes[:, 0, None, None]) & (

@@ -75,9 +75,9 @@ def test_nested_parts_are_counted_once():
 
 def test_nothing_is_left_on_the_model():
     """Timing replaces methods while it runs, and no longer."""
-    from luminet_mm.benchmark import _Step
+    from luminet_mm.benchmark import TrainingStep
 
-    step = _Step(config('detector'), 'cpu')
+    step = TrainingStep(config('detector'), 'cpu')
     batch = random_batch(step.model, 2, (64, 64))
     before = {k: v.clone() for k, v in step.model.state_dict().items()}
     clock = Clock(torch.device('cpu'))

@@ -15,7 +15,12 @@ from mmengine.registry import HOOKS, MODELS
 import luminet_mm.losses
 from luminet_mm.losses import DistillLoss
 from luminet_mm.preflight import check_config
-from luminet_mm.registry import DATASETS, SCOPE, TRANSFORMS
+from luminet_mm.registry import (
+    DATA_SAMPLERS,
+    DATASETS,
+    SCOPE,
+    TRANSFORMS,
+)
 from luminet_mm.registry import HOOKS as OUR_HOOKS
 from luminet_mm.registry import MODELS as OUR_MODELS
 from luminet_mm.signals import signal_names
@@ -170,7 +175,13 @@ def test_types_of_this_package_exist(page):
     modules |= {path.name for path in (ROOT / 'luminet_mm').iterdir()}
     ours = {
         name
-        for registry in (OUR_MODELS, OUR_HOOKS, DATASETS, TRANSFORMS)
+        for registry in (
+            OUR_MODELS,
+            OUR_HOOKS,
+            DATA_SAMPLERS,
+            DATASETS,
+            TRANSFORMS,
+        )
         for name in _registered(registry)
     }
     for name in re.findall(r'\bluminet_mm\.(\w+)', read(page)):

@@ -134,6 +134,7 @@ def build_pair(
     teachers = []
     for block in blocks:
         weight = block.pop('weight', 1.0)
+        block.pop('cache', None)  # of the training data
         teachers.append((FrozenTeacher(**block, default_scope=scope), weight))
     pair = LogitPair(model, teachers)
 

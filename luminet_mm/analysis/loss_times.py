@@ -109,7 +109,7 @@ def main(args: Sequence[str] | None = None) -> None:
     options = parser.parse_args(args)
     if options.threads:
         torch.set_num_threads(options.threads)
-    losses = {each.__name__: each() for each in LOSSES}
+    losses: dict[str, nn.Module] = {each.__name__: each() for each in LOSSES}
     for shape in SHAPES:
         seconds = loss_times(
             losses, shape, options.rounds, device=options.device

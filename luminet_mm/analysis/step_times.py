@@ -12,6 +12,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -49,7 +50,7 @@ def build_steps(
             continue
         step = TrainingStep(without_files(cell.load()), 'cpu')
         batch = random_batch(step.model, batch_size, image_size)
-        steps[cell.group] = lambda step=step, batch=batch: step(batch)
+        steps[cell.group] = partial(step, batch)
         extra[cell.group] = count_parameters(step.model)
     if BASE not in steps:
         raise ValueError(

@@ -5,6 +5,7 @@ from .digit_crops import CropAroundBox, DigitCropsDataset
 from .digit_files import fingerprint, make_digits
 from .digits import DigitsDataset
 from .handwritten import HandwrittenDigits
+from .replay import ReplayDataset, ReplaySampler
 
 __all__ = [
     'CIFARAutoAugment',
@@ -12,6 +13,8 @@ __all__ = [
     'DigitCropsDataset',
     'DigitsDataset',
     'HandwrittenDigits',
+    'ReplayDataset',
+    'ReplaySampler',
     'fingerprint',
     'make_digits',
 ]

@@ -23,6 +23,7 @@ from luminet_mm.models.simkd import ReusedClsHead
 from luminet_mm.registry import MODELS
 from luminet_mm.signals import Signal, read_signal
 from luminet_mm.teacher import FrozenTeacher
+from luminet_mm.teacher_cache import CachedTeacher, check_student
 
 
 @MODELS.register_module()
@@ -57,6 +58,9 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
+        for each in self.teachers:
+            if isinstance(each, CachedTeacher):
+                check_student(each.key, self)
         if isinstance(self.head, ReusedClsHead):
             self.head.reuse(self.teachers)
         self._signals = self.look_up_signals(find_signal, self._check_teacher)
@@ -145,6 +149,19 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
         """
         active = self.active_losses()
         ours = self._asked(active)
+
+        def start(index: int, teacher: FrozenTeacher, asking: list[str]):
+            if isinstance(teacher, CachedTeacher):
+                return [teacher.logits(data_samples, inputs)] * len(asking)
+            theirs = self._asked(asking, index)
+            answers = compute_signals(
+                teacher.model,
+                self.convert_inputs(teacher, inputs, data_samples),
+                sum(theirs, []),
+            )
+            return regroup(answers, theirs)
+
+        started = self.start_teachers(active, start, inputs)
         with record_signals(self, sum(ours, [])) as values:
             losses = super().loss(inputs, data_samples)
         if 'loss' in losses:
@@ -155,13 +172,7 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
             return losses
 
         def ask(index: int, teacher: FrozenTeacher, asking: list[str]) -> list:
-            theirs = self._asked(asking, index)
-            answers = compute_signals(
-                teacher.model,
-                self.convert_inputs(teacher, inputs, data_samples),
-                sum(theirs, []),
-            )
-            return regroup(answers, theirs)
+            return started[index].wait()
 
         batch = self._targets(data_samples)
         students = [read_signal(values, signal) for signal in sum(ours, [])]

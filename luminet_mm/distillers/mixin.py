@@ -13,15 +13,25 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.model import is_model_wrapper
+from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from luminet_mm.losses import DistillBatch, DistillLoss, FeatureLoss
+from luminet_mm.losses import (
+    DistillBatch,
+    DistillLoss,
+    FeatureLoss,
+    LogitLoss,
+)
 from luminet_mm.registry import MODELS
+from luminet_mm.streams import Pending
 from luminet_mm.teacher import FrozenTeacher, preserved_rng
+from luminet_mm.teacher_cache import CachedTeacher
 
 if TYPE_CHECKING:
     from mmengine.model import BaseModel as _StockModel
+
+    from luminet_mm.signals import Signal
 else:
     _StockModel = object  # the stock model comes next in the bases
 
@@ -40,8 +50,10 @@ class DistillMixin(_StockModel):
         teacher (dict | list[dict]): ``config`` and ``checkpoint`` of the
             :class:`~luminet_mm.teacher.FrozenTeacher`. Several teachers are
             an ensemble: their logits are averaged, by ``weight`` where a
-            teacher has one (default 1; only the ratios matter). Left out
-            where no loss has a teacher (USKD).
+            teacher has one (default 1; only the ratios matter). With
+            ``cache``, a folder, its logits are read from disk: see
+            :mod:`luminet_mm.teacher_cache`. Left out where no loss has a
+            teacher (USKD).
         distill (dict): One loss per key; each key starts with ``loss_``. An
             entry is the config of a loss and the ``signal`` that it compares,
             or ``student`` and ``teacher`` signals apart: a name each, or a
@@ -55,6 +67,8 @@ class DistillMixin(_StockModel):
     # where the types in a teacher's config are looked up unless it says
     default_scope = 'mmengine'
     needs_teacher = True  # unless no loss listens to one
+    _signals: dict[str, tuple[list[Signal], dict[int, list[Signal]]]]
+    _dry_size: int | tuple[int, int]
 
     def __init__(
         self,
@@ -67,13 +81,17 @@ class DistillMixin(_StockModel):
         if problems:
             raise ValueError('\n'.join(problems))
         super().__init__(*args, **kwargs)
-        self.teachers: list[FrozenTeacher] = []
+        self.teachers: list[Any] = []  # or, with `cache`, CachedTeacher
         self.teacher_weights: list[float] = []
-        for cfg in teacher_list(teacher):
+        for key, cfg in teacher_entries(teacher):
             cfg = dict(cfg)
             self.teacher_weights.append(float(cfg.pop('weight', 1)))
             cfg.setdefault('default_scope', self.default_scope)
-            self.teachers.append(FrozenTeacher(**cfg))
+            if cfg.get('cache') is None:
+                cfg.pop('cache', None)
+                self.teachers.append(FrozenTeacher(**cfg))
+            else:
+                self.teachers.append(CachedTeacher(key=key, **cfg))
         self.distill = nn.ModuleDict()
         self.distill_signals: dict[str, tuple[Names, Names]] = {}
         self.distill_teachers: dict[str, tuple[int, ...]] = {}
@@ -164,18 +182,18 @@ class DistillMixin(_StockModel):
         finally:
             self.train(was_training)
 
-    def prepare_teachers(self, image_size: int) -> None:
+    def prepare_teachers(self, image_size: int | tuple[int, int]) -> None:
         """Make the teachers fast, once no loss reads their layers any more.
 
         Args:
-            image_size (int): Height and width in pixels of the image on which
-                their answers are compared.
+            image_size (int | tuple[int, int]): Height and width in pixels of
+                the image on which their answers are compared.
 
         Raises:
             ValueError: If low precision moves an answer too far.
         """
-        with preserved_rng():
-            image = torch.randn(2, 3, image_size, image_size)
+        self._dry_size = image_size
+        image = _noise(image_size)
         for i, teacher in enumerate(self.teachers):
             names = self.listeners(i, self.distill)
             if names:
@@ -185,6 +203,32 @@ class DistillMixin(_StockModel):
                         self.distill[name].runs_layers for name in names
                     ),
                 )
+
+    def fit_teacher(self, index: int) -> None:
+        """Fit a teacher to its device, once that is known.
+
+        Every process of a run does the same, since all see the same noise.
+
+        Args:
+            index (int): Its number.
+        """
+        teacher = self.teachers[index]
+        if teacher.fitted:
+            return
+        names = self.listeners(index, self.distill)
+        asked = [s for name in names for s in self._signals[name][1][index]]
+        where = next(self.parameters())
+        with preserved_rng(), torch.no_grad():
+            teacher.fit(
+                partial(
+                    self.dry_ask,
+                    index,
+                    names,
+                    _noise(self._dry_size).to(where),
+                ),
+                where.device,
+                {s.path.partition('.')[0] for s in asked if s.path},
+            )
 
     @abstractmethod
     def dry_run(self, names: list[str], image: Tensor) -> list:
@@ -245,6 +289,36 @@ class DistillMixin(_StockModel):
     def listeners(self, index: int, names: Iterable[str]) -> list[str]:
         """Those of some losses, by key, that listen to a teacher."""
         return [name for name in names if index in self.distill_teachers[name]]
+
+    def start_teachers(
+        self,
+        names: list[str],
+        start: Callable[[int, FrozenTeacher, list[str]], Any],
+        batch_inputs: Tensor,
+    ) -> dict[int, Pending]:
+        """Let teachers begin with what needs nothing of the student's step.
+
+        Called before the student's pass, so that on CUDA both overlap. A
+        teacher to which none of the losses listens does not run.
+
+        Args:
+            names (list[str]): Keys of the losses.
+            start (Callable): Gets the number of a teacher, the teacher and the
+                losses that listen to it; returns tensors in any nesting.
+            batch_inputs (Tensor): The student's images.
+
+        Returns:
+            dict: For each teacher that runs, what ``start`` returned.
+        """
+        started = {}
+        for i, teacher in enumerate(self.teachers):
+            asking = self.listeners(i, names)
+            if asking:
+                self.fit_teacher(i)
+                started[i] = teacher.begin(
+                    partial(start, i, teacher, asking), batch_inputs
+                )
+        return started
 
     def ask_teachers(
         self,
@@ -351,6 +425,12 @@ class DistillMixin(_StockModel):
         return self
 
 
+def _noise(size: int | tuple[int, int]) -> Tensor:
+    """Two random images, the same each time, ``(2, 3, height, width)``."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(2, 3, *to_2tuple(size), generator=generator)
+
+
 def _contiguous(value: Any) -> Any:
     return value.contiguous() if isinstance(value, Tensor) else value
 
@@ -384,6 +464,14 @@ def teacher_list(teacher: Any) -> list:
     if isinstance(teacher, (list, tuple)):
         return list(teacher)
     return [] if teacher is None else [teacher]
+
+
+def teacher_entries(teacher: Any) -> list[tuple[str, Any]]:
+    """The teachers of a block ``teacher``, with the keys that name them."""
+    teachers = teacher_list(teacher)
+    if len(teachers) < 2:
+        return [('model.teacher', each) for each in teachers]
+    return [(f'model.teacher.{i}', each) for i, each in enumerate(teachers)]
 
 
 def distiller_of(runner, who: str) -> DistillMixin:
@@ -454,6 +542,7 @@ def block_problems(
         for name in distill or ()
         if not name.startswith('loss_')
     ]
+    problems += _cache_problems(teachers, distill or {})
     for name, cfg in (distill or {}).items():
         heard = cfg.get('teachers')
         if heard is None:
@@ -469,6 +558,34 @@ def block_problems(
                 f'the {len(teachers)} teachers in model.teacher, counted '
                 'from 0, or leave the key out for all'
             )
+    return problems
+
+
+def _cache_problems(teachers: list, distill: dict) -> list[str]:
+    """Losses that ask a teacher for more than its cache has, a line each."""
+    cached = {
+        index
+        for index, cfg in enumerate(teachers)
+        if isinstance(cfg, dict) and cfg.get('cache') is not None
+    }
+    problems = []
+    for name, cfg in distill.items():
+        heard = cfg.get('teachers') or range(len(teachers))
+        if not _listens(cfg) or not cached.intersection(heard):
+            continue
+        kind = registered(cfg)
+        signal = _names(cfg.get('teacher', cfg.get('signal')))
+        if kind is not None and not issubclass(kind, LogitLoss):
+            what = f'{kind.__name__} is no loss on logits'
+        elif signal and signal != ('logits',):
+            what = f'it reads {", ".join(map(repr, signal))} of the teacher'
+        else:
+            continue
+        problems.append(
+            f'model.distill.{name}: {what}, and model.teacher has a cache, '
+            "which holds a classifier's 'logits' alone; remove `cache` from "
+            'the teacher, or the loss'
+        )
     return problems
 
 

@@ -14,9 +14,11 @@ from luminet_mm.registry import MODELS
 from luminet_mm.signals import (
     Signal,
     bbox_heads,
+    compute_outer,
     compute_signals,
     find_signal,
     record_signals,
+    score_rois,
 )
 from luminet_mm.teacher import FrozenTeacher
 
@@ -28,7 +30,8 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
     Take the student's config, change ``model.type`` to this class and add the
     blocks ``teacher`` and ``distill``. The student runs its normal training
     pass once; the RoIs that its sampler drew (added ground truth included) are
-    scored by the teacher's RoI head on the teacher's own features.
+    scored by the teacher's RoI head on the teacher's own features, which are
+    computed before, or on a GPU beside, the student's.
 
     Args:
         *args, **kwargs: As for the stock detector.
@@ -56,7 +59,8 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
         super().__init__(*args, **kwargs)
         self._signals = self.look_up_signals(find_signal, self._check_pair)
         self.build_connectors(image_size=128)
-        self.prepare_teachers(image_size=128)
+        # compiled on a square it would be compiled again for other images
+        self.prepare_teachers(image_size=(128, 160))
 
     def dry_run(self, names: list[str], image: Tensor) -> list:
         """See :meth:`DistillMixin.dry_run`."""
@@ -140,6 +144,16 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
         """
         active = self.active_losses()
         ours = [self._signals[name][0] for name in active]
+
+        def start(index: int, teacher: FrozenTeacher, asking: list[str]):
+            asked = sum(self._asked(asking, index), [])
+            images = self.convert_inputs(
+                teacher, batch_inputs, batch_data_samples
+            )
+            signals = [signal for signal, _ in asked]
+            return compute_outer(teacher.model, images, signals)
+
+        started = self.start_teachers(active, start, batch_inputs)
         with record_signals(self, sum(ours, [])) as record:
             losses = super().loss(batch_inputs, batch_data_samples)
         self.add_idle_losses(losses, batch_inputs)
@@ -150,11 +164,8 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
 
         def ask(index: int, teacher: FrozenTeacher, asking: list[str]) -> list:
             asked = self._asked(asking, index)
-            answers = compute_signals(
-                teacher.model,
-                self.convert_inputs(teacher, batch_inputs, batch_data_samples),
-                sum(asked, []),
-                rois,
+            answers = score_rois(
+                teacher.model, started[index].wait(), sum(asked, []), rois
             )
             return regroup(answers, asked)
 

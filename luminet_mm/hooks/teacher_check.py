@@ -9,6 +9,7 @@ from luminet_mm.distillers.mixin import distiller_of
 from luminet_mm.preflight import check_annotations, leaf_datasets
 from luminet_mm.registry import HOOKS
 from luminet_mm.teacher import preserved_rng
+from luminet_mm.teacher_cache import CachedTeacher
 
 
 @HOOKS.register_module()
@@ -19,7 +20,8 @@ class TeacherCheckHook(Hook):
     classes, random weights) costs a whole run; its score costs one
     evaluation. A resumed run was scored when it started and is not again.
     COCO annotation files that lack a class, or order them otherwise, are
-    refused as well.
+    refused as well, and so are cached logits
+    (:mod:`luminet_mm.teacher_cache`) of other data or another augmentation.
 
     Args:
         evaluate (bool): Score the teacher. False compares class names only.
@@ -52,8 +54,12 @@ class TeacherCheckHook(Hook):
 
     def before_train(self, runner) -> None:
         model = distiller_of(runner, 'TeacherCheckHook')
-        datasets = leaf_datasets(runner.train_dataloader.dataset)
+        data = runner.train_dataloader.dataset
+        datasets = leaf_datasets(data)
         for teacher in model.teachers:
+            if isinstance(teacher, CachedTeacher):
+                teacher.check_data(data, datasets)
+                continue
             for dataset in datasets:
                 teacher.check_classes(_classes_of(dataset))
             if not teacher.classes or not any(map(_classes_of, datasets)):
@@ -80,6 +86,14 @@ class TeacherCheckHook(Hook):
             )
         device = next(model.parameters()).device
         for teacher in model.teachers:
+            if isinstance(teacher, CachedTeacher):
+                runner.logger.info(
+                    'teacher (%s) on its training views: accuracy/top1 %s. '
+                    'It is not scored here, since its model is not built.',
+                    teacher.name,
+                    teacher.cache.header.get('top1'),
+                )
+                continue
             scores = self._score(runner, teacher, device)
             runner.logger.info(
                 'teacher (%s) on the validation set: %s',

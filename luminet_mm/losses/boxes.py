@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
+
+from luminet_mm.streams import upload
 
 
 def by_image(values: Tensor, boxes: list[Tensor]) -> Tensor:
@@ -19,4 +20,13 @@ def by_image(values: Tensor, boxes: list[Tensor]) -> Tensor:
         ``(B, G_max, ...)``, padded with zeros (False).
     """
     counts = [len(each) for each in boxes]
-    return pad_sequence(list(values.split(counts)), batch_first=True)
+    most = max(counts, default=0)
+    rows = [
+        image * most + row
+        for image, count in enumerate(counts)
+        for row in range(count)
+    ]
+    padded = values.new_zeros(len(boxes) * most, *values.shape[1:])
+    # one operator for all images
+    padded = padded.index_copy(0, upload(rows, values.device).long(), values)
+    return padded.unflatten(0, (len(boxes), most))

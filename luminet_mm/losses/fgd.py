@@ -12,6 +12,7 @@ from luminet_mm.losses.boxes import by_image
 from luminet_mm.losses.connectors import align_channels
 from luminet_mm.losses.feature import FeatureLoss
 from luminet_mm.registry import MODELS
+from luminet_mm.streams import upload
 
 Masks = tuple[Tensor, Tensor]
 
@@ -119,11 +120,17 @@ def relative_boxes(
         boxes: ``(G, 4)`` boxes of each image, as corners in pixels.
         shapes: Height and width of each image.
     """
-    return [
-        # made of fills, since a copy of host values would wait for the GPU
-        each / torch.stack([each.new_full((), side) for side in (w, h, w, h)])
-        for each, (h, w) in zip(boxes, shapes, strict=True)
+    counts = [len(each) for each in boxes]
+    sides = [
+        (w, h, w, h)
+        for count, (h, w) in zip(counts, shapes, strict=True)
+        for _ in range(count)
     ]
+    if not sides:
+        return boxes
+    every = torch.cat(boxes)  # all images at once
+    sizes = upload(sides, every.device).to(every.dtype)
+    return list((every / sizes).split(counts))
 
 
 def _covered(low: Tensor, high: Tensor, size: int) -> tuple[Tensor, Tensor]:

@@ -31,13 +31,16 @@ from luminet_mm.stock import stock_config
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = ('cifar100', 'imagenet', 'tiny_imagenet')
-# These are in test_transformer_configs.py.
-TRANSFORMERS = (ROOT / 'docs' / 'transformers.md').read_text(encoding='utf-8')
+# These are in test_transformer_configs.py and test_large_batch_configs.py.
+ELSEWHERE = [
+    (ROOT / 'docs' / page).read_text(encoding='utf-8')
+    for page in ('transformers.md', 'distributed.md')
+]
 PATHS = {
     path.stem: path
     for folder in FOLDERS
     for path in sorted((ROOT / 'configs' / folder).glob('*.py'))
-    if f'`{path.name}`' not in TRANSFORMERS
+    if not any(f'`{path.name}`' in page for page in ELSEWHERE)
 }
 NAMES = list(PATHS)
 CIFAR = [name for name in NAMES if name.endswith('_cifar100')]

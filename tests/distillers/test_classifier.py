@@ -123,6 +123,7 @@ def test_zero_weight_runner_trains_like_stock(tmp_path, kind, augments):
 def test_mixed_images_reach_the_teacher():
     student = tiny_cls.classifier(augments=[dict(type='CutMix', alpha=1.0)])
     model = tiny_cls.build(tiny_cls.distiller(student))
+    model.fit_teacher(0)  # runs it once
     seen = []
     model.teacher.model.backbone.register_forward_pre_hook(
         lambda _module, args: seen.append(args[0])
@@ -287,6 +288,7 @@ def test_teacher_sees_its_own_normalisation():
         num_classes=5, mean=[1.0, 2.0, 3.0], std=[4.0, 5.0, 6.0], to_rgb=False
     )
     model = tiny_cls.build(tiny_cls.distiller(teacher=teacher))
+    model.fit_teacher(0)  # runs it once
     seen = []
     model.teacher.model.backbone.register_forward_pre_hook(
         lambda _module, args: seen.append(args[0])

@@ -133,6 +133,7 @@ def test_rois_include_the_added_ground_truth(monkeypatch):
 
 def test_student_runs_once_and_teacher_only_what_is_needed():
     model = distiller('mask')
+    model.fit_teacher(0)  # runs it once
     ran = []
     for owner, root in (('student', model), ('teacher', model.teacher.model)):
         for name, module in root.named_modules():
@@ -168,6 +169,7 @@ def test_student_runs_once_and_teacher_only_what_is_needed():
 
 def test_teacher_skips_the_extra_pyramid_level():
     model = distiller()
+    model.fit_teacher(0)  # runs it once
     shapes = []
     model.teacher.model.neck.register_forward_hook(
         lambda _, __, output: shapes.append(len(output))
@@ -407,6 +409,7 @@ def test_amp_agrees_with_fp32(dtype):
 def test_amp_keeps_the_teachers_roi_head_exact():
     """bf16 has 8 bits: a box corner at 1333 would become 1336."""
     model = distiller()
+    model.fit_teacher(0)  # runs it once
     seen = []
     roi_head = model.teacher.model.roi_head
     roi_head.bbox_roi_extractor.register_forward_pre_hook(
@@ -422,6 +425,7 @@ def test_amp_keeps_the_teachers_roi_head_exact():
 
 def test_switched_off_loss_saves_the_teacher():
     model = distiller()
+    model.fit_teacher(0)  # runs it once
     ran = []
     model.teacher.model.backbone.register_forward_hook(
         lambda *_: ran.append(1)

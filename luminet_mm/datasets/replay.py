@@ -1,0 +1,187 @@
+"""ReplayDataset and ReplaySampler: augmented views that come back.
+
+A view is one augmentation of one image. Its random numbers follow from the
+seed, the round and the image alone, so it is the same in every run, whatever
+the order and the process: what a teacher says about it can be kept.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dataset import DefaultSampler
+from mmengine.registry import DATASETS as MMENGINE_DATASETS
+from torch.utils.data import Dataset
+
+from luminet_mm.registry import DATA_SAMPLERS, DATASETS
+
+
+@contextmanager
+def kept_rng() -> Iterator[None]:
+    """Leave the random state of Python, NumPy and torch's CPU as it was.
+
+    That of a GPU is neither read nor changed: images are augmented on the
+    CPU, and asking a GPU for each batch would take longer than that.
+    """
+    python, numpy = random.getstate(), np.random.get_state()
+    state = torch.get_rng_state()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+        torch.set_rng_state(state)
+
+
+def seed_view(seed: int, turn: int, index: int) -> None:
+    """Seed Python, NumPy and torch's CPU for one view.
+
+    Args:
+        seed (int): Of all views.
+        turn (int): The round.
+        index (int): Of the image.
+    """
+    # microseconds, where NumPy's SeedSequence takes ten times as long
+    digest = hashlib.sha256(f'{seed} {turn} {index}'.encode()).digest()
+    words = [int.from_bytes(digest[i : i + 4], 'little') for i in (0, 4, 8)]
+    random.seed(words[0])
+    np.random.seed(words[1])
+    # torch.manual_seed would seed the GPUs as well
+    torch.default_generator.manual_seed(words[2])
+
+
+@DATASETS.register_module()
+class ReplayDataset(Dataset):
+    """Give each image a fixed number of augmented views, the same in any run.
+
+    Item ``round * images + index`` is one augmentation of image ``index``.
+    The length is the number of images: an epoch of
+    :class:`ReplaySampler` has one view of each. The item's number is kept
+    as ``view`` in the metadata of its data sample.
+
+    Args:
+        dataset (dict): Config of the data set to wrap, with its pipeline.
+        rounds (int): How many views of each image there are. Epoch ``e`` has
+            those of round ``e % rounds``.
+        seed (int): What the random numbers of all views follow from.
+            Defaults to 0.
+
+    Raises:
+        TypeError: If ``dataset`` is no config.
+        ValueError: If ``rounds`` or ``seed`` is no such number.
+
+    Examples:
+        >>> train_dataloader = dict(
+        ...     dataset=dict(
+        ...         type='luminet_mm.ReplayDataset', rounds=30,
+        ...         dataset=dict(type='CIFAR100', ...)),
+        ...     sampler=dict(type='luminet_mm.ReplaySampler'))
+    """
+
+    def __init__(self, dataset: dict, rounds: int, seed: int = 0) -> None:
+        if not isinstance(dataset, dict):
+            raise TypeError(
+                'ReplayDataset.dataset: give the config of a data set and '
+                f'not a {type(dataset).__name__}; a cache of logits is '
+                'compared with the pipeline in it.'
+            )
+        for name, value, least in (('rounds', rounds, 1), ('seed', seed, 0)):
+            if not isinstance(value, int) or value < least:
+                raise ValueError(
+                    f'ReplayDataset.{name}: {value!r}; set an integer >= '
+                    f'{least}.'
+                )
+        self.config = copy.deepcopy(dataset)
+        self.rounds = rounds
+        self.seed = seed
+        self.dataset = MMENGINE_DATASETS.build(dataset)
+
+    @property
+    def metainfo(self) -> dict:
+        """That of the wrapped data set."""
+        return copy.deepcopy(self.dataset.metainfo)
+
+    def full_init(self) -> None:
+        """Read the annotations, where that was put off."""
+        if hasattr(self.dataset, 'full_init'):
+            self.dataset.full_init()
+
+    def get_data_info(self, index: int) -> dict:
+        """What the annotations say of an image.
+
+        Args:
+            index (int): Of the image, or of any view of it.
+        """
+        return self.dataset.get_data_info(index % len(self))
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, view: int) -> dict[str, Any]:
+        return self.__getitems__([view])[0]
+
+    def __getitems__(self, views: Sequence[int]) -> list[dict[str, Any]]:
+        """Several views: torch's data loader asks for a batch at once.
+
+        Reading and restoring the random states once a batch is what keeps
+        this as fast as the data set alone.
+
+        Raises:
+            IndexError: If there is no such view.
+        """
+        with kept_rng():
+            return [self._view(int(view)) for view in views]
+
+    def _view(self, view: int) -> dict[str, Any]:
+        turn, index = divmod(view, len(self.dataset))
+        if not 0 <= turn < self.rounds:
+            raise IndexError(
+                f'view {view}: there are {self.rounds} of each of '
+                f'{len(self.dataset)} images.'
+            )
+        seed_view(self.seed, turn, index)
+        item = self.dataset[index]
+        # here, so that no pipeline has to list it among its meta_keys
+        item['data_samples'].set_metainfo(dict(view=view))
+        return item
+
+
+@DATA_SAMPLERS.register_module()
+class ReplaySampler(DefaultSampler):
+    """MMEngine's sampler, one round of a :class:`ReplayDataset` an epoch.
+
+    Epoch ``e`` has round ``e % rounds``: a resumed run continues with the
+    views that come next. It tells the data set through the numbers that it
+    draws, since worker processes that persist never learn the epoch.
+
+    Args:
+        dataset (:obj:`ReplayDataset`): The data set.
+        **kwargs: As for MMEngine's ``DefaultSampler``: ``shuffle``, ``seed``
+            of the order, ``round_up``.
+
+    Raises:
+        TypeError: If the data set is another one.
+    """
+
+    def __init__(self, dataset: ReplayDataset, **kwargs: Any) -> None:
+        if not isinstance(dataset, ReplayDataset):
+            raise TypeError(
+                'ReplaySampler: the data set is a '
+                f'{type(dataset).__name__}. Set train_dataloader.dataset='
+                "dict(type='luminet_mm.ReplayDataset', rounds=..., "
+                'dataset=<the data set>), as the outermost wrapper and '
+                'without num_batch_per_epoch.'
+            )
+        super().__init__(dataset, **kwargs)
+        self.rounds = dataset.rounds
+
+    def __iter__(self) -> Iterator[int]:
+        first = self.epoch % self.rounds * len(self.dataset)
+        return (first + index for index in super().__iter__())

@@ -1,0 +1,77 @@
+"""CUDA without waiting: work beside the current stream, and uploads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+
+
+@dataclass
+class Pending:
+    """What was computed ahead, perhaps on another stream.
+
+    Attributes:
+        values (Any): Tensors in any nesting.
+        done (torch.cuda.Event | None): When they are there; None where they
+            were computed on the stream that uses them, or not on CUDA.
+    """
+
+    values: Any
+    done: torch.cuda.Event | None = None
+
+    def wait(self) -> Any:
+        """The values. The current stream waits for them, the host does not."""
+        if self.done is not None:
+            current = torch.cuda.current_stream(self.done.device)
+            current.wait_event(self.done)
+            # their memory belongs to the side stream, which must not use it
+            # again before the current one has read it
+            _record(self.values, current)
+            self.done = None
+        return self.values
+
+
+def run_beside(compute: Callable[[], Any], inputs: Tensor) -> Pending:
+    """Compute on a side stream, after what the current one has to do so far.
+
+    Grad mode and autocast are the thread's and hold there as well.
+
+    Args:
+        compute (Callable): What is to be computed; tensors in any nesting.
+        inputs (Tensor): On a CUDA device; what of the current step it reads.
+    """
+    side = _side_stream(inputs.device)
+    side.wait_stream(torch.cuda.current_stream(inputs.device))
+    with torch.cuda.stream(side):
+        _record(inputs, side)
+        values = compute()
+        return Pending(values, side.record_event())
+
+
+@cache
+def _side_stream(device: torch.device) -> torch.cuda.Stream:
+    # one for all teachers: a stream keeps the memory that it once used
+    return torch.cuda.Stream(device)
+
+
+def _record(values: Any, stream: torch.cuda.Stream) -> None:
+    tree_map_only(Tensor, lambda each: each.record_stream(stream), values)
+
+
+def upload(values: Any, device: torch.device) -> Tensor:
+    """Make a tensor of numbers on a device; the host does not wait for it.
+
+    Args:
+        values (Any): What ``torch.tensor`` takes.
+        device (torch.device): Where it shall be.
+    """
+    tensor = torch.tensor(values)
+    if device.type != 'cuda':
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)

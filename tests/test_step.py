@@ -1,0 +1,179 @@
+"""A distillation step waits for nothing and loops over nothing.
+
+What the stock student's step and the teacher's own modules do is subtracted.
+"""
+
+import operators
+import pytest
+import tiny
+import tiny_cls
+import torch
+from mmengine.registry import DefaultScope
+from test_methods import CELLS, cifar, small
+
+LOSSES = ('LumiNetLoss', 'KDLoss', 'DKDLoss', 'DISTLoss')
+
+
+def detectors(loss, num_rois=32):
+    """A distiller and its stock student, with so many RoIs an image."""
+
+    def student():
+        model = tiny.detector()
+        model.train_cfg.rcnn.sampler.num = num_rois
+        return model
+
+    cfg = tiny.distiller(
+        student(),
+        loss_x=dict(type=f'luminet_mm.{loss}', signal='roi.cls_score'),
+    )
+    return tiny.build(cfg), tiny.build(student())
+
+
+def classifiers(loss, **options):
+    cfg = dict(type=f'luminet_mm.{loss}', signal='logits', **options)
+    return (
+        tiny_cls.build(tiny_cls.distiller(loss_x=cfg)),
+        tiny_cls.build(tiny_cls.classifier()),
+    )
+
+
+def test_the_count_sees_what_a_gpu_would_wait_for():
+    x = torch.rand(3)
+    with operators.counted() as seen:
+        x.sum().item()
+        bool(x.sum() > 0)
+        x.tolist()
+        x[x > 0.5]
+        x.nonzero()
+        x[torch.tensor([0])]
+    assert seen.reads == {
+        '_local_scalar_dense': 2,
+        'tolist': 1,
+        'index': 1,
+        'nonzero': 1,
+    }
+
+
+@pytest.mark.parametrize('loss', LOSSES)
+def test_a_detectors_step(loss):
+    """No wait; and no more operators for more images."""
+    distiller, stock = detectors(loss)
+    one, reads = operators.own(
+        distiller, stock, tiny.prepared(distiller, num_images=1)
+    )
+    assert one.total() > 0 and not reads
+    four, reads = operators.own(
+        distiller, stock, tiny.prepared(distiller, num_images=4)
+    )
+    assert four == one and not reads
+
+
+def test_a_detectors_step_with_more_rois():
+    counts, seen = [], []
+    for num_rois in (8, 64):
+        distiller, stock = detectors('LumiNetLoss', num_rois)
+        data = tiny.prepared(distiller)
+        distiller.distill['loss_x'].register_forward_pre_hook(
+            lambda module, args: seen.append(len(args[0]))
+        )
+        counts.append(operators.own(distiller, stock, data))
+        # in each of two images, up to a few that the RPN does not propose
+        assert 1.5 * num_rois < seen[-1] <= 2 * num_rois
+    assert counts[0] == counts[1]
+
+
+def test_a_detectors_step_with_other_preprocessing():
+    """Images that are normalised anew cost as much for many as for one."""
+    cfg = tiny.distiller()
+    cfg.teacher['config']['model'].data_preprocessor.mean = [1.0, 2.0, 3.0]
+    distiller, stock = tiny.build(cfg), tiny.build(tiny.detector())
+    counts = [
+        operators.own(
+            distiller, stock, tiny.prepared(distiller, num_images=images)
+        )
+        for images in (1, 4)
+    ]
+    assert counts[0] == counts[1] and not counts[0][1]
+
+
+@pytest.mark.parametrize('loss', LOSSES)
+def test_a_classifiers_step(loss):
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        distiller, stock = classifiers(loss)
+        counts = [
+            operators.own(
+                distiller,
+                stock,
+                tiny_cls.prepared(distiller, num_images=images),
+            )
+            for images in (2, 8)
+        ]
+    assert counts[0] == counts[1]
+    assert counts[0][0].total() > 0 and not counts[0][1]
+
+
+# Reads that the count sees on a CPU and no GPU waits for.
+HARMLESS = {
+    # of the images' numbers, which stay in the host's memory
+    ('MLLDLoss', 'classifier'): {'equal': 1},
+    ('CRDLoss', 'classifier'): {'_local_scalar_dense': 2},
+    # F.one_hot checks its labels on a CPU only
+    ('USKDLoss', 'classifier'): {'_local_scalar_dense': 2},
+}
+# Those that it does wait for.
+WAITS = {
+    # the stock RoI extractor looks up which RoIs are of which level
+    ('FCFDRoILoss', 'detector'): {'nonzero': 4},
+}
+# The work differs from step to step, not with the number of images.
+DRAWS_A_PATH = ('FCFDLoss', 'FCFDRoILoss')
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('method', 'task'), CELLS)
+def test_every_loss(method, task):
+    if method.parts and task == 'classifier':
+        pytest.skip('its student is not the stock one: nothing to subtract')
+    config = dict(
+        type=f'luminet_mm.{method.loss}', **small(getattr(method, task), task)
+    )
+    fixed = 'batch_size' in config
+    scope = 'mmpretrain' if task == 'classifier' else 'mmdet'
+    with DefaultScope.overwrite_default_scope(scope):
+        if task == 'detector':
+            distiller = tiny.build(tiny.distiller(loss_x=config))
+            stock = tiny.build(tiny.detector())
+            batches = [
+                tiny.prepared(distiller, num_images=n)
+                for n in ((8,) if fixed else (2, 4))
+            ]
+        else:
+            same = 'equal channels' in ' '.join(method.needs)
+            pair = [cifar(8, 4), cifar(14, 4 if same else 6)]
+            if 'transformers' in ' '.join(method.needs):
+                pair = [
+                    tiny_cls.classifier('vit', width=width)
+                    for width in (8, 12)
+                ]
+            distiller = tiny_cls.build(
+                tiny_cls.distiller(*pair, loss_x=config)
+            )
+            stock = tiny_cls.build(pair[0])
+            batches = [
+                numbered(distiller, n) for n in ((8,) if fixed else (4, 8))
+            ]
+        counts = [operators.own(distiller, stock, each) for each in batches]
+    known = {**HARMLESS, **WAITS}.get((method.loss, task), {})
+    assert [reads for _, reads in counts] == [known] * len(counts)
+    if method.loss not in DRAWS_A_PATH:
+        totals = [count.total() for count, _ in counts]
+        # CRD's first step sets its constants
+        assert totals[-1] <= totals[0]
+
+
+def numbered(model, num_images):
+    """A batch whose images have an index in the data set."""
+    raw = tiny_cls.batch(num_images)
+    for index, sample in enumerate(raw['data_samples']):
+        sample.set_metainfo(dict(sample_idx=index))
+    return model.data_preprocessor(raw, True)

@@ -1,0 +1,268 @@
+"""Write a teacher's logits to disk: ``python tools/cache_teacher.py CONFIG``.
+
+The config is that of a distilled classifier whose training data are a
+``luminet_mm.ReplayDataset``. All its views go through the teacher once; every
+student that names the folder as ``model.teacher.cache`` trains without a
+teacher. An interrupted run is continued by the same command.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import (
+    broadcast_object_list,
+    gather,
+    is_main_process,
+)
+from mmengine.runner import Runner
+from torch import Tensor
+
+from luminet_mm.classifier_signals import compute_signals, find_signal
+from luminet_mm.datasets.replay import ReplayDataset
+from luminet_mm.distillers.classifier import ClassifierDistiller
+from luminet_mm.distillers.mixin import (
+    block_problems,
+    distiller_of,
+    teacher_entries,
+)
+from luminet_mm.launch import (
+    LaunchError,
+    add_arguments,
+    build_runner,
+    exit_with,
+    load_config,
+)
+from luminet_mm.preflight import ConfigError, check_config, leaf_datasets
+from luminet_mm.teacher_cache import (
+    DATASET,
+    DTYPES,
+    CacheError,
+    CacheWriter,
+    check_student,
+    make_header,
+)
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config of a distilled classifier')
+    add_arguments(parser)
+    parser.add_argument(
+        '--out',
+        help="folder to write to; default: the config's model.teacher.cache",
+    )
+    parser.add_argument(
+        '--dtype',
+        choices=DTYPES,
+        default=DTYPES[0],
+        help='float16 halves the files and keeps three digits of each logit',
+    )
+    return parser.parse_args()
+
+
+def take_caches(cfg: Config, out: str | None) -> dict[int, str]:
+    """Take the folders out of a config, so that its teachers run.
+
+    Args:
+        cfg (Config): Changed in place.
+        out (str | None): Of the only teacher, in place of the config's.
+
+    Returns:
+        dict: Folders, by the teachers' numbers.
+
+    Raises:
+        LaunchError: If no folder is named, or the data cannot be replayed.
+    """
+    entries = teacher_entries(cfg.get('model', {}).get('teacher'))
+    if not entries:
+        raise LaunchError(
+            'the config has no model.teacher. Give the config of a distilled '
+            'classifier.'
+        )
+    if out is not None and len(entries) > 1:
+        raise LaunchError(
+            f'--out names one folder and the config has {len(entries)} '
+            'teachers. Set `cache` in each entry of model.teacher.'
+        )
+    if out is not None:
+        entries[0][1]['cache'] = out
+    problems = block_problems(cfg.model.teacher, cfg.model.get('distill'))
+    if problems:
+        raise LaunchError('\n'.join(problems))
+    folders = {
+        index: folder
+        for index, (_, teacher) in enumerate(entries)
+        if (folder := teacher.pop('cache', None)) is not None
+    }
+    if not folders:
+        raise LaunchError(
+            'no folder to write to. Set model.teacher.cache in the config, '
+            'or --out DIR.'
+        )
+    dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
+    if dataset.get('type') != 'luminet_mm.ReplayDataset':
+        raise LaunchError(
+            f'views that are drawn anew in each run cannot be cached. Set '
+            f'{DATASET}rounds=..., dataset=<the data set>).'
+        )
+    return folders
+
+
+class Views:
+    """What one teacher says about the views of the training data.
+
+    Args:
+        runner (:obj:`Runner`): Of the distillation, not yet training.
+        index (int): Number of the teacher.
+    """
+
+    def __init__(self, runner: Runner, index: int) -> None:
+        model = distiller_of(runner, 'tools/cache_teacher.py')
+        if not isinstance(model, ClassifierDistiller):
+            raise CacheError(
+                f'{type(model).__name__}: only the logits of classifiers are '
+                'cached; those of a detector belong to the RoIs of its '
+                'student.'
+            )
+        check_student('model.teacher', model)
+        model.eval()
+        self.model = model
+        self.index = index
+        self.teacher = model.teachers[index]
+        self.size: tuple[int, int] | None = None
+        self.right = self.seen = 0
+        model.fit_teacher(index)
+        self.signal = find_signal(self.teacher.model, 'logits', 'teacher')
+
+    def ask(self, batch: dict) -> tuple[Tensor, Tensor]:
+        """Numbers ``(B,)`` and logits ``(B, classes)`` of a batch's views.
+
+        Raises:
+            CacheError: If images are padded to a batch's largest.
+        """
+        raw = [tuple(image.shape[-2:]) for image in batch['inputs']]
+        data = self.model.data_preprocessor(batch, False)
+        images, samples = data['inputs'], data['data_samples']
+        sizes = {*raw, tuple(images.shape[-2:])}
+        self.size = self.size or raw[0]
+        if sizes != {self.size}:
+            shown = ', '.join(f'{h}x{w}' for h, w in sorted(sizes))
+            raise CacheError(
+                f'the images have {shown} pixels and would be padded, '
+                'otherwise in each batch. Crop or resize them to one size.'
+            )
+        convert = self.model.convert_inputs
+        with torch.no_grad():
+            (logits,) = self.teacher.begin(
+                lambda: compute_signals(
+                    self.teacher.model,
+                    convert(self.teacher, images, samples),
+                    [self.signal],
+                ),
+                images,
+            ).wait()
+        for sample, guess in zip(samples, logits.argmax(1).tolist()):
+            if 'gt_label' in sample and sample.gt_label.numel() == 1:
+                self.seen += 1
+                self.right += guess == int(sample.gt_label)
+        views = [sample.view for sample in samples]
+        return torch.tensor(views, device=logits.device), logits.float()
+
+
+def write(runner: Runner, folder: str, index: int, dtype: str) -> None:
+    """Write what is missing of one teacher's cache, with all processes.
+
+    Raises:
+        CacheError: If the folder holds the cache of something else.
+    """
+    cfg = runner.cfg
+    loader = runner.build_dataloader(
+        dict(
+            {
+                key: value
+                for key, value in cfg.train_dataloader.items()
+                if key not in ('batch_sampler', 'drop_last', 'sampler')
+            },
+            sampler=dict(type='luminet_mm.ReplaySampler', shuffle=False),
+        )
+    )
+    dataset = loader.dataset
+    assert isinstance(dataset, ReplayDataset)
+    views = Views(runner, index)
+    leaves = leaf_datasets(dataset)
+    for leaf in leaves:
+        views.teacher.check_classes(
+            (getattr(leaf, 'metainfo', None) or {}).get('classes') or ()
+        )
+    first = loader.collate_fn(dataset.__getitems__([0]))
+    classes = views.ask(first)[1].shape[1]
+    views.right = views.seen = 0
+
+    _, block = teacher_entries(cfg.model.teacher)[index]
+    plan: list = [None, '']
+    writer = None
+    if is_main_process():
+        try:
+            writer = CacheWriter(
+                folder, make_header(block, dataset, leaves, classes, dtype)
+            )
+            plan[0] = writer.missing()
+            if plan[0]:
+                writer.begin()
+        except ValueError as error:
+            plan[1] = str(error)
+    broadcast_object_list(plan)
+    missing, problem = plan
+    if problem:
+        raise CacheError(problem)
+    for number in missing:
+        started = time.monotonic()
+        rows = writer.open(number) if writer else None
+        loader.sampler.set_epoch(number)
+        for batch in loader:
+            # every process has equally many: the sampler rounds up
+            gathered = [gather(each) for each in views.ask(batch)]
+            if rows is None:
+                continue
+            for which, logits in zip(*gathered, strict=True):
+                rows[which.cpu().numpy() % len(dataset)] = logits.cpu().numpy()
+        if writer:
+            writer.close(number)
+        runner.logger.info(
+            f'{folder}: round {number + 1}, {len(missing)} were missing; '
+            f'{time.monotonic() - started:.1f} s'
+        )
+    if writer:
+        if missing and views.seen:
+            writer.header['top1'] = round(100 * views.right / views.seen, 2)
+        if missing:
+            writer.finish()
+        header = writer.header
+        runner.logger.info(
+            f'{folder} is whole: {header["images"]} images, '
+            f'{header["rounds"]} views of each, {classes} logits in '
+            f"{dtype}; the teacher's accuracy/top1 on them: "
+            f'{header.get("top1", "as it was")}'
+        )
+
+
+def main() -> None:
+    """Check everything that can be checked, then write."""
+    args = parse_args()
+    try:
+        cfg = load_config(args)
+        folders = take_caches(cfg, args.out)
+        check_config(cfg, phases=('train',))
+        runner = build_runner(cfg)
+        for index, folder in folders.items():
+            write(runner, str(Path(folder)), index, args.dtype)
+    except (LaunchError, ConfigError, CacheError) as error:
+        exit_with(error)
+
+
+if __name__ == '__main__':
+    main()

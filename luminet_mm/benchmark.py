@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import json
 import platform
 import resource
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,9 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from matplotlib.figure import Figure
-from mmdet.models.detectors import BaseDetector
+from mmdet.models.detectors import BaseDetector, TwoStageDetector
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
@@ -27,9 +30,11 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from luminet_mm.distillers.mixin import DistillMixin, teacher_list
-from luminet_mm.losses import kd_loss
-from luminet_mm.signals import bbox_heads
+from luminet_mm.distillers.two_stage import TwoStageDistiller
+from luminet_mm.losses import LogitLoss, kd_loss
+from luminet_mm.signals import bbox_heads, compute_signals, record_signals
 from luminet_mm.stock import stock_config
+from luminet_mm.teacher_cache import FORMAT, round_file, teacher_part
 
 PARTS = (
     'data',
@@ -117,8 +122,9 @@ def benchmark(
         rounds (int): How often each contender is timed.
         warmup (int): Rounds before, which do not count.
         compare (bool): Also time a step whose teacher computes its whole
-            loss on RoIs of its own, as MMRazor's does, and one in which the
-            student's head runs twice.
+            loss on RoIs of its own, as MMRazor's does, one in which the
+            student's head runs twice, and for a classifier one whose
+            teacher's logits lie on disk.
         device (str): Where to run.
 
     Returns:
@@ -160,6 +166,11 @@ def benchmark(
         if isinstance(distiller.model, BaseDetector):
             contenders['step with a second head pass'] = Contender(
                 lambda: distiller(batch, _second_head_pass)
+            )
+        elif _is_cacheable(distiller.model):
+            cached = _cached_step(cfg, plain, batch_size, device)
+            contenders['step with cached logits'] = Contender(
+                lambda: cached(batch)
             )
     parts: dict[str, list[float]] = {name: [] for name in PARTS}
     for index in range(warmup + rounds):
@@ -251,6 +262,47 @@ class TrainingStep:
                 self.optim.zero_grad()
 
 
+def _is_cacheable(model: DistillMixin) -> bool:
+    """Whether all that its losses read of one teacher are logits."""
+    return len(model.teachers) == 1 and all(
+        isinstance(loss, LogitLoss)
+        and model.distill_signals[name][1] == ('logits',)
+        for name, loss in model.distill.items()
+    )
+
+
+def _cached_step(
+    cfg: Config, plain: TrainingStep, images: int, device: str
+) -> TrainingStep:
+    """A step whose teacher's logits, random numbers here, lie on disk."""
+    cfg = copy.deepcopy(cfg)
+    teacher = teacher_list(cfg.model.teacher)[0]
+    model = plain.model.teachers[0].model
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        teacher['checkpoint'] = str(folder / 'teacher.pth')
+        torch.save(model.state_dict(), teacher['checkpoint'])
+        classes = model.head.num_classes
+        header = dict(
+            format=FORMAT,
+            images=images,
+            classes=classes,
+            rounds=1,
+            dtype='float32',
+            teacher=teacher_part(teacher),
+            data=dict(classes=[]),
+            versions={},
+        )
+        (folder / 'cache.json').write_text(json.dumps(header))
+        rows = np.random.default_rng(0).standard_normal((images, classes))
+        np.save(round_file(folder, 0), rows.astype(np.float32))
+        teacher['cache'] = name
+        step = TrainingStep(cfg, device)
+        # the files are open and stay readable
+        step.model.teachers[0].checked = True
+        return step
+
+
 def _within(clock: Clock, name: str, function: Callable) -> Callable:
     def timed(*args, **kwargs):
         with clock.part(name):
@@ -333,12 +385,11 @@ def _logits_of(model: Any) -> Iterator[list[Tensor]]:
 
 
 def _teacher_forward(step: TrainingStep, batch: dict) -> Callable[[], None]:
-    """What the losses read of the teachers, up to the head's small part.
-
-    Detectors score one box in each image; the RoI head's share of a step is
-    in the parts.
-    """
+    """What the losses read of the teachers, of a detector on drawn RoIs."""
     model = step.model
+    rois: dict[int, Tensor] = {}
+    if isinstance(model, TwoStageDistiller):
+        rois = _drawn_rois(model, model.data_preprocessor(batch, True))
 
     def run() -> None:
         data = model.data_preprocessor(batch, True)
@@ -348,11 +399,22 @@ def _teacher_forward(step: TrainingStep, batch: dict) -> Callable[[], None]:
             images = model.convert_inputs(
                 teacher, data['inputs'], data['data_samples']
             )
-            return model.dry_ask(index, asking, images)
+            if not rois:
+                return model.dry_ask(index, asking, images)
+            asked = [s for each in model.asked(asking, index) for s in each]
+            return compute_signals(teacher.model, images, asked, rois)
 
         model.ask_teachers(list(model.distill), ask)
 
     return run
+
+
+def _drawn_rois(model: TwoStageDistiller, data: dict) -> dict[int, Tensor]:
+    """The RoIs of one training pass, by number of the box head."""
+    signals = [s for each in model.asked(list(model.distill)) for s, _ in each]
+    with torch.no_grad(), record_signals(model, signals) as record:
+        TwoStageDetector.loss(model, data['inputs'], data['data_samples'])
+    return {key: stage.rois.detach() for key, stage in record.stages.items()}
 
 
 def random_batch(
@@ -382,6 +444,7 @@ def random_batch(
             scale_factor=(1.0, 1.0),
             img_id=index,
             sample_idx=index,
+            view=index,
         )
         if detects:
             instances = _random_boxes(model, image_size, generator)
@@ -464,6 +527,11 @@ def _ratios(seconds: dict[str, list[float]]) -> dict[str, dict]:
     for name, values in seconds.items():
         if name.startswith(('distillation step, ', 'step with')):
             ratios[f'distillation step / {name}'] = over(step, values)
+    cached = seconds.get('step with cached logits')
+    if cached:
+        ratios['step with cached logits / student step'] = over(
+            cached, student
+        )
     return ratios
 
 

@@ -48,6 +48,11 @@ def test_times_add_up(kind, tmp_path):
     seconds = result['seconds']
     assert {'student step', 'distillation step', 'teacher'} < set(seconds)
     assert ('step with a second head pass' in seconds) == (kind == 'detector')
+    cached = 'step with cached logits'
+    assert (cached in seconds) == (kind == 'classifier')
+    assert (f'{cached} / student step' in result['ratios']) == (
+        kind == 'classifier'
+    )
     assert all(0 < s['low'] <= s['median'] for s in seconds.values())
     assert list(result['parts']) == list(PARTS)
     assert all(part > 0 for part in result['parts'].values())

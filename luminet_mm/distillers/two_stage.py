@@ -64,12 +64,12 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
 
     def dry_run(self, names: list[str], image: Tensor) -> list:
         """See :meth:`DistillMixin.dry_run`."""
-        return self._dry(self, self._asked(names), image)
+        return self._dry(self, self.asked(names), image)
 
     def dry_ask(self, index: int, names: list[str], image: Tensor) -> list:
         """See :meth:`DistillMixin.dry_ask`."""
         model = self.teachers[index].model
-        return self._dry(model, self._asked(names, index), image)
+        return self._dry(model, self.asked(names, index), image)
 
     @staticmethod
     def _dry(
@@ -83,7 +83,7 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
         rois = {stage: roi for _, stage in requests}
         return regroup(compute_signals(model, image, requests, rois), asked)
 
-    def _asked(
+    def asked(
         self, names: list[str], index: int | None = None
     ) -> list[list[tuple[Signal, int]]]:
         """For each of some losses what it asks, and on which stage's RoIs.
@@ -146,7 +146,7 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
         ours = [self._signals[name][0] for name in active]
 
         def start(index: int, teacher: FrozenTeacher, asking: list[str]):
-            asked = sum(self._asked(asking, index), [])
+            asked = sum(self.asked(asking, index), [])
             images = self.convert_inputs(
                 teacher, batch_inputs, batch_data_samples
             )
@@ -163,7 +163,7 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
         rois = {key: stage.rois for key, stage in record.stages.items()}
 
         def ask(index: int, teacher: FrozenTeacher, asking: list[str]) -> list:
-            asked = self._asked(asking, index)
+            asked = self.asked(asking, index)
             answers = score_rois(
                 teacher.model, started[index].wait(), sum(asked, []), rois
             )

@@ -159,6 +159,11 @@ def benchmark(
         'teacher': Contender(_teacher_forward(distiller, batch)),
         'teacher, plain': Contender(_teacher_forward(plain, batch)),
     }
+    if isinstance(distiller.model, BaseDetector):
+        for name, step in (('', distiller), (', plain', plain)):
+            contenders[f"teacher's features{name}"] = Contender(
+                _teacher_features(step, batch)
+            )
     if compare:
         contenders['step with the whole teacher'] = Contender(
             lambda: plain(batch, _whole_teacher)
@@ -409,6 +414,23 @@ def _teacher_forward(step: TrainingStep, batch: dict) -> Callable[[], None]:
     return run
 
 
+def _teacher_features(step: TrainingStep, batch: dict) -> Callable[[], None]:
+    """Backbone and neck of the teachers, whose head costs as ever."""
+    model = step.model
+    data = model.data_preprocessor(batch, True)
+
+    def run() -> None:
+        with torch.no_grad():
+            for index, teacher in enumerate(model.teachers):
+                model.fit_teacher(index)
+                images = model.convert_inputs(
+                    teacher, data['inputs'], data['data_samples']
+                )
+                teacher.model.extract_feat(images)
+
+    return run
+
+
 def _drawn_rois(model: TwoStageDistiller, data: dict) -> dict[int, Tensor]:
     """The RoIs of one training pass, by number of the box head."""
     signals = [s for each in model.asked(list(model.distill)) for s, _ in each]
@@ -524,6 +546,11 @@ def _ratios(seconds: dict[str, list[float]]) -> dict[str, dict]:
             seconds['teacher'], seconds['teacher, plain']
         ),
     }
+    features = seconds.get("teacher's features")
+    if features:
+        ratios["teacher's features / plain teacher's features"] = over(
+            features, seconds["teacher's features, plain"]
+        )
     for name, values in seconds.items():
         if name.startswith(('distillation step, ', 'step with')):
             ratios[f'distillation step / {name}'] = over(step, values)

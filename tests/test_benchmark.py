@@ -48,6 +48,7 @@ def test_times_add_up(kind, tmp_path):
     seconds = result['seconds']
     assert {'student step', 'distillation step', 'teacher'} < set(seconds)
     assert ('step with a second head pass' in seconds) == (kind == 'detector')
+    assert ("teacher's features" in seconds) == (kind == 'detector')
     cached = 'step with cached logits'
     assert (cached in seconds) == (kind == 'classifier')
     assert (f'{cached} / student step' in result['ratios']) == (

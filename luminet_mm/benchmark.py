@@ -34,7 +34,13 @@ from luminet_mm.distillers.two_stage import TwoStageDistiller
 from luminet_mm.losses import LogitLoss, kd_loss
 from luminet_mm.signals import bbox_heads, compute_signals, record_signals
 from luminet_mm.stock import stock_config
-from luminet_mm.teacher_cache import FORMAT, round_file, teacher_part
+from luminet_mm.teacher_cache import (
+    FORMAT,
+    CacheError,
+    check_student,
+    round_file,
+    teacher_part,
+)
 
 PARTS = (
     'data',
@@ -269,10 +275,20 @@ class TrainingStep:
 
 def _is_cacheable(model: DistillMixin) -> bool:
     """Whether all that its losses read of one teacher are logits."""
-    return len(model.teachers) == 1 and all(
-        isinstance(loss, LogitLoss)
-        and model.distill_signals[name][1] == ('logits',)
-        for name, loss in model.distill.items()
+    try:
+        check_student('model.teacher', model)
+    except CacheError:
+        return False
+    head = getattr(model.teachers[0].model, 'head', None)
+    known = hasattr(head, 'num_classes')
+    return (
+        len(model.teachers) == 1
+        and known
+        and all(
+            isinstance(loss, LogitLoss)
+            and model.distill_signals[name][1] == ('logits',)
+            for name, loss in model.distill.items()
+        )
     )
 
 

@@ -193,11 +193,13 @@ def fit(
     if layout == 'auto':
         layout = gains_channels_last(model, device, half or bool(form.inside))
     if layout:
-        for part in parts(model):
-            part.to(memory_format=torch.channels_last)
-        form.channels_last = True
-        _hook(model, form)
+        _lay_out(model, form, True)
         done.append('channels_last')
+        if speed.channels_last == 'auto' and not _holds(
+            answers, before, _bound(form, device)
+        ):
+            _lay_out(model, form, False)
+            done[-1] = 'not channels_last (it answers otherwise)'
     if speed.compile:
         compiled = [
             name
@@ -222,6 +224,23 @@ def fit(
             'teacher.channels_last=False, or teacher.compile=False.'
         )
     return _report(done, moved)
+
+
+def _lay_out(model: nn.Module, form: Form, channels_last: bool) -> None:
+    """Give backbone and neck, and their maps, a memory layout."""
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    for part in parts(model):
+        part.to(memory_format=layout)
+    form.channels_last = channels_last
+    _hook(model, form)
+
+
+def _holds(answers: Answers, before: Any, bound: float) -> bool:
+    """Whether a network still works, and answers as before."""
+    try:
+        return _deviation(answers, before) <= bound
+    except RuntimeError:  # some compiled operators know one layout alone
+        return False
 
 
 def parts(model: nn.Module) -> Iterator[nn.Module]:

@@ -414,7 +414,8 @@ def compute_outer(
         feats = []
     else:
         dtype = next(model.roi_head.parameters()).dtype
-        feats = [level.to(dtype) for level in feats]
+        # mmcv's compiled RoIAlign knows one layout of maps alone
+        feats = [level.to(dtype).contiguous() for level in feats]
     # what nobody asked for would be held in memory
     return Outer({k: v for k, v in store.items() if k in asked}, feats)
 

@@ -148,6 +148,13 @@ class FrozenTeacher:
             ValueError: If low precision moves the answers too far.
         """
         if trained_through:
+            if self._speed.dtype or self._speed.compile:
+                print_log(
+                    f'teacher ({self.name}): dtype and compile are left out, '
+                    'for a loss sends gradients through its layers.',
+                    'current',
+                    logging.WARNING,
+                )
             self._speed = replace(
                 self._speed, channels_last=False, dtype=None, compile=False
             )

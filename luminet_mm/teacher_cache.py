@@ -318,7 +318,7 @@ class CachedTeacher:
         try:
             self.cache = TeacherCache(cache)
             lines = self.cache.stale_teacher(block)
-        except (CacheError, FileNotFoundError) as error:
+        except (ValueError, FileNotFoundError) as error:
             raise CacheError(f'{key}.cache: {error}') from None
         if lines:
             raise CacheError(stale(key, self.cache.folder, lines))
@@ -461,10 +461,12 @@ class CacheWriter:
     def __init__(self, folder: str | os.PathLike, header: dict) -> None:
         self.folder = Path(folder).expanduser()
         self.header = header
+        known = False
         for name in (WHOLE, UNFINISHED):
             path = self.folder / name
             if not path.is_file():
                 continue
+            known = True
             there = json.loads(path.read_text('utf-8'))
             lines = _differences(there, {key: header[key] for key in BELONGS})
             if lines:
@@ -476,7 +478,18 @@ class CacheWriter:
             header['rounds'] = max(there['rounds'], header['rounds'])
             if 'top1' in there:
                 header['top1'] = there['top1']
+        if not known and any(self.folder.glob('round_*.npy')):
+            raise CacheError(
+                f'{self.folder} has logits and neither {WHOLE} nor '
+                f'{UNFINISHED}, which say whose they are. Delete it, or write '
+                'to another folder with --out DIR'
+            )
         self._map: np.memmap | None = None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the cache is whole, and known to be."""
+        return (self.folder / WHOLE).is_file()
 
     def missing(self) -> list[int]:
         """Rounds that are still to be written."""
@@ -502,8 +515,9 @@ class CacheWriter:
                 f'{free / 1e9:.1f} GB are free. Take another folder, fewer '
                 'rounds, or --dtype float16'
             )
-        (self.folder / WHOLE).unlink(missing_ok=True)
+        # in this order: files without a header belong to nobody
         self._write_header(UNFINISHED)
+        (self.folder / WHOLE).unlink(missing_ok=True)
 
     def open(self, number: int) -> np.memmap:
         """Begin a round.

@@ -395,7 +395,7 @@ def test_answers_that_the_device_moves_too_far_are_refused(monkeypatch):
     monkeypatch.setattr(preparing, '_bound', lambda form, device: -1.0)
     net = trained(Net(simple()))
     with pytest.raises(ValueError, match='channels_last on cpu, answers oth'):
-        made_fast(net, answers(net))
+        made_fast(net, answers(net), channels_last=True)
 
 
 @pytest.fixture
@@ -484,3 +484,25 @@ def test_compiled_teachers_of_images_of_several_sizes(kind):
                 )
             count = count or counters['stats']['unique_graphs']
             assert counters['stats']['unique_graphs'] == count > 0
+
+
+@pytest.mark.parametrize('named', ['auto', True])
+def test_a_layout_that_an_operator_does_not_know(named):
+    """Some compiled operators want one layout: 'auto' goes back to it."""
+
+    class Picky(nn.Conv2d):
+        def forward(self, x):
+            if not self.weight.is_contiguous():
+                raise RuntimeError('weight must be contiguous')
+            return super().forward(x)
+
+    net = trained(Net(nn.Sequential(Picky(3, 6, 3), nn.Conv2d(6, 4, 3))))
+    before = answers(net)()
+    if named is True:
+        with pytest.raises(RuntimeError, match='must be contiguous'):
+            made_fast(net, answers(net), channels_last=named)
+        return
+    _, fitted = made_fast(net, answers(net), channels_last=named)
+    assert fitted.startswith('not channels_last (it answers otherwise); ')
+    assert net.backbone[0].weight.is_contiguous()
+    assert torch.equal(answers(net)(), before)

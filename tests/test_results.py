@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / 'docs' / 'results'
 PAGE = (ROOT / 'docs' / 'results.md').read_text(encoding='utf-8')
+SPEED = (ROOT / 'docs' / 'performance.md').read_text(encoding='utf-8')
 NAMES = {
     'student alone': 'frcnn_student',
     'KD': 'kd_frcnn',
@@ -23,9 +24,9 @@ def load(name):
     return json.loads((FOLDER / f'{name}.json').read_text())
 
 
-def rows(heading):
+def rows(heading, page=PAGE):
     """Cells of the tables under a heading, without marks of emphasis."""
-    text = re.split(rf'^#+ {re.escape(heading)}$', PAGE, flags=re.M)[1]
+    text = re.split(rf'^#+ {re.escape(heading)}$', page, flags=re.M)[1]
     text = re.split(r'^#+ ', text, flags=re.M)[0]
     found = re.findall(r'^\| (.*) \|$', text, re.M)
     return [
@@ -137,3 +138,35 @@ def test_configs_carry_the_best_settings():
             loss = Config.fromfile(path).model.distill[f'loss_{method}']
             key = f'{method}_tau{loss.tau:g}_weight{loss.loss_weight:g}'
             assert tried[key] == max(tried.values()), (data, method)
+
+
+@pytest.mark.parametrize(
+    ('heading', 'name'),
+    [
+        ('A classifier', 'benchmark_resnet32x4_resnet8x4'),
+        ('A detector', 'benchmark_frcnn_r101_r18'),
+    ],
+)
+def test_what_a_step_costs(heading, name):
+    result = load(name)
+    table = rows(heading, SPEED)
+    shown = {row[0]: row[1:3] for row in table if len(row) == 4}
+    assert shown.pop('ratio') == ['median', 'quartiles']
+    assert len(shown) >= 6
+    for ratio, (median, quartiles) in shown.items():
+        entry = result['ratios'][ratio]
+        assert median == f'{entry["median"]:.3f}'
+        assert quartiles == f'{entry["low"]:.3f} to {entry["high"]:.3f}'
+    parts = {row[0]: row[1:] for row in table if len(row) == 3}
+    assert parts.pop('part') == ['ms', 'share']
+    assert list(parts) == list(result['parts'])
+    whole = sum(result['parts'].values())
+    for part, (milliseconds, share) in parts.items():
+        seconds = result['parts'][part]
+        assert milliseconds == f'{1000 * seconds:,.1f}'
+        assert share == f'{100 * seconds / whole:.1f} %'
+    size = ' × '.join(map(str, result['sizes']['image_size']))
+    text = SPEED.split(f'## {heading}')[1]
+    assert f'images of {size}, batches of {result["sizes"]["batch_size"]}' in (
+        text.replace('\n', ' ')
+    )

@@ -55,7 +55,10 @@ def files(tmp_path_factory):
     """A teacher's checkpoint and config, and what its cache says."""
     folder = tmp_path_factory.mktemp('teacher')
     config = dict(model=small(width=8))
-    torch.save(build(config['model'], seed=5).state_dict(), folder / 'a.pth')
+    # before the scope of the tests, and after whatever test ran last
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = build(config['model'], seed=5)
+    torch.save(model.state_dict(), folder / 'a.pth')
     return folder, config
 
 
@@ -206,6 +209,30 @@ def test_rounds_are_added(block):
     check()
     assert write(block, rounds=1) == [], 'a student may see fewer'
     assert TeacherCache(block['cache']).rounds == 2
+
+
+def test_rounds_without_a_header_belong_to_nobody(block):
+    write(block)
+    Path(block['cache'], 'cache.json').unlink()
+    with pytest.raises(CacheError, match='neither cache.json nor unfinished'):
+        write(block)
+
+
+def test_a_writer_that_died_at_the_very_end(block):
+    """All rounds are there, and nobody said so."""
+    write(block, stop=ROUNDS)
+    with pytest.raises(CacheError, match='is not finished'):
+        TeacherCache(block['cache'])
+    data = dataset(rounds=ROUNDS)
+    live = {key: value for key, value in block.items() if key != 'cache'}
+    writer = CacheWriter(
+        block['cache'],
+        make_header(live, data, leaf_datasets(data), CLASSES, 'float32'),
+    )
+    assert writer.missing() == [] and not writer.finished
+    writer.finish()
+    assert writer.finished
+    assert TeacherCache(block['cache']).rounds == ROUNDS
 
 
 def test_damaged_ones_are_refused(block):

@@ -211,6 +211,7 @@ def write(runner: Runner, folder: str, index: int, dtype: str) -> None:
                 folder, make_header(block, dataset, leaves, classes, dtype)
             )
             plan[0] = writer.missing()
+            _check_rounds(folder, plan[0], dataset.rounds)
             if plan[0]:
                 writer.begin()
         except ValueError as error:
@@ -239,14 +240,29 @@ def write(runner: Runner, folder: str, index: int, dtype: str) -> None:
     if writer:
         if missing and views.seen:
             writer.header['top1'] = round(100 * views.right / views.seen, 2)
-        if missing:
+        if missing or not writer.finished:
             writer.finish()
         header = writer.header
         runner.logger.info(
             f'{folder} is whole: {header["images"]} images, '
             f'{header["rounds"]} views of each, {classes} logits in '
-            f"{dtype}; the teacher's accuracy/top1 on them: "
+            f"{dtype}; the teacher's accuracy/top1 on those that this "
+            'process asked it about: '
             f'{header.get("top1", "as it was")}'
+        )
+
+
+def _check_rounds(folder: str, missing: list[int], rounds: int) -> None:
+    """Refuse to write rounds that the data set does not have.
+
+    Raises:
+        CacheError: If one is missing that only more rounds could give.
+    """
+    if missing and missing[-1] >= rounds:
+        raise CacheError(
+            f'{folder}: round {missing[-1] + 1} is missing and '
+            f'train_dataloader.dataset.rounds is {rounds}. Set it to '
+            f'{missing[-1] + 1} or more to go on, or delete the folder.'
         )
 
 

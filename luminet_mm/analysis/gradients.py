@@ -20,6 +20,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner, set_random_seed
 from torch import Tensor
 
+from luminet_mm.distillers.mixin import teacher_list
 from luminet_mm.sweep import make_cells
 
 SHARED = ('backbone', 'neck')
@@ -81,6 +82,8 @@ def measure(cfg: Config, steps: int = 4, seed: int = 0) -> dict[str, float]:
     set_random_seed(seed)
     if cfg.get('data_preprocessor'):
         cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    for teacher in teacher_list(cfg.model.teacher):
+        teacher.pop('cache', None)  # which wants a run's hooks
     model = MODELS.build(cfg.model)
     model.init_weights()
     loader = Runner.build_dataloader(cfg.train_dataloader, seed=seed)

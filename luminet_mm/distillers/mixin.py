@@ -216,6 +216,8 @@ class DistillMixin(_StockModel):
         if teacher.fitted:
             return
         names = self.listeners(index, self.distill)
+        if not names:
+            return
         asked = [s for name in names for s in self._signals[name][1][index]]
         where = next(self.parameters())
         with preserved_rng(), torch.no_grad():

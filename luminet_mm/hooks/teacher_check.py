@@ -93,6 +93,11 @@ class TeacherCheckHook(Hook):
                     teacher.name,
                     teacher.cache.header.get('top1'),
                 )
+                if self.min_metric is not None:
+                    runner.logger.warning(
+                        'TeacherCheckHook.min_metric: not compared, since a '
+                        'cached teacher has no score on the validation set.'
+                    )
                 continue
             scores = self._score(runner, teacher, device)
             runner.logger.info(

@@ -91,6 +91,17 @@ def test_write_then_train(run_tool, replayed, dump, tmp_path, capsys):
     assert all(each.shape == (6, 2) and each.all() for each in found)
     run_tool('cache_teacher', path)
     assert 'were missing' not in capsys.readouterr().out, 'it is whole'
+    # two rounds cannot give the third, whose views they do not have
+    last = tmp_path / 'cache' / 'round_002.npy'
+    last.unlink()
+    replayed.train_dataloader.dataset.rounds = 2
+    with pytest.raises(SystemExit):
+        run_tool('cache_teacher', dump(replayed))
+    assert 'round 3 is missing' in capsys.readouterr().err
+    replayed.train_dataloader.dataset.rounds = 3
+    path = dump(replayed)
+    run_tool('cache_teacher', path)
+    assert np.array_equal(np.load(last), found[2])
     run_tool('train', path)
     assert (tmp_path / 'work' / 'epoch_1.pth').is_file()
     # a file that is replaced is found, though its name and label stay

@@ -88,7 +88,7 @@ losses = dict(
     fsp=dict(
         type='luminet_mm.FSPLoss',
         signal=['backbone.stem', *stages],
-        loss_weight=0.3,  # 50
+        loss_weight=50.0,
     ),
     ab=dict(type='luminet_mm.ABLoss', signal=preacts, loss_weight=1.0),
     ofd=dict(type='luminet_mm.OFDLoss', signal=preacts, loss_weight=1e-3),
@@ -103,7 +103,7 @@ losses = dict(
         type='luminet_mm.SemCKDLoss',
         signal=stages,
         batch_size=64,
-        loss_weight=3.0,  # 400
+        loss_weight=400.0,
     ),
     simkd=dict(
         type='luminet_mm.SimKDLoss',
@@ -167,15 +167,12 @@ losses = dict(
 ce = dict(
     luminet=2.0, kd=0.1, lskd=0.1, mlld=0.1, hard=0.5, simkd=0.0, norm=0.1
 )
-# of the 156 steps the shares that the papers have of 240 epochs
-warmup = dict(warmup=13)
-schedules = dict(
-    luminet=warmup,
-    dkd=warmup,
-    reviewkd=warmup,
-    fcfd=dict(warmup, part='features'),
-    norm=dict(warmup, decay=117, stop=157),
-)
+# Every loss is warmed up, for the share of the 156 steps that mdistiller gives
+# DKD and LumiNet of 240 epochs. Some losses without it kill the student in its
+# first steps (MLLD's ended at 10 %).
+schedules = {name: dict(warmup=13) for name in losses}
+schedules['fcfd']['part'] = 'features'
+schedules['norm'].update(decay=117, stop=157)
 # students with a part of the method
 pairs = dict(simkd='simkd', norm='norm')
 # 156 steps of 64 images (SemCKD takes no other number), lr x0.1 after 104, 130
@@ -204,11 +201,7 @@ runs = dict(
                 **schedule,
                 'model.head.loss.loss_weight': ce.get(name, 1.0),
                 f'model.distill.loss_{name}': loss,
-                **{
-                    f'custom_hooks.1.loss_{each}': schedule
-                    for each, schedule in schedules.items()
-                    if each == name
-                },
+                f'custom_hooks.1.loss_{name}': schedules[name],
             },
         )
         for name, loss in losses.items()

@@ -170,3 +170,15 @@ def test_what_a_step_costs(heading, name):
     assert f'images of {size}, batches of {result["sizes"]["batch_size"]}' in (
         text.replace('\n', ' ')
     )
+
+
+def test_a_compiled_teacher():
+    ratios = load('benchmark_resnet32x4_resnet8x4_compiled')['ratios']
+    teacher = ratios['teacher / plain teacher']
+    step = ratios['distillation step / distillation step, plain teacher']
+    text = ' '.join(SPEED.split())
+    assert (
+        f'the teacher costs {teacher["median"]:.3f} of the plain one '
+        f'({teacher["low"]:.3f} to {teacher["high"]:.3f}), and the step '
+        f'{step["median"]:.3f} of that'
+    ) in text

@@ -8,13 +8,6 @@
 # pair, those of its other pairs on CIFAR-100 (LumiNet, NKD, NORM), then of
 # ImageNet (WSLD, MGD, SRD, hard labels, USKD, VkD), then of detectors (PKD,
 # CWD). The students of SimKD and NORM are larger than the others'.
-#
-# One rule where a run diverges with that weight, as FSP's and SemCKD's do: the
-# weight, to one digit, at which the loss's gradient in the backbone is as long
-# as that of cross entropy,
-#   python -m luminet_mm.analysis.gradients \
-#       configs/sweeps/cifar10_methods.py --steps 2
-# The paper's weight then stands in a comment behind it.
 stages = ['backbone.layer1', 'backbone.layer2', 'backbone.layer3']
 preacts = [f'{stage}.preact' for stage in stages]
 losses = dict(

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import argparse
 import statistics
-import time
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import nn
 
+from luminet_mm.analysis.step_times import median_ratio, time_in_turns
 from luminet_mm.losses import (
     DistillBatch,
     DISTLoss,
@@ -69,31 +70,24 @@ def loss_times(
     student.requires_grad_()
     labels = torch.randint(shape[1], shape[:1], generator=generator)
     batch = DistillBatch(labels=labels.to(device))
-    seconds: dict[str, list[float]] = {name: [] for name in losses}
-    for turn in range(rounds + 1):
-        for name, loss in losses.items():
-            _wait(device)
-            start = time.perf_counter()
-            for _ in range(repeats):
-                student.grad = None
-                loss(student, teacher, batch).backward()
-            _wait(device)
-            if turn:
-                seconds[name].append((time.perf_counter() - start) / repeats)
-    return seconds
 
+    def passes(loss: nn.Module) -> None:
+        for _ in range(repeats):
+            student.grad = None
+            loss(student, teacher, batch).backward()
 
-def _wait(device: str) -> None:
-    if device.startswith('cuda'):
-        torch.cuda.synchronize(device)
+    steps = {name: partial(passes, loss) for name, loss in losses.items()}
+    seconds = time_in_turns(steps, rounds, device=device)
+    return {
+        name: [value / repeats for value in values]
+        for name, values in seconds.items()
+    }
 
 
 def ratios(seconds: dict[str, list[float]]) -> dict[str, float]:
     """Each loss over KD: the median of the ratios within a round."""
     return {
-        name: statistics.median(
-            a / b for a, b in zip(values, seconds[BASE], strict=True)
-        )
+        name: median_ratio(values, seconds[BASE])
         for name, values in seconds.items()
     }
 

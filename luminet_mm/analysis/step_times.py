@@ -10,8 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +19,12 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 
 from luminet_mm.analysis.costs import count_parameters
-from luminet_mm.benchmark import TrainingStep, random_batch, without_files
+from luminet_mm.benchmark import (
+    Clock,
+    TrainingStep,
+    random_batch,
+    without_files,
+)
 from luminet_mm.sweep import make_cells
 
 BASE = 'student'
@@ -61,19 +65,28 @@ def build_steps(
 
 
 def time_in_turns(
-    steps: dict[str, Callable[[], None]], rounds: int, warmup: int = 1
+    steps: Mapping[str, Callable[[], None]],
+    rounds: int,
+    warmup: int = 1,
+    device: str = 'cpu',
 ) -> dict[str, list[float]]:
     """Seconds of each step in each round; every round starts elsewhere."""
+    clock = Clock(torch.device(device))
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     names = list(steps)
     for turn in range(-warmup, rounds):
         first = turn % len(names)
         for name in names[first:] + names[:first]:
-            start = time.perf_counter()
+            start = clock.now()
             steps[name]()
             if turn >= 0:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock.now() - start)
     return seconds
+
+
+def median_ratio(values: Sequence[float], base: Sequence[float]) -> float:
+    """Median of the ratios within a round."""
+    return statistics.median(a / b for a, b in zip(values, base, strict=True))
 
 
 def summarise(
@@ -83,9 +96,7 @@ def summarise(
     return {
         name: dict(
             seconds=statistics.median(values),
-            ratio=statistics.median(
-                a / b for a, b in zip(values, seconds[BASE], strict=True)
-            ),
+            ratio=median_ratio(values, seconds[BASE]),
             extra_parameters=extra[name],
         )
         for name, values in seconds.items()

@@ -509,8 +509,7 @@ def block_problems(
         needs_teacher = any(map(_listens, (distill or {'': {}}).values()))
     if not teacher and needs_teacher:
         teachers = [None]
-    for index, cfg in enumerate(teachers):
-        key = 'model.teacher' + (f'.{index}' if len(teachers) > 1 else '')
+    for key, cfg in teacher_entries(teachers):
         if not isinstance(cfg, dict) or not cfg:
             problems.append(
                 f'{key}: missing; add teacher=dict(config=..., '

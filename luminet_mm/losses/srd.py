@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from luminet_mm.distributed import (
-    all_gather_with_grad,
+    all_reduce_with_grad,
     global_moments,
     row_total,
 )
@@ -71,7 +71,7 @@ def srd_loss(
         ours, theirs = ((both - moments.mean_x) * scale).chunk(2, dim=1)
         total = (ours - theirs).abs().pow(exponent).sum()
         if sync:
-            total = all_gather_with_grad(total).sum()
+            total = all_reduce_with_grad(total)
     else:
         moments = global_moments(
             torch.cat([student, teacher, student], dim=1),

@@ -33,7 +33,7 @@ from luminet_mm.distillers.mixin import DistillMixin, teacher_list
 from luminet_mm.distillers.two_stage import TwoStageDistiller
 from luminet_mm.losses import LogitLoss, kd_loss
 from luminet_mm.signals import bbox_heads, compute_signals, record_signals
-from luminet_mm.stock import stock_config
+from luminet_mm.stock import model_block, stock_config
 from luminet_mm.teacher_cache import (
     FORMAT,
     CacheError,
@@ -226,12 +226,9 @@ class TrainingStep:
 
     def __init__(self, cfg: Config, device: str) -> None:
         scope = cfg.get('default_scope', 'mmengine')
-        model_cfg = copy.deepcopy(cfg.model)
-        if cfg.get('data_preprocessor'):
-            model_cfg.setdefault('data_preprocessor', cfg.data_preprocessor)
         torch.manual_seed(0)
         with DefaultScope.overwrite_default_scope(scope):
-            self.model: Any = MODELS.build(model_cfg).to(device)
+            self.model: Any = MODELS.build(model_block(cfg)).to(device)
             self.model.train()
             self.optim = build_optim_wrapper(self.model, cfg.optim_wrapper)
         for group in self.optim.optimizer.param_groups:

@@ -151,12 +151,12 @@ def _cached_problems(cfg: Config) -> list[str]:
     )
     needed = (
         (
-            str(dataset.get('type')).endswith('ReplayDataset'),
+            dataset.get('type') == 'luminet_mm.ReplayDataset',
             "set train_dataloader.dataset=dict(type='luminet_mm."
             "ReplayDataset', rounds=..., dataset=<the data set>)",
         ),
         (
-            str(sampler.get('type')).endswith('ReplaySampler'),
+            sampler.get('type') == 'luminet_mm.ReplaySampler',
             "set train_dataloader.sampler=dict(type='luminet_mm."
             "ReplaySampler')",
         ),

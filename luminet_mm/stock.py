@@ -4,7 +4,7 @@ import ast
 import copy
 from typing import Any
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 
 from luminet_mm.registry import MODELS
 
@@ -56,6 +56,24 @@ def stock_config(cfg: Config) -> Config:
             if not str(hook.get('type', '')).startswith('luminet_mm.')
         ]
     return cfg
+
+
+def model_block(cfg: Config) -> ConfigDict:
+    """A config's ``model``, with the data preprocessor in it.
+
+    MMPretrain's configs keep that beside the model; its Runner, too, hands it
+    to the model.
+
+    Args:
+        cfg (Config): A whole config.
+
+    Returns:
+        ConfigDict: A copy.
+    """
+    model = copy.deepcopy(cfg.model)
+    if cfg.get('data_preprocessor'):
+        model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    return model
 
 
 def peer_config(cfg: Config, peer: int) -> Config | None:

@@ -27,7 +27,7 @@ from luminet_mm.checkpoint import (
     load_checkpoint,
 )
 from luminet_mm.prepare import Form, Speed, fit, part_tensors, prepare
-from luminet_mm.stock import stock_config
+from luminet_mm.stock import model_block, stock_config
 from luminet_mm.streams import Pending, run_beside, upload
 
 
@@ -342,10 +342,7 @@ def model_config(config: str | dict, key: str = 'teacher.config') -> Config:
             f'{key} {config!r} has no block `model`. Give the config '
             'that the model was trained with.'
         )
-    if cfg.get('data_preprocessor'):
-        # MMPretrain's configs keep it beside the model; its Runner, too,
-        # hands it to the model
-        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
+    cfg.model = model_block(cfg)
     return cfg
 
 

@@ -21,6 +21,7 @@ from mmengine.runner import Runner, set_random_seed
 from torch import Tensor
 
 from luminet_mm.distillers.mixin import teacher_list
+from luminet_mm.stock import model_block
 from luminet_mm.sweep import make_cells
 
 SHARED = ('backbone', 'neck')
@@ -80,11 +81,9 @@ def measure(cfg: Config, steps: int = 4, seed: int = 0) -> dict[str, float]:
     cfg = copy.deepcopy(cfg)
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     set_random_seed(seed)
-    if cfg.get('data_preprocessor'):
-        cfg.model.setdefault('data_preprocessor', cfg.data_preprocessor)
     for teacher in teacher_list(cfg.model.teacher):
         teacher.pop('cache', None)  # which wants a run's hooks
-    model = MODELS.build(cfg.model)
+    model = MODELS.build(model_block(cfg))
     model.init_weights()
     loader = Runner.build_dataloader(cfg.train_dataloader, seed=seed)
     lengths = gradient_lengths(model.train(), islice(loader, steps))

@@ -180,10 +180,8 @@ class USKDLoss(FeatureLoss):
     def _targets(self, logits: Tensor, batch: DistillBatch) -> Tensor:
         if batch.soft_labels is not None:
             return batch.soft_labels.to(logits)
-        if batch.labels is None:
-            raise ValueError(
-                f'{self.name}: it needs the labels of the images, which this '
-                "signal does not provide. Name 'logits' first in student."
-            )
-        labels = batch.labels.to(logits.device)
-        return F.one_hot(labels, logits.shape[1]).to(logits)
+        labels = self.need(
+            batch, 'labels', instead="name 'logits' first in student"
+        )
+        hot = F.one_hot(labels.to(logits.device), logits.shape[1])
+        return hot.to(logits)

@@ -44,7 +44,9 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map ``(B, in, h, w)`` to ``(B, out, h / stride, w / stride)``."""
-        return self.relu(self.conv2(self.conv1(x)) + self.shortcut(x))
+        out = self.conv2(self.conv1(x))
+        out += self.shortcut(x)
+        return self.relu(out)
 
 
 @MODELS.register_module()

@@ -52,8 +52,9 @@ class PreActBlock(nn.Module):
                 already.
         """
         active = F.relu(self.bn1(x) if preact is None else preact)
-        out = self.conv2(F.relu(self.bn2(self.conv1(active))))
-        return out + (x if self.shortcut is None else self.shortcut(active))
+        out = self.conv2(F.relu(self.bn2(self.conv1(active)), inplace=True))
+        out += x if self.shortcut is None else self.shortcut(active)
+        return out
 
 
 class PreActStage(nn.Module):

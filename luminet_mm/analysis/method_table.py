@@ -1,0 +1,179 @@
+"""Accuracy and cost of every method of a grid: one table, one picture.
+
+``python -m luminet_mm.analysis.method_table SUMMARY STEPS`` joins what
+tools/sweep.py found (``summary.json``) with what a step of each method costs
+(``--json`` of :mod:`luminet_mm.analysis.step_times`), prints a table in
+Markdown, the best method first, and draws accuracy against step time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from luminet_mm.analysis.step_times import BASE
+from luminet_mm.methods import METHODS
+from luminet_mm.sweep import choose_metric
+
+TITLES = {f'luminet_mm.{method.loss}': method.title for method in METHODS}
+LOGITS = ('logits', 'roi.cls_score')
+VECTORS = ('feats', 'roi.feats')
+DISTILL = ['model', 'distill']
+COLOURS = dict(none='black', logits='C3', vectors='C2', maps='C0')
+
+
+def join(
+    summary: Mapping[str, dict],
+    steps: Mapping[str, dict],
+    metric: str | None = None,
+) -> list[dict]:
+    """One row for each group of a grid, the most accurate first.
+
+    Args:
+        summary (Mapping): ``summary.json`` of a sweep.
+        steps (Mapping): Figures of ``step_times`` for the same grid.
+        metric (str | None): Which accuracy; default as far as it is clear.
+
+    Returns:
+        list[dict]: ``group``, ``title``, ``reads`` (the kind of signals),
+        ``mean`` and ``std`` and ``last`` (of each seed) in percent, ``ratio``
+        (step to the student's step) and ``extra_parameters``.
+
+    Raises:
+        ValueError: If a group was not timed, or the metric is not clear.
+    """
+    there = [
+        [key for key in group if '/' in key] for group in summary.values()
+    ]
+    metric = choose_metric(there, metric)
+    # COCO metrics are fractions; MMPretrain reports percent
+    scale = 100 if metric.startswith('coco/') else 1
+    rows = []
+    for group, found in summary.items():
+        if group not in steps:
+            raise ValueError(
+                f'`{group}` was not timed. Run `python -m '
+                'luminet_mm.analysis.step_times` on the same grid.'
+            )
+        loss = _loss(found['options'])
+        rows.append(
+            dict(
+                group=group,
+                title=TITLES[loss['type']] if loss else 'student alone',
+                reads=_reads(loss),
+                mean=scale * found[metric]['mean'],
+                std=scale * found[metric]['std'],
+                last=[scale * value for value in found[metric]['last']],
+                ratio=steps[group]['ratio'],
+                extra_parameters=steps[group]['extra_parameters'],
+            )
+        )
+    return sorted(rows, key=lambda row: -row['mean'])
+
+
+def markdown(rows: Sequence[dict], metric: str) -> str:
+    """The rows as a table; ± where there is more than one seed."""
+    lines = [
+        f'| | {metric} | by seed | step / student | extra parameters |',
+        '|---|---|---|---|---|',
+    ]
+    for row in rows:
+        mark = '**' if row['group'] == BASE else ''
+        seeds = ', '.join(f'{value:.1f}' for value in row['last'])
+        lines.append(
+            f'| {mark}{row["title"]}{mark} | {_accuracy(row)} | {seeds} | '
+            f'{row["ratio"]:.2f} | {row["extra_parameters"]:,} |'
+        )
+    return '\n'.join(lines)
+
+
+def draw(rows: Sequence[dict], metric: str, path: Path) -> None:
+    """Draw accuracy against step time, each method by its name."""
+    figure = Figure(figsize=(11, 7.5), layout='constrained')
+    axes = figure.subplots()
+    for reads, colour in COLOURS.items():
+        chosen = [row for row in rows if row['reads'] == reads]
+        label = 'student alone' if reads == 'none' else f'reads {reads}'
+        axes.errorbar(
+            [row['ratio'] for row in chosen],
+            [row['mean'] for row in chosen],
+            [row['std'] for row in chosen],
+            color=colour,
+            label=label,
+            linestyle='',
+            marker='o',
+            elinewidth=0.7,
+        )
+        for row in chosen:
+            axes.annotate(
+                row['group'],
+                (row['ratio'], row['mean']),
+                xytext=(5, 3),
+                textcoords='offset points',
+                fontsize=8,
+            )
+    alone = next(row for row in rows if row['group'] == BASE)
+    axes.axhline(alone['mean'], color='black', linestyle=':', linewidth=1)
+    axes.set(xlabel="step time over the student's", ylabel=metric)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def _accuracy(row: Mapping) -> str:
+    spread = f' ± {row["std"]:.1f}' if len(row['last']) > 1 else ''
+    return f'{row["mean"]:.1f}{spread}'
+
+
+def _loss(options: Mapping) -> dict:
+    """The loss that a group adds; empty for the student alone."""
+    path = (key.split('.') for key in options)
+    names = {'.'.join(each[:3]) for each in path if each[:2] == DISTILL}
+    return {
+        key: options[f'{name}.{key}']
+        for name in sorted(names)[:1]
+        for key in ('type', 'signal', 'student')
+        if f'{name}.{key}' in options
+    }
+
+
+def _reads(loss: Mapping) -> str:
+    if not loss:
+        return 'none'
+    signals = loss.get('signal', loss.get('student', ()))
+    names = {signals} if isinstance(signals, str) else set(signals)
+    if names <= {*LOGITS}:
+        return 'logits'
+    return 'vectors' if names <= {*LOGITS, *VECTORS} else 'maps'
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Print the table; draw the picture."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('summary', type=Path, help='summary.json of a sweep')
+    parser.add_argument('steps', type=Path, help='JSON of step_times')
+    parser.add_argument(
+        '--metric', help='accuracy to show; default as far as it is clear'
+    )
+    parser.add_argument('--name', default='accuracy', help='what to call it')
+    parser.add_argument('--png', type=Path, help='where to draw')
+    options = parser.parse_args(args)
+    rows = join(
+        json.loads(options.summary.read_text()),
+        json.loads(options.steps.read_text()),
+        options.metric,
+    )
+    print(markdown(rows, options.name))
+    if options.png:
+        draw(rows, options.name, options.png)
+
+
+if __name__ == '__main__':
+    main()

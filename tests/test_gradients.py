@@ -1,5 +1,7 @@
 """Gradients of losses: their lengths, and the tool that prints them."""
 
+import math
+
 import pytest
 import tiny_cls
 import torch
@@ -74,6 +76,13 @@ def test_a_config_is_measured_the_same_twice():
     one, other = (measure(config(), steps=2) for _ in range(2))
     assert one == other and set(one) == {'loss_kd', 'loss_hint'}
     assert all(0 < value < 1e4 for value in one.values())
+
+
+def test_a_student_without_losses_of_its_own():
+    """SimKD's: its head is the teacher's."""
+    cfg = config()
+    cfg.model.head.loss.loss_weight = 0.0
+    assert set(measure(cfg, steps=1).values()) == {math.inf}
 
 
 def test_a_grid_is_printed(tmp_path, monkeypatch, capsys):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import math
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
@@ -76,7 +77,7 @@ def measure(cfg: Config, steps: int = 4, seed: int = 0) -> dict[str, float]:
 
     Returns:
         dict: For each loss the length of its gradient over that of the
-        student's own losses.
+        student's own losses; inf where these weigh nothing.
     """
     cfg = copy.deepcopy(cfg)
     init_default_scope(cfg.get('default_scope', 'mmengine'))
@@ -88,7 +89,10 @@ def measure(cfg: Config, steps: int = 4, seed: int = 0) -> dict[str, float]:
     loader = Runner.build_dataloader(cfg.train_dataloader, seed=seed)
     lengths = gradient_lengths(model.train(), islice(loader, steps))
     own = lengths.pop('student')
-    return {name: length / own for name, length in lengths.items()}
+    return {
+        name: length / own if own else math.inf
+        for name, length in lengths.items()
+    }
 
 
 def main(args: Sequence[str] | None = None) -> None:

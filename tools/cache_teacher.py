@@ -10,6 +10,7 @@ import argparse
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dist import (
@@ -134,12 +135,16 @@ class Views:
         self.index = index
         self.teacher = model.teachers[index]
         self.size: tuple[int, int] | None = None
-        self.right = self.seen = 0
         model.fit_teacher(index)
         self.signal = find_signal(self.teacher.model, 'logits', 'teacher')
 
-    def ask(self, batch: dict) -> tuple[Tensor, Tensor]:
-        """Numbers ``(B,)`` and logits ``(B, classes)`` of a batch's views.
+    def ask(self, batch: dict) -> tuple[Tensor, Tensor, Tensor]:
+        """Ask about a batch's views.
+
+        Returns:
+            tuple: Their numbers ``(B,)``, logits ``(B, classes)``, and
+            whether the teacher is right ``(B,)``: 1, 0, or -1 where there is
+            no single label.
 
         Raises:
             CacheError: If images are padded to a batch's largest.
@@ -165,12 +170,18 @@ class Views:
                 ),
                 images,
             ).wait()
-        for sample, guess in zip(samples, logits.argmax(1).tolist()):
-            if 'gt_label' in sample and sample.gt_label.numel() == 1:
-                self.seen += 1
-                self.right += guess == int(sample.gt_label)
+        right = [
+            guess == int(sample.gt_label)
+            if 'gt_label' in sample and sample.gt_label.numel() == 1
+            else -1
+            for sample, guess in zip(samples, logits.argmax(1).tolist())
+        ]
         views = [sample.view for sample in samples]
-        return torch.tensor(views, device=logits.device), logits.float()
+        return (
+            torch.tensor(views, device=logits.device),
+            logits.float(),
+            torch.tensor(right, device=logits.device, dtype=torch.int8),
+        )
 
 
 def write(runner: Runner, folder: str, index: int, dtype: str) -> None:
@@ -200,7 +211,6 @@ def write(runner: Runner, folder: str, index: int, dtype: str) -> None:
         )
     first = loader.collate_fn(dataset.__getitems__([0]))
     classes = views.ask(first)[1].shape[1]
-    views.right = views.seen = 0
 
     _, block = teacher_entries(cfg.model.teacher)[index]
     plan: list = [None, '']
@@ -220,7 +230,9 @@ def write(runner: Runner, folder: str, index: int, dtype: str) -> None:
     missing, problem = plan
     if problem:
         raise CacheError(problem)
-    for number in missing:
+    # of each view that is written now; the sampler gives some twice
+    right = np.full((len(missing), len(dataset)), -1, np.int8)
+    for marks, number in zip(right, missing, strict=True):
         started = time.monotonic()
         rows = writer.open(number) if writer else None
         loader.sampler.set_epoch(number)
@@ -229,8 +241,10 @@ def write(runner: Runner, folder: str, index: int, dtype: str) -> None:
             gathered = [gather(each) for each in views.ask(batch)]
             if rows is None:
                 continue
-            for which, logits in zip(*gathered, strict=True):
-                rows[which.cpu().numpy() % len(dataset)] = logits.cpu().numpy()
+            for parts in zip(*gathered, strict=True):
+                which, logits, hits = (part.cpu().numpy() for part in parts)
+                rows[which % len(dataset)] = logits
+                marks[which % len(dataset)] = hits
         if writer:
             writer.close(number)
         runner.logger.info(
@@ -238,17 +252,17 @@ def write(runner: Runner, folder: str, index: int, dtype: str) -> None:
             f'{time.monotonic() - started:.1f} s'
         )
     if writer:
-        if missing and views.seen:
-            writer.header['top1'] = round(100 * views.right / views.seen, 2)
+        if (right >= 0).any():
+            top1 = 100 * right[right >= 0].mean()
+            writer.header['top1'] = round(float(top1), 2)
         if missing or not writer.finished:
             writer.finish()
         header = writer.header
         runner.logger.info(
             f'{folder} is whole: {header["images"]} images, '
             f'{header["rounds"]} views of each, {classes} logits in '
-            f"{dtype}; the teacher's accuracy/top1 on those that this "
-            'process asked it about: '
-            f'{header.get("top1", "as it was")}'
+            f"{dtype}; the teacher's accuracy/top1 on the views that were "
+            f'written now: {header.get("top1", "not known")}'
         )
 
 

@@ -89,6 +89,9 @@ def test_write_then_train(run_tool, replayed, dump, tmp_path, capsys):
     assert list(header['data']['bytes'])[0] == 'cat/cat0.png'
     found = rows(tmp_path / 'cache')
     assert all(each.shape == (6, 2) and each.all() for each in found)
+    guesses = np.stack(found).argmax(2)
+    right = guesses == [0, 0, 0, 1, 1, 1]
+    assert header['top1'] == round(100 * right.mean(), 2)
     run_tool('cache_teacher', path)
     assert 'were missing' not in capsys.readouterr().out, 'it is whole'
     # two rounds cannot give the third, whose views they do not have
@@ -174,3 +177,8 @@ def test_two_processes_write_what_one_does(run_tool, replayed, dump, tmp_path):
     )
     for one, two in zip(rows(tmp_path / 'cache'), rows(tmp_path / 'two')):
         np.testing.assert_array_equal(one, two)
+    headers = [
+        json.loads((tmp_path / folder / 'cache.json').read_text())
+        for folder in ('cache', 'two')
+    ]
+    assert headers[0] == headers[1] and 'top1' in headers[0]

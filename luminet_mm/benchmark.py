@@ -28,6 +28,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import InstanceData
 from mmpretrain.structures import DataSample
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from luminet_mm.distillers.mixin import DistillMixin, teacher_list
 from luminet_mm.distillers.two_stage import TwoStageDistiller
@@ -57,6 +58,11 @@ PLAIN = dict(
     compile=False,
     stream=False,
 )
+
+
+PRODUCT = 'matrix product'
+# rows of a matrix that is large enough to keep a device busy
+ROWS = dict(cpu=2048, cuda=8192)
 
 
 class BenchmarkError(ValueError):
@@ -130,13 +136,15 @@ def benchmark(
         compare (bool): Also time a step whose teacher computes its whole
             loss on RoIs of its own, as MMRazor's does, one in which the
             student's head runs twice, and for a classifier one whose
-            teacher's logits lie on disk.
+            teacher's logits lie on disk; and a product of large matrices, to
+            whose speed the teacher's is compared.
         device (str): Where to run.
 
     Returns:
         dict: ``machine``, ``sizes``, ``seconds`` and ``ratios`` (median and
         quartiles of each), ``parts`` of the distillation step (medians in
-        seconds) and ``peak_memory`` (bytes).
+        seconds), ``flops`` (of what was compared to a matrix product) and
+        ``peak_memory`` (bytes).
 
     Raises:
         BenchmarkError: If the config distils nothing.
@@ -183,6 +191,15 @@ def benchmark(
             contenders['step with cached logits'] = Contender(
                 lambda: cached(batch)
             )
+    flops = {}
+    if compare:
+        for name in ('teacher', "teacher's features"):
+            if name in contenders:
+                # the plain one's: a compiled one's cannot be counted
+                flops[name] = _flops(contenders[f'{name}, plain'].run)
+        product = _matrix_product(clock.device)
+        flops[PRODUCT] = _flops(product)
+        contenders[PRODUCT] = Contender(product)
     parts: dict[str, list[float]] = {name: [] for name in PARTS}
     for index in range(warmup + rounds):
         order = list(contenders.values())
@@ -211,7 +228,8 @@ def benchmark(
             name: _spread(contender.seconds)
             for name, contender in contenders.items()
         },
-        ratios=_ratios({n: c.seconds for n, c in contenders.items()}),
+        ratios=_ratios({n: c.seconds for n, c in contenders.items()}, flops),
+        flops=flops,
         parts={name: statistics.median(parts[name]) for name in PARTS},
         peak_memory=(
             {name: c.peak_memory for name, c in contenders.items()}
@@ -319,6 +337,20 @@ def _cached_step(
         # the files are open and stay readable
         step.model.teachers[0].checked = True
         return step
+
+
+def _matrix_product(device: torch.device) -> Callable[[], Tensor]:
+    """The fastest that a device computes in float32, or near to it."""
+    rows = ROWS[device.type]
+    one, other = (torch.rand(rows, rows, device=device) for _ in range(2))
+    return lambda: one @ other
+
+
+def _flops(run: Callable[[], Any]) -> int:
+    """Multiplications and additions in convolutions and matrix products."""
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops()
 
 
 def _within(clock: Clock, name: str, function: Callable) -> Callable:
@@ -544,7 +576,9 @@ def _spread(seconds: Sequence[float]) -> dict[str, float]:
     return dict(median=middle, low=low, high=high)
 
 
-def _ratios(seconds: dict[str, list[float]]) -> dict[str, dict]:
+def _ratios(
+    seconds: dict[str, list[float]], flops: dict[str, int]
+) -> dict[str, dict]:
     """What a step costs beyond what it has to, round by round."""
 
     def over(one: Sequence[float], other: Sequence[float]) -> dict:
@@ -572,6 +606,12 @@ def _ratios(seconds: dict[str, list[float]]) -> dict[str, dict]:
         ratios['step with cached logits / student step'] = over(
             cached, student
         )
+    for name in flops:
+        if name != PRODUCT:
+            share = flops[name] / flops[PRODUCT]
+            ratios[f"{name}: operations a second / a {PRODUCT}'s"] = over(
+                [share * each for each in seconds[PRODUCT]], seconds[name]
+            )
     return ratios
 
 

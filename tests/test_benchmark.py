@@ -55,6 +55,15 @@ def test_times_add_up(kind, tmp_path):
         kind == 'classifier'
     )
     assert all(0 < s['low'] <= s['median'] for s in seconds.values())
+    flops = result['flops']
+    assert flops['matrix product'] == 2 * 2048**3
+    assert set(flops) == {'matrix product', 'teacher'} | (
+        {"teacher's features"} if kind == 'detector' else set()
+    )
+    speeds = [n for n in result['ratios'] if 'operations a second' in n]
+    assert len(speeds) == len(flops) - 1
+    # convolutions may be the faster ones, but not by much
+    assert all(0 < result['ratios'][name]['median'] < 4 for name in speeds)
     assert list(result['parts']) == list(PARTS)
     assert all(part > 0 for part in result['parts'].values())
     # of the same work on the same machine, whatever else it does

@@ -11,6 +11,8 @@ import tiny
 import tiny_cls
 import torch
 from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from torch.utils.flop_counter import FlopCounterMode
 
 from luminet_mm.benchmark import (
     PARTS,
@@ -60,6 +62,12 @@ def test_times_add_up(kind, tmp_path):
     assert set(flops) == {'matrix product', 'teacher'} | (
         {"teacher's features"} if kind == 'detector' else set()
     )
+    if kind == 'classifier':
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            one = tiny_cls.build(config(kind).model).teachers[0].model
+        with FlopCounterMode(display=False) as counter:
+            one(torch.rand(2, 3, 64, 64))
+        assert flops['teacher'] == counter.get_total_flops()
     speeds = [n for n in result['ratios'] if 'operations a second' in n]
     assert len(speeds) == len(flops) - 1
     # convolutions may be the faster ones, but not by much

@@ -182,3 +182,9 @@ def test_a_compiled_teacher():
         f'({teacher["low"]:.3f} to {teacher["high"]:.3f}), and the step '
         f'{step["median"]:.3f} of that'
     ) in text
+    ratios = load('benchmark_frcnn_r101_r18_compiled')['ratios']
+    features = ratios["teacher's features / plain teacher's features"]
+    assert (
+        f'the features cost {features["median"]:.3f} of the plain ones '
+        f'({features["low"]:.3f} to {features["high"]:.3f})'
+    ) in text

@@ -58,8 +58,6 @@ PLAIN = dict(
     compile=False,
     stream=False,
 )
-
-
 PRODUCT = 'matrix product'
 # rows of a matrix that is large enough to keep a device busy
 ROWS = dict(cpu=2048, cuda=8192)

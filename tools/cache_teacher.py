@@ -230,10 +230,11 @@ def write(runner: Runner, folder: str, index: int, dtype: str) -> None:
     missing, problem = plan
     if problem:
         raise CacheError(problem)
-    # of each view that is written now; the sampler gives some twice
-    right = np.full((len(missing), len(dataset)), -1, np.int8)
-    for marks, number in zip(right, missing, strict=True):
+    right = seen = 0
+    for number in missing:
         started = time.monotonic()
+        # by image: the sampler gives some of them twice
+        marks = np.full(len(dataset), -1, np.int8)
         rows = writer.open(number) if writer else None
         loader.sampler.set_epoch(number)
         for batch in loader:
@@ -245,6 +246,8 @@ def write(runner: Runner, folder: str, index: int, dtype: str) -> None:
                 which, logits, hits = (part.cpu().numpy() for part in parts)
                 rows[which % len(dataset)] = logits
                 marks[which % len(dataset)] = hits
+        right += int((marks == 1).sum())
+        seen += int((marks >= 0).sum())
         if writer:
             writer.close(number)
         runner.logger.info(
@@ -252,9 +255,8 @@ def write(runner: Runner, folder: str, index: int, dtype: str) -> None:
             f'{time.monotonic() - started:.1f} s'
         )
     if writer:
-        if (right >= 0).any():
-            top1 = 100 * right[right >= 0].mean()
-            writer.header['top1'] = round(float(top1), 2)
+        if seen:
+            writer.header['top1'] = round(100 * right / seen, 2)
         if missing or not writer.finished:
             writer.finish()
         header = writer.header

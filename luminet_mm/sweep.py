@@ -404,18 +404,21 @@ def summarise(
     """Mean and standard deviation over the seeds of each group.
 
     Args:
-        cells (Sequence[Cell]): Finished cells.
+        cells (Sequence[Cell]): Of the whole grid.
         out (str): Folder of the sweep.
         metrics (Sequence[str]): Names of metrics, at the last validation.
 
     Returns:
-        dict: By group: the options, ``seconds`` per step, and per metric
-        ``mean``, ``std`` (of a sample, 0 for one run), ``last`` and ``best``
-        of each run.
+        dict: By group of which a run has finished: the options, ``runs``,
+        ``missing`` (runs that failed or were not made), ``seconds`` per
+        step, and per metric ``mean``, ``std`` (of a sample, 0 for one run),
+        ``last`` and ``best`` of each finished run.
     """
     summary: dict[str, dict] = {}
+    missing: dict[str, list[str]] = {}
     for cell in cells:
         if not is_finished(Path(out) / cell.name):
+            missing.setdefault(cell.group or cell.name, []).append(cell.name)
             continue
         log = read_log(Path(out) / cell.name)
         group = summary.setdefault(
@@ -433,7 +436,8 @@ def summarise(
             entry = group.setdefault(metric, dict(last=[], best=[]))
             entry['last'].append(log.last(metric))
             entry['best'].append(log.best(metric))
-    for group in summary.values():
+    for name, group in summary.items():
+        group['missing'] = missing.get(name, [])
         group['seconds'] = statistics.median(group['seconds'])
         for metric in metrics:
             last = group[metric]['last']

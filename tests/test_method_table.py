@@ -88,6 +88,15 @@ def test_fractions_are_shown_in_percent(files):
     assert '| 20.1 | 20.1 |' in method_table.markdown(rows, 'AP')
 
 
+def test_runs_without_a_result_are_told(files):
+    """A mean of those that did not diverge says so."""
+    summary, steps = load(files)
+    summary['kd']['missing'] = ['kd_seed2']
+    text = method_table.markdown(method_table.join(summary, steps), 'top-1')
+    assert '| 40.0, 41.0 (1 missing) |' in text
+    assert text.count('missing') == 1
+
+
 def test_what_a_method_reads():
     """Two-stage detectors as well; `student` where the names differ."""
     reads = method_table._reads

@@ -177,7 +177,17 @@ def test_summary_over_seeds(train, tmp_path):
     assert entry['mean'] == pytest.approx(0.4)
     assert entry['std'] == pytest.approx(math.sqrt(0.02))
     assert group['seconds'] == pytest.approx(0.2)
+    assert group['missing'] == []
     assert summarise(cells(), tmp_path / 'nowhere') == {}
+
+
+def test_summary_names_the_runs_without_a_result(train, tmp_path, capsys):
+    run_cells(cells()[:1], tmp_path)
+    summary = summarise(cells(), tmp_path)
+    assert summary['kd']['runs'] == ['kd_0']
+    assert summary['kd']['missing'] == ['kd_2']
+    tool().print_table(summary, 'coco/bbox_mAP')
+    assert '30.0 (1 missing)' in capsys.readouterr().out
 
 
 def test_the_first_metric_that_all_runs_have():
@@ -297,5 +307,6 @@ def test_a_whole_loss_is_an_option(tmp_path):
 )
 def test_only_fractions_become_percent(metric, shown, capsys):
     entry = dict(last=[0.48], best=[0.48], mean=0.48, std=0.0)
-    tool().print_table({'kd': {'seconds': 0.1, metric: entry}}, metric)
+    group = {'missing': [], 'seconds': 0.1, metric: entry}
+    tool().print_table({'kd': group}, metric)
     assert f' {shown} ±' in capsys.readouterr().out

@@ -43,6 +43,8 @@ def print_table(summary: dict, metric: str) -> None:
     for name, group in summary.items():
         entry = group[metric]
         runs = ' '.join(f'{scale * value:.1f}' for value in entry['last'])
+        if group['missing']:
+            runs += f' ({len(group["missing"])} missing)'
         print(
             f'{name:40} {scale * entry["mean"]:6.2f} ± '
             f'{scale * entry["std"]:4.2f}   {group["seconds"]:6.3f}  {runs}'

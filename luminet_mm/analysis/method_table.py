@@ -40,8 +40,9 @@ def join(
 
     Returns:
         list[dict]: ``group``, ``title``, ``reads`` (the kind of signals),
-        ``mean`` and ``std`` and ``last`` (of each seed) in percent, ``ratio``
-        (step to the student's step) and ``extra_parameters``.
+        ``mean`` and ``std`` and ``last`` (of each seed) in percent,
+        ``missing`` (how many runs have no result), ``ratio`` (step to the
+        student's step) and ``extra_parameters``.
 
     Raises:
         ValueError: If a group was not timed, or the metric is not clear.
@@ -68,6 +69,7 @@ def join(
                 mean=scale * found[metric]['mean'],
                 std=scale * found[metric]['std'],
                 last=[scale * value for value in found[metric]['last']],
+                missing=len(found.get('missing', ())),
                 ratio=steps[group]['ratio'],
                 extra_parameters=steps[group]['extra_parameters'],
             )
@@ -84,6 +86,8 @@ def markdown(rows: Sequence[dict], metric: str) -> str:
     for row in rows:
         mark = '**' if row['group'] == BASE else ''
         seeds = ', '.join(f'{value:.1f}' for value in row['last'])
+        if row['missing']:
+            seeds += f' ({row["missing"]} missing)'
         lines.append(
             f'| {mark}{row["title"]}{mark} | {_accuracy(row)} | {seeds} | '
             f'{row["ratio"]:.2f} | {row["extra_parameters"]:,} |'

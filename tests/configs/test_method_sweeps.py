@@ -150,3 +150,28 @@ def test_all_of_them_in_one_step(task, own):
     assert set(cfg.model.distill) == {f'loss_{group}' for group in groups}
     for name in cfg.model.distill:
         assert log[name].isfinite() and log[name] != 0, name
+
+
+def test_second_look_changes_one_thing():
+    """Weights of one digit, cross entropy then counting 1; or the length."""
+    path = ROOT / 'configs' / 'sweeps' / 'cifar10_second_look.py'
+    published = {cell.name: cell for cell in cells('classifier')}
+    for cell in make_cells(Config.fromfile(path).runs):
+        before = published[cell.name]
+        loss = f'model.distill.loss_{cell.group}'
+        assert cell.config == before.config
+        if cell.group == 'simkd':
+            old, new = before.load(), cell.load()
+            assert new.model == old.model
+            assert (old.train_cfg.max_epochs, new.train_cfg.max_epochs) == (
+                2,
+                10,
+            )
+            continue
+        weight = cell.options[f'{loss}.loss_weight']
+        assert float(f'{weight:.0e}') == weight
+        assert cell.options == {
+            **before.options,
+            f'{loss}.loss_weight': weight,
+            'model.head.loss.loss_weight': 1.0,
+        }

@@ -36,9 +36,9 @@ def files(tmp_path):
         ),
     )
     steps = dict(
-        student=dict(seconds=1.0, ratio=1.0, extra_parameters=0),
-        kd=dict(seconds=1.5, ratio=1.5, extra_parameters=0),
-        vid=dict(seconds=2.0, ratio=2.004, extra_parameters=16240),
+        student=dict(seconds=0.2, ratio=1.0, extra_parameters=0),
+        kd=dict(seconds=0.306, ratio=1.5, extra_parameters=0),
+        vid=dict(seconds=0.4, ratio=2.004, extra_parameters=16240),
     )
     for name, content in (('summary', summary), ('steps', steps)):
         (tmp_path / f'{name}.json').write_text(json.dumps(content))
@@ -63,11 +63,11 @@ def test_table(files, capsys):
         ]
     )
     assert capsys.readouterr().out.splitlines() == [
-        '| | top-1 | by seed | step / student | extra parameters |',
-        '|---|---|---|---|---|',
-        '| VID | 60.5 ± 0.5 | 60.0, 61.0 | 2.00 | 16,240 |',
-        '| **student alone** | 51.0 ± 0.5 | 50.0, 52.0 | 1.00 | 0 |',
-        '| KD | 40.5 ± 0.5 | 40.0, 41.0 | 1.50 | 0 |',
+        '| | top-1 | by seed | s/step | / student | extra parameters |',
+        '|---|---|---|---|---|---|',
+        '| VID | 60.5 ± 0.5 | 60.0, 61.0 | 0.40 | 2.00 | 16,240 |',
+        '| **student alone** | 51.0 ± 0.5 | 50.0, 52.0 | 0.20 | 1.00 | 0 |',
+        '| KD | 40.5 ± 0.5 | 40.0, 41.0 | 0.31 | 1.50 | 0 |',
     ]
     image = cv2.imread(str(picture))
     assert image is not None and image.std() > 5

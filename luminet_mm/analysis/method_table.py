@@ -41,8 +41,9 @@ def join(
     Returns:
         list[dict]: ``group``, ``title``, ``reads`` (the kind of signals),
         ``mean`` and ``std`` and ``last`` (of each seed) in percent,
-        ``missing`` (how many runs have no result), ``ratio`` (step to the
-        student's step) and ``extra_parameters``.
+        ``missing`` (how many runs have no result), and of ``steps``
+        ``seconds`` (of a step), ``ratio`` (to the student's step) and
+        ``extra_parameters``.
 
     Raises:
         ValueError: If a group was not timed, or the metric is not clear.
@@ -70,8 +71,7 @@ def join(
                 std=scale * found[metric]['std'],
                 last=[scale * value for value in found[metric]['last']],
                 missing=len(found.get('missing', ())),
-                ratio=steps[group]['ratio'],
-                extra_parameters=steps[group]['extra_parameters'],
+                **steps[group],
             )
         )
     return sorted(rows, key=lambda row: -row['mean'])
@@ -80,8 +80,8 @@ def join(
 def markdown(rows: Sequence[dict], metric: str) -> str:
     """The rows as a table; ± where there is more than one seed."""
     lines = [
-        f'| | {metric} | by seed | step / student | extra parameters |',
-        '|---|---|---|---|---|',
+        f'| | {metric} | by seed | s/step | / student | extra parameters |',
+        '|---|---|---|---|---|---|',
     ]
     for row in rows:
         mark = '**' if row['group'] == BASE else ''
@@ -90,7 +90,8 @@ def markdown(rows: Sequence[dict], metric: str) -> str:
             seeds += f' ({row["missing"]} missing)'
         lines.append(
             f'| {mark}{row["title"]}{mark} | {_accuracy(row)} | {seeds} | '
-            f'{row["ratio"]:.2f} | {row["extra_parameters"]:,} |'
+            f'{row["seconds"]:.2f} | {row["ratio"]:.2f} | '
+            f'{row["extra_parameters"]:,} |'
         )
     return '\n'.join(lines)
 

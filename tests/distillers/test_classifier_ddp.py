@@ -26,11 +26,15 @@ STEPS = 20
 
 
 def distiller(kind, sync=True):
-    """A student without batch norm, whose statistics are per rank."""
+    """A student without batch norm, whose statistics are per rank.
+
+    In float64: in float32 the rounding of sums in another order grows over
+    the steps, to 1e-4 with DIST.
+    """
     student = tiny_cls.classifier('vit')
     student['backbone'].update(drop_rate=0.0, drop_path_rate=0.0)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
-        return tiny_cls.build(
+        model = tiny_cls.build(
             tiny_cls.distiller(
                 student,
                 loss_distill=dict(
@@ -40,6 +44,7 @@ def distiller(kind, sync=True):
                 ),
             )
         )
+    return model.double()
 
 
 def images(model, which):
@@ -47,7 +52,8 @@ def images(model, which):
         key: [values[i] for i in which]
         for key, values in tiny_cls.batch().items()
     }
-    return model.data_preprocessor(copy.deepcopy(raw), True)
+    data = model.data_preprocessor(copy.deepcopy(raw), True)
+    return {**data, 'inputs': data['inputs'].double()}
 
 
 def gradients(model, wrapped, data, share=0):
@@ -113,7 +119,7 @@ def test_gradient_is_that_of_one_process(ranks, kind):
     model = distiller(kind)
     wanted = gradients(model, model, images(model, range(8)))
     for rank in ranks:
-        assert distance(rank[kind, True], wanted) < 1e-5
+        assert distance(rank[kind, True], wanted) < 1e-10
 
 
 @pytest.mark.parametrize('kind', LOSSES)
@@ -121,7 +127,7 @@ def test_a_whole_step_is_that_of_one_process(ranks, kind):
     model = distiller(kind)
     wanted = gradients(model, model, images(model, range(8)), share=1)
     for rank in ranks:
-        assert distance(rank[kind, 'step'], wanted) < 1e-5
+        assert distance(rank[kind, 'step'], wanted) < 1e-10
 
 
 def test_without_synchronisation_it_is_not(ranks):
@@ -136,7 +142,5 @@ def test_training_stays_that_of_one_process(ranks, kind):
     before = {name: p.clone() for name, p in model.named_parameters()}
     wanted = train(model, model, images(model, range(8)))
     assert distance(before, wanted) > 0.01  # it did train
-    # DIST's correlations double the rounding of float32 every few steps
-    limit = 1e-3 if kind == 'DISTLoss' else 1e-5
     for rank in ranks:
-        assert distance(rank[kind, 'trained'], wanted) < limit
+        assert distance(rank[kind, 'trained'], wanted) < 1e-7

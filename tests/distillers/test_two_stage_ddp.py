@@ -32,7 +32,11 @@ CASES = [
 
 
 def distiller(name, proposals, sync, images):
-    """A student whose samplers take every box: nothing is drawn."""
+    """A student whose samplers take every box: nothing is drawn.
+
+    In float64, where other orders of summation leave 1e-13 and any other
+    difference would show; in float32 they leave up to 1e-5.
+    """
     model = tiny.detector()
     model.train_cfg.rpn.sampler.num = 10**6
     model.train_cfg.rcnn.sampler.num = 10**6
@@ -54,7 +58,7 @@ def distiller(name, proposals, sync, images):
         return losses, results
 
     model.rpn_head.loss_and_predict = fewer
-    return model
+    return model.double()
 
 
 def images(model, which, number):
@@ -63,7 +67,11 @@ def images(model, which, number):
     last = raw['data_samples'][-1]
     last.gt_instances = last.gt_instances[:0]
     raw = {key: [values[i] for i in which] for key, values in raw.items()}
-    return model.data_preprocessor(copy.deepcopy(raw), True)
+    data = model.data_preprocessor(copy.deepcopy(raw), True)
+    for sample in data['data_samples']:
+        boxes = sample.gt_instances.bboxes
+        sample.gt_instances.bboxes = boxes.double()
+    return {**data, 'inputs': data['inputs'].double()}
 
 
 def gradients(model, wrapped, data, scale=1.0):
@@ -139,9 +147,7 @@ def error(ranks, case):
 )
 def test_gradient_is_that_of_one_process(ranks, case):
     errors = error(ranks, case)
-    assert errors['loss'] < 1e-5
-    assert errors['all'] < 1e-5
-    assert errors['worst'] < 2e-5
+    assert max(errors.values()) < 1e-10
 
 
 def test_ranks_have_uneven_rows(ranks):

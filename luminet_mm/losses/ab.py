@@ -107,7 +107,7 @@ class ABLoss(FeatureLoss):
             / 2 ** (deepest - level)
             for level, (ours, theirs) in enumerate(
                 zip(
-                    self.connect(self.connectors, student),
+                    self.connect(self.connectors, student, teacher),
                     teacher,
                     strict=True,
                 )

@@ -151,7 +151,12 @@ class Orthogonal(nn.Module):
 
 
 def _regressor(student: Sequence[int], teacher: Sequence[int]) -> nn.Module:
-    """FitNet's, as mdistiller's ``ConvReg`` (a08d46f) chooses it."""
+    """FitNet's, as mdistiller's ``ConvReg`` (a08d46f) chooses it.
+
+    Maps that are twice or half as large are halved or doubled, at every size
+    of the image. Other smaller ones come out of a convolution without
+    padding, as large as the difference: for images of one size.
+    """
     if len(student) != 4:
         raise ValueError(
             "connector 'regressor' is for maps (B, C, H, W); take 'linear' "
@@ -160,21 +165,18 @@ def _regressor(student: Sequence[int], teacher: Sequence[int]) -> nn.Module:
     ours, theirs = student[1], teacher[1]
     size, target = tuple(student[2:]), tuple(teacher[2:])
     conv: nn.Module
-    if size == target:
-        conv = nn.Conv2d(ours, theirs, 1)
-    elif all(x in (2 * y, 2 * y - 1) for x, y in zip(size, target)):
+    if all(x == 2 * y for x, y in zip(size, target)):
         conv = nn.Conv2d(ours, theirs, 3, stride=2, padding=1)
     elif all(2 * x == y for x, y in zip(size, target)):
         conv = nn.ConvTranspose2d(ours, theirs, 4, stride=2, padding=1)
+    elif all(x >= y for x, y in zip(size, target)):
+        kernel = 1 + size[0] - target[0], 1 + size[1] - target[1]
+        conv = nn.Conv2d(ours, theirs, kernel)
     else:
-        # ConvReg's convolution without padding would be as large as the
-        # difference of these sizes, and of images of another size it is
-        # another one.
         raise ValueError(
             f"connector 'regressor' cannot bring maps of {size[0]}x{size[1]} "
             f"to the teacher's {target[0]}x{target[1]}: they have to be as "
-            'large, twice as large or half as large. Compare another layer, '
-            'or take a method that resizes maps, such as ATLoss or '
-            'ReviewKDLoss.'
+            'large, larger or half as large. Compare another layer, or take '
+            'a method that resizes maps, such as ATLoss or ReviewKDLoss.'
         )
     return nn.Sequential(conv, nn.BatchNorm2d(theirs), nn.ReLU())

@@ -130,7 +130,8 @@ class FCFDLoss(FeatureLoss):
     bridge (:func:`make_bridge`) and ends in the other:
 
     .. math:: L = w \sum_i \sum_{v \in V_i} d(v, t_i)
-              + \tau^2 \sum_{z \in \{z_s\} \cup Z}
+              + w_{kd}\, k(z_s) + w_{mix} \sum_{z \in Z} k(z), \qquad
+              k(z) = \tau^2\,
               \mathrm{KL}(\sigma(z_t/\tau)\,\|\,\sigma(z/\tau))
 
     :math:`V_i` holds the student's bridged map of stage i ("appearance") and
@@ -140,10 +141,11 @@ class FCFDLoss(FeatureLoss):
 
     Checked against github.com/LiuDongyang6/FCFD,
     ``classification/models/meta.py`` and ``classification/cifar/main.py``, at
-    2aefb7b. Published: two paths a step and w warmed up over 20 epochs; on
-    CIFAR-100 w 5 (0.02 for ResNet-56 and ResNet-20), tau 4 (8 for ResNet-32x4
-    and ShuffleNets, ResNet-50 and MobileNetV2), SGD with Nesterov momentum;
-    on ImageNet tau 1, w 0.02 (ResNet-18) or 5 (MobileNetV1).
+    2aefb7b. Published: two paths a step and weights of 1; on CIFAR-100 w 5
+    (0.02 for ResNet-56 and ResNet-20), warmed up over 20 epochs, tau 4 (8 for
+    ResNet-32x4 and ShuffleNets, ResNet-50 and MobileNetV2), SGD with Nesterov
+    momentum, :math:`w_{mix}` 0.2 for WRN-40-2 and WRN-16-2; on ImageNet tau
+    1, w 0.02 (ResNet-18) or 5 (MobileNetV1), warmed up over 5 epochs.
 
     Three things differ. The released training leaves the teacher in train
     mode (its batch norms use the batch and their running statistics drift);
@@ -168,6 +170,8 @@ class FCFDLoss(FeatureLoss):
         tau: Temperature, > 0.
         feature_weight: w. ``DistillScheduleHook`` warms it up alone, with
             ``part='features'``.
+        kd_weight: Weight of the student's logits, :math:`w_{kd}`.
+        mixed_weight: Weight of the logits of each path, :math:`w_{mix}`.
         paths: How many mixed paths are drawn for a step, 0 or more.
         direction: Which ones there are: ``'both'``, ``'to_teacher'`` or
             ``'to_student'``.
@@ -187,6 +191,8 @@ class FCFDLoss(FeatureLoss):
         *,
         tau: float = 4.0,
         feature_weight: float = 5.0,
+        kd_weight: float = 1.0,
+        mixed_weight: float = 1.0,
         paths: int = 2,
         direction: str = 'both',
         **kwargs,
@@ -194,6 +200,8 @@ class FCFDLoss(FeatureLoss):
         super().__init__(**kwargs)
         self.tau = self._number('tau', tau, positive=True)
         self.feature_weight = self._number('feature_weight', feature_weight)
+        self.kd_weight = self._number('kd_weight', kd_weight)
+        self.mixed_weight = self._number('mixed_weight', mixed_weight)
         if not isinstance(paths, int) or paths < 0:
             raise ValueError(
                 f'FCFDLoss: paths is {paths!r}; set a whole number >= 0.'
@@ -359,10 +367,11 @@ class FCFDLoss(FeatureLoss):
             for stage, (maps, t) in enumerate(zip(spaces, theirs, strict=True))
         )
         distance = self.total(
-            kd_loss(
+            (self.mixed_weight if place else self.kd_weight)
+            * kd_loss(
                 z.to(target.dtype), target, tau=self.tau, sync=self.sync_stats
             )
-            for z in scores
+            for place, z in enumerate(scores)
         )
         waiting = [
             0 * weight.sum()

@@ -241,14 +241,30 @@ class FeatureLoss(DistillLoss):
         return ours, theirs
 
     def connect(
-        self, connectors: nn.ModuleList, features: list[Tensor]
+        self,
+        connectors: nn.ModuleList,
+        features: list[Tensor],
+        targets: list[Tensor] | None = None,
     ) -> list[Tensor]:
-        """Pass each feature through its connector, in its weights' type."""
+        """Pass each feature through its connector, in its weights' type.
+
+        Raises:
+            ValueError: If ``targets`` are given and have other shapes.
+        """
         connected = []
         for connector, feature in zip(connectors, features, strict=True):
             weights = connector.parameters()
             dtype = next((each.dtype for each in weights), feature.dtype)
             connected.append(connector(feature.to(dtype)).to(feature.dtype))
+        for ours, theirs in zip(connected, targets or ()):
+            if ours.shape[1:] != theirs.shape[1:]:
+                raise ValueError(
+                    f'{self.name}: a connector makes features of shape '
+                    f"{tuple(ours.shape)} for the teacher's "
+                    f'{tuple(theirs.shape)}. It was built for images of '
+                    'another size; give all images that size, or compare '
+                    'layers of equal strides.'
+                )
         return connected
 
     @staticmethod

@@ -84,7 +84,7 @@ class FitNetLoss(FeatureLoss):
     ) -> Tensor:
         """See :meth:`FeatureLoss.compute`."""
         if self.connector is not None:
-            student = self.connect(self.connectors, student)
+            student = self.connect(self.connectors, student, teacher)
         return self.total(
             hint_loss(ours, theirs, sync=self.sync_stats)
             for ours, theirs in zip(student, teacher, strict=True)

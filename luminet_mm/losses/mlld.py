@@ -10,6 +10,7 @@ from torch import Tensor
 from luminet_mm.distributed import global_mean, global_rows
 from luminet_mm.losses.base import DistillBatch, LogitLoss
 from luminet_mm.losses.kd import kl_rows
+from luminet_mm.losses.logit_standardization import logit_standardization
 from luminet_mm.registry import MODELS
 
 
@@ -23,6 +24,7 @@ def mlld_loss(
     class_weight: float = 1.0,
     mask_rows: bool = False,
     mask_classes: bool = False,
+    standardize: bool = False,
     row_weights: Tensor | None = None,
     sync: bool = False,
 ) -> Tensor:
@@ -58,6 +60,8 @@ def mlld_loss(
         mask_classes: Whether to compute the third term on the classes of
             which the teacher says least: those whose summed probability is
             not above the classes' median.
+        standardize: Whether the first term compares logits standardised by
+            :func:`~luminet_mm.losses.logit_standardization.logit_standardization`.
         row_weights: ``(N,)``, default equal. A row of weight 2 counts as two
             equal rows; one of weight 0 is left out, from the medians too.
         sync: Whether the loss is that of the rows of all ranks.
@@ -88,13 +92,14 @@ def mlld_loss(
         kept_classes = _lower_half(
             sums, torch.ones_like(sums, dtype=torch.bool)
         ).to(probs)
+    z_s, z_t = student, teacher
+    if standardize:
+        z_s, z_t = map(logit_standardization, (student, teacher))
     loss = student.new_zeros(())
     for tau in taus:
         p_s = (student / tau).softmax(dim=1)
         p_t = (teacher / tau).softmax(dim=1)
-        instance = global_mean(
-            kl_rows(student, teacher, tau), kept_rows, sync=False
-        )
+        instance = global_mean(kl_rows(z_s, z_t, tau), kept_rows, sync=False)
         loss = loss + (
             instance_weight * tau**2 * instance
             + batch_weight * _batch_term(p_s, p_t, kept_rows)
@@ -172,6 +177,11 @@ class MLLDLoss(LogitLoss):
         class_weight: Weight of the classes' Gram matrix, >= 0.
         mask_rows: Whether only rows of which the teacher is unsure count.
         mask_classes: Whether only classes of which it is unsure count.
+        standardize: Whether the rows' divergence is of standardised logits,
+            as `Logit Standardization <https://arxiv.org/abs/2403.01427>`_
+            adds it to this method
+            (github.com/sunshangquan/logit-standardization-KD,
+            ``distillers/MLKD.py``, at f6e5aa5).
         views: In how many views the batch has each image.
         kwargs: Options of :class:`LogitLoss`.
 
@@ -189,6 +199,7 @@ class MLLDLoss(LogitLoss):
         class_weight: float = 1.0,
         mask_rows: bool = False,
         mask_classes: bool = False,
+        standardize: bool = False,
         views: int = 1,
         **kwargs,
     ) -> None:
@@ -211,6 +222,7 @@ class MLLDLoss(LogitLoss):
         self.class_weight = self._number('class_weight', class_weight)
         self.mask_rows = mask_rows
         self.mask_classes = mask_classes
+        self.standardize = standardize
         self.views = views
 
     def compute(
@@ -234,6 +246,7 @@ class MLLDLoss(LogitLoss):
                 class_weight=self.class_weight,
                 mask_rows=self.mask_rows,
                 mask_classes=self.mask_classes,
+                standardize=self.standardize,
                 row_weights=weights,
                 sync=self.sync_stats,
             )

@@ -45,8 +45,8 @@ def rkd_loss(
         distance_weight: Weight of the distances, :math:`w_D`.
         angle_weight: Weight of the angles, :math:`w_A`.
         squared: Whether the distances are squared.
-        eps: Rows that are no farther apart are the same point: they get no
-            gradient from their distance and direction.
+        eps: The least distance. Rows that are nearer get no gradient from
+            it, equal rows none from their direction either.
         sync: Whether the relations are between the rows of all ranks.
 
     Returns:
@@ -60,7 +60,7 @@ def rkd_loss(
         _distances(ours, squared, eps), _distances(theirs, squared, eps)
     )
     if angle_weight:
-        angles = _mean_smooth_l1(_angles(ours, eps), _angles(theirs, eps))
+        angles = _mean_smooth_l1(_angles(ours), _angles(theirs))
         loss = loss + angle_weight * angles
     return loss
 
@@ -75,8 +75,8 @@ def _distances(differences: Tensor, squared: bool, eps: float) -> Tensor:
     return norms / torch.where(mean > 0, mean, torch.ones_like(mean))
 
 
-def _angles(differences: Tensor, eps: float) -> Tensor:
-    directions = unit(differences, dim=2, eps=eps)
+def _angles(differences: Tensor) -> Tensor:
+    directions = unit(differences, dim=2)
     return directions @ directions.transpose(1, 2)
 
 

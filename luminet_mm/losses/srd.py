@@ -115,7 +115,8 @@ class SRDLoss(RowsLoss):
             cannot be compared.
         exponent: Power of a distance, >= 1.
         eps: Added to the variance, > 0.
-        log_eps: Added inside the logarithm, > 0.
+        log_eps: Added inside the logarithm, >= 0. The authors' element-wise
+            form has none, which is infinite where the features are equal.
         kwargs: Options of :class:`~luminet_mm.losses.rows.RowsLoss`; a DeiT's
             tokens are ``student='backbone.ln1'`` with ``extra_tokens=2``.
 
@@ -149,7 +150,7 @@ class SRDLoss(RowsLoss):
                 'the gradient of a smaller one is infinite at equal features.'
             )
         self.eps = self._number('eps', eps, positive=True)
-        self.log_eps = self._number('log_eps', log_eps, positive=True)
+        self.log_eps = self._number('log_eps', log_eps)
 
     def make_connectors(
         self, student: list[torch.Size], teacher: list[torch.Size]

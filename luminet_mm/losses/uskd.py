@@ -113,7 +113,9 @@ class USKDLoss(FeatureLoss):
     head's own cross entropy. Two differences: there the ranking adds the
     *logarithm* of the student's probabilities (the paper, and this, add
     probabilities), and a row of soft targets always loses two classes, also
-    where it has one label.
+    where it has one label; the square of the class that happens to be the
+    second is then in the batch's mean. Here the mean is over the rows that
+    have a second label.
 
     Args:
         alpha: Weight of the target classes, >= 0.

@@ -34,7 +34,8 @@ class NORMNeck(BaseModule):
     teacher's channels and :math:`W_2` leads back.
     :class:`~luminet_mm.losses.norm.NORMLoss` compares :math:`e`, the signal
     ``neck.0.expand``, with the teacher's map. Checked against
-    github.com/OSVAI/NORM, ``models/cifar/resnet_student.py``, at c6dfc39.
+    github.com/OSVAI/NORM, ``models/cifar/resnet_student.py``, at c6dfc39,
+    which for N 1 has no such layers; that is a student without this neck.
 
     Nothing in it is nonlinear, so a trained one is one 1x1 convolution:
     :meth:`switch_to_deploy`.

@@ -133,7 +133,9 @@ def test_golden_full_graph():
     student = load(network([2, 3, 4, 4], 5, [1, 1, 2, 1]), state, 'student')
     loss = FCFDLoss(
         tau=params['T'],
-        feature_weight=params['weight_l2'],
+        feature_weight=params['weight_l2'] * params['warmup_factor'],
+        kd_weight=params['kl_student_weight'],
+        mixed_weight=params['kl_mixed_weight'],
         paths=len(params['paths']),
     ).double()
     loss.read_models(student, teacher, NAMES, NAMES)
@@ -269,6 +271,7 @@ def test_a_resumed_run_draws_on():
     [
         ({'tau': 0}, 'tau is 0'),
         ({'feature_weight': -1}, 'feature_weight is -1'),
+        ({'kd_weight': -1}, 'kd_weight is -1'),
         ({'paths': -1}, 'paths is -1'),
         ({'paths': 1.5}, 'paths is 1.5'),
         ({'direction': 'up'}, "direction is 'up'"),
@@ -337,6 +340,20 @@ def test_a_mixed_path_of_equal_networks_is_the_teacher():
     # and each layer of theirs has a say
     model.teacher.model.backbone.layer3[0].conv1[0].weight.data += 0.05
     assert losses(model)['loss_fcfd'] > 1e-4
+
+
+def test_each_term_has_its_weight():
+    names = ('feature_weight', 'kd_weight', 'mixed_weight')
+
+    def value(*weights):
+        model = distiller(**dict(zip(names, weights)))
+        return losses(model)['loss_fcfd'].item()
+
+    terms = [value(1, 0, 0), value(0, 1, 0), value(0, 0, 1)]
+    assert min(terms) > 1e-3
+    wanted = 5 * terms[0] + 0.5 * terms[1] + 0.2 * terms[2]
+    assert value(5, 0.5, 0.2) == pytest.approx(wanted, rel=1e-5)
+    assert value(1, 1, 1) == pytest.approx(sum(terms), rel=1e-5)
 
 
 def statistics(model):

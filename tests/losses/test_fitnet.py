@@ -61,25 +61,38 @@ def test_is_the_squared_distance():
 
 
 @pytest.mark.parametrize(
-    ('size', 'target', 'kernel'), [(8, 4, 3), (4, 8, 4), (6, 6, 1), (7, 4, 3)]
+    ('size', 'target', 'kernel', 'stride'),
+    [
+        ((6, 6), (6, 6), (1, 1), 1),
+        ((8, 8), (4, 4), (3, 3), 2),
+        ((4, 4), (8, 8), (4, 4), 2),
+        # without padding, also where a stride of 2 would give the size
+        ((5, 5), (3, 3), (3, 3), 1),
+        ((7, 7), (4, 4), (4, 4), 1),
+        ((8, 8), (6, 5), (3, 4), 1),
+        ((8, 8), (4, 8), (5, 1), 1),
+    ],
 )
-def test_regressor_keeps_halves_or_doubles_the_size(size, target, kernel):
-    student, teacher = (
-        torch.rand(2, 3, size, size),
-        torch.rand(2, 5, target, target),
-    )
+def test_regressor_is_that_of_the_sizes(size, target, kernel, stride):
+    student, teacher = torch.rand(2, 3, *size), torch.rand(2, 5, *target)
     loss = FitNetLoss().build(student, teacher)
     conv = loss.connectors[0][0]
-    assert conv.kernel_size == (kernel, kernel)
+    assert (conv.kernel_size, conv.stride) == (kernel, (stride, stride))
     assert loss.connectors[0](student).shape == teacher.shape
+
+
+def test_maps_of_another_size_later_are_an_error():
+    """A kernel as large as a difference fits images of one size alone."""
+    loss = FitNetLoss().build(torch.rand(2, 3, 7, 7), torch.rand(2, 5, 5, 5))
+    with pytest.raises(ValueError, match=r'FitNetLoss: .* 12, 12\) for the'):
+        loss(torch.rand(2, 3, 14, 14), torch.rand(2, 5, 10, 10))
 
 
 @pytest.mark.parametrize(
     ('size', 'target'),
-    [((3, 3), (8, 8)), ((7, 7), (5, 5)), ((8, 8), (2, 2)), ((8, 8), (4, 8))],
+    [((3, 3), (8, 8)), ((4, 4), (8, 4)), ((8, 4), (6, 6))],
 )
 def test_other_sizes_are_an_error(size, target):
-    """A kernel as large as their difference fits images of one size alone."""
     student, teacher = torch.rand(2, 3, *size), torch.rand(2, 5, *target)
     message = 'FitNetLoss: .* {}x{} to .* {}x{}: .* half as large'
     with pytest.raises(ValueError, match=message.format(*size, *target)):

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from luminet_mm.losses import (
     DistillBatch,
+    LogitStandardizationKDLoss,
     MLLDLoss,
     kd_loss,
     mlld,
@@ -336,3 +337,21 @@ def test_bad_temperatures_are_named(tau):
 def test_bad_weights_are_named(name):
     with pytest.raises(ValueError, match=f'MLLDLoss: {name}_weight is -1'):
         MLLDLoss(**{f'{name}_weight': -1})
+
+
+def test_standardisation_is_of_the_first_term_alone():
+    student, teacher = rows()
+    student.requires_grad_()
+    whole = MLLDLoss(tau=[2.0, 3.0], standardize=True)(student, teacher)
+    parts = [
+        LogitStandardizationKDLoss(tau=tau, loss_weight=1.0)(student, teacher)
+        + level('batch', student, teacher, [tau])
+        + level('class', student, teacher, [tau])
+        for tau in (2.0, 3.0)
+    ]
+    torch.testing.assert_close(whole, sum(parts))
+    plain = MLLDLoss(tau=[2.0, 3.0])(student, teacher)
+    assert (plain - whole).abs() > 1e-2
+    torch.testing.assert_close(
+        *(torch.autograd.grad(x, student)[0] for x in (whole, sum(parts)))
+    )

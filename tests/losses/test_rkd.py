@@ -124,6 +124,22 @@ def test_equal_rows_have_a_bounded_gradient(dtype, squared):
         assert grad.abs().max() < 100
 
 
+def test_eps_is_of_the_distances_alone():
+    """Two rows that are close still have a direction from one another."""
+    student, teacher = rows(), rows(d=7, seed=1)
+    student[3] = student[1] + 1e-9 * student[2]
+    near = only(0, 1, False)
+    torch.testing.assert_close(
+        rkd_loss(student, teacher, **near, eps=1.0),
+        rkd_loss(student, teacher, **near),
+    )
+    far = only(1, 0, False)
+    wide, plain = (
+        rkd_loss(student, teacher, **far, eps=eps) for eps in (5.0, 1e-6)
+    )
+    assert (wide - plain).abs() > 1e-3
+
+
 def test_float32_keeps_the_digits_of_close_rows():
     """A shift by 1024 changes nothing, where |a|²+|b|²-2ab has no digit."""
     student = (rows() * 64).round() / 64

@@ -53,7 +53,7 @@ def test_golden(case):
         form=params['form'],
         exponent=params['exponent'],
         eps=params['bn_eps'],
-        log_eps=params.get('log_eps', 1e-12),  # without it: the same
+        log_eps=params.get('log_eps', 0.0),
     )
     loss.build(student, teacher).double()
     # Theirs has a bias, which changes nothing.
@@ -211,7 +211,7 @@ def test_an_orthogonal_connector_needs_a_wider_teacher():
         ('exponent', 0.5),
         ('exponent', float('nan')),
         ('eps', 0),
-        ('log_eps', 0),
+        ('log_eps', -1),
     ],
 )
 def test_bad_options_are_named(key, value):

@@ -10,6 +10,7 @@
 _base_ = 'cifar10_methods.py'
 weights = dict(
     luminet=6.0,
+    dkd=0.5,
     dist=0.01,
     lskd=2.0,
     nkd=0.3,
@@ -21,6 +22,7 @@ weights = dict(
     semckd=3.0,
     vkd=7.0,
     crd=0.5,
+    mgd=0.002,
 )
 runs = dict(
     _delete_=True,

@@ -13,7 +13,9 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from adjustText import adjust_text
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from luminet_mm.analysis.step_times import BASE
 from luminet_mm.methods import METHODS
@@ -100,6 +102,7 @@ def draw(rows: Sequence[dict], metric: str, path: Path) -> None:
     """Draw accuracy against step time, each method by its name."""
     figure = Figure(figsize=(11, 7.5), layout='constrained')
     axes = figure.subplots()
+    names: list[Text] = []
     for reads, colour in COLOURS.items():
         chosen = [row for row in rows if row['reads'] == reads]
         label = 'student alone' if reads == 'none' else f'reads {reads}'
@@ -111,21 +114,26 @@ def draw(rows: Sequence[dict], metric: str, path: Path) -> None:
             label=label,
             linestyle='',
             marker='o',
+            markersize=4,
             elinewidth=0.7,
         )
-        for row in chosen:
-            axes.annotate(
-                row['group'],
-                (row['ratio'], row['mean']),
-                xytext=(5, 3),
-                textcoords='offset points',
-                fontsize=8,
-            )
+        names += [
+            axes.text(row['ratio'], row['mean'], row['group'], fontsize=8)
+            for row in chosen
+        ]
     alone = next(row for row in rows if row['group'] == BASE)
     axes.axhline(alone['mean'], color='black', linestyle=':', linewidth=1)
     axes.set(xlabel="step time over the student's", ylabel=metric)
     axes.grid(alpha=0.3)
     axes.legend()
+    adjust_text(
+        names,
+        x=[row['ratio'] for row in rows],
+        y=[row['mean'] for row in rows],
+        ax=axes,
+        expand=(1.2, 1.5),
+        arrowprops=dict(arrowstyle='-', color='grey', linewidth=0.5),
+    )
     figure.savefig(path, dpi=120)
 
 

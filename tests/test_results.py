@@ -6,6 +6,9 @@ import statistics
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
+
+from luminet_mm.analysis import method_table
 
 ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / 'docs' / 'results'
@@ -24,16 +27,20 @@ def load(name):
     return json.loads((FOLDER / f'{name}.json').read_text())
 
 
-def rows(heading, page=PAGE):
-    """Cells of the tables under a heading, without marks of emphasis."""
+def rows(heading, page=PAGE, width=None):
+    """Cells of the tables under a heading, without marks of emphasis.
+
+    All of them, or those of the tables with so many columns.
+    """
     text = re.split(rf'^#+ {re.escape(heading)}$', page, flags=re.M)[1]
     text = re.split(r'^#+ ', text, flags=re.M)[0]
     found = re.findall(r'^\| (.*) \|$', text, re.M)
-    return [
+    cells = [
         [cell.strip().replace('**', '') for cell in row.split('|')]
         for row in found
         if not set(row) <= set('-| ')
     ]
+    return [row for row in cells if width in (None, len(row))]
 
 
 def percent(value):
@@ -105,6 +112,21 @@ def test_settings(heading, name):
     assert seen == set(summary)
 
 
+@pytest.mark.parametrize(('name', 'metric'), [('cifar10_methods', 'top-1')])
+def test_every_method(name, metric):
+    """The tables are what method_table makes of the raw numbers."""
+    summary = load(name)
+    found = method_table.join(summary, load(f'{name}_steps'))
+    block = re.search(rf'<!-- {name} -->\n(.*?)<!-- /{name} -->', PAGE, re.S)
+    assert block[1].strip() == method_table.markdown(found, metric)
+    grid = Config.fromfile(ROOT / 'configs' / 'sweeps' / f'{name}.py').runs
+    assert list(summary) == list(grid)
+    for group, entry in summary.items():
+        runs = {f'{group}_seed{seed}' for seed in grid[group].seeds}
+        assert {*entry['runs'], *entry['missing']} == runs
+    assert (FOLDER / f'{name}.png').is_file()
+
+
 def test_readme_has_the_same_figures():
     text = (ROOT / 'README.md').read_text(encoding='utf-8')
     block = text.split('<!-- results -->')[1].split('<!-- /results -->')[0]
@@ -124,8 +146,6 @@ def test_readme_has_the_same_figures():
 
 def test_configs_carry_the_best_settings():
     """What the table was run with is what the search found."""
-    from mmengine.config import Config
-
     for data in ('digits', 'bccd'):
         summary = load(f'{data}_settings')
         for method in ('kd', 'dkd', 'dist', 'luminet'):

@@ -345,8 +345,8 @@ def test_a_mixed_path_of_equal_networks_is_the_teacher():
 def test_each_term_has_its_weight():
     names = ('feature_weight', 'kd_weight', 'mixed_weight')
 
-    def value(*weights):
-        model = distiller(**dict(zip(names, weights)))
+    def value(*weights, **options):
+        model = distiller(**dict(zip(names, weights)), **options)
         return losses(model)['loss_fcfd'].item()
 
     terms = [value(1, 0, 0), value(0, 1, 0), value(0, 0, 1)]
@@ -354,6 +354,9 @@ def test_each_term_has_its_weight():
     wanted = 5 * terms[0] + 0.5 * terms[1] + 0.2 * terms[2]
     assert value(5, 0.5, 0.2) == pytest.approx(wanted, rel=1e-5)
     assert value(1, 1, 1) == pytest.approx(sum(terms), rel=1e-5)
+    # of the student alone there are no mixed paths
+    assert value(0, 1, 0, paths=0) == pytest.approx(terms[1], rel=1e-5)
+    assert value(0, 0, 1, paths=0) == 0
 
 
 def statistics(model):

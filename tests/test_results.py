@@ -127,6 +127,45 @@ def test_every_method(name, metric):
     assert (FOLDER / f'{name}.png').is_file()
 
 
+def test_below_the_student():
+    """All that are, once more, and with the settings of the configs."""
+    first, again = load('cifar10_methods'), load('cifar10_second_look')
+    means = {k: group['accuracy/top1']['mean'] for k, group in first.items()}
+    below = {k for k in means if means[k] < means['student']}
+    signed, by_rows = (
+        again.pop(name)['accuracy/top1']['last'][0]
+        for name in ('vkd_preact', 'mlld_rows')
+    )
+    text = ' '.join(PAGE.split())
+    assert f'before its ReLU, VkD has {signed:.1f}' in text
+    assert f'without its Gram matrices MLLD has {by_rows:.1f}' in text
+    assert {name.removesuffix('_long') for name in again} == below
+    longer = {row[0]: row[1:] for row in rows('Below the student', width=3)}
+    reweighted = {
+        row[0]: row[1:] for row in rows('Below the student', width=5)
+    }
+    assert longer.pop('') == ['2 epochs', '10 epochs']
+    assert reweighted.pop('')[::2] == ['published weight', 'weight']
+    assert len(longer) + len(reweighted) == len(again)
+    for group, entry in again.items():
+        name = group.removesuffix('_long')
+        key = f'model.distill.loss_{name}'
+        title = method_table.TITLES[entry['options'][f'{key}.type']]
+        pair = first[name], entry
+        assert [runs['runs'][0] for runs in pair] == [
+            f'{name}_seed0',
+            f'{group}_seed0',
+        ]
+        top1 = [f'{runs["accuracy/top1"]["last"][0]:.1f}' for runs in pair]
+        if group != name:
+            assert longer[title] == top1
+            continue
+        weights = [
+            f'{runs["options"][f"{key}.loss_weight"]:g}' for runs in pair
+        ]
+        assert reweighted[title] == [weights[0], top1[0], weights[1], top1[1]]
+
+
 def test_readme_has_the_same_figures():
     text = (ROOT / 'README.md').read_text(encoding='utf-8')
     block = text.split('<!-- results -->')[1].split('<!-- /results -->')[0]

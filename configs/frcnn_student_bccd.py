@@ -1,7 +1,7 @@
 """The student alone on blood cells (BCCD): what distillation has to beat.
 
-Needs    BCCD as COCO JSON in data/bccd (annotations/{train,val}.json and
-         images/). The backbone starts from weights/, as on digits.
+Needs    BCCD as COCO JSON in data/bccd, as tools/prepare_bccd.py makes it.
+         The backbone starts from weights/, as on digits.
 Run      python tools/train.py configs/frcnn_student_bccd.py
 """
 

@@ -348,7 +348,7 @@ METHODS = (
         'CWDLoss',
         f'{_ARXIV}2011.13256',
         **_maps(),
-        needs=('equal channels and sizes',),
+        needs=('equal sizes, and equal channels or a connector',),
     ),
     Method(
         'MGD',

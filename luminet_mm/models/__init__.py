@@ -1,4 +1,4 @@
-"""What the zoos lack: CIFAR's networks, MobileNetV1, a probe, two views."""
+"""What the zoos lack: networks of the papers, and parts of some methods."""
 
 from luminet_mm.models.base import CIFARBackbone
 from luminet_mm.models.conv_stem_vit import CivT, ConvStemViT

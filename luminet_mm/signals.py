@@ -23,6 +23,7 @@ import difflib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import NamedTuple
 
 import torch
@@ -142,7 +143,10 @@ def find_signal(model: BaseDetector, name: str, whose: str) -> Signal:
     if name in published:
         part, *rest = name.split('.')
         stage = int(rest.pop(0)) if len(rest) == 2 else 0
-        return Signal(name, part, rest[0] if rest else '', stage)
+        signal = Signal(name, part, rest[0] if rest else '', stage)
+        if part == 'roi':
+            _check_roi_head(model, signal, whose)
+        return signal
 
     head = name.split('.')[0]
     if head in ('backbone', 'neck', 'rpn_head', 'roi_head'):
@@ -161,6 +165,41 @@ def find_signal(model: BaseDetector, name: str, whose: str) -> Signal:
     elif name.startswith('roi') and is_cascade(model):
         hint = ' It is a cascade: name the stage, as in roi.0.cls_score.'
     raise unknown_signal(model, name, whose, published, hint)
+
+
+def _check_roi_head(model: BaseDetector, signal: Signal, whose: str) -> None:
+    """Refuse RoI heads whose rows or scores mean something else."""
+    roi_head = model.roi_head
+    box_head = bbox_heads(model)[signal.stage]
+    needed = {
+        name
+        for name, each in signature(roi_head._bbox_forward).parameters.items()
+        if each.default is each.empty
+    }
+    problem = ''
+    if needed - {'stage', 'x', 'rois'}:
+        problem = (
+            'scores proposals of its own and not any RoI; take a detector '
+            'with a standard or a cascade RoI head'
+        )
+    elif whose == 'teacher' and any(
+        getattr(roi_head, f'with_{part}', False)
+        for part in ('semantic', 'glbctx')
+    ):
+        problem = (
+            'scores RoIs with the help of another branch, which is not '
+            'computed; take one without it, such as htc-without-semantic'
+        )
+    elif signal.field == 'cls_score' and box_head.custom_cls_channels:
+        problem = (
+            f'has {type(box_head.loss_cls).__name__}, whose scores are not '
+            'those of one softmax; take another loss_cls, or compare features'
+        )
+    if problem:
+        raise ValueError(
+            f'signal {signal.name!r}: the RoI head of the {whose} '
+            f'({type(roi_head).__name__}) {problem}.'
+        )
 
 
 def unknown_signal(
@@ -497,6 +536,9 @@ def _roi_forward(
                 stack.enter_context(_without_branch(head, branch))
         where = (stage,) if is_cascade(model) else ()
         outputs = model.roi_head._bbox_forward(*where, feats, rois)
-    outputs['feats'] = outputs['bbox_feats']
-    store.update({s.name: outputs[s.field] for s in asked if not s.path})
+    if 'bbox_feats' in outputs:  # HTC keeps them to itself
+        outputs['feats'] = outputs['bbox_feats']
+    store.update(
+        {s.name: outputs[s.field] for s in asked if s.field in outputs}
+    )
     return {s.name: read_signal(store, s) for s in asked}

@@ -194,6 +194,7 @@ class RoIHead(NetworkPart):
                 'Faster and Mask R-CNN have.'
             )
         self.levels: int = extractor.num_inputs
+        self.box_coder: Any = model.roi_head.bbox_head.bbox_coder
 
     def predict(
         self, maps: Sequence[Tensor], rois: Tensor

@@ -16,6 +16,8 @@ _CONFIGS = dict(
     faster='mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
     mask='mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
     cascade='mmdet::cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py',
+    htc='mmdet::htc/htc-without-semantic_r50_fpn_1x_coco.py',
+    semantic='mmdet::htc/htc_r50_fpn_1x_coco.py',
 )
 
 
@@ -43,9 +45,11 @@ def detector(kind='faster', depth=18, width=8, num_classes=4):
         )
     if 'mask_head' in roi_head:
         roi_head.mask_roi_extractor.out_channels = 16
-        roi_head.mask_head.update(
-            in_channels=16, conv_out_channels=16, num_classes=num_classes
-        )
+        heads = roi_head.mask_head
+        for head in heads if isinstance(heads, list) else [heads]:
+            head.update(
+                in_channels=16, conv_out_channels=16, num_classes=num_classes
+            )
     rcnn = model.train_cfg.rcnn
     for stage in rcnn if isinstance(rcnn, list) else [rcnn]:
         stage.sampler.num = 32

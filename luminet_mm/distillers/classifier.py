@@ -18,7 +18,7 @@ from luminet_mm.classifier_signals import (
     record_signals,
 )
 from luminet_mm.distillers.mixin import DistillMixin, regroup
-from luminet_mm.losses.base import DistillBatch
+from luminet_mm.losses.base import DistillBatch, LogitLoss
 from luminet_mm.models.simkd import ReusedClsHead
 from luminet_mm.registry import MODELS
 from luminet_mm.signals import Signal, read_signal
@@ -182,9 +182,8 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
             self.ask_teachers(active, ask),
             strict=True,
         ):
-            self.add_loss(
-                losses, name, student, teacher, batch_for(student, batch)
-            )
+            known = batch_for(self.distill[name], student, batch)
+            self.add_loss(losses, name, student, teacher, known)
         return losses
 
     def image_sizes(
@@ -231,10 +230,12 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
         return batch
 
 
-def batch_for(student: Any, batch: DistillBatch) -> DistillBatch:
-    """What a loss may know: labels belong to images, not to a map's rows."""
-    first = student if torch.is_tensor(student) else student[0]
-    if torch.is_tensor(first) and first.dim() == 2:
+def batch_for(
+    loss: nn.Module, student: Any, batch: DistillBatch
+) -> DistillBatch:
+    """What a loss may know: labels are of images, not of a map's pixels."""
+    rows = not torch.is_tensor(student) or student.dim() == 2
+    if rows or not isinstance(loss, LogitLoss):
         return batch
     return replace(batch, labels=None, soft_labels=None)
 

@@ -391,11 +391,7 @@ class DistillMixin(_StockModel):
         Raises:
             ValueError: If the student has a loss of that name.
         """
-        if name in losses:
-            raise ValueError(
-                f'model.distill.{name}: the student already has a loss of '
-                'that name. Rename the key.'
-            )
+        self.check_free(losses, name)
         if torch.is_grad_enabled() and not _has_graph(student):
             raise ValueError(
                 f"model.distill.{name}: the student's signal has no gradient, "
@@ -405,16 +401,39 @@ class DistillMixin(_StockModel):
             )
         losses[name] = self.distill[name](student, teacher, batch)
 
-    def add_idle_losses(self, losses: dict, batch_inputs: Tensor) -> None:
+    def check_free(self, losses: dict, name: str) -> None:
+        """Refuse the name of a loss that the student has itself.
+
+        Raises:
+            ValueError: If the student has a loss of that name.
+        """
+        if name in losses:
+            raise ValueError(
+                f'model.distill.{name}: the student already has a loss of '
+                'that name. Rename the key.'
+            )
+
+    def add_idle_losses(
+        self,
+        losses: dict,
+        batch_inputs: Tensor,
+        prefixes: Sequence[str] = ('',),
+    ) -> None:
         """Log losses that are switched off as 0.
 
         MMEngine goes on showing the last value of what is no longer there,
         and DDP waits for a gradient of every connector.
+
+        Raises:
+            ValueError: If the student has a loss of that name.
         """
         active = self.active_losses()
         for name, loss in self.distill.items():
-            if name not in active:
-                losses[name] = sum(
+            if name in active:
+                continue
+            self.check_free(losses, name)
+            for prefix in prefixes:
+                losses[prefix + name] = sum(
                     (0 * p.sum() for p in loss.parameters()),
                     start=torch.zeros((), device=batch_inputs.device),
                 )
@@ -505,8 +524,12 @@ def block_problems(
     """What the blocks ``teacher`` and ``distill`` lack, a line each."""
     problems = []
     teachers = teacher_list(teacher)
+    distill = distill or {}
+    losses = {
+        name: cfg for name, cfg in distill.items() if isinstance(cfg, dict)
+    }
     if needs_teacher:
-        needs_teacher = any(map(_listens, (distill or {'': {}}).values()))
+        needs_teacher = not losses or any(map(_listens, losses.values()))
     if not teacher and needs_teacher:
         teachers = [None]
     for key, cfg in teacher_entries(teachers):
@@ -540,11 +563,18 @@ def block_problems(
     problems += [
         f'model.distill.{name}: the key must start with `loss_`, or MMEngine '
         f'logs it and does not train with it; rename it to loss_{name}'
-        for name in distill or ()
+        for name in distill
         if not name.startswith('loss_')
     ]
-    problems += _cache_problems(teachers, distill or {})
-    for name, cfg in (distill or {}).items():
+    problems += [
+        f'model.distill.{name}: {cfg!r} is no config of a loss; to leave an '
+        'inherited loss out write distill=dict(_delete_=True, ...) with those '
+        'that stay'
+        for name, cfg in distill.items()
+        if name not in losses
+    ]
+    problems += _cache_problems(teachers, losses)
+    for name, cfg in losses.items():
         heard = cfg.get('teachers')
         if heard is None:
             continue

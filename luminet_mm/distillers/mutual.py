@@ -198,15 +198,15 @@ class MutualClassifier(ClassifierDistiller):
                 key = 'loss_cls' if key == 'loss' else key
                 losses[prefix + key] = value
             logits.append([read_signal(record, signal) for signal in asked])
-        self.add_idle_losses(losses, inputs)
-
         prefixes = [prefix for prefix, _, _ in self._networks()]
+        self.add_idle_losses(losses, inputs, prefixes)
+
         batch = self._targets(data_samples)
         for name, values in zip(active, zip(*logits), strict=True):
-            loss = partial(
-                self.distill[name], batch=batch_for(values[0], batch)
-            )
-            terms = mutual_losses(values, loss)
+            loss = self.distill[name]
+            known = batch_for(loss, values[0], batch)
+            terms = mutual_losses(values, partial(loss, batch=known))
+            self.check_free(losses, name)
             for prefix, term in zip(prefixes, terms, strict=True):
                 losses[prefix + name] = term
         return losses

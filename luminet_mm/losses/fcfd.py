@@ -471,6 +471,19 @@ class FCFDRoILoss(FeatureLoss):
             }
         except ValueError as error:
             raise ValueError(f'{self.name}: {error}') from None
+        ours, theirs = (
+            {
+                key: getattr(network.box_coder, key, None)
+                for key in ('means', 'stds')
+            }
+            for network in self._networks.values()
+        )
+        if self.box_weight and ours != theirs:
+            raise ValueError(
+                f"{self.name}: the student's bbox_coder has {ours} and the "
+                f"teacher's {theirs}, so equal deltas are different boxes. "
+                'Make them equal, or set box_weight=0.'
+            )
 
     def select(self, side: str, value: Features) -> list[Tensor]:
         """See :meth:`FeatureLoss.select`; levels and predictions in a row."""

@@ -52,7 +52,7 @@ def luminet_loss(
         sync: Whether statistics and mean are over the rows of all ranks.
 
     Returns:
-        Scalar. 0 for one row: standardised, it carries nothing.
+        Scalar. 0 where mean and variance are of fewer than two rows.
 
     Example:
         >>> student = torch.tensor(
@@ -127,9 +127,10 @@ def _batch_norm(logits: Tensor, eps: float, scale: float) -> Tensor:
 
 def _standardise(logits: Tensor, moments: Moments, eps: float) -> Tensor:
     weight = moments.weight
-    weight = torch.where(weight > 0, weight, torch.ones_like(weight))
-    variance = moments.comoment / weight
-    return (logits - moments.mean_x) * torch.rsqrt(variance + eps)
+    variance = moments.comoment / weight.clamp(min=1)
+    # the deviation of fewer than two rows says nothing about the others
+    scale = torch.rsqrt(variance + eps) * (weight >= 2)
+    return (logits - moments.mean_x) * scale
 
 
 @MODELS.register_module()
@@ -148,7 +149,10 @@ class LumiNetLoss(LogitLoss):
         tau: Temperature, > 0.
         eps: Added to the variance, > 0.
         stats_rows: Rows that mean and variance are taken over, ``'all'`` or
-            ``'foreground'``; apart from ``rows``, those of the loss.
+            ``'foreground'``; apart from ``rows``, those of the loss. Of
+            fewer than two there is no loss, and few of them say so little
+            about other rows that ``'foreground'`` here calls for
+            ``rows='foreground'``.
         kwargs: Options of :class:`LogitLoss`. ``loss_weight`` is ``ALPHA**2``
             of the authors' code.
     """

@@ -16,8 +16,15 @@ from luminet_mm.classifier_signals import (
     find_signal,
     record_signals,
 )
+from luminet_mm.distillers.classifier import batch_for
 from luminet_mm.distillers.mixin import _weighted_mean
-from luminet_mm.losses import KDLoss, LumiNetLoss, pkt_loss
+from luminet_mm.losses import (
+    CRDLoss,
+    DistillBatch,
+    KDLoss,
+    LumiNetLoss,
+    pkt_loss,
+)
 from luminet_mm.losses.kd import kd_loss
 
 KINDS = ('resnet', 'vit', 'deit')
@@ -614,3 +621,16 @@ def test_golden_ensemble(case):
             loss_weight=params['alpha'] ** 2,
         )(student, teacher)
     assert_golden(value, student, case)
+
+
+def test_labels_are_of_images():
+    """A loss on maps has use for them; pixels of dense logits have none."""
+    labels, maps = torch.arange(2), torch.zeros(2, 3, 4, 4)
+    batch = DistillBatch(labels=labels, soft_labels=maps[:, :, 0, 0])
+    for loss, value in (
+        (CRDLoss(num_samples=2), (maps,)),
+        (KDLoss(), labels[:, None]),
+    ):
+        assert batch_for(loss, value, batch) is batch
+    known = batch_for(KDLoss(), maps, batch)
+    assert known.labels is None and known.soft_labels is None

@@ -176,8 +176,18 @@ def test_an_idle_loss_is_logged_as_zero():
     model = tiny_cls.build(mutual())
     model.distill.loss_dml.schedule_factor = 0
     losses = losses_of(model)
-    assert losses['loss_dml'] == 0
+    assert losses['loss_dml'] == losses['peer0.loss_dml'] == 0
     assert 'peer0.loss_cls' in losses
+
+
+@pytest.mark.parametrize('factor', [0, 1])
+def test_name_of_a_stock_loss_is_refused(factor):
+    """It would take the place of every network's cross entropy."""
+    loss = dict(type='luminet_mm.KDLoss', signal='logits')
+    model = tiny_cls.build(mutual(loss_cls=loss))
+    model.distill.loss_cls.schedule_factor = factor
+    with pytest.raises(ValueError, match='model.distill.loss_cls.*Rename'):
+        losses_of(model)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import tiny
 import torch
 from mmdet.structures.bbox import bbox2roi
 from mmengine.config import Config
+from mmengine.hub import get_config
 from mmengine.registry import MODELS
 
 from luminet_mm.signals import find_signal
@@ -241,6 +242,23 @@ def test_cascade_teacher_of_a_faster_student():
     assert losses['loss_luminet'].item() > 0
 
 
+def test_teacher_that_keeps_its_roi_features():
+    """HTC hands out scores and boxes, not what its box head reads."""
+    model = tiny.build(
+        tiny.distiller(
+            tiny.detector(),
+            tiny.detector('htc'),
+            loss_kd=dict(
+                type='luminet_mm.KDLoss',
+                student='roi.cls_score',
+                teacher='roi.1.cls_score',
+            ),
+        )
+    )
+    losses, _ = step(model)
+    assert losses['loss_kd'].item() > 0
+
+
 def test_faster_teacher_of_each_cascade_stage():
     model = tiny.build(
         tiny.distiller(
@@ -470,6 +488,38 @@ RETINA = dict(
 LOSS = dict(type='luminet_mm.LumiNetLoss', signal='roi.cls_score')
 
 
+STAGE = {
+    'loss_kd': dict(
+        type='luminet_mm.KDLoss',
+        student='roi.cls_score',
+        teacher='roi.0.cls_score',
+    )
+}
+
+
+def seesaw():
+    """Columns for classes, and two for object and background."""
+    model = tiny.detector()
+    model.roi_head.bbox_head.loss_cls = dict(
+        type='SeesawLoss', p=0.8, q=2.0, num_classes=4
+    )
+    return model
+
+
+def sparse():
+    """One stage of Sparse R-CNN."""
+    name = 'mmdet::sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco.py'
+    model = copy.deepcopy(get_config(name).model)
+    model.backbone.update(depth=18, init_cfg=None)
+    model.neck.in_channels = [64, 128, 256, 512]
+    head = model.roi_head
+    head.update(
+        num_stages=1, stage_loss_weights=[1], bbox_head=head.bbox_head[:1]
+    )
+    head.bbox_head[0].num_classes = 4
+    return model
+
+
 @pytest.mark.parametrize(
     'config, message',
     [
@@ -507,6 +557,26 @@ LOSS = dict(type='luminet_mm.LumiNetLoss', signal='roi.cls_score')
             'It is a cascade: name the',
         ),
         (
+            tiny.distiller(seesaw(), seesaw()),
+            "'roi.cls_score': the RoI head of the student .*SeesawLoss, whose",
+        ),
+        (
+            bad(teacher__config=dict(model=seesaw())),
+            'the RoI head of the teacher .*SeesawLoss, whose scores',
+        ),
+        (
+            tiny.distiller(teacher=tiny.detector('semantic'), **STAGE),
+            'teacher .HybridTaskCascadeRoIHead. scores RoIs with the help of',
+        ),
+        (
+            tiny.distiller(teacher=sparse(), **STAGE),
+            'teacher .SparseRoIHead. scores proposals of its own',
+        ),
+        (
+            bad(distill=dict(loss_kd=None, loss_luminet=LOSS)),
+            'model.distill.loss_kd: None is no config of a loss; .*_delete_',
+        ),
+        (
             bad(
                 distill={
                     'loss_x': dict(
@@ -527,6 +597,9 @@ def test_bad_input_is_named(config, message):
 
 def test_name_of_a_stock_loss_is_refused():
     model = tiny.build(tiny.distiller(loss_cls=LOSS))
+    with pytest.raises(ValueError, match='model.distill.loss_cls.*Rename'):
+        step(model)
+    model.distill.loss_cls.schedule_factor = 0
     with pytest.raises(ValueError, match='model.distill.loss_cls.*Rename'):
         step(model)
 

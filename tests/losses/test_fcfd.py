@@ -619,16 +619,24 @@ def test_weights_of_the_parts_multiply():
     assert value.isfinite()
 
 
+def finer():
+    """A detector whose box deltas are of another unit."""
+    model = tiny.detector()
+    model.roi_head.bbox_head.bbox_coder.target_stds = [0.05] * 4
+    return model
+
+
 @pytest.mark.parametrize(
     ('student', 'teacher', 'signal', 'message'),
     [
         ('faster', 'faster', ['neck'], r"signals are \['neck'\]; set signal"),
         ('faster', 'cascade', ROI_NAMES, 'has no signal'),
         ('faster', 'small', ROI_NAMES, 'Set the same num_classes'),
+        ('faster', 'coder', ROI_NAMES, r'stds.*or set box_weight=0'),
     ],
 )
 def test_wrong_detectors_are_named(student, teacher, signal, message):
-    kinds = {'small': lambda: tiny.detector(num_classes=3)}
+    kinds = {'small': lambda: tiny.detector(num_classes=3), 'coder': finer}
     theirs, ours = (
         kinds.get(kind, lambda kind=kind: tiny.detector(kind))()
         for kind in (teacher, student)

@@ -295,6 +295,21 @@ def test_statistics_and_loss_rows_are_two_choices():
             )
 
 
+@pytest.mark.parametrize('count', [0, 1])
+def test_statistics_of_fewer_than_two_rows_are_no_loss(count):
+    """One row's deviation is 0: it would stretch the others 316 times."""
+    student, teacher = rows(n=6)
+    labels = torch.full((6,), 2)
+    labels[:count] = 0
+    batch = DistillBatch(labels=labels, background=2)
+    loss = LumiNetLoss(stats_rows='foreground')(student, teacher, batch)
+    assert loss == 0
+    loss.backward()
+    assert student.grad.count_nonzero() == 0
+    weights = torch.zeros(6, dtype=student.dtype)
+    assert perception(student, stats_weights=weights).count_nonzero() == 0
+
+
 def test_weights_of_rows_are_repetitions():
     student, teacher = rows(n=4)
     times = torch.tensor([3, 0, 1, 2])

@@ -78,7 +78,7 @@ wheel: install-dev  ## build a wheel in dist/
 	rm -rf build
 
 clean:  ## remove what was built, the environment apart
-	rm -rf build dist *.egg-info luminet_mm/.mim
+	rm -rf build dist *.egg-info luminet_mm/.mim $(VENV)/.installed*
 	find . -path '*/.venv*' -prune -o -name __pycache__ -type d -print0 | \
 		xargs -0 rm -rf
 	rm -rf .pytest_cache .mypy_cache .ruff_cache

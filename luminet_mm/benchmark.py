@@ -453,7 +453,8 @@ def _teacher_forward(step: TrainingStep, batch: dict) -> Callable[[], None]:
             asked = [s for each in model.asked(asking, index) for s in each]
             return compute_signals(teacher.model, images, asked, rois)
 
-        model.ask_teachers(list(model.distill), ask)
+        with step.optim.optim_context(model):  # the step's own precision
+            model.ask_teachers(list(model.distill), ask)
 
     return run
 
@@ -464,7 +465,7 @@ def _teacher_features(step: TrainingStep, batch: dict) -> Callable[[], None]:
     data = model.data_preprocessor(batch, True)
 
     def run() -> None:
-        with torch.no_grad():
+        with torch.no_grad(), step.optim.optim_context(model):
             for index, teacher in enumerate(model.teachers):
                 model.fit_teacher(index)
                 images = model.convert_inputs(

@@ -6,6 +6,7 @@ harmless types that MMEngine's own training checkpoints hold: log histories,
 numpy arrays and numpy scalars.
 """
 
+import hashlib
 import os
 import pickle
 import re
@@ -147,6 +148,11 @@ def _local_path(source: str | os.PathLike) -> Path:
     name = Path(urlparse(text).path).name
     if not name:
         raise ValueError(f'Checkpoint {text}: the URL names no file.')
+    if not re.search(r'-[0-9a-f]{8}\.\w+$', name):
+        # no hash of its content: epoch_24.pth of one run, or of another
+        stem, dot, ending = name.partition('.')
+        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+        name = f'{stem}-{digest}{dot}{ending}'
     path = Path(torch.hub.get_dir(), 'checkpoints', name)
     # MMEngine's launchers set LOCAL_RANK; machines need not share their cache.
     first = int(os.environ.get('LOCAL_RANK', 0)) == 0

@@ -73,7 +73,9 @@ def load_config(args: argparse.Namespace) -> Config:
     Raises:
         LaunchError: If the file does not exist.
     """
-    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    *_, theirs = RANK_VARIABLES.get(args.launcher, ('LOCAL_RANK',))
+    local_rank = os.environ.get(theirs, str(args.local_rank))
+    os.environ.setdefault('LOCAL_RANK', local_rank)
     if not Path(args.config).is_file():
         raise LaunchError(f'Config {args.config} does not exist.')
     cfg = Config.fromfile(args.config)

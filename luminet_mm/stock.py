@@ -2,6 +2,7 @@
 
 import ast
 import copy
+from inspect import isclass
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
@@ -42,18 +43,18 @@ def stock_config(cfg: Config) -> Config:
     model['type'] = _stock_type(model['type'])
     for node in (cfg, model):
         preprocessor = node.get('data_preprocessor') or {}
-        if str(preprocessor.get('type', '')).startswith('luminet_mm.'):
+        if _type_name(preprocessor).startswith('luminet_mm.'):
             preprocessor['type'] = _stock_type(preprocessor['type'])
     loader: dict = cfg.get('train_dataloader') or {}
     dataset = loader.get('dataset') or {}
-    if dataset.get('type') == 'luminet_mm.ReplayDataset':
+    if _type_name(dataset) == 'luminet_mm.ReplayDataset':
         loader['dataset'] = dataset['dataset']
         loader['sampler']['type'] = 'DefaultSampler'
     if cfg.get('custom_hooks'):
         cfg.custom_hooks = [
             hook
             for hook in cfg.custom_hooks
-            if not str(hook.get('type', '')).startswith('luminet_mm.')
+            if not _type_name(hook).startswith('luminet_mm.')
         ]
     return cfg
 
@@ -124,9 +125,17 @@ def stock_config_text(text: str, peer: int | None = None) -> str | None:
     return None if stock is None else stock.pretty_text
 
 
-def _stock_type(kind: str) -> str:
+def _type_name(cfg: dict) -> str:
+    """A block's type as text; configs in pure Python have the class."""
+    kind = cfg.get('type', '')
+    if isclass(kind):
+        return f'{kind.__module__.split(".")[0]}.{kind.__name__}'
+    return str(kind)
+
+
+def _stock_type(kind: str | type) -> str:
     """Name the first class of a distiller's bases that a stock zoo has."""
-    cls = MODELS.get(kind)
+    cls = kind if isclass(kind) else MODELS.get(kind)
     if cls is None:
         raise ValueError(f'model.type {kind!r} is in no registry.')
     for base in cls.__mro__:

@@ -125,13 +125,10 @@ def _providers(row: Supported, installed: dict[str, str]) -> list[str]:
     """Distributions that bring the package, under whatever name.
 
     Compiled builds of a fork are published as, say,
-    'onedl-mmcv-cu128-torch2-8'.
+    'onedl-mmcv-cu128-torch2-8'; 'torch-geometric' is another package.
     """
-    return [
-        name
-        for name in installed
-        if name == row.package or name.startswith(f'{row.package}-')
-    ]
+    build = re.compile(rf'{row.package}(-(cpu|(cu|rocm|torch)\d).*)?')
+    return [name for name in installed if build.fullmatch(name)]
 
 
 def find_problems(installed: dict[str, str]) -> list[str]:

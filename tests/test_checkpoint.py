@@ -209,7 +209,13 @@ def test_url_is_downloaded_once(tmp_path, monkeypatch):
     for _ in range(2):
         assert torch.equal(load_checkpoint(url)['w'], torch.ones(2))
     assert calls == [url]
-    assert (tmp_path / 'hub/checkpoints/teacher.pth').is_file()
+    # a name says what is in the file if it has a hash, as those of the zoos
+    zoo = 'https://example.org/r18_coco_20210831-fbbb1da6.pth'
+    for other in (url.replace('models', 'others'), zoo):
+        load_checkpoint(other)
+    names = {path.name for path in (tmp_path / 'hub/checkpoints').iterdir()}
+    assert len(names) == len(calls) == 3
+    assert 'r18_coco_20210831-fbbb1da6.pth' in names
 
 
 def test_url_that_fails_names_where_to_put_the_file(tmp_path, monkeypatch):
@@ -218,7 +224,9 @@ def test_url_that_fails_names_where_to_put_the_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
     monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
-    with pytest.raises(ValueError, match='no network.*checkpoints/a.pth'):
+    with pytest.raises(
+        ValueError, match=r'no network.*checkpoints/a-\w{8}.pth'
+    ):
         load_checkpoint('http://example.org/a.pth')
 
 

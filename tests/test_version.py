@@ -142,6 +142,15 @@ def test_compiled_build_of_a_fork_under_another_name():
     assert problem.startswith('onedl-mmcv-cu140-torch2-16 2.4.0 is installed')
 
 
+def test_packages_whose_names_begin_alike():
+    others = {
+        'torch-geometric': '2.6',
+        'torchvision-extra': '1',
+        'torch-c': '1',
+    }
+    assert find_problems({**GOOD, **others}) == []
+
+
 def test_old_python():
     problem = _only(find_problems(_without(python='3.9.18')))
     assert 'python 3.9.18' in problem and 'python>=3.10' in problem

@@ -32,16 +32,28 @@ while kill -0 "$job" 2> /dev/null; do  # a signal ends `wait` before its time
 done
 
 if [ "$code" -ne 0 ]; then
-    resume=--resume
-    for word in "${@:3}"; do
-        case $word in --resume | --resume=*) resume= ;; esac
+    again=()
+    last=
+    for word in "$@"; do
+        case $word in
+            --resume | --resume=*) ;;
+            --*) again+=("$word") ;;
+            *) if [ "$last" != --resume ]; then again+=("$word"); fi ;;
+        esac
+        last=$word
     done
+    nodes=()
+    if [ "${NNODES:-1}" -gt 1 ]; then
+        for name in NNODES NODE_RANK MASTER_ADDR PORT; do
+            nodes+=(${!name:+"$name=${!name}"})
+        done
+    fi
     {
         echo "$0: the training on this machine (node ${NODE_RANK:-0} of" \
             "${NNODES:-1}) ended with exit code $code. The first error above," \
             "here or on another node, says why. To go on from the last" \
-            "checkpoint, on every node:"
-        printf ' %q' "$0" "$@" $resume
+            "checkpoint, on every node${nodes:+ with a NODE_RANK of its own}:"
+        printf ' %q' ${nodes[@]+"${nodes[@]}"} "$0" "${again[@]}" --resume
         echo
     } >&2
 fi

@@ -71,7 +71,7 @@ def publish(
     names = _published_names(weights, peer)
     dropped = [key for key in weights if key not in names]
     student = OrderedDict(
-        (name, _stored(weights[key].detach().cpu(), half))
+        (name, _stored(key, weights[key].detach().cpu(), half))
         for key, name in names.items()
     )
     if not student:
@@ -89,7 +89,8 @@ def publish(
     dropped += [
         key
         for key in checkpoint
-        if key not in (*WEIGHTS, 'meta') and key not in weights
+        if key not in (*WEIGHTS, 'meta')
+        and key.removeprefix('module.') not in weights
     ]
 
     buffer = io.BytesIO()
@@ -137,8 +138,16 @@ def _published_names(
     }
 
 
-def _stored(value: torch.Tensor, half: bool) -> torch.Tensor:
-    return value.half() if half and value.is_floating_point() else value
+def _stored(key: str, value: torch.Tensor, half: bool) -> torch.Tensor:
+    if not half or not value.is_floating_point():
+        return value
+    result = value.half()
+    if not result[value.isfinite()].isfinite().all():
+        raise ValueError(
+            f'{key} has values beyond 65,504, which float16 does not have. '
+            'Publish without --half.'
+        )
+    return result
 
 
 def _published_meta(meta: Any, peer: int | None) -> dict:
@@ -146,12 +155,15 @@ def _published_meta(meta: Any, peer: int | None) -> dict:
     meta = meta if isinstance(meta, dict) else {}
     kept = {key: _plain(meta[key]) for key in META if key in meta}
     if isinstance(meta.get('cfg'), str):
-        text = stock_config_text(meta['cfg'], peer)
+        try:
+            text = stock_config_text(meta['cfg'], peer)
+            reason = "it holds more than plain values or names a peer's file"
+        except ValueError as error:  # a model that is not imported here
+            text, reason = None, str(error).rstrip('.')
         if text is None:
             print(
-                'meta.cfg was dropped, as it holds more than plain values or '
-                "names a peer's config file: give the config file with the "
-                'checkpoint.'
+                f'meta.cfg was dropped, as {reason}: give the config file '
+                'with the checkpoint.'
             )
         else:
             kept['cfg'] = text

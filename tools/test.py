@@ -2,6 +2,7 @@
 
 import argparse
 import copy
+from pathlib import Path
 
 from mmengine.config import Config
 
@@ -118,7 +119,8 @@ def use_tta(cfg: Config) -> None:
                     'flip_direction',
                 ),
             )
-        flips = [dict(type='RandomFlip', prob=prob) for prob in (1.0, 0.0)]
+        # the plain view first: its annotations are those that are scored
+        flips = [dict(type='RandomFlip', prob=prob) for prob in (0.0, 1.0)]
         cfg.tta_pipeline = copy.deepcopy(dataset.pipeline[:-1]) + [
             dict(type='TestTimeAug', transforms=[flips, [pack]])
         ]
@@ -133,6 +135,9 @@ def main() -> None:
         cfg = stock_config(load_config(args))
         apply_flags(cfg, args)
         check_config(cfg, ('test',))
+        # the file in the work dir is the record of the training
+        name = f'{Path(args.config).stem}_test.py'
+        cfg = Config(cfg._cfg_dict, cfg_text=cfg.text, filename=name)
         runner = build_runner(cfg)
     except (LaunchError, ConfigError) as error:
         exit_with(error)

@@ -3,6 +3,7 @@
 import argparse
 
 from mmengine.config import Config
+from mmengine.runner import find_latest_checkpoint
 
 from luminet_mm.launch import (
     LaunchError,
@@ -55,9 +56,14 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
                 'learning rate was chosen for.'
             )
         cfg.auto_scale_lr.enable = True
-    if args.resume is not None:
+    if args.resume == 'auto':
+        found = find_latest_checkpoint(cfg.work_dir)
+        # a first start begins where the config says
+        cfg.resume = found is not None or not cfg.get('load_from')
+        cfg.load_from = None if cfg.resume else cfg.load_from
+    elif args.resume is not None:
         cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+        cfg.load_from = args.resume
 
 
 def main() -> None:

@@ -283,7 +283,7 @@ def make_digits(
                 _render(unfinished, parameters, folder.name, progress)
                 _move(unfinished, folder, num_images)
             if not _same_bytes(copy, made):
-                unfinished.mkdir()
+                unfinished.mkdir(exist_ok=True)
                 shutil.copyfile(made, unfinished / copy.name)
                 os.replace(unfinished / copy.name, copy)
         finally:

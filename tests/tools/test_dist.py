@@ -369,6 +369,19 @@ def test_failure_names_the_command_that_resumes(fake):
         'dist_train.sh', 'a.py', '2', '--resume', PYTHON=fake, CODE='7'
     )
     assert result.stderr.count('--resume') == 1
+    # an older checkpoint is not the last one
+    for word in (['--resume', 'old.pth'], ['--resume=old.pth']):
+        flags = [*word, '--amp']
+        result = run(
+            'dist_train.sh', 'a.py', '2', *flags, PYTHON=fake, CODE='7'
+        )
+        *_, last = result.stderr.splitlines()
+        assert shlex.split(last)[1:] == ['a.py', '2', '--amp', '--resume']
+    nodes = dict(NNODES='2', NODE_RANK='1', PORT='5')
+    result = run('dist_train.sh', 'a.py', '2', PYTHON=fake, CODE='7', **nodes)
+    assert 'on every node with a NODE_RANK of its own' in result.stderr
+    words = shlex.split(result.stderr.splitlines()[-1])
+    assert words[:3] == [f'{key}={value}' for key, value in nodes.items()]
     assert not run('dist_train.sh', 'a.py', '2', PYTHON=fake).stderr
 
 

@@ -1,5 +1,6 @@
 """tools/publish.py: a student file that loads anywhere, and no more."""
 
+import copy
 import hashlib
 import io
 
@@ -13,8 +14,10 @@ from mmpretrain.apis import init_model
 from tiny import CLASSES, build, detector, distiller, runner
 
 from luminet_mm.checkpoint import load_checkpoint
+from luminet_mm.distillers import TwoStageDistiller
+from luminet_mm.hooks import DistillScheduleHook
 from luminet_mm.methods import METHODS
-from luminet_mm.stock import stock_config_text
+from luminet_mm.stock import stock_config, stock_config_text
 
 
 @pytest.fixture(scope='module')
@@ -174,6 +177,35 @@ def test_trust_takes_a_pickled_module(publish, tmp_path):
     assert set(load_checkpoint(path)['state_dict']) == {'weight', 'bias'}
 
 
+def test_half_refuses_what_it_cannot_hold(publish, tmp_path):
+    weights = {'bn.running_var': torch.tensor([7e4]), 'w': torch.ones(1)}
+    source = tmp_path / 'source.pth'
+    torch.save(dict(state_dict=weights), source)
+    with pytest.raises(ValueError, match='bn.running_var has values beyond'):
+        publish(str(source), str(tmp_path / 'a'), half=True)
+    weights['bn.running_var'][0] = torch.inf  # as it is in the source
+    torch.save(dict(state_dict=weights), source)
+    assert publish(str(source), str(tmp_path / 'a'), half=True).is_file()
+
+
+def test_weights_of_a_model_that_is_not_imported(publish, tmp_path, capsys):
+    source = tmp_path / 'source.pth'
+    text = "model = dict(type='Mine', teacher=dict(config='a'))\n"
+    torch.save(
+        dict(state_dict={'w': torch.ones(1)}, meta=dict(cfg=text)), source
+    )
+    path = publish(str(source), str(tmp_path / 'a'))
+    assert 'cfg' not in torch.load(path, weights_only=True)['meta']
+    assert "dropped, as model.type 'Mine' is in no" in capsys.readouterr().out
+
+
+def test_bare_weights_of_ddp(publish, tmp_path, capsys):
+    source = tmp_path / 'source.pth'
+    torch.save({'module.w': torch.ones(1)}, source)
+    publish(str(source), str(tmp_path / 'a'))
+    assert 'dropped 0 entries' in capsys.readouterr().out
+
+
 def test_missing_source(run_tool, tmp_path):
     for flags in ([], ['--trust']):
         with pytest.raises(SystemExit, match='does not exist'):
@@ -260,3 +292,15 @@ def test_what_a_method_deploys_is_kept(publish, tmp_path, loss, signal):
         torch.testing.assert_close(
             stock(images), expected, rtol=1e-5, atol=1e-5
         )
+
+
+def test_stock_config_of_types_that_are_classes():
+    """As in MMEngine's configs in pure Python."""
+    hooks = [dict(type='luminet_mm.DistillScheduleHook')]
+    by_name = Config(dict(model=distiller(), custom_hooks=hooks))
+    by_class = copy.deepcopy(by_name)
+    by_class.model.type = TwoStageDistiller
+    by_class.custom_hooks[0].type = DistillScheduleHook
+    expected = stock_config(by_name)
+    assert stock_config(by_class).to_dict() == expected.to_dict()
+    assert expected.custom_hooks == []

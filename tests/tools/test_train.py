@@ -1,5 +1,6 @@
 """tools/train.py and tools/test.py: flags, runs, and clear refusals."""
 
+import os
 import pickle
 import re
 
@@ -80,8 +81,36 @@ def test_train_then_test_a_distiller(
         'painted',
     )
     assert len(pickle.loads(out.read_bytes())) == 4
+    # the record of the training stays
+    assert 'TwoStageDistiller' in (work / path.name).read_text()
+    assert 'TwoStageDistiller' not in (work / 'toy_test.py').read_text()
     assert list(work.glob('*/painted/*.jpg'))
     assert 'coco/bbox_mAP' in capsys.readouterr().out
+
+
+def test_a_first_start_with_resume_begins_where_the_config_says(
+    load_tool, config, tmp_path
+):
+    from argparse import Namespace
+
+    tool = load_tool('train')
+    flags = Namespace(amp=False, auto_scale_lr=False, resume='auto')
+    config.work_dir = str(tmp_path)
+    tool.apply_flags(config, flags)
+    assert (config.resume, config.load_from) == (True, None)
+    config.load_from = 'coco.pth'
+    tool.apply_flags(config, flags)
+    assert (config.resume, config.load_from) == (False, 'coco.pth')
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_1.pth'))
+    tool.apply_flags(config, flags)
+    assert (config.resume, config.load_from) == (True, None)
+
+
+def test_tta_scores_the_plain_view(load_tool, config):
+    """The merged result has the annotations of the first."""
+    load_tool('test').use_tta(config)
+    flips, _ = config.test_dataloader.dataset.pipeline[-1].transforms
+    assert [flip.prob for flip in flips] == [0.0, 1.0]
 
 
 def test_resume_from_a_named_checkpoint_that_is_not_there(
@@ -168,6 +197,20 @@ def test_work_dir_follows_the_config_name(
     assert load_config(args).work_dir == 'work_dirs/some_name'
     args.work_dir = 'elsewhere'
     assert load_config(args).work_dir == 'elsewhere'
+
+
+def test_mpi_names_the_local_rank(load_tool, config, dump, monkeypatch):
+    from argparse import Namespace
+
+    from luminet_mm.launch import load_config
+
+    monkeypatch.setenv('OMPI_COMM_WORLD_LOCAL_RANK', '3')
+    args = dict(config=str(dump(config)), cfg_options=None, work_dir=None)
+    for launcher, rank in (('none', '0'), ('mpi', '3')):
+        monkeypatch.setenv('LOCAL_RANK', 'unset')
+        monkeypatch.delenv('LOCAL_RANK')
+        load_config(Namespace(**args, launcher=launcher, local_rank=0))
+        assert os.environ['LOCAL_RANK'] == rank
 
 
 def test_out_must_be_a_pickle(run_tool, capsys):

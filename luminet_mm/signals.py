@@ -171,13 +171,15 @@ def _check_roi_head(model: BaseDetector, signal: Signal, whose: str) -> None:
     """Refuse RoI heads whose rows or scores mean something else."""
     roi_head = model.roi_head
     box_head = bbox_heads(model)[signal.stage]
-    needed = {
-        name
-        for name, each in signature(roi_head._bbox_forward).parameters.items()
+    needed = [
+        each
+        for each in signature(roi_head._bbox_forward).parameters.values()
         if each.default is each.empty
-    }
+        and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+    ]
     problem = ''
-    if needed - {'stage', 'x', 'rois'}:
+    # (stage,) maps, RoIs
+    if len(needed) > 2 + is_cascade(model):
         problem = (
             'scores proposals of its own and not any RoI; take a detector '
             'with a standard or a cascade RoI head'

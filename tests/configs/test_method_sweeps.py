@@ -1,6 +1,8 @@
 """The sweeps over all methods: each has its row, and all of them train."""
 
 import functools
+import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -19,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 SWEEPS = dict(classifier='cifar10_methods', detector='digits_methods')
 SCOPES = dict(classifier='mmpretrain', detector='mmdet')
 SEEDS = dict(classifier=3, detector=2)
+METRICS = dict(classifier='accuracy/top1', detector='coco/bbox_mAP')
 # Methods of the table that are not in a sweep, and why.
 LEFT_OUT = dict(
     classifier=dict(ViTKDLoss='is for transformers'),
@@ -188,3 +191,45 @@ def test_second_look_changes_one_thing():
             f'{loss}.loss_weight': weight,
             'model.head.loss.loss_weight': 1.0,
         }
+
+
+@functools.cache
+def bccd():
+    """The config of the first seed of each group on blood cells."""
+    path = ROOT / 'configs' / 'sweeps' / 'bccd_methods.py'
+    cells = make_cells(Config.fromfile(path).runs)
+    seeds = Counter(cell.options['randomness.seed'] for cell in cells)
+    assert set(seeds) == {0, 1, 2} and len(set(seeds.values())) == 1
+    return {
+        cell.group: cell.load()
+        for cell in cells
+        if cell.options['randomness.seed'] == 0
+    }
+
+
+def test_blood_cells_have_the_settings_of_the_digits():
+    groups = dict(bccd())
+    student = groups.pop('student').to_dict()
+    for group, cfg in groups.items():
+        digits = configs('detector')[group]
+        assert cfg.model.distill == digits.model.distill
+        assert cfg.custom_hooks == digits.custom_hooks
+        stock = stock_config(cfg).to_dict()
+        stock['model']['type'] = 'FasterRCNN'
+        assert stock.pop('custom_hooks') == []
+        assert stock == student
+        assert cfg.train_cfg.val_interval == cfg.train_cfg.max_epochs
+
+
+def test_blood_cells_have_the_best_of_both_grids():
+    found = set()
+    for task, metric in METRICS.items():
+        path = ROOT / 'docs' / 'results' / f'{SWEEPS[task]}.json'
+        results = json.loads(path.read_text())
+        means = {
+            name: group[metric]['mean'] for name, group in results.items()
+        }
+        ranked = sorted(means, key=means.get, reverse=True)
+        there = [name for name in ranked if name in configs('detector')]
+        found |= set(there[:5])
+    assert set(bccd()) == {'student', *found}

@@ -220,7 +220,7 @@ def run_cells(
         out (str): Folder of the sweep.
         slots (int): Runs at a time; each gets its share of the cores.
         watch (callable): Called every second with each cell's state:
-            ``waiting``, ``running`` or ``finished``.
+            ``waiting``, ``running``, ``finished`` or ``failed``.
 
     Raises:
         ValueError: If two cells share a name, or a folder holds a run with

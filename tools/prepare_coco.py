@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from luminet_mm.coco_json import read_section
+from luminet_mm.preflight.coco_json import read_section
 
 SITE = 'http://images.cocodataset.org'
 # Folder, its archive, where that is, and its size.

@@ -1,72 +1,21 @@
-"""Check a config before anything is built, and report all faults at once.
-
-A missing folder or a misspelt class otherwise shows up minutes later, one at
-a time, in every process.
-"""
+"""Check the files of data sets and the categories in them."""
 
 import inspect
 import os
-import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import DATASETS, DefaultScope
-from mmengine.utils import get_installed_path
+from mmengine.registry import DATASETS
 
-from luminet_mm.coco_json import read_section
-from luminet_mm.distillers.mixin import (
-    block_problems,
-    build_loss,
-    registered,
-    teacher_entries,
-    teacher_list,
-)
-from luminet_mm.teacher_cache import HOOK, cache_problems
+from luminet_mm.preflight.coco_json import read_section
+from luminet_mm.preflight.faults import file_problem, is_remote, raise_faults
+from luminet_mm.preflight.layouts import layout_problems
 
 DATA_HINT = (
     'put the data there or change the path; for COCO, `python '
     'tools/prepare_coco.py` says what is missing'
 )
-
-
-class ConfigError(ValueError):
-    """What is wrong with a config, one line per fault."""
-
-
-def check_config(
-    cfg: Config, phases: Sequence[str] = ('train', 'val')
-) -> None:
-    """Check files, annotations and distillation settings.
-
-    Args:
-        cfg (Config): The whole config, as it would run.
-        phases (Sequence[str]): Which of 'train', 'val' and 'test' will run.
-
-    Raises:
-        ConfigError: If anything is wrong; each line names the key of the
-            config, the file and the fix.
-    """
-    model = cfg.get('model') or {}
-    problems = []
-    if 'train' in phases:
-        problems += _distill_problems(model, cfg.get('default_scope'))
-        problems += _cached_problems(cfg)
-        problems += _pretrained_problems(model, 'model')
-    problems += _file_problem(
-        'load_from', cfg.get('load_from'), 'give the path of a checkpoint'
-    )
-    for phase in phases:
-        problems += _data_problems(cfg, phase)
-    _raise(problems)
-
-
-def _raise(problems: list[str]) -> None:
-    if problems:
-        lines = '\n'.join(f'  - {line}' for line in dict.fromkeys(problems))
-        raise ConfigError(
-            f'{len(set(problems))} fault(s) in the config:\n{lines}'
-        )
 
 
 def leaf_datasets(dataset: Any) -> list:
@@ -99,137 +48,10 @@ def check_annotations(datasets: Sequence) -> None:
             problems += _wrong_categories(
                 dataset.ann_file, dataset.metainfo.get('classes') or ()
             )
-    _raise(problems)
+    raise_faults(problems)
 
 
-def _distill_problems(model: dict, scope: str | None) -> list[str]:
-    if 'teacher' not in model and 'distill' not in model:
-        return []
-    teacher, distill = model.get('teacher'), model.get('distill')
-    needs_teacher = getattr(registered(model), 'needs_teacher', True)
-    problems = block_problems(teacher, distill, needs_teacher)
-    for name, loss in (distill or {}).items():
-        try:
-            # Losses are light: building them tries all their arguments.
-            with DefaultScope.overwrite_default_scope(scope):
-                build_loss(name, loss)
-        except ValueError as error:
-            problems.append(str(error))
-    for index, peer in enumerate(model.get('peers') or ()):
-        problems += _config_problems(f'model.peers.{index}', peer)
-    teachers = teacher_list(teacher)
-    for index, cfg in enumerate(teachers):
-        key = 'model.teacher' + (f'.{index}' if len(teachers) > 1 else '')
-        if isinstance(cfg, dict):
-            problems += _teacher_problems(key, cfg)
-    return problems
-
-
-def _teacher_problems(key: str, teacher: dict) -> list[str]:
-    config = teacher.get('config')
-    fix = 'give a path or an http(s):// URL'
-    if isinstance(config, str) and os.path.isfile(config):
-        fix = f'train {config} first, or {fix}'
-    problems = _file_problem(
-        f'{key}.checkpoint', teacher.get('checkpoint'), fix
-    )
-    return problems + _config_problems(f'{key}.config', config)
-
-
-def _cached_problems(cfg: Config) -> list[str]:
-    """Check teachers' caches, and that the data are replayed."""
-    cached = [
-        (key, teacher)
-        for key, teacher in teacher_entries(cfg.model.get('teacher'))
-        if isinstance(teacher, dict) and teacher.get('cache') is not None
-    ]
-    if not cached:
-        return []
-    loader = cfg.get('train_dataloader') or {}
-    dataset, sampler = (
-        loader.get(name) or {} for name in ('dataset', 'sampler')
-    )
-    needed = (
-        (
-            dataset.get('type') == 'luminet_mm.ReplayDataset',
-            "set train_dataloader.dataset=dict(type='luminet_mm."
-            "ReplayDataset', rounds=..., dataset=<the data set>)",
-        ),
-        (
-            sampler.get('type') == 'luminet_mm.ReplaySampler',
-            "set train_dataloader.sampler=dict(type='luminet_mm."
-            "ReplaySampler')",
-        ),
-        (
-            any(
-                str(hook.get('type')).endswith('TeacherCheckHook')
-                for hook in cfg.get('custom_hooks') or ()
-                if isinstance(hook, dict)
-            ),
-            f'add {HOOK} to custom_hooks, which compares it with the data',
-        ),
-        (
-            not (cfg.model.get('train_cfg') or {}).get('augments'),
-            'remove model.train_cfg.augments, since mixed images (Mixup, '
-            'CutMix) are others in each run',
-        ),
-    )
-    return [
-        f'{key}.cache: {fix}'
-        for key, _ in cached
-        for there, fix in needed
-        if not there
-    ] + [
-        line
-        for key, teacher in cached
-        for line in cache_problems(key, teacher, dataset)
-    ]
-
-
-def _config_problems(key: str, config: Any) -> list[str]:
-    """Find a config of a teacher or peer that is not there."""
-    if isinstance(config, str) and '::' in config:
-        package, name = config.split('::', 1)
-        try:
-            root = get_installed_path(package)
-        except Exception:
-            return [
-                f'{key}: {config!r} is a config of {package}, '
-                'which is not installed'
-            ]
-        config = os.path.join(root, '.mim', 'configs', name)
-    return _file_problem(
-        key,
-        config,
-        "give a path, 'mmdet::<folder>/<name>.py' or 'mmpretrain::...'",
-    )
-
-
-def _pretrained_problems(node: Any, key: str) -> list[str]:
-    """Find ``init_cfg`` entries that name a file."""
-    if isinstance(node, (list, tuple)):
-        return [
-            line
-            for i, item in enumerate(node)
-            for line in _pretrained_problems(item, f'{key}.{i}')
-        ]
-    if not isinstance(node, dict):
-        return []
-    if node.get('type') == 'Pretrained':
-        return _file_problem(
-            f'{key}.checkpoint',
-            node.get('checkpoint'),
-            'give a path, a URL or torchvision://<model>',
-        )
-    return [
-        line
-        for name, item in node.items()
-        if name != 'teacher'
-        for line in _pretrained_problems(item, f'{key}.{name}')
-    ]
-
-
-def _data_problems(cfg: Config, phase: str) -> list[str]:
+def data_problems(cfg: Config, phase: str) -> list[str]:
     """Check the files of a phase and its evaluator's."""
     loader = cfg.get(f'{phase}_dataloader')
     if not loader or 'dataset' not in loader:
@@ -249,7 +71,7 @@ def _data_problems(cfg: Config, phase: str) -> list[str]:
         evaluators = [evaluators]
     for evaluator in evaluators:
         if isinstance(evaluator, dict):
-            problems += _file_problem(
+            problems += file_problem(
                 f'{phase}_evaluator.ann_file',
                 evaluator.get('ann_file'),
                 DATA_HINT,
@@ -293,10 +115,8 @@ def _makes_own_data(cls: type | None, dataset: dict) -> bool:
 
 
 def _dataset_problems(key: str, dataset: dict, cls: type | None) -> list[str]:
-    from luminet_mm.datasets.layouts import layout_problems
-
     root = dataset.get('data_root') or ''
-    if _is_remote(root):
+    if is_remote(root):
         return []
     lines = layout_problems(cls, dataset)
     if lines is not None:
@@ -306,15 +126,15 @@ def _dataset_problems(key: str, dataset: dict, cls: type | None) -> list[str]:
         return [f'{key}.data_root: no folder {root}; {DATA_HINT}']
     ann_file = dataset.get('ann_file') or ''
     path = os.path.join(root, ann_file) if ann_file else ''
-    problems = _file_problem(f'{key}.ann_file', path, DATA_HINT)
-    if path and not problems and not _is_remote(path) and _is_coco(cls):
+    problems = file_problem(f'{key}.ann_file', path, DATA_HINT)
+    if path and not problems and not is_remote(path) and _is_coco(cls):
         problems += _category_problems(f'{key}.ann_file', path, dataset, cls)
     prefix = dataset.get('data_prefix') or {}
     for name, folder in (
         prefix.items() if isinstance(prefix, dict) else [('', prefix)]
     ):
         folder = os.path.join(root, folder)
-        if folder and not _is_remote(folder) and not os.path.isdir(folder):
+        if folder and not is_remote(folder) and not os.path.isdir(folder):
             where = '.'.join(filter(None, (key, 'data_prefix', name)))
             problems.append(f'{where}: no folder {folder}; {DATA_HINT}')
     return problems
@@ -389,18 +209,3 @@ def _wrong_categories(path: str, classes: Sequence[str]) -> list[str]:
             'in its order'
         ]
     return []
-
-
-def _file_problem(key: str, path: Any, fix: str) -> list[str]:
-    if not isinstance(path, (str, os.PathLike)) or not os.fspath(path):
-        return []
-    text = os.fspath(path)
-    if _is_remote(text) or os.path.isfile(os.path.expanduser(text)):
-        return []
-    return [f'{key}: no file {text}; {fix}']
-
-
-def _is_remote(path: str) -> bool:
-    return re.match(r'[A-Za-z][\w+-]*:', path) is not None and not re.match(
-        r'[A-Za-z]:[\\/]', path
-    )

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from luminet_mm.coco_json import _find_section, read_section
+from luminet_mm.preflight.coco_json import _find_section, read_section
 
 IMAGES = [dict(id=1, file_name='a.jpg'), dict(id=2, file_name='b [1].jpg')]
 ANNOTATIONS = [dict(id=7, bbox=[1, 2, 3, 4], segmentation=[[1, 2]])]

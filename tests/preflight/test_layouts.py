@@ -7,7 +7,7 @@ import pytest
 from mmdet.datasets import CocoDataset
 from mmpretrain.datasets import CIFAR10, CIFAR100, CustomDataset, ImageNet
 
-from luminet_mm.datasets.layouts import layout_problems
+from luminet_mm.preflight.layouts import layout_problems
 
 
 @pytest.fixture(autouse=True)

@@ -30,7 +30,8 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from luminet_mm.distillers.mixin import DistillMixin, teacher_list
+from luminet_mm.distillers.blocks import teacher_list
+from luminet_mm.distillers.mixin import DistillMixin
 from luminet_mm.distillers.two_stage import TwoStageDistiller
 from luminet_mm.losses import LogitLoss, kd_loss
 from luminet_mm.signals import bbox_heads, compute_signals, record_signals

@@ -17,7 +17,7 @@ from luminet_mm.checkpoint import (
     get_state_dict,
     load_checkpoint,
 )
-from luminet_mm.distillers.mixin import build_loss
+from luminet_mm.distillers.blocks import build_loss
 from luminet_mm.stock import stock_config
 from luminet_mm.sweep import choose_metric, read_log
 from luminet_mm.teacher import preserved_rng

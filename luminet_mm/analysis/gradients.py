@@ -21,7 +21,7 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner, set_random_seed
 from torch import Tensor
 
-from luminet_mm.distillers.mixin import teacher_list
+from luminet_mm.distillers.blocks import teacher_list
 from luminet_mm.stock import model_block
 from luminet_mm.sweep import make_cells
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
-import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,13 +14,13 @@ from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
-from luminet_mm.losses import (
-    DistillBatch,
-    DistillLoss,
-    FeatureLoss,
-    LogitLoss,
+from luminet_mm.distillers.blocks import (
+    Names,
+    block_problems,
+    build_loss,
+    teacher_entries,
 )
-from luminet_mm.registry import MODELS
+from luminet_mm.losses import DistillBatch, FeatureLoss
 from luminet_mm.streams import Pending
 from luminet_mm.teacher import FrozenTeacher, preserved_rng
 from luminet_mm.teacher_cache import CachedTeacher
@@ -34,9 +31,6 @@ if TYPE_CHECKING:
     from luminet_mm.signals import Signal
 else:
     _StockModel = object  # the stock model comes next in the bases
-
-_SIDES = ('student', 'teacher')
-Names = tuple[str, ...]
 
 
 class DistillMixin(_StockModel):
@@ -480,21 +474,6 @@ def _weighted_mean(values: Sequence[Tensor], weights: list[float]) -> Tensor:
     )
 
 
-def teacher_list(teacher: Any) -> list:
-    """The teachers of a block ``teacher``: one, several or none."""
-    if isinstance(teacher, (list, tuple)):
-        return list(teacher)
-    return [] if teacher is None else [teacher]
-
-
-def teacher_entries(teacher: Any) -> list[tuple[str, Any]]:
-    """The teachers of a block ``teacher``, with the keys that name them."""
-    teachers = teacher_list(teacher)
-    if len(teachers) < 2:
-        return [('model.teacher', each) for each in teachers]
-    return [(f'model.teacher.{i}', each) for i, each in enumerate(teachers)]
-
-
 def distiller_of(runner, who: str) -> DistillMixin:
     """The distillation model that a runner trains.
 
@@ -516,168 +495,6 @@ def distiller_of(runner, who: str) -> DistillMixin:
             "'luminet_mm.ClassifierDistiller'."
         )
     return model
-
-
-def block_problems(
-    teacher: Any, distill: Any, needs_teacher: bool = True
-) -> list[str]:
-    """What the blocks ``teacher`` and ``distill`` lack, a line each."""
-    problems = []
-    teachers = teacher_list(teacher)
-    distill = distill or {}
-    losses = {
-        name: cfg for name, cfg in distill.items() if isinstance(cfg, dict)
-    }
-    if needs_teacher:
-        needs_teacher = not losses or any(map(_listens, losses.values()))
-    if not teacher and needs_teacher:
-        teachers = [None]
-    for key, cfg in teacher_entries(teachers):
-        if not isinstance(cfg, dict) or not cfg:
-            problems.append(
-                f'{key}: missing; add teacher=dict(config=..., '
-                'checkpoint=...) beside distill'
-            )
-            continue
-        problems += [
-            f'{key}.{word}: missing; a teacher needs a config and the '
-            'checkpoint trained with it'
-            for word in ('config', 'checkpoint')
-            if word not in cfg
-        ]
-        weight = cfg.get('weight', 1)
-        if (
-            not isinstance(weight, Real)
-            or not math.isfinite(weight)
-            or weight <= 0
-        ):
-            problems.append(
-                f'{key}.weight: {weight!r}; set a finite number > 0'
-            )
-    if not distill:
-        problems.append(
-            'model.distill: missing; name at least one loss, as in '
-            "distill=dict(loss_luminet=dict(type='luminet_mm.LumiNetLoss', "
-            "signal='roi.cls_score'))"
-        )
-    problems += [
-        f'model.distill.{name}: the key must start with `loss_`, or MMEngine '
-        f'logs it and does not train with it; rename it to loss_{name}'
-        for name in distill
-        if not name.startswith('loss_')
-    ]
-    problems += [
-        f'model.distill.{name}: {cfg!r} is no config of a loss; to leave an '
-        'inherited loss out write distill=dict(_delete_=True, ...) with those '
-        'that stay'
-        for name, cfg in distill.items()
-        if name not in losses
-    ]
-    problems += _cache_problems(teachers, losses)
-    for name, cfg in losses.items():
-        heard = cfg.get('teachers')
-        if heard is None:
-            continue
-        if (
-            not isinstance(heard, (list, tuple))
-            or not heard
-            or len(set(heard)) < len(heard)
-            or not set(heard) <= set(range(len(teachers)))
-        ):
-            problems.append(
-                f'model.distill.{name}.teachers: {heard!r}; list numbers of '
-                f'the {len(teachers)} teachers in model.teacher, counted '
-                'from 0, or leave the key out for all'
-            )
-    return problems
-
-
-def _cache_problems(teachers: list, distill: dict) -> list[str]:
-    """Losses that ask a teacher for more than its cache has, a line each."""
-    cached = {
-        index
-        for index, cfg in enumerate(teachers)
-        if isinstance(cfg, dict) and cfg.get('cache') is not None
-    }
-    problems = []
-    for name, cfg in distill.items():
-        heard = cfg.get('teachers') or range(len(teachers))
-        if not _listens(cfg) or not cached.intersection(heard):
-            continue
-        kind = registered(cfg)
-        signal = _names(cfg.get('teacher', cfg.get('signal')))
-        if kind is not None and not issubclass(kind, LogitLoss):
-            what = f'{kind.__name__} is no loss on logits'
-        elif signal and signal != ('logits',):
-            what = f'it reads {", ".join(map(repr, signal))} of the teacher'
-        else:
-            continue
-        problems.append(
-            f'model.distill.{name}: {what}, and model.teacher has a cache, '
-            "which holds a classifier's 'logits' alone; remove `cache` from "
-            'the teacher, or the loss'
-        )
-    return problems
-
-
-def _listens(cfg: dict) -> bool:
-    """Whether the loss of an entry of ``distill`` has a teacher."""
-    return getattr(registered(cfg), 'uses_teacher', True)
-
-
-def registered(cfg: dict) -> type | None:
-    """The class that a config's ``type`` names, None if there is none."""
-    kind = cfg.get('type')
-    return kind if isinstance(kind, type) else MODELS.get(str(kind))
-
-
-def build_loss(name: str, cfg: dict) -> tuple[nn.Module, tuple[Names, Names]]:
-    """Build one entry of ``distill``.
-
-    Args:
-        name (str): Its key.
-        cfg (dict): The loss's config and the signals that it compares.
-
-    Returns:
-        tuple: The loss, and the names of student's and teacher's signal.
-
-    Raises:
-        ValueError: If a signal is missing or the loss cannot be built.
-    """
-    cfg = copy.deepcopy(dict(cfg))
-    both = cfg.pop('signal', None)
-    student, teacher = (_names(cfg.pop(side, both)) for side in _SIDES)
-    cfg.pop('teachers', None)
-    if not student or (not teacher and _listens(cfg)):
-        raise ValueError(
-            f"model.distill.{name}: say what it compares, signal='...' for "
-            "both models or student='...' and teacher='...'; a list of names "
-            'where the method compares several features.'
-        )
-    try:
-        loss = MODELS.build(cfg)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f'model.distill.{name}: {error}') from error
-    if not isinstance(loss, DistillLoss):
-        raise ValueError(
-            f'model.distill.{name}: {type(loss).__name__} is no distillation '
-            'loss. Derive it from LogitLoss or FeatureLoss of '
-            'luminet_mm.losses.'
-        )
-    signals = ' '.join(student)
-    if student != teacher:
-        signals += f', {" ".join(teacher)}'
-    loss.name = f'model.distill.{name} ({signals})'
-    return loss, (student, teacher)
-
-
-def _names(signal: Any) -> Names:
-    """The names that a config's signal lists; none where it lists no names."""
-    names = (signal,) if isinstance(signal, str) else signal
-    if not isinstance(names, (list, tuple)):
-        return ()
-    good = all(isinstance(name, str) and name for name in names)
-    return tuple(names) if good else ()
 
 
 def regroup(values: Sequence, groups: Sequence[Sequence]) -> list:

@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.utils import get_installed_path
 
-from luminet_mm.distillers.mixin import (
+from luminet_mm.distillers.blocks import (
     block_problems,
     build_loss,
     registered,

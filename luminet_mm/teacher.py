@@ -19,7 +19,6 @@ from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor
-from torch.nn import functional as F
 
 from luminet_mm.checkpoint import (
     BESIDE_STUDENT,
@@ -28,7 +27,12 @@ from luminet_mm.checkpoint import (
 )
 from luminet_mm.prepare import Form, Speed, fit, part_tensors, prepare
 from luminet_mm.stock import model_block, stock_config
-from luminet_mm.streams import Pending, run_beside, upload
+from luminet_mm.streams import Pending, run_beside
+from luminet_mm.teachers.inputs import (
+    convert_images,
+    pad_to_multiple,
+    preprocess_alike,
+)
 
 
 @contextmanager
@@ -306,22 +310,10 @@ class FrozenTeacher:
             # once: comparing tensors would make a GPU wait in every step
             self._same_inputs = preprocess_alike(data_preprocessor, theirs)
         if self._same_inputs:
-            return _pad_to_multiple(batch_inputs, theirs)
-        mean, std, swap = _normalisation(data_preprocessor)
-        other_mean, other_std, other_swap = _normalisation(theirs)
-        images = batch_inputs * std.to(batch_inputs) + mean.to(batch_inputs)
-        if swap != other_swap:
-            images = images.flip(1)
-        images = images - other_mean.to(images)
-        images = images / other_std.to(images)
-        sizes = upload(image_sizes, images.device)
-        rows = torch.arange(images.shape[2], device=images.device)
-        columns = torch.arange(images.shape[3], device=images.device)
-        inside = (rows[None, :, None] < sizes[:, 0, None, None]) & (
-            columns[None, None, :] < sizes[:, 1, None, None]
+            return pad_to_multiple(batch_inputs, theirs)
+        return convert_images(
+            batch_inputs, data_preprocessor, theirs, image_sizes
         )
-        images = torch.where(inside[:, None], images, 0)
-        return _pad_to_multiple(images, theirs)
 
 
 def model_config(config: str | dict, key: str = 'teacher.config') -> Config:
@@ -385,39 +377,3 @@ def _classes_of_checkpoint(checkpoint: dict) -> tuple[str, ...]:
         for key, value in (meta.get('dataset_meta') or {}).items()
     }
     return tuple(dataset_meta.get('classes') or meta.get('CLASSES') or ())
-
-
-def _normalisation(data_preprocessor) -> tuple[Tensor, Tensor, bool]:
-    """Mean, std ``(C, 1, 1)`` and whether channels are swapped on input."""
-    swap = bool(
-        # mmdet's and mmpretrain's word for it
-        getattr(data_preprocessor, '_channel_conversion', False)
-        or getattr(data_preprocessor, 'to_rgb', False)
-    )
-    if not getattr(data_preprocessor, '_enable_normalize', False):
-        return torch.zeros(1, 1, 1), torch.ones(1, 1, 1), swap
-    return (
-        data_preprocessor.mean.view(-1, 1, 1),
-        data_preprocessor.std.view(-1, 1, 1),
-        swap,
-    )
-
-
-def preprocess_alike(one, other) -> bool:
-    """Whether two data preprocessors normalise images in the same way."""
-    mean, std, swap = _normalisation(one)
-    other_mean, other_std, other_swap = _normalisation(other)
-    return (
-        swap == other_swap
-        and torch.equal(mean.cpu(), other_mean.cpu())
-        and torch.equal(std.cpu(), other_std.cpu())
-    )
-
-
-def _pad_to_multiple(images: Tensor, data_preprocessor) -> Tensor:
-    """Pad right and bottom with zeros to a multiple of the divisor."""
-    divisor = getattr(data_preprocessor, 'pad_size_divisor', 1)
-    height, width = images.shape[-2:]
-    if height % divisor == 0 and width % divisor == 0:
-        return images
-    return F.pad(images, (0, -width % divisor, 0, -height % divisor))

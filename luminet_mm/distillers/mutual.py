@@ -18,7 +18,8 @@ from luminet_mm.losses.base import LogitLoss
 from luminet_mm.registry import MODELS
 from luminet_mm.signals import Signal, read_signal
 from luminet_mm.stock import stock_config
-from luminet_mm.teacher import model_config, preprocess_alike, preserved_rng
+from luminet_mm.teacher import model_config, preserved_rng
+from luminet_mm.teachers.inputs import preprocess_alike
 
 
 def mutual_losses(

@@ -1,0 +1,1 @@
+"""Teachers: what they are and how they see images."""

@@ -86,13 +86,12 @@ class ABLoss(FeatureLoss):
         """See :meth:`FeatureLoss.make_connectors`."""
         self.connectors = nn.ModuleList()
         for ours, theirs in zip(student, teacher, strict=True):
-            layers: list[nn.Module] = []
-            if ours[1:] != theirs[1:]:
-                conv, norm, _ = make_connector(
-                    'regressor', ours, theirs
-                ).children()
-                layers = [conv, norm]
-            self.connectors.append(nn.Sequential(*layers))
+            regressor = dict(type='regressor', last_relu=False)
+            self.connectors.append(
+                nn.Sequential()
+                if ours[1:] == theirs[1:]
+                else make_connector(regressor, ours, theirs)
+            )
 
     def compute(
         self,

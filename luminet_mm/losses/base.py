@@ -7,11 +7,12 @@ from abc import ABCMeta, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+Choice = TypeVar('Choice')
 ROWS = ('all', 'foreground', 'teacher_foreground')
 _DEFAULT = 'leave the option at its default'
 _LOGITS = "'roi.cls_score' of a two-stage detector"
@@ -194,7 +195,9 @@ class DistillLoss(nn.Module, metaclass=ABCMeta):
             )
         return value
 
-    def _choice(self, key: str, value: str, allowed: tuple[str, ...]) -> str:
+    def _choice(
+        self, key: str, value: Choice, allowed: tuple[Choice, ...]
+    ) -> Choice:
         if value not in allowed:
             raise ValueError(
                 f'{type(self).__name__}: {key} is {value!r}; set '

@@ -8,7 +8,8 @@ kind               what it is, from ``c_s`` to ``c_t`` channels
 ``'mlp'``          linear, ReLU, linear; ``hidden`` channels between
 ``'orthogonal'``   linear without bias whose columns stay orthonormal
 ``'regressor'``    FitNet's: a convolution that also halves or doubles the
-                   size where the teacher's differs, batch norm, ReLU
+                   size where the teacher's differs, batch norm, and a ReLU
+                   where the teacher's map has passed one (``last_relu``)
 =================  ========================================================
 
 A connector is trained beside the student with the student's optimizer and is
@@ -25,20 +26,28 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 KINDS = ('linear', 'conv_bn', 'mlp', 'orthogonal', 'regressor')
+LAST_RELU = (None, True, False)
+OPTIONS = {'mlp': 'hidden', 'regressor': 'last_relu'}
 
 
 def make_connector(
-    connector: str | dict, student: Sequence[int], teacher: Sequence[int]
+    connector: str | dict,
+    student: Sequence[int],
+    teacher: Sequence[int],
+    *,
+    after_relu: bool = True,
 ) -> nn.Module:
     """Build a connector between features of two shapes.
 
     Args:
         connector: One of :data:`KINDS`, or a dict of it as ``type`` and of
-            its options (``hidden`` of ``'mlp'``, default the teacher's
-            channels).
+            its options: ``hidden`` of ``'mlp'``, default the teacher's
+            channels, and ``last_relu`` of ``'regressor'``, see
+            :func:`ends_in_relu`.
         student: Shape of the student's feature, ``(B, c_s)`` or
             ``(B, c_s, H, W)``.
         teacher: Shape of the teacher's.
+        after_relu: Whether the teacher's map has passed a ReLU.
 
     Returns:
         A module from ``(B, c_s, ...)`` to ``(B, c_t, ...)``.
@@ -57,13 +66,14 @@ def make_connector(
         )
     maps = len(student) == 4
     ours, theirs = student[1], teacher[1]
-    if kind == 'mlp':
-        hidden = options.pop('hidden', theirs)
-    if options:
+    own = OPTIONS.get(kind)
+    wrong = sorted(key for key in options if key != own)
+    if wrong:
         raise ValueError(
-            f'connector {kind!r} has no option {sorted(options)[0]!r}; '
-            "only 'mlp' has one, hidden."
+            f'connector {kind!r} has no option {wrong[0]!r}; '
+            + (f'it has {own}.' if own else 'it has none.')
         )
+    hidden = options.get('hidden', theirs)
     if kind == 'linear':
         return _linear(maps, ours, theirs)
     if kind == 'conv_bn':
@@ -79,7 +89,26 @@ def make_connector(
         )
     if kind == 'orthogonal':
         return Orthogonal(ours, theirs)
-    return _regressor(student, teacher)
+    last_relu = options.get('last_relu')
+    if last_relu not in LAST_RELU:
+        raise ValueError(
+            f'connector {kind!r}: last_relu is {last_relu!r}; set None, True '
+            'or False.'
+        )
+    return _regressor(student, teacher, ends_in_relu(last_relu, after_relu))
+
+
+def ends_in_relu(last_relu: bool | None, after_relu: bool) -> bool:
+    """Whether a connector ends in a ReLU.
+
+    What passes a ReLU cannot reach the negative values of a target: half of
+    those of a pyramid, whose maps come from convolutions.
+
+    Args:
+        last_relu: True and False force it; None does as the teacher does.
+        after_relu: Whether the teacher's map has passed a ReLU.
+    """
+    return after_relu if last_relu is None else bool(last_relu)
 
 
 def align_channels(
@@ -150,7 +179,9 @@ class Orthogonal(nn.Module):
         return F.linear(x.movedim(1, -1), self.matrix()).movedim(-1, 1)
 
 
-def _regressor(student: Sequence[int], teacher: Sequence[int]) -> nn.Module:
+def _regressor(
+    student: Sequence[int], teacher: Sequence[int], last_relu: bool
+) -> nn.Module:
     """FitNet's, as mdistiller's ``ConvReg`` (a08d46f) chooses it.
 
     Maps that are twice or half as large are halved or doubled, at every size
@@ -179,4 +210,5 @@ def _regressor(student: Sequence[int], teacher: Sequence[int]) -> nn.Module:
             'large, larger or half as large. Compare another layer, or take '
             'a method that resizes maps, such as ATLoss or ReviewKDLoss.'
         )
-    return nn.Sequential(conv, nn.BatchNorm2d(theirs), nn.ReLU())
+    layers = [conv, nn.BatchNorm2d(theirs)]
+    return nn.Sequential(*layers, *[nn.ReLU()] * last_relu)

@@ -91,8 +91,10 @@ class CWDLoss(FeatureLoss):
         """See :meth:`FeatureLoss.make_connectors`."""
         assert self.connector is not None
         self.connectors = nn.ModuleList(
-            make_connector(self.connector, ours, theirs)
-            for ours, theirs in zip(student, teacher, strict=True)
+            make_connector(self.connector, ours, theirs, after_relu=after)
+            for ours, theirs, after in zip(
+                student, teacher, self.after_relu['teacher'], strict=True
+            )
         )
 
     def compute(

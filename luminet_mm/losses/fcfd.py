@@ -210,7 +210,6 @@ class FCFDLoss(FeatureLoss):
         self.direction = self._choice('direction', direction, DIRECTIONS)
         self.part_factors = {'features': 1.0}
         self._networks: dict[str, Any] = {}
-        self._after_relu: dict[str, list[bool]] = {}
         self._ambient: dict[str, Any] = {}
         # seed and number of draws; DDP gives all ranks those of the first
         self.register_buffer(
@@ -243,18 +242,6 @@ class FCFDLoss(FeatureLoss):
         except (IndexError, ValueError) as error:
             raise ValueError(f'{self.name}: {error}') from None
 
-    def build(
-        self, student: Features, teacher: Features | None = None
-    ) -> FCFDLoss:
-        """See :meth:`FeatureLoss.build`."""
-        ours, theirs = self._both(student, teacher)
-        self._after_relu = {
-            side: [bool((each >= 0).all()) for each in values]
-            for side, values in (('student', ours), ('teacher', theirs))
-        }
-        super().build(student, teacher)
-        return self
-
     def make_connectors(
         self, student: list[torch.Size], teacher: list[torch.Size]
     ) -> None:
@@ -278,13 +265,13 @@ class FCFDLoss(FeatureLoss):
             )
         self.to_teacher = nn.ModuleList(
             make_bridge(s, t, after_relu=after)
-            for s, t, after in zip(ours, theirs, self._after_relu['teacher'])
+            for s, t, after in zip(ours, theirs, self.after_relu['teacher'])
         )
         # behind the last stage there is nothing to cross over to
         self.to_student = nn.ModuleList(
             make_bridge(t, s, after_relu=after)
             for s, t, after in zip(
-                ours[:-1], theirs[:-1], self._after_relu['student']
+                ours[:-1], theirs[:-1], self.after_relu['student']
             )
             if self.direction != 'to_teacher' and self.paths
         )

@@ -67,15 +67,20 @@ class FeatureLoss(DistillLoss):
             )
         self.levels = None if levels is None else tuple(levels)
         self._built = False
+        self.after_relu: dict[str, list[bool]] = {}
 
     def build(
         self, student: Features, teacher: Features | None = None
     ) -> FeatureLoss:
-        """Make the connectors for features of these shapes.
+        """Make the connectors for features of these shapes and signs.
+
+        Which of them have passed a ReLU, being nowhere negative, is then in
+        ``after_relu``, for ``'student'`` and ``'teacher'``.
 
         Args:
-            student: Features such as :meth:`forward` will get; their values
-                and their batch size do not matter.
+            student: Features such as :meth:`forward` will get, of both
+                networks on some image. Only their shapes and signs matter,
+                and not their batch size.
             teacher: The teacher's.
 
         Returns:
@@ -85,6 +90,10 @@ class FeatureLoss(DistillLoss):
             ValueError: The features do not correspond, or no connector fits.
         """
         ours, theirs = self._both(student, teacher)
+        self.after_relu = {
+            side: [bool((each >= 0).all()) for each in features]
+            for side, features in (('student', ours), ('teacher', theirs))
+        }
         if self.has_connectors:
             try:
                 self.make_connectors(
@@ -103,7 +112,8 @@ class FeatureLoss(DistillLoss):
 
         Args:
             student: Shapes of the student's features, as :meth:`compute` gets
-                them. The batch size is that of a dry run.
+                them. The batch size is that of a dry run; what it tells of
+                signs is in ``after_relu``.
             teacher: The teacher's.
         """
 

@@ -13,6 +13,7 @@ from torchvision.ops import box_iou
 from luminet_mm.distributed import global_mean
 from luminet_mm.losses.base import DistillBatch
 from luminet_mm.losses.boxes import by_image
+from luminet_mm.losses.connectors import LAST_RELU, ends_in_relu
 from luminet_mm.losses.feature import FeatureLoss, Features, size_of
 from luminet_mm.registry import MODELS
 
@@ -110,6 +111,8 @@ class FGFILoss(FeatureLoss):
     the first 400 steps out (a schedule does that here). Of a pyramid every
     level has its own anchors and its own mean. An adaptation (3x3
     convolution, ReLU) of the student's maps is trained beside the student.
+    It has no ReLU where the teacher's map is negative somewhere, as a
+    pyramid's is: its target would be out of reach.
 
     It needs the ground-truth boxes and the anchors, which belong to the
     signal that the RPN reads: ``'neck'``, or ``'backbone'`` without a neck.
@@ -119,6 +122,8 @@ class FGFILoss(FeatureLoss):
             at least 0 and less than 1; the paper's psi.
         legacy: Computes the IoU as the official code does, with widths
             ``x2 - x1 + 1``; MMDetection's boxes have none of that 1.
+        last_relu: Whether the adaptations end in a ReLU. None: those to maps
+            that are nowhere negative in the dry run do.
         kwargs: Options of :class:`FeatureLoss`.
 
     Raises:
@@ -130,7 +135,12 @@ class FGFILoss(FeatureLoss):
     same_size = True
 
     def __init__(
-        self, *, threshold: float = 0.5, legacy: bool = False, **kwargs
+        self,
+        *,
+        threshold: float = 0.5,
+        legacy: bool = False,
+        last_relu: bool | None = None,
+        **kwargs,
     ) -> None:
         super().__init__(**kwargs)
         self.threshold = self._number('threshold', threshold)
@@ -140,14 +150,19 @@ class FGFILoss(FeatureLoss):
                 'best IoU, at least 0 and less than 1.'
             )
         self.legacy = legacy
+        self.last_relu = self._choice('last_relu', last_relu, LAST_RELU)
 
     def make_connectors(
         self, student: list[torch.Size], teacher: list[torch.Size]
     ) -> None:
         """See :meth:`FeatureLoss.make_connectors`."""
         self.adaptation = nn.ModuleList(
-            _adaptation(ours[1], theirs[1])
-            for ours, theirs in zip(student, teacher, strict=True)
+            _adaptation(
+                ours[1], theirs[1], ends_in_relu(self.last_relu, after)
+            )
+            for ours, theirs, after in zip(
+                student, teacher, self.after_relu['teacher'], strict=True
+            )
         )
 
     def forward(
@@ -221,7 +236,7 @@ def _priors_of_levels(
     return [anchors[level] for level in levels]
 
 
-def _adaptation(inputs: int, outputs: int) -> nn.Module:
+def _adaptation(inputs: int, outputs: int, last_relu: bool) -> nn.Module:
     conv = nn.Conv2d(inputs, outputs, 3, padding=1)
     nn.init.trunc_normal_(conv.weight, std=1e-4, a=-2e-4, b=2e-4)
-    return nn.Sequential(conv, nn.ReLU())
+    return nn.Sequential(conv, *[nn.ReLU()] * last_relu)

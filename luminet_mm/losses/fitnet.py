@@ -51,7 +51,10 @@ class FitNetLoss(FeatureLoss):
     Args:
         connector: Brings the student's features to the teacher's shape, see
             :mod:`luminet_mm.losses.connectors`; None compares them as they
-            are, which then need equal shapes.
+            are, which then need equal shapes. The default ends in the
+            paper's ReLU where the teacher's map has passed one, being
+            nowhere negative in the dry run;
+            ``dict(type='regressor', last_relu=True)``, or False, forces it.
         kwargs: Options of :class:`FeatureLoss`.
 
     Raises:
@@ -72,8 +75,10 @@ class FitNetLoss(FeatureLoss):
         """See :meth:`FeatureLoss.make_connectors`."""
         assert self.connector is not None
         self.connectors = nn.ModuleList(
-            make_connector(self.connector, ours, theirs)
-            for ours, theirs in zip(student, teacher, strict=True)
+            make_connector(self.connector, ours, theirs, after_relu=after)
+            for ours, theirs, after in zip(
+                student, teacher, self.after_relu['teacher'], strict=True
+            )
         )
 
     def compute(

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
+from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from luminet_mm.losses.base import DistillBatch
-from luminet_mm.losses.feature import FeatureLoss, pool_to_smaller
+from luminet_mm.losses.connectors import LAST_RELU, ends_in_relu
+from luminet_mm.losses.feature import (
+    FeatureLoss,
+    Features,
+    pool_to_smaller,
+)
 from luminet_mm.losses.fitnet import hint_loss
 from luminet_mm.registry import MODELS
 
 
 def make_projector(
-    inputs: int, outputs: int, *, factor: float = 2
+    inputs: int, outputs: int, *, factor: float = 2, last_relu: bool = True
 ) -> nn.Sequential:
     """SimKD's bottleneck: three convolutions, each with batch norm and ReLU.
 
@@ -21,6 +29,7 @@ def make_projector(
         outputs: Channels of the teacher.
         factor: The 1x1, 3x3 and 1x1 convolutions have ``outputs // factor``
             channels between them.
+        last_relu: Whether the last has its ReLU too.
 
     Returns:
         A module from ``(B, inputs, H, W)`` to ``(B, outputs, H, W)``.
@@ -43,7 +52,7 @@ def make_projector(
         nn.ReLU(),
         nn.Conv2d(hidden, outputs, 1, bias=False),
         nn.BatchNorm2d(outputs),
-        nn.ReLU(),
+        *[nn.ReLU()] * last_relu,
     )
 
 
@@ -74,6 +83,9 @@ class SimKDLoss(FeatureLoss):
     Args:
         factor: How many times narrower the projector is inside, > 0. None:
             there is none, the student's feature is projected already.
+        last_relu: Whether the projectors end in a ReLU. None: those to maps
+            that are nowhere negative in the dry run do. Of a student's neck
+            its own option says so.
         kwargs: Options of :class:`FeatureLoss`.
 
     Raises:
@@ -82,13 +94,39 @@ class SimKDLoss(FeatureLoss):
 
     dims = (4,)
 
-    def __init__(self, *, factor: float | None = 2, **kwargs) -> None:
+    def __init__(
+        self,
+        *,
+        factor: float | None = 2,
+        last_relu: bool | None = None,
+        **kwargs,
+    ) -> None:
         super().__init__(**kwargs)
         self.factor = factor
+        self.last_relu = self._choice('last_relu', last_relu, LAST_RELU)
         if factor is not None:
             self._number('factor', factor, positive=True)
         self.has_connectors = factor is not None
         self.same_width = factor is None
+
+    def build(
+        self, student: Features, teacher: Features | None = None
+    ) -> SimKDLoss:
+        """See :meth:`FeatureLoss.build`; warns where a neck cannot fit."""
+        super().build(student, teacher)
+        ours, theirs = self.after_relu['student'], self.after_relu['teacher']
+        if self.factor is None and any(
+            mine and not target for mine, target in zip(ours, theirs)
+        ):
+            print_log(
+                f"{self.name}: the student's projected map has passed a ReLU, "
+                "but the teacher's map has negative values, which it cannot "
+                "reach. Set last_relu=False of the student's "
+                'luminet_mm.SimKDNeck.',
+                'current',
+                logging.WARNING,
+            )
+        return self
 
     def make_connectors(
         self, student: list[torch.Size], teacher: list[torch.Size]
@@ -96,8 +134,15 @@ class SimKDLoss(FeatureLoss):
         """See :meth:`FeatureLoss.make_connectors`."""
         assert self.factor is not None
         self.connectors = nn.ModuleList(
-            make_projector(ours[1], theirs[1], factor=self.factor)
-            for ours, theirs in zip(student, teacher, strict=True)
+            make_projector(
+                ours[1],
+                theirs[1],
+                factor=self.factor,
+                last_relu=ends_in_relu(self.last_relu, after),
+            )
+            for ours, theirs, after in zip(
+                student, teacher, self.after_relu['teacher'], strict=True
+            )
         )
 
     def compute(

@@ -37,6 +37,8 @@ class SimKDNeck(BaseModule):
             paper's table has 2, 4 and 8.
         pool: Average-pool the map by this factor first: where the student's
             map is that much larger than the teacher's.
+        last_relu: Whether the projector ends in a ReLU, as published; False
+            for a teacher whose last map has negative values.
         init_cfg: As for any ``BaseModule``; PyTorch's own by default, as in
             the authors' code.
 
@@ -50,12 +52,13 @@ class SimKDNeck(BaseModule):
         out_channels: int,
         factor: float = 2,
         pool: int = 1,
+        last_relu: bool = True,
         init_cfg: Any = None,
     ) -> None:
         super().__init__(init_cfg)
         self.pool = pool
         self.projector = make_projector(
-            in_channels, out_channels, factor=factor
+            in_channels, out_channels, factor=factor, last_relu=last_relu
         )
 
     def forward(self, feats: tuple[Tensor, ...]) -> tuple[Tensor]:

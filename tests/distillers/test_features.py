@@ -75,6 +75,29 @@ DETECTOR = {
 }
 
 
+def test_connectors_to_a_pyramid_have_no_last_relu(detector):
+    """The dry run shows which of the teacher's maps have passed a ReLU."""
+    model = detector(
+        loss_neck=entry('FitNetLoss', 'neck'),
+        loss_stage=entry('FitNetLoss', 'backbone'),
+        loss_fgfi=entry('FGFILoss', 'neck'),
+        loss_simkd=entry('SimKDLoss', 'neck'),
+    )
+    distill = model.distill
+    ends = {
+        key: {isinstance(each[-1], torch.nn.ReLU) for each in connectors}
+        for key, connectors in (
+            ('neck', distill['loss_neck'].connectors),
+            ('stage', distill['loss_stage'].connectors),
+            ('fgfi', distill['loss_fgfi'].adaptation),
+            ('simkd', distill['loss_simkd'].connectors),
+        )
+    }
+    assert ends == dict(
+        neck={False}, stage={True}, fgfi={False}, simkd={False}
+    )
+
+
 @pytest.mark.parametrize('name', CLASSIFIER)
 def test_a_step_of_a_classifier(name):
     model = classifier(loss_x=CLASSIFIER[name])

@@ -40,6 +40,24 @@ def test_numbers_of_parameters(connector, count):
     assert sum(p.numel() for p in connector.parameters()) == count
 
 
+@pytest.mark.parametrize('after_relu', [True, False])
+def test_the_valid_convolution_without_a_relu(after_relu):
+    """What joins other sizes, with and without what limits its range."""
+    shapes = (2, 5, 8, 8), (2, 7, 6, 5)
+    x = torch.randn(shapes[0])
+    for last_relu in (None, True, False):
+        connector = make_connector(
+            dict(type='regressor', last_relu=last_relu),
+            *shapes,
+            after_relu=after_relu,
+        )
+        relu = after_relu if last_relu is None else last_relu
+        assert len(connector) == 2 + relu
+        assert connector[0].padding == (0, 0)
+        assert connector(x).shape == shapes[1]
+        assert bool((connector(x) < 0).any()) != relu
+
+
 def test_linear_is_the_same_on_maps_and_vectors():
     maps = make_connector('linear', *MAPS)
     vectors = make_connector('linear', *VECTORS)
@@ -94,7 +112,9 @@ def test_channels_are_aligned_only_where_they_differ():
         ('conv', "connector is 'conv'; set one of 'linear'"),
         (dict(hidden=3), 'connector is'),
         (dict(type='linear', hidden=3), "'linear' has no option 'hidden'"),
-        (dict(type='mlp', width=3), "'mlp' has no option 'width'"),
+        (dict(type='mlp', width=3), "'mlp' has no option 'width'; it has hid"),
+        (dict(type='linear', last_relu=True), "no option 'last_relu'; it has"),
+        (dict(type='regressor', last_relu='no'), "last_relu is 'no'; set"),
     ],
 )
 def test_bad_connectors_are_named(connector, message):

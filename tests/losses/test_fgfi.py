@@ -34,7 +34,9 @@ def test_golden(case):
         'threshold': params['threshold_factor'],
         'legacy': params['legacy_plus_one_iou'],
     }
-    loss = FGFILoss(loss_weight=params['loss_weight'], **options)
+    loss = FGFILoss(
+        loss_weight=params['loss_weight'], last_relu=True, **options
+    )
     loss.build(student, teacher).double()
     loss.adaptation[0].load_state_dict(golden_state(case, 'adaptation'))
 
@@ -125,6 +127,23 @@ def test_is_the_mean_over_masked_positions():
     torch.testing.assert_close(
         fgfi_loss(student, teacher, mask), distance[mask].mean() / 2
     )
+
+
+@pytest.mark.parametrize(
+    ('last_relu', 'ends'),
+    [(None, [True, False]), (True, [True] * 2), (False, [False] * 2)],
+)
+def test_a_relu_is_last_where_the_teachers_map_has_passed_one(last_relu, ends):
+    student = [maps(), maps(1)]
+    teacher = [maps(2).relu(), maps(2)]
+    loss = FGFILoss(last_relu=last_relu).build(student, teacher).double()
+    found = [bool((a(maps()) >= 0).all()) for a in loss.adaptation]
+    assert found == ends
+    assert {k for k, _ in loss.named_parameters()} == {
+        f'adaptation.{i}.0.{name}'
+        for i in (0, 1)
+        for name in ('weight', 'bias')
+    }
 
 
 @pytest.mark.parametrize('rows', [0, 2])

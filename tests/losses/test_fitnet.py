@@ -27,7 +27,8 @@ def test_docstring_examples():
 def test_golden(case):
     student, teacher = golden_inputs(case, 'student_feat', 'teacher_feat')
     modules = case['params'].get('modules', {})
-    loss = FitNetLoss(connector='regressor' if modules else None)
+    regressor = dict(type='regressor', last_relu=True)
+    loss = FitNetLoss(connector=regressor if modules else None)
     loss.build(student, teacher).double()
     weights = {}
     for name in modules:
@@ -79,6 +80,50 @@ def test_regressor_is_that_of_the_sizes(size, target, kernel, stride):
     conv = loss.connectors[0][0]
     assert (conv.kernel_size, conv.stride) == (kernel, (stride, stride))
     assert loss.connectors[0](student).shape == teacher.shape
+
+
+@pytest.mark.parametrize(
+    ('last_relu', 'ends'),
+    [(None, [True, False]), (True, [True] * 2), (False, [False] * 2)],
+)
+def test_a_relu_is_last_where_the_teachers_map_has_passed_one(last_relu, ends):
+    """Of a pyramid's map more than half would be out of reach."""
+    student = [torch.randn(2, 3, 6, 6), torch.randn(2, 3, 7, 7)]
+    teacher = [torch.randn(2, 5, 6, 6).relu(), torch.randn(2, 5, 5, 5)]
+    connector = dict(type='regressor', last_relu=last_relu)
+    loss = FitNetLoss(connector=connector).build(student, teacher)
+    for connector, relu, one, other in zip(
+        loss.connectors, ends, student, teacher, strict=True
+    ):
+        assert isinstance(connector[-1], nn.ReLU) == relu
+        projected = connector(one)
+        assert projected.shape == other.shape
+        assert bool((projected < 0).any()) != relu
+    assert FitNetLoss().build(student, teacher).state_dict().keys() == (
+        loss.state_dict().keys()
+    )
+
+
+def test_negative_targets_are_learned():
+    """A linear function of the student; behind a ReLU half of it is lost."""
+    torch.manual_seed(0)
+    student = torch.randn(4, 3, 5, 5)
+    teacher = nn.functional.conv2d(student, torch.randn(5, 3, 1, 1))
+
+    def trained(**options):
+        torch.manual_seed(1)
+        loss = FitNetLoss(connector=dict(type='regressor', **options))
+        loss.build(student, teacher)
+        optim = torch.optim.Adam(loss.parameters(), lr=0.05)
+        for _ in range(150):
+            value = loss(student, teacher)
+            optim.zero_grad()
+            value.backward()
+            optim.step()
+        return value / teacher.square().mean()
+
+    assert trained() < 0.01
+    assert trained(last_relu=True) > 0.3
 
 
 def test_maps_of_another_size_later_are_an_error():

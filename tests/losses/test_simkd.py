@@ -19,7 +19,7 @@ from luminet_mm.losses.simkd import make_projector
 def test_golden(case):
     student, teacher = golden_inputs(case, 'student_feat', 'teacher_feat')
     expected = case['expected']
-    loss = SimKDLoss(factor=case['params']['factor'])
+    loss = SimKDLoss(factor=case['params']['factor'], last_relu=True)
     loss.build(student, teacher).double()
     (projector,) = loss.connectors
     projector.load_state_dict(
@@ -67,6 +67,35 @@ def test_number_of_parameters():
     )
 
 
+@pytest.mark.parametrize(
+    ('last_relu', 'ends'),
+    [(None, [True, False]), (True, [True] * 2), (False, [False] * 2)],
+)
+def test_a_relu_is_last_where_the_teachers_map_has_passed_one(last_relu, ends):
+    student = [maps(), maps(seed=1)]
+    teacher = [maps(channels=6).relu(), maps(channels=6)]
+    loss = SimKDLoss(last_relu=last_relu).build(student, teacher).double()
+    found = [bool((p(maps()) >= 0).all()) for p in loss.connectors]
+    assert found == ends
+
+
+def test_a_neck_that_cannot_reach_the_teacher_is_told_of(monkeypatch):
+    lines = []
+    monkeypatch.setattr(
+        'luminet_mm.losses.simkd.print_log',
+        lambda text, *args: lines.append(text),
+    )
+    loss = SimKDLoss(factor=None)
+    loss.name = 'model.distill.loss_simkd'
+    loss.build(maps(), maps())
+    loss.build(maps().relu(), maps().relu())
+    SimKDLoss().build(maps().relu(), maps())  # has a projector of its own
+    assert not lines
+    loss.build(maps().relu(), maps())
+    (line,) = lines
+    assert 'loss_simkd: the student' in line and 'last_relu=False' in line
+
+
 @pytest.mark.parametrize(('size', 'other'), [(8, 4), (4, 8), (6, 6), (5, 2)])
 def test_any_two_sizes_fit(size, other):
     student, teacher = maps(size=size), maps(channels=7, size=other)
@@ -89,5 +118,7 @@ def test_few_rows_and_huge_or_dead_values(n):
 def test_bad_factors_are_named():
     with pytest.raises(ValueError, match='SimKDLoss: factor is 0'):
         SimKDLoss(factor=0)
+    with pytest.raises(ValueError, match='last_relu is 1.5; set one of None'):
+        SimKDLoss(last_relu=1.5)
     with pytest.raises(ValueError, match='SimKDLoss: factor is 8, .* 6;'):
         SimKDLoss(factor=8).build(maps(), maps(channels=6))

@@ -168,7 +168,8 @@ def test_a_run_is_saved_and_resumed(tmp_path):
 def test_neck_and_loss_are_the_loss_with_a_projector(size):
     """Also where the teacher's map is larger, or the student's."""
     torch.manual_seed(0)
-    student, teacher = torch.randn(3, 4, 4, 4), torch.randn(3, 6, size, size)
+    student = torch.randn(3, 4, 4, 4)
+    teacher = torch.randn(3, 6, size, size).relu()
     loss = SimKDLoss().build(student, teacher)
     neck = SimKDNeck(4, 6, pool=4 // size)
     neck.projector.load_state_dict(loss.connectors[0].state_dict())
@@ -183,6 +184,14 @@ def test_neck_and_loss_are_the_loss_with_a_projector(size):
             projected, torch.nn.functional.avg_pool2d(larger, 8 // size)
         ),
     )
+
+
+@pytest.mark.parametrize('last_relu', [True, False])
+def test_the_last_relu_can_be_left_out(last_relu):
+    neck = SimKDNeck(4, 6, last_relu=last_relu)
+    (projected,) = neck((torch.randn(2, 4, 5, 5),))
+    assert bool((projected < 0).any()) != last_relu
+    assert neck.state_dict().keys() == SimKDNeck(4, 6).state_dict().keys()
 
 
 def test_what_cannot_be_reused_is_named():

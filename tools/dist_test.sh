@@ -4,14 +4,19 @@
 # On several machines, run it on each with NNODES, NODE_RANK and MASTER_ADDR.
 set -euo pipefail
 
-if [ $# -lt 3 ]; then
-    sed -n '2,4s/^# \?//p' "$0" >&2
-    exit 2
+script=$0
+if [ -L "$script" ]; then  # train.py lies beside the file, not the link
+    script=$(readlink -f "$script")
 fi
+tools=$(dirname "$script")
+# shellcheck source=tools/launch.bash
+source "$tools/launch.bash"
+if [ $# -lt 3 ]; then usage; fi
 config=$1
 checkpoint=$2
 gpus=$3
-tools=$(dirname "$0")
+count GPUS "$gpus"
+check_torchrun
 
 export PYTHONPATH="$tools/..${PYTHONPATH:+:$PYTHONPATH}"
 exec "${PYTHON:-python}" -m torch.distributed.run \

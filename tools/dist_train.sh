@@ -4,13 +4,18 @@
 # On several machines, run it on each with NNODES, NODE_RANK and MASTER_ADDR.
 set -euo pipefail
 
-if [ $# -lt 2 ]; then
-    sed -n '2,4s/^# \?//p' "$0" >&2
-    exit 2
+script=$0
+if [ -L "$script" ]; then  # train.py lies beside the file, not the link
+    script=$(readlink -f "$script")
 fi
+tools=$(dirname "$script")
+# shellcheck source=tools/launch.bash
+source "$tools/launch.bash"
+if [ $# -lt 2 ]; then usage; fi
 config=$1
 gpus=$2
-tools=$(dirname "$0")
+count GPUS "$gpus"
+check_torchrun
 
 export PYTHONPATH="$tools/..${PYTHONPATH:+:$PYTHONPATH}"
 "${PYTHON:-python}" -m torch.distributed.run \
@@ -36,24 +41,25 @@ if [ "$code" -ne 0 ]; then
     last=
     for word in "$@"; do
         case $word in
-            --resume | --resume=*) ;;
+            --resume | --resume=* | --overwrite) ;;
             --*) again+=("$word") ;;
             *) if [ "$last" != --resume ]; then again+=("$word"); fi ;;
         esac
         last=$word
     done
-    nodes=()
-    if [ "${NNODES:-1}" -gt 1 ]; then
-        for name in NNODES NODE_RANK MASTER_ADDR PORT; do
-            nodes+=(${!name:+"$name=${!name}"})
-        done
-    fi
+    given=()  # another port or GPU would meet another run
+    for name in NNODES NODE_RANK MASTER_ADDR PORT PYTHON CUDA_VISIBLE_DEVICES
+    do
+        given+=(${!name+"$name=${!name}"})
+    done
+    nodes=
+    if [ "${NNODES:-1}" -gt 1 ]; then nodes=several; fi
     {
         echo "$0: the training on this machine (node ${NODE_RANK:-0} of" \
             "${NNODES:-1}) ended with exit code $code. The first error above," \
             "here or on another node, says why. To go on from the last" \
             "checkpoint, on every node${nodes:+ with a NODE_RANK of its own}:"
-        printf ' %q' ${nodes[@]+"${nodes[@]}"} "$0" "${again[@]}" --resume
+        printf ' %q' ${given[@]+"${given[@]}"} "$0" "${again[@]}" --resume
         echo
     } >&2
 fi

@@ -4,11 +4,15 @@
 # Environment: GPUS, GPUS_PER_NODE, CPUS_PER_TASK, SRUN_ARGS, PYTHON.
 set -euo pipefail
 
-if [ $# -lt 4 ]; then
-    sed -n '2,4s/^# \?//p' "$0" >&2
-    exit 2
+script=$0
+if [ -L "$script" ]; then  # train.py lies beside the file, not the link
+    script=$(readlink -f "$script")
 fi
-tools=$(dirname "$0")
+tools=$(dirname "$script")
+# shellcheck source=tools/launch.bash
+source "$tools/launch.bash"
+if [ $# -lt 4 ]; then usage; fi
+check_slurm
 gpus=${GPUS:-8}
 per_node=${GPUS_PER_NODE:-8}
 # A job of fewer GPUs than a node has asks for no more than it uses.

@@ -284,25 +284,77 @@ def test_slurm_asks_for_no_more_gpus_than_it_uses(srun):
     assert {'--gres=gpu:4', '--ntasks=4', '--ntasks-per-node=4'} <= set(lines)
 
 
-@pytest.mark.parametrize(
-    'script',
-    ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh', 'slurm_test.sh'],
-)
-def test_too_few_arguments_show_the_usage(script):
-    result = run(script, 'a.py')
+SCRIPTS = {
+    'dist_train.sh': ['a.py', '3'],
+    'dist_test.sh': ['a.py', 'a.pth', '3'],
+    'slurm_train.sh': ['part', 'job', 'a.py', 'work'],
+    'slurm_test.sh': ['part', 'job', 'a.py', 'a.pth'],
+}
+
+
+def refused(script, *arguments, **env):
+    """What a launcher says before it starts anything."""
+    result = run(script, *arguments, PYTHON='false', **env)
     assert result.returncode == 2
-    assert f'tools/{script} ' in result.stderr
+    assert f'tools/{script} ' in result.stderr, 'the usage'
+    assert not result.stdout
+    return result.stderr
+
+
+@pytest.mark.parametrize('script', SCRIPTS)
+def test_too_few_arguments_show_the_usage(script):
+    refused(script, 'a.py')
+
+
+@pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh'])
+@pytest.mark.parametrize('gpus', ['--amp', '0', '', '8x', '-1', 'a[$(ls)]'])
+def test_a_number_of_gpus_that_is_none_shows_the_usage(script, gpus):
+    given = [*SCRIPTS[script][:-1], gpus]
+    assert f"GPUS is '{gpus}', not a number" in refused(script, *given)
 
 
 @pytest.mark.parametrize(
-    'script, given',
+    'script, name',
     [
-        ('dist_train.sh', ['a.py', '3']),
-        ('dist_test.sh', ['a.py', 'a.pth', '3']),
+        (script, name)
+        for script in SCRIPTS
+        for name in (
+            ['NNODES', 'NODE_RANK', 'PORT']
+            if 'dist' in script
+            else ['GPUS', 'GPUS_PER_NODE', 'CPUS_PER_TASK']
+        )
     ],
 )
-def test_dist_environment(tmp_path, script, given):
+def test_variables_have_to_be_numbers(script, name):
+    said = refused(script, *SCRIPTS[script], **{name: 'eight'})
+    assert f"{name} is 'eight', not a number" in said
+
+
+@pytest.mark.parametrize('script', SCRIPTS)
+def test_a_symbolic_link_to_a_launcher_works(script, srun, tmp_path):
+    first = tmp_path / 'first'
+    first.symlink_to(os.path.relpath(TOOLS / script, tmp_path))
+    second = tmp_path / 'elsewhere' / 'second'
+    second.parent.mkdir()
+    second.symlink_to(first)
+    echo = tmp_path / 'echo'
+    echo.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    echo.chmod(0o755)
+    result = run(
+        second, *SCRIPTS[script], PATH=srun, PYTHON=str(echo), tools=TOOLS
+    )
+    assert result.returncode == 0, result.stderr
+    name = 'train.py' if 'train' in script else 'test.py'
+    (found,) = [w for w in result.stdout.splitlines() if w.endswith(name)]
+    assert Path(found).samefile(TOOLS / name)
+    said = run(second).stderr
+    assert f'tools/{script} ' in said, 'the usage'
+
+
+@pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh'])
+def test_dist_environment(tmp_path, script):
     """torchrun gets the variables; also from an installed .mim/tools."""
+    given = SCRIPTS[script]
     tools = tmp_path / '.mim/tools'
     shutil.copytree(TOOLS, tools)
     echo = tmp_path / 'echo'
@@ -357,32 +409,50 @@ def fake(tmp_path):
     return str(script)
 
 
-def test_failure_names_the_command_that_resumes(fake):
-    given = ['a b.py', '2', '--cfg-options', 'x=[1,2]']
-    result = run('dist_train.sh', *given, PYTHON=fake, CODE='7')
+def suggested(*given, **env):
+    """The command that a failure ends with: variables, words."""
+    result = run('dist_train.sh', *given, CODE='7', **env)
     assert result.returncode == 7
     *_, last = result.stderr.splitlines()
     # What it prints can be pasted into a shell.
-    assert shlex.split(last)[1:] == [*given, '--resume']
-    assert 'node 0 of 1' in result.stderr
-    result = run(
-        'dist_train.sh', 'a.py', '2', '--resume', PYTHON=fake, CODE='7'
-    )
-    assert result.stderr.count('--resume') == 1
-    # an older checkpoint is not the last one
-    for word in (['--resume', 'old.pth'], ['--resume=old.pth']):
-        flags = [*word, '--amp']
-        result = run(
-            'dist_train.sh', 'a.py', '2', *flags, PYTHON=fake, CODE='7'
-        )
-        *_, last = result.stderr.splitlines()
-        assert shlex.split(last)[1:] == ['a.py', '2', '--amp', '--resume']
+    words = shlex.split(last)
+    split = words.index(str(TOOLS / 'dist_train.sh'))
+    return dict(w.split('=', 1) for w in words[:split]), words[split + 1 :]
+
+
+def test_failure_names_the_command_that_resumes(fake):
+    given = ['a b.py', '2', '--cfg-options', 'x=[1,2]']
+    _, words = suggested(*given, PYTHON=fake)
+    assert words == [*given, '--resume']
+    _, words = suggested('a.py', '2', '--resume', PYTHON=fake)
+    assert words == ['a.py', '2', '--resume']
+    # an older checkpoint is not the last one, nor is a fresh start
+    for word in (
+        ['--resume', 'old.pth'],
+        ['--resume=old.pth'],
+        ['--overwrite'],
+    ):
+        _, words = suggested('a.py', '2', *word, '--amp', PYTHON=fake)
+        assert words == ['a.py', '2', '--amp', '--resume']
+    assert not run('dist_train.sh', 'a.py', '2', PYTHON=fake).stderr
+
+
+def test_the_command_that_resumes_keeps_the_variables(fake):
+    """Another port, or other GPUs, would meet another run."""
+    own = dict(PORT='5', CUDA_VISIBLE_DEVICES='2,3', PYTHON=fake)
+    assert suggested('a.py', '2', **own)[0] == own
     nodes = dict(NNODES='2', NODE_RANK='1', PORT='5')
     result = run('dist_train.sh', 'a.py', '2', PYTHON=fake, CODE='7', **nodes)
     assert 'on every node with a NODE_RANK of its own' in result.stderr
+    assert 'node 1 of 2' in result.stderr
     words = shlex.split(result.stderr.splitlines()[-1])
-    assert words[:3] == [f'{key}={value}' for key, value in nodes.items()]
-    assert not run('dist_train.sh', 'a.py', '2', PYTHON=fake).stderr
+    assert words[:3] == ['NNODES=2', 'NODE_RANK=1', 'PORT=5']
+    assert (
+        suggested('a.py', '2', PYTHON=fake, CUDA_VISIBLE_DEVICES='')[0][
+            'CUDA_VISIBLE_DEVICES'
+        ]
+        == ''
+    )
 
 
 def test_stopping_the_script_stops_the_launcher(fake):

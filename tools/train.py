@@ -13,6 +13,7 @@ from luminet_mm.launch import (
     load_config,
 )
 from luminet_mm.preflight import ConfigError, check_config
+from luminet_mm.runs.guards import install_guards
 
 
 def parse_args() -> argparse.Namespace:
@@ -74,6 +75,7 @@ def main() -> None:
         apply_flags(cfg, args)
         check_config(cfg)
         runner = build_runner(cfg)
+        install_guards(runner)
     except (LaunchError, ConfigError) as error:
         exit_with(error)
     runner.train()

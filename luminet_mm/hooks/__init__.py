@@ -1,6 +1,7 @@
 """Hooks for distillation runs."""
 
+from luminet_mm.hooks.checkpoint import SafeCheckpointHook
 from luminet_mm.hooks.schedule import DistillScheduleHook
 from luminet_mm.hooks.teacher_check import TeacherCheckHook
 
-__all__ = ['DistillScheduleHook', 'TeacherCheckHook']
+__all__ = ['DistillScheduleHook', 'SafeCheckpointHook', 'TeacherCheckHook']

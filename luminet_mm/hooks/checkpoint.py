@@ -1,0 +1,120 @@
+"""SafeCheckpointHook: the old checkpoint goes when the new one is whole."""
+
+import os
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import CheckpointHook
+
+from luminet_mm.registry import HOOKS
+from luminet_mm.runs.atomic import write_atomically
+
+
+@HOOKS.register_module()
+class SafeCheckpointHook(CheckpointHook):
+    """MMEngine's ``CheckpointHook``, in an order that loses nothing.
+
+    The stock hook removes what is beyond ``max_keep_ckpts``, and the best
+    checkpoint so far, before it writes; who is killed in between has none.
+    Here the new file is written first. Then ``last_checkpoint`` names it, and
+    only then the old one is removed. Names, contents and arguments are the
+    stock hook's. ``tools/train.py`` puts it in the place of the stock one.
+    """
+
+    file_backend: Any  # of `out_dir`
+
+    def before_train(self, runner) -> None:
+        super().before_train(runner)
+        self._follow_the_folder()
+
+    def _follow_the_folder(self) -> None:
+        """Look for the best checkpoints of a moved run where it lies now.
+
+        The name in the checkpoint is of the old folder; where that is a copy,
+        the stock hook would remove the copy's best one.
+        """
+        best = getattr(self, 'best_ckpt_path', None)
+        if best:
+            self.best_ckpt_path = self._here(best)
+        for name, path in getattr(self, 'best_ckpt_path_dict', {}).items():
+            if path:
+                self.best_ckpt_path_dict[name] = self._here(path)
+
+    def _here(self, path: str) -> str:
+        return str(
+            self.file_backend.join_path(self.out_dir, os.path.basename(path))
+        )
+
+    def _save_checkpoint_with_step(self, runner, step, meta) -> None:
+        kept = list(getattr(self, 'keep_ckpt_ids', ()))
+        if step not in kept[-1:]:
+            kept.append(step)
+        if self.max_keep_ckpts > 0:
+            # With the one to be removed: should this process be killed
+            # before, the next start removes it.
+            runner.message_hub.update_info('keep_ckpt_ids', list(kept))
+        name = self.filename_tmpl.format(step)
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        runner.save_checkpoint(
+            self.out_dir,
+            name,
+            self.file_client_args,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
+        if is_main_process():
+            write_atomically(
+                Path(runner.work_dir, 'last_checkpoint'), str(self.last_ckpt)
+            )
+        if self.max_keep_ckpts > 0:
+            for old in kept[: -self.max_keep_ckpts]:
+                self._remove(self._here(self.filename_tmpl.format(old)))
+            self.keep_ckpt_ids = deque(kept, self.max_keep_ckpts)
+            runner.message_hub.update_info(
+                'keep_ckpt_ids', list(self.keep_ckpt_ids)
+            )
+
+    def _save_best_checkpoint(self, runner, metrics) -> None:
+        backend = self.file_backend
+        self.file_backend = later = _RemovesLater(backend)
+        try:
+            super()._save_best_checkpoint(runner, metrics)
+        finally:
+            self.file_backend = backend
+        current = [getattr(self, 'best_ckpt_path', None)]
+        current += getattr(self, 'best_ckpt_path_dict', {}).values()
+        for path in later.removed:
+            if path not in current:  # the same name again, after a resume
+                self._remove(path)
+                runner.logger.info('removed %s', path)
+
+    def _remove(self, path: str) -> None:
+        if not is_main_process():
+            return
+        if self.file_backend.isfile(path):
+            self.file_backend.remove(path)
+        elif self.file_backend.isdir(path):  # deepspeed's are folders
+            self.file_backend.rmtree(path)
+
+
+class _RemovesLater:
+    """A storage backend that notes what it was told to remove."""
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+        self.removed: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._backend, name)
+
+    def remove(self, path: str) -> None:
+        self.removed.append(path)
+
+    rmtree = remove

@@ -1,0 +1,1 @@
+"""What keeps a training run safe: its files, its folder, its restart."""

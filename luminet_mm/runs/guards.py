@@ -1,0 +1,52 @@
+"""What ``tools/train.py`` adds to every run so that it cannot be lost."""
+
+from typing import Any
+
+from mmengine.hooks import CheckpointHook
+
+from luminet_mm.hooks.checkpoint import SafeCheckpointHook
+from luminet_mm.registry import HOOKS
+from luminet_mm.runs.atomic import install_backends
+
+# Hooks that every run gets, unless its config has one of that type already.
+GUARDS: tuple[dict, ...] = ()
+
+_SAVING = ('_save_checkpoint_with_step', '_save_best_checkpoint')
+
+
+def install_guards(runner: Any) -> None:
+    """Protect a run that is built and does not train yet.
+
+    The runner is changed and not its config: a checkpoint carries the
+    config's text, and that stays one for MMDetection alone.
+
+    Args:
+        runner (:obj:`mmengine.runner.Runner`): Its hooks are completed.
+    """
+    install_backends()
+    for hook in runner.hooks:
+        _make_safe(hook)
+    for guard in GUARDS:
+        kind = HOOKS.get(guard['type'])
+        if not any(isinstance(hook, kind) for hook in runner.hooks):
+            runner.register_hook(HOOKS.build(dict(guard)))
+
+
+def _make_safe(hook: Any) -> None:
+    """Let a stock hook of checkpoints save in the order that loses nothing.
+
+    Also an instance of a subclass, as long as that saves as the stock one.
+    """
+    kind = type(hook)
+    if not issubclass(kind, CheckpointHook):
+        return
+    if any(
+        getattr(kind, n) is not getattr(CheckpointHook, n) for n in _SAVING
+    ):
+        return
+    bases = (SafeCheckpointHook, kind)
+    hook.__class__ = (
+        SafeCheckpointHook
+        if kind is CheckpointHook
+        else type(kind.__name__, bases, {})
+    )

@@ -25,6 +25,8 @@ def luminet_loss(
     eps: float = 1e-5,
     row_weights: Tensor | None = None,
     stats_weights: Tensor | None = None,
+    center_rows: bool = False,
+    shared_scale: bool = False,
     sync: bool = False,
 ) -> Tensor:
     r"""LumiNet of two models' logits.
@@ -49,6 +51,10 @@ def luminet_loss(
         row_weights: ``(N,)`` weights of the mean over rows, default equal.
         stats_weights: ``(N,)`` weights of the rows in mean and variance,
             default equal.
+        center_rows: Subtract each row's mean over its classes first. The
+            loss then does not see what softmax does not see either.
+        shared_scale: Divide all classes by one deviation, the root of their
+            mean variance, in place of each by its own.
         sync: Whether statistics and mean are over the rows of all ranks.
 
     Returns:
@@ -64,7 +70,13 @@ def luminet_loss(
         >>> luminet_loss(3 * student + 7, teacher, tau=1.0)  # no scale, shift
         tensor(0.0952)
     """
-    if stats_weights is None and not (sync and world_size() > 1):
+    if center_rows:
+        student_logits, teacher_logits = (
+            z - z.mean(dim=1, keepdim=True)
+            for z in (student_logits, teacher_logits)
+        )
+    one_process = not (sync and world_size() > 1)
+    if stats_weights is None and one_process and not shared_scale:
         h_student, h_teacher = (
             _batch_norm(z, eps, scale=1 / tau)
             for z in (student_logits, teacher_logits)
@@ -76,7 +88,9 @@ def luminet_loss(
     moments = global_moments(
         both, both, row_total(both, row_weights), stats_weights, sync
     )
-    h_student, h_teacher = _standardise(both, moments, eps).chunk(2, dim=1)
+    h_student, h_teacher = _standardise(
+        both, moments, eps, models=2 if shared_scale else None
+    ).chunk(2, dim=1)
     values = kl_rows(h_student, h_teacher, tau)
     return global_mean(values, row_weights, sync, total=moments.total)
 
@@ -125,9 +139,15 @@ def _batch_norm(logits: Tensor, eps: float, scale: float) -> Tensor:
     )
 
 
-def _standardise(logits: Tensor, moments: Moments, eps: float) -> Tensor:
+def _standardise(
+    logits: Tensor, moments: Moments, eps: float, models: int | None = None
+) -> Tensor:
+    """Standardise columns; with ``models`` all of one model by one scale."""
     weight = moments.weight
     variance = moments.comoment / weight.clamp(min=1)
+    if models is not None:
+        each = variance.unflatten(-1, (models, -1))
+        variance = each.mean(-1, keepdim=True).expand_as(each).flatten(-2)
     # the deviation of fewer than two rows says nothing about the others
     scale = torch.rsqrt(variance + eps) * (weight >= 2)
     return (logits - moments.mean_x) * scale
@@ -153,6 +173,8 @@ class LumiNetLoss(LogitLoss):
             fewer than two there is no loss, and few of them say so little
             about other rows that ``'foreground'`` here calls for
             ``rows='foreground'``.
+        center_rows, shared_scale: Other forms for few classes, not
+            published, see :func:`luminet_loss` and ``docs/losses.md``.
         kwargs: Options of :class:`LogitLoss`. ``loss_weight`` is ``ALPHA**2``
             of the authors' code.
     """
@@ -163,6 +185,8 @@ class LumiNetLoss(LogitLoss):
         tau: float = 1.0,
         eps: float = 1e-5,
         stats_rows: str = 'all',
+        center_rows: bool = False,
+        shared_scale: bool = False,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
@@ -171,6 +195,8 @@ class LumiNetLoss(LogitLoss):
         self.stats_rows = self._choice(
             'stats_rows', stats_rows, ('all', 'foreground')
         )
+        self.center_rows = center_rows
+        self.shared_scale = shared_scale
 
     def compute(
         self,
@@ -189,5 +215,7 @@ class LumiNetLoss(LogitLoss):
             stats_weights=self.row_weights(
                 'stats_rows', self.stats_rows, teacher, batch
             ),
+            center_rows=self.center_rows,
+            shared_scale=self.shared_scale,
             sync=self.sync_stats,
         )

@@ -326,6 +326,74 @@ def test_weights_of_rows_are_repetitions():
     )
 
 
+def plain(student, teacher, center_rows, shared_scale):
+    """Of the formula, for the two forms that were not published."""
+
+    def h(z):
+        z = z - z.mean(dim=1, keepdim=True) * center_rows
+        variance = z.var(dim=0, correction=0)
+        if shared_scale:
+            variance = variance.mean()
+        return (z - z.mean(dim=0)) / (variance + 1e-5).sqrt()
+
+    h_student, h_teacher = h(student), h(teacher)
+    difference = h_teacher.log_softmax(1) - h_student.log_softmax(1)
+    return (h_teacher.softmax(1) * difference).sum(dim=1).mean()
+
+
+@pytest.mark.parametrize('center_rows', [False, True])
+@pytest.mark.parametrize('shared_scale', [False, True])
+def test_other_forms_are_the_formula(center_rows, shared_scale):
+    student, teacher = rows(n=7, c=3)
+    options = dict(center_rows=center_rows, shared_scale=shared_scale)
+    loss = luminet_loss(student, teacher, tau=1, **options)
+    expected = plain(student, teacher, **options)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(grad(loss, student), grad(expected, student))
+    assert LumiNetLoss(**options)(student, teacher) == loss
+    if any(options.values()):
+        published = luminet_loss(student, teacher, tau=1)
+        assert abs(loss / published - 1) > 0.01
+
+
+@pytest.mark.parametrize('shared_scale', [False, True])
+def test_centred_rows_do_not_see_what_softmax_does_not_see(shared_scale):
+    student, teacher = rows(n=9, c=2)
+    common = torch.linspace(-4, 6, 9, dtype=torch.float64)[:, None]
+    options = dict(tau=1, shared_scale=shared_scale)
+    torch.testing.assert_close(
+        luminet_loss(student + common, teacher, center_rows=True, **options),
+        luminet_loss(student, teacher, center_rows=True, **options),
+    )
+    moved = luminet_loss(student + common, teacher, **options)
+    assert abs(moved / luminet_loss(student, teacher, **options) - 1) > 0.05
+
+
+def test_two_centred_classes_have_one_deviation():
+    student, teacher = rows(n=9, c=2)
+    torch.testing.assert_close(
+        luminet_loss(student, teacher, tau=1, center_rows=True),
+        luminet_loss(
+            student, teacher, tau=1, center_rows=True, shared_scale=True
+        ),
+    )
+
+
+def test_a_shared_scale_keeps_the_ratio_of_classes():
+    """A class that is ten times as loud stays so."""
+    student, teacher = rows(n=9, c=3)
+    scale = torch.tensor([1.0, 1.0, 10.0], dtype=torch.float64)
+    loss = luminet_loss(scale * student, teacher, tau=1, shared_scale=True)
+    same = luminet_loss(5 * student, teacher, tau=1, shared_scale=True)
+    assert abs(loss / same - 1) > 0.1
+    torch.testing.assert_close(
+        same,
+        luminet_loss(student, teacher, tau=1, shared_scale=True),
+        rtol=1e-4,  # eps; the other one differs a thousand times as much
+        atol=0,
+    )
+
+
 def test_bad_options_are_named():
     for key, value in (('tau', 0), ('eps', 0), ('stats_rows', 'fg')):
         with pytest.raises(ValueError, match=f'LumiNetLoss: {key} is'):

@@ -24,6 +24,7 @@ from luminet_mm.registry import MODELS
 from luminet_mm.signals import Signal, read_signal
 from luminet_mm.teacher import FrozenTeacher
 from luminet_mm.teacher_cache import CachedTeacher, check_student
+from luminet_mm.teachers.inputs import crop_maps
 
 
 @MODELS.register_module()
@@ -154,10 +155,11 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
             if isinstance(teacher, CachedTeacher):
                 return [teacher.logits(data_samples, inputs)] * len(asking)
             theirs = self._asked(asking, index)
-            answers = compute_signals(
-                teacher.model,
-                self.convert_inputs(teacher, inputs, data_samples),
-                sum(theirs, []),
+            images = self.convert_inputs(teacher, inputs, data_samples)
+            answers = crop_maps(
+                compute_signals(teacher.model, images, sum(theirs, [])),
+                images,
+                inputs,
             )
             return regroup(answers, theirs)
 

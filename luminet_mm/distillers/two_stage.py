@@ -21,6 +21,7 @@ from luminet_mm.signals import (
     score_rois,
 )
 from luminet_mm.teacher import FrozenTeacher
+from luminet_mm.teachers.inputs import crop_maps
 
 
 @MODELS.register_module()
@@ -151,7 +152,8 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
                 teacher, batch_inputs, batch_data_samples
             )
             signals = [signal for signal, _ in asked]
-            return compute_outer(teacher.model, images, signals)
+            outer = compute_outer(teacher.model, images, signals)
+            return crop_maps(outer, images, batch_inputs)
 
         started = self.start_teachers(active, start, batch_inputs)
         with record_signals(self, sum(ours, [])) as record:

@@ -1,12 +1,16 @@
-"""What a teacher sees of the student's images: its own view of them."""
+"""A teacher's own view of the student's images, and the area it covers."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils._pytree import tree_map
 
 from luminet_mm.streams import upload
 
@@ -80,3 +84,47 @@ def pad_to_multiple(images: Tensor, data_preprocessor) -> Tensor:
     if height % divisor == 0 and width % divisor == 0:
         return images
     return F.pad(images, (0, -width % divisor, 0, -height % divisor))
+
+
+def crop_maps(values: Any, seen: Tensor, images: Tensor) -> Any:
+    """Cut maps of further padded images to the area of the student's.
+
+    Both sides' maps then cover the same area. Else a loss that resizes one
+    to the other's size would compare different places.
+
+    Args:
+        values (Any): What a network made of ``seen``, in any nesting; maps
+            are ``(B, C, h, w)``, all else is left alone.
+        seen (Tensor): Images, padded at their right and lower side.
+        images (Tensor): The same images as the student has them.
+
+    Returns:
+        Any: As ``values``.
+    """
+    full, part = seen.shape[-2:], images.shape[-2:]
+    if full == part:
+        return values
+    return tree_map(partial(_crop, full=full, part=part), values)
+
+
+def _crop(value: Any, full: torch.Size, part: torch.Size) -> Any:
+    if not isinstance(value, Tensor) or value.dim() != 4:
+        return value
+    height, width = map(_positions, value.shape[-2:], full, part)
+    return value[..., :height, :width].contiguous()
+
+
+def _positions(length: int, full: int, part: int) -> int:
+    """How many positions of an axis cover the first pixels of an image.
+
+    Args:
+        length (int): Positions of the map.
+        full (int): Pixels that these cover.
+        part (int): Pixels that are to be covered.
+    """
+    # Layers round up: of a stride of 64 two positions see 96 pixels. So the
+    # power of two is taken that fits, and the ratio where none does.
+    stride = 2 ** math.ceil(math.log2(full / length))
+    if -(-full // stride) != length:
+        return math.ceil(part * length / full)
+    return int(-(-part // stride))

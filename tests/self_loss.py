@@ -1,0 +1,172 @@
+"""The self-loss: how far a model is from a teacher that is itself.
+
+The teacher has the student's weights, mirrored: it knows images with their
+channels in reverse order, normalised with mean and std in reverse order, and
+its first convolution reads them so. What it answers is what the student says,
+so every difference is a wrong row, pixel or map.
+"""
+
+import copy
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from luminet_mm.losses import FeatureLoss
+from luminet_mm.registry import MODELS as LUMINET
+
+
+@LUMINET.register_module(force=True)
+class SelfGap(FeatureLoss):
+    """Distance of two signals over the teacher's norm; a teacher has none.
+
+    Maps of other sizes are resized, as PKD does it.
+    """
+
+    dims = (2, 3, 4)
+
+    def compute(self, student, teacher, batch):
+        terms = []
+        for ours, theirs in zip(student, teacher, strict=True):
+            if ours.dim() == 4 and ours.shape[2:] != theirs.shape[2:]:
+                ours = nn.functional.interpolate(
+                    ours, theirs.shape[2:], mode='bilinear'
+                )
+            terms.append((ours - theirs).norm() / (theirs.norm() + 1e-6))
+        return torch.stack(terms).max()
+
+
+def first_layer(model):
+    """What reads the image: the first convolution, or linear layer."""
+    layers = [
+        module
+        for module in model.backbone.modules()
+        if isinstance(module, (nn.Conv2d, nn.Linear))
+    ]
+    return layers[0]
+
+
+def pointwise(model):
+    """Leave of each convolution its middle: no position sees another.
+
+    What a map says then does not depend on how far an image is padded.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            height, width = module.kernel_size
+            kept = torch.zeros_like(module.weight)
+            middle = (..., height // 2, width // 2)
+            kept[middle] = module.weight[middle]
+            module.weight.data = kept
+
+
+def awake(model, seed=0):
+    """Let batch norms count, and layers that start at 0 say something."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, _BatchNorm) and module.running_var is not None:
+            size = module.num_features
+            module.running_mean.copy_(
+                torch.randn(size, generator=generator) / 10
+            )
+            module.running_var.copy_(
+                torch.rand(size, generator=generator) + 0.5
+            )
+            if module.weight is not None and not module.weight.any():
+                module.weight.data.fill_(0.5)
+        if isinstance(module, nn.Linear) and not module.weight.any():
+            module.weight.data.normal_(0, 0.02, generator=generator)
+    return model
+
+
+def mirrored_preprocessor(cfg):
+    cfg = copy.deepcopy(cfg)
+    for key in ('mean', 'std'):
+        if cfg.get(key) is not None:
+            cfg[key] = list(cfg[key])[::-1]
+    # mmpretrain's and mmdet's word for it
+    swaps = 'to_rgb' if 'to_rgb' in cfg else 'bgr_to_rgb'
+    if cfg.pop('rgb_to_bgr', False):
+        cfg[swaps] = True
+    cfg[swaps] = not cfg.get(swaps, False)
+    cfg.pop('batch_augments', None)
+    return cfg
+
+
+def mirrored_state(model):
+    """The weights of a model that sees channels in reverse order."""
+    twin = copy.deepcopy(model)
+    layer = first_layer(twin)
+    weight = layer.weight.data
+    if isinstance(layer, nn.Linear):
+        # MMPretrain's unfold lays patches out channel by channel
+        patches = weight.unflatten(1, (3, -1))
+        layer.weight.data = patches.flip(1).flatten(1)
+    elif weight.shape[1] == 3:
+        layer.weight.data = weight.flip(1)
+    return twin.state_dict()
+
+
+def self_distiller(student, folder, losses, change=None, **teacher):
+    """A distiller whose teacher is its student, mirrored.
+
+    Args:
+        student (dict): A stock model's block.
+        folder (Path): Where the teacher's checkpoint goes.
+        losses (dict): The block ``distill``.
+        change (Callable): Gets the stock model before it is mirrored.
+        teacher (dict): Keys of ``data_preprocessor`` that the teacher has
+            otherwise, such as ``pad_size_divisor``.
+    """
+    student = Config(dict(model=copy.deepcopy(student))).model
+    torch.manual_seed(0)
+    stock = MODELS.build(student)
+    stock.init_weights()
+    if change is not None:
+        change(stock)
+    state = awake(stock).state_dict()
+    path = str(folder / 'mirrored.pth')
+    torch.save(dict(state_dict=mirrored_state(stock)), path)
+    twin = copy.deepcopy(student)
+    twin.data_preprocessor = mirrored_preprocessor(student.data_preprocessor)
+    twin.data_preprocessor.update(teacher)
+    kind = (
+        'luminet_mm.TwoStageDistiller'
+        if 'roi_head' in student
+        else 'luminet_mm.ClassifierDistiller'
+    )
+    model = MODELS.build(
+        Config(
+            dict(
+                model=dict(
+                    student,
+                    type=kind,
+                    teacher=dict(config=dict(model=twin), checkpoint=path),
+                    distill=losses,
+                )
+            )
+        ).model
+    )
+    model.load_state_dict(state, strict=False)
+    # norms, dropout and drop-path as in the teacher
+    return model.eval()
+
+
+def gaps(*signals):
+    """The losses of `SelfGap`, one for each signal, with its name."""
+    return {
+        f'loss_{signal}'.replace('.', '_'): dict(
+            type='luminet_mm.SelfGap', signal=signal
+        )
+        for signal in signals
+    }
+
+
+def self_losses(model, batch):
+    """The distillation losses of a training step on a raw batch."""
+    data = model.data_preprocessor(copy.deepcopy(batch), True)
+    torch.manual_seed(0)
+    losses = model.loss(data['inputs'], data['data_samples'])
+    return {name: losses[name].item() for name in model.distill}

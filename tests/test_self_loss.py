@@ -1,0 +1,76 @@
+"""A teacher that is the student, mirrored, has nothing to teach it."""
+
+import pytest
+import tiny
+import tiny_cls
+from mmengine.registry import DefaultScope
+from self_loss import gaps, pointwise, self_distiller, self_losses
+
+from luminet_mm.teachers.inputs import _positions
+
+OUTER = ('backbone', 'neck', 'rpn.cls_score', 'rpn.bbox_pred')
+PARTS = ('feats', 'cls_score', 'bbox_pred')
+ROI = dict(
+    faster=[f'roi.{part}' for part in PARTS],
+    mask=[f'roi.{part}' for part in PARTS],
+    cascade=[f'roi.{i}.{part}' for i in range(3) for part in PARTS],
+    htc=[f'roi.{i}.cls_score' for i in range(3)],
+)
+
+
+@pytest.mark.parametrize('kind', ROI)
+def test_detectors(kind, tmp_path):
+    losses = gaps(*OUTER, *ROI[kind])
+    model = self_distiller(tiny.detector(kind), tmp_path, losses)
+    batch = tiny.batch(size=96, masks=kind in ('mask', 'htc'))
+    found = self_losses(model, batch)
+    assert max(found.values()) < 1e-4, found
+
+
+@pytest.mark.parametrize(
+    ('kind', 'divisor'), [('faster', 64), ('cascade', 128)]
+)
+def test_a_teacher_that_pads_further(kind, divisor, tmp_path):
+    """Its maps are cut to the area of the student's, 96 of 128 pixels."""
+    losses = gaps(*OUTER, *ROI[kind])
+    for name in ('PKD', 'CWD'):  # one resizes, one wants equal sizes
+        losses[f'loss_{name}'] = dict(
+            type=f'luminet_mm.{name}Loss', signal='neck'
+        )
+    model = self_distiller(
+        tiny.detector(kind),
+        tmp_path,
+        losses,
+        change=pointwise,
+        pad_size_divisor=divisor,
+    )
+    found = self_losses(model, tiny.batch(size=96))
+    assert max(found.values()) < 1e-4, found
+
+
+@pytest.mark.parametrize(
+    ('length', 'full', 'part', 'positions'),
+    [
+        (32, 128, 96, 24),
+        (2, 128, 96, 2),  # a stride of 64, rounded up
+        (2, 96, 64, 1),
+        (1, 128, 96, 1),
+        (9, 126, 56, 4),  # patches of 14
+        (128, 128, 96, 96),
+        (256, 128, 96, 192),
+    ],
+)
+def test_positions_of_an_area(length, full, part, positions):
+    assert _positions(length, full, part) == positions
+
+
+@pytest.mark.parametrize('kind', ['resnet', 'vit', 'deit'])
+def test_classifiers(kind, tmp_path):
+    signals = ['backbone', 'feats']
+    if kind == 'deit':  # both are pairs of tokens
+        signals = ['backbone.layers.1', 'head.layers.head_dist']
+    losses = gaps(*signals, 'logits')
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = self_distiller(tiny_cls.classifier(kind), tmp_path, losses)
+        found = self_losses(model, tiny_cls.batch())
+    assert max(found.values()) < 1e-4, found

@@ -125,10 +125,11 @@ def prepare(
         str: What was done, and how far the answers moved.
 
     Raises:
-        ValueError: If ``dtype`` moves the answers too far.
+        ValueError: If the answers are NaN, or ``dtype`` moves them too far.
     """
     with torch.no_grad():
         before = answers()
+    _check_finite(model, before)
     done = []
     dtype = None if speed.dtype == 'auto' else speed.dtype
     if speed.fold_bn:
@@ -147,6 +148,12 @@ def prepare(
         _cast(model, form, DTYPES[dtype])
         done.append(dtype)
     moved = _deviation(answers, before)
+    if moved != moved:
+        wider = "'bf16' or None" if dtype == 'fp16' else 'None'
+        raise ValueError(
+            f'teacher.dtype={dtype!r} overflows: what the losses read of the '
+            f'teacher becomes NaN. Set it to {wider}.'
+        )
     if not moved <= TOLERANCE[dtype]:
         raise ValueError(
             f'teacher.dtype={dtype!r} moves what the losses read by '
@@ -186,6 +193,7 @@ def fit(
     """
     with torch.no_grad():
         before = answers()
+    _check_finite(model, before)
     done = []
     if speed.dtype == 'auto':
         done.append(_choose_precision(model, answers, before, form, device))
@@ -408,6 +416,37 @@ def _outward(value: Any, form: Form) -> Any:
     if isinstance(value, Tensor) and value.is_floating_point():
         return value.to(form.outside)
     return value
+
+
+def broken_weights(model: nn.Module) -> list[str]:
+    """Names of the weights that hold NaN or inf.
+
+    Buffers may hold inf: networks with masks keep it there on purpose.
+    """
+    buffers = [n for n, value in model.named_buffers() if value.isnan().any()]
+    return buffers + [
+        name
+        for name, value in model.named_parameters()
+        if not torch.isfinite(value).all()
+    ]
+
+
+def _check_finite(model: nn.Module, before: Any) -> None:
+    """Refuse a network whose answers are NaN before anything was done."""
+    if all(torch.isfinite(each).all() for each in _tensors(before)):
+        return
+    broken = broken_weights(model)
+    if broken:
+        raise ValueError(
+            f'teacher.checkpoint: {len(broken)} of its weights hold NaN or '
+            f'inf, such as {", ".join(broken[:3])}. The file is broken: take '
+            'another one.'
+        )
+    raise ValueError(
+        'teacher: its answers to a random image hold NaN or inf, though its '
+        'weights do not. Give the config and the data_preprocessor that the '
+        'checkpoint was trained with.'
+    )
 
 
 def _deviation(answers: Answers, before: Any) -> float:

@@ -14,6 +14,7 @@ from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from luminet_mm.distillers.blame import explain, image_names
 from luminet_mm.distillers.blocks import (
     Names,
     block_problems,
@@ -21,6 +22,7 @@ from luminet_mm.distillers.blocks import (
     teacher_entries,
 )
 from luminet_mm.losses import DistillBatch, FeatureLoss
+from luminet_mm.losses.base import NotFiniteError
 from luminet_mm.streams import Pending
 from luminet_mm.teacher import FrozenTeacher, preserved_rng
 from luminet_mm.teacher_cache import CachedTeacher
@@ -98,6 +100,36 @@ class DistillMixin(_StockModel):
             self.distill_teachers[name] = (
                 tuple(heard) if loss.uses_teacher else ()
             )
+
+    def forward(
+        self,
+        inputs: Any,
+        data_samples: list | None = None,
+        mode: str = 'tensor',
+    ) -> Any:
+        """As for the stock model; NaN is traced to where it came from.
+
+        Raises:
+            NotFiniteError: If a loss is given NaN or inf.
+        """
+        if mode != 'loss':
+            return super().forward(inputs, data_samples, mode)
+        previous, self._image_names = (
+            getattr(self, '_image_names', []),
+            image_names(data_samples),
+        )
+        try:
+            return super().forward(inputs, data_samples, mode)
+        except NotFiniteError as error:
+            teachers = [
+                (f'teacher ({each.name})', each.model)
+                for each in self.teachers
+                if not isinstance(each, CachedTeacher)
+            ]
+            networks = [*teachers, ('student', self)]
+            raise explain(
+                error, inputs, data_samples, networks, previous
+            ) from None
 
     def look_up_signals(
         self, find: Callable, check: Callable

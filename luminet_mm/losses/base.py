@@ -62,6 +62,28 @@ class DistillBatch:
     rois: Tensor | None = None
 
 
+class NotFiniteError(FloatingPointError):
+    """A loss was given NaN or inf.
+
+    Args:
+        name: Begins the message.
+        reason: The rest of it.
+        both: Whether student and teacher hold some.
+        late: Whether they are those of the step before.
+    """
+
+    def __init__(
+        self, name: str, reason: str, both: bool = False, late: bool = False
+    ) -> None:
+        super().__init__(f'{name}: {reason}')
+        self.name, self.both, self.late = name, both, late
+
+    def because(self, reason: str) -> NotFiniteError:
+        """The same error with another reason."""
+        reason = reason.removeprefix(f'{self.name}: ')
+        return type(self)(self.name, reason, self.both, self.late)
+
+
 class FiniteCheck:
     """Raises when values hold NaN or inf, without making a GPU wait.
 
@@ -119,19 +141,29 @@ class FiniteCheck:
 
     def _report(self, name: str, finite: Tensor, when: str = '') -> None:
         student, teacher = finite.tolist()
-        if not teacher:
-            raise FloatingPointError(
-                f"{name}: the teacher's {self.what}{when} hold NaN or inf. "
+        if not student and not teacher:
+            reason = (
+                f"the student's and the teacher's {self.what}{when} hold NaN "
+                'or inf. The teacher does not train, so the likely cause is '
+                'an image: check the data and their transforms.'
+            )
+        elif not teacher:
+            reason = (
+                f"the teacher's {self.what}{when} hold NaN or inf. "
                 'Check its checkpoint and its input normalisation; if it runs '
                 'in float16, use bfloat16 or float32.'
             )
-        if not student:
-            raise FloatingPointError(
-                f"{name}: the student's {self.what}{when} hold NaN or inf. "
+        elif not student:
+            reason = (
+                f"the student's {self.what}{when} hold NaN or inf. "
                 'The training diverged or float16 overflowed: lower the '
                 'learning rate or loss_weight, warm the loss up, or use '
                 'bfloat16.'
             )
+        else:
+            return
+        both = not student and not teacher
+        raise NotFiniteError(name, reason, both, late=bool(when))
 
 
 def _all_finite(tensors: Sequence[Tensor]) -> Tensor:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from luminet_mm.distributed import global_mean
 from luminet_mm.losses.base import DistillBatch
 from luminet_mm.losses.feature import FeatureLoss, pool_to_smaller
+from luminet_mm.losses.tensors import FLAT, unit
 from luminet_mm.registry import MODELS
 
 
@@ -17,7 +17,7 @@ def attention_loss(
     r"""Squared distance of two maps' attention.
 
     With the attention :math:`a(f) = v / |v|_2` of each image, where
-    :math:`v = \mathrm{mean}_c f_c^p` has one entry per position:
+    :math:`v = \mathrm{mean}_c |f_c|^p` has one entry per position:
 
     .. math:: L = \mathrm{mean}_{B, hw} (a(f_s) - a(f_t))^2
 
@@ -26,7 +26,7 @@ def attention_loss(
     Args:
         student: ``(B, C_s, H, W)``.
         teacher: ``(B, C_t, H', W')``; detach it if it carries a graph.
-        p: Power of the activations.
+        p: Power of the activations, at least 1.
         sync: Whether the mean is over the images of all ranks.
 
     Returns:
@@ -34,7 +34,7 @@ def attention_loss(
     """
     student, teacher = pool_to_smaller(student, teacher)
     ours, theirs = (
-        F.normalize(maps.pow(p).mean(dim=1).flatten(1))
+        unit(maps.abs().pow(p).mean(dim=1).flatten(1), eps=FLAT**p)
         for maps in (student, teacher)
     )
     return global_mean((ours - theirs).square().mean(dim=1), sync=sync)
@@ -50,8 +50,8 @@ class ATLoss(FeatureLoss):
     a network with weight 1000.
 
     Args:
-        p: Power of the activations, > 0. Of a negative activation only a
-            whole number is defined.
+        p: Power of the activations, at least 1. A smaller one has a
+            gradient without bound at 0, where a ReLU leaves most values.
         kwargs: Options of :class:`FeatureLoss`.
 
     Raises:
@@ -63,6 +63,11 @@ class ATLoss(FeatureLoss):
     def __init__(self, *, p: float = 2.0, **kwargs) -> None:
         super().__init__(**kwargs)
         self.p = self._number('p', p, positive=True)
+        if self.p < 1:
+            raise ValueError(
+                f'{self.name}: p is {p!r}; set 1 or more. A smaller power '
+                'has a gradient without bound where an activation is 0.'
+            )
 
     def compute(
         self,

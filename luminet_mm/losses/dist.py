@@ -7,6 +7,7 @@ from torch import Tensor
 
 from luminet_mm.distributed import global_mean, global_moments, row_total
 from luminet_mm.losses.base import DistillBatch, LogitLoss, safe_sqrt
+from luminet_mm.losses.tensors import FLAT
 from luminet_mm.registry import MODELS
 
 
@@ -33,7 +34,10 @@ def dist_loss(
               \right]
 
     Rows :math:`i` (inter-class) and columns :math:`c` (intra-class). One row
-    has no intra-class relation: that term is then the constant 1.
+    has no intra-class relation: that term is then the constant 1. The
+    student's norms count as no less than those of logits that deviate by
+    :math:`\tau` times :data:`~luminet_mm.losses.tensors.FLAT`: equal logits,
+    with which a head may start, have no norm, and a gradient without bound.
 
     Args:
         student_logits: ``(N, C)``.
@@ -62,7 +66,11 @@ def dist_loss(
     c_s = p_s - p_s.mean(dim=1, keepdim=True)
     c_t = p_t - p_t.mean(dim=1, keepdim=True)
     inter = 1 - _correlation(
-        (c_s * c_s).sum(1), (c_t * c_t).sum(1), (c_s * c_t).sum(1), eps
+        (c_s * c_s).sum(1),
+        (c_t * c_t).sum(1),
+        (c_s * c_t).sum(1),
+        eps,
+        _least_square(p_s.mean(dim=1), p_s.shape[1]),
     )
 
     # All three moments of every class in one all-reduce.
@@ -74,15 +82,25 @@ def dist_loss(
         sync,
     )
     ss, tt, st = moments.comoment.chunk(3)
-    intra = 1 - _correlation(ss, tt, st, eps).mean()
+    least = _least_square(moments.mean_x.chunk(3)[0], moments.weight)
+    intra = 1 - _correlation(ss, tt, st, eps, least).mean()
     intra = intra * (moments.weight > 0)  # no rows: 0, as the other term
 
     inter = global_mean(inter, row_weights, sync, total=moments.total)
     return tau**2 * (beta * inter + gamma * intra)
 
 
-def _correlation(aa: Tensor, bb: Tensor, ab: Tensor, eps: float) -> Tensor:
-    return ab / (safe_sqrt(aa) * safe_sqrt(bb) + eps)
+def _correlation(
+    aa: Tensor, bb: Tensor, ab: Tensor, eps: float, least: Tensor
+) -> Tensor:
+    norm = safe_sqrt(torch.maximum(aa, least))
+    return ab / (norm * safe_sqrt(bb) + eps)
+
+
+def _least_square(mean: Tensor, n: Tensor | int) -> Tensor:
+    """Of centred probabilities whose logits deviate by no more than FLAT."""
+    mean = mean.detach()
+    return n * (FLAT * mean * (1 - mean)).square()
 
 
 @MODELS.register_module()

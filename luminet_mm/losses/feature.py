@@ -329,13 +329,3 @@ def size_of(maps: Tensor) -> tuple[int, int]:
 def pooled(feature: Tensor) -> Tensor:
     """Average maps ``(B, C, H, W)`` to ``(B, C)``; leave vectors as is."""
     return feature.mean(dim=(2, 3)) if feature.dim() == 4 else feature
-
-
-def unit(x: Tensor, dim: int = -1, eps: float = 1e-12) -> Tensor:
-    """Divide by the norms along a dimension.
-
-    What is no longer than ``eps`` becomes 0 without gradient, where that of
-    ``F.normalize`` is ``1 / eps``.
-    """
-    norms = torch.linalg.vector_norm(x, dim=dim, keepdim=True)
-    return x * ((norms > eps) / norms.clamp(min=eps))

@@ -7,6 +7,7 @@ from torch import Tensor
 from luminet_mm.losses.base import DistillBatch, safe_sqrt
 from luminet_mm.losses.dkd import DKDLoss
 from luminet_mm.losses.kd import kd_loss
+from luminet_mm.losses.tensors import FLAT
 from luminet_mm.registry import MODELS
 
 
@@ -17,7 +18,9 @@ def logit_standardization(logits: Tensor, eps: float = 1e-7) -> Tensor:
               {\mathrm{std}_j z_{ij} + \epsilon}
 
     with the unbiased standard deviation. (LumiNet standardises the other
-    axis: each class over the rows.)
+    axis: each class over the rows.) A deviation less than
+    :data:`~luminet_mm.losses.tensors.FLAT` counts as that, which bounds the
+    gradient where a head starts with equal logits.
 
     Args:
         logits: ``(N, C)``.
@@ -35,7 +38,7 @@ def logit_standardization(logits: Tensor, eps: float = 1e-7) -> Tensor:
     centred = logits - logits.mean(dim=1, keepdim=True)
     freedom = max(logits.shape[1] - 1, 1)  # one class: std 0, not 0 / 0
     variance = (centred * centred).sum(dim=1, keepdim=True) / freedom
-    return centred / (safe_sqrt(variance) + eps)
+    return centred / (safe_sqrt(variance).clamp(min=FLAT) + eps)
 
 
 @MODELS.register_module()
@@ -47,7 +50,8 @@ class LogitStandardizationKDLoss(DKDLoss):
     github.com/sunshangquan/logit-standardization-KD, ``distillers/KD.py`` and
     ``DKD.py``, at f6e5aa5. The defaults are its base temperature and weight,
     used beside ``0.1 CE`` on CIFAR-100 and ``1 CE`` on ImageNet; the factor
-    ``tau**2`` is included. A row of equal logits has a finite loss.
+    ``tau**2`` is included. A row of equal logits has a finite loss
+    and a bounded gradient.
 
     Args:
         tau: Temperature, > 0.

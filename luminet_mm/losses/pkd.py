@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from luminet_mm.distributed import global_mean, global_moments
 from luminet_mm.losses.base import DistillBatch, safe_sqrt
 from luminet_mm.losses.feature import FeatureLoss
+from luminet_mm.losses.tensors import FLAT
 from luminet_mm.registry import MODELS
 
 
@@ -27,8 +28,9 @@ def pkd_loss(
     .. math:: L = \tfrac12\, \mathrm{mean}_{B, C, hw} (\tilde s - \tilde t)^2,
               \qquad \tilde f_c = \frac{f_c - \mu_c}{\sigma_c + \epsilon}
 
-    Up to :math:`\epsilon` and the unbiased :math:`\sigma` this is one minus
-    the Pearson correlation, averaged over channels.
+    where a deviation less than :data:`~luminet_mm.losses.tensors.FLAT` counts
+    as that. Up to :math:`\epsilon` and the unbiased :math:`\sigma` this is
+    one minus the Pearson correlation, averaged over channels.
 
     Args:
         student: ``(B, C, H, W)``.
@@ -63,7 +65,7 @@ def _standardise(
     rows = maps.permute(0, 2, 3, 1).flatten(0, 2)
     moments = global_moments(rows, rows, rows.new_zeros(()), sync=sync)
     variance = moments.comoment / (moments.weight - 1).clamp(min=1)
-    std = safe_sqrt(variance) + eps
+    std = safe_sqrt(variance).clamp(min=FLAT) + eps
     return (rows - moments.mean_x) / std, moments.weight
 
 
@@ -82,8 +84,7 @@ class PKDLoss(FeatureLoss):
     Args:
         resize_student: Where heights or widths differ, whether the student's
             maps are resized or the teacher's.
-        eps: Added to the standard deviations, > 0. A channel that is constant
-            has a gradient of the order of its inverse.
+        eps: Added to the standard deviations, > 0.
         kwargs: Options of :class:`FeatureLoss`.
 
     Raises:

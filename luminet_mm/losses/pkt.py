@@ -8,6 +8,7 @@ from torch import Tensor
 from luminet_mm.distributed import global_rows
 from luminet_mm.losses.base import DistillBatch
 from luminet_mm.losses.feature import FeatureLoss, pooled
+from luminet_mm.losses.tensors import FLAT
 from luminet_mm.registry import MODELS
 
 
@@ -42,7 +43,7 @@ def pkt_loss(
 def _probabilities(rows: Tensor, eps: float) -> Tensor:
     norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
     # A row without length has no direction, hence no gradient.
-    rows = rows * ((norms > 0) / (norms + eps))
+    rows = rows * ((norms > 0) / (norms.clamp(min=FLAT) + eps))
     # Rounding can bring the cosine of opposite rows below -1.
     kernel = ((rows @ rows.T + 1) / 2).clamp(min=0)
     return kernel / kernel.sum(dim=1, keepdim=True)

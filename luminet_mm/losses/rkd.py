@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 from luminet_mm.distributed import global_rows
 from luminet_mm.losses.base import DistillBatch
-from luminet_mm.losses.feature import FeatureLoss, pooled, unit
+from luminet_mm.losses.feature import FeatureLoss, pooled
+from luminet_mm.losses.tensors import FLAT, unit
 from luminet_mm.registry import MODELS
 
 
@@ -35,7 +36,9 @@ def rkd_loss(
         L &= w_D\, \mathrm{mean}_{ij}\, h(\psi^{D,s} - \psi^{D,t})
            + w_A\, \mathrm{mean}_{ijk}\, h(\psi^{A,s} - \psi^{A,t})
 
-    The means of :math:`h` are over all :math:`B^2` and :math:`B^3` entries,
+    Lengths and mean distances less than
+    :data:`~luminet_mm.losses.tensors.FLAT` are divided by that. The means of
+    :math:`h` are over all :math:`B^2` and :math:`B^3` entries,
     equal indices included. Time and memory grow with
     :math:`B^2 D`, and with :math:`B^3` unless the weight of the angles is 0.
 
@@ -69,10 +72,11 @@ def _distances(differences: Tensor, squared: bool, eps: float) -> Tensor:
     norms = torch.linalg.vector_norm(differences, dim=2).clamp(min=eps)
     if squared:
         norms = norms.square()
+    least = FLAT**2 if squared else FLAT
     n = len(norms)
     norms = norms * (1 - torch.eye(n, dtype=norms.dtype, device=norms.device))
     mean = norms.sum() / max(n * (n - 1), 1)
-    return norms / torch.where(mean > 0, mean, torch.ones_like(mean))
+    return norms / mean.clamp(min=least)
 
 
 def _angles(differences: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ from torch import Tensor
 
 from luminet_mm.distributed import global_rows
 from luminet_mm.losses.base import DistillBatch
-from luminet_mm.losses.feature import FeatureLoss, unit
+from luminet_mm.losses.feature import FeatureLoss
+from luminet_mm.losses.tensors import unit
 from luminet_mm.registry import MODELS
 
 

@@ -47,6 +47,37 @@ def test_dead_maps_have_a_finite_gradient():
     assert student.grad.isfinite().all()
 
 
-def test_bad_power_is_named():
-    with pytest.raises(ValueError, match='ATLoss: p is 0'):
-        ATLoss(p=0)
+@pytest.mark.parametrize('p', [1, 1.5, 2, 3, 4])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_every_power_of_every_map_has_a_finite_gradient(p, dtype):
+    """Signed maps, those behind a ReLU, with dead channels and images."""
+    teacher = maps(seed=1).to(dtype)
+    for student in (maps(), maps().relu(), 0 * maps(), -maps().relu()):
+        student = student.to(dtype)
+        student[:, 1] = 0
+        student[2] = 0
+        student.requires_grad_()
+        loss = attention_loss(student, teacher, p=p)
+        loss.backward()
+        assert loss.isfinite() and loss > 0
+        assert student.grad.abs().max() < 1
+        assert student.grad[0].any() == student[0].any()
+
+
+def test_attention_is_of_absolute_values():
+    """The paper's, equation 2; an odd power would let signs cancel."""
+    student, teacher = maps(), maps(seed=1)
+    for p in (1, 2, 3, 4, 2.5):
+        torch.testing.assert_close(
+            attention_loss(student, teacher, p=p),
+            attention_loss(student.abs(), -teacher, p=p),
+        )
+    assert attention_loss(student, teacher, p=4) == (
+        attention_loss(student, teacher.abs(), p=4)
+    )
+
+
+@pytest.mark.parametrize('p', [0, 0.5, 0.99, -1])
+def test_bad_power_is_named(p):
+    with pytest.raises(ValueError, match=f'ATLoss: p is {p}; set'):
+        ATLoss(p=p)

@@ -44,6 +44,7 @@ LOSSES = {
         MLLDLoss,
         {'tau': [1.0, 2.0], 'mask_rows': True, 'mask_classes': True},
     ),
+    'mlld_standardized': (MLLDLoss, {'tau': 2.0, 'standardize': True}),
     'nkd': (NKDLoss, {'tau': 2.0}),
     'wsld': (WSLDLoss, {}),
 }
@@ -209,6 +210,40 @@ def test_huge_logits_are_finite_in_float32(name, scale):
     )
     assert loss.isfinite()
     assert grad.isfinite().all()
+
+
+FLAT = {
+    # a head that starts with weights of 0, or with a bias
+    'zeros': lambda z: torch.zeros_like(z),
+    'bias': lambda z: torch.full_like(z, 0.3),
+    # one answer to every image, no class before the others
+    'equal rows': lambda z: z[:1].repeat(len(z), 1),
+    'equal columns': lambda z: z[:, :1].repeat(1, z.shape[1]),
+    'rounding': lambda z: z[:1] + 1e-7 * z,
+    'small': lambda z: 1e-4 * z,
+    'tiny': lambda z: 1e-8 * z,
+}
+
+
+@each_loss
+@pytest.mark.parametrize('kind', FLAT)
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+def test_logits_without_variance_have_a_bounded_gradient(name, kind, dtype):
+    """Of losses that ignore scale it is the inverse of a deviation.
+
+    LumiNet's is 640 times the gradient of ordinary logits here, where a
+    division by the deviation, with some eps beside it, gives 1e5 to 1e8.
+    """
+    student, teacher, batch = rows(dtype=dtype)
+    _, usual = loss_and_grad(build(name), student, teacher, batch)
+    flat = FLAT[kind](student)
+    loss, grad = loss_and_grad(build(name), flat, teacher, batch)
+    assert loss.isfinite() and loss > 0
+    assert 0 < grad.abs().max() < 3e3 * usual.abs().max()
+    # the teacher may be so too
+    loss, grad = loss_and_grad(build(name), student, flat, batch)
+    assert loss.isfinite()
+    assert grad.abs().max() < 3e3 * usual.abs().max()
 
 
 # --- precision ---

@@ -39,7 +39,9 @@ from luminet_mm.losses import (
     ViTKDLoss,
     VkDLoss,
 )
-from luminet_mm.losses.feature import pool_to_smaller, pooled, unit
+from luminet_mm.losses.feature import pool_to_smaller, pooled
+from luminet_mm.losses.tensors import FLAT as FLAT_LENGTH
+from luminet_mm.losses.tensors import unit
 
 MAPS = [(6, 4, 8, 8), (6, 6, 4, 4)], [(6, 5, 8, 8), (6, 8, 4, 4)]
 VECTORS = [(6, 4)], [(6, 7)]
@@ -274,6 +276,47 @@ def test_teacher_gets_no_gradient_and_student_does(name):
     assert all(grad is not None for grad in weights)
 
 
+FLAT = {
+    'zeros': lambda f: torch.zeros_like(f),
+    'constant': lambda f: torch.full_like(f, 0.3),
+    # one answer to every image; that up to rounding
+    'equal rows': lambda f: f[:1].expand_as(f),
+    'rounding': lambda f: f[:1] + 1e-7 * f,
+    'equal channels': lambda f: f[:, :1].expand_as(f),
+    'dead channels': lambda f: torch.where(
+        torch.arange(f.shape[1]).view(1, -1, *[1] * (f.dim() - 2)) % 2 > 0,
+        f.relu(),
+        0,
+    ),
+    'small': lambda f: 1e-4 * f,
+    'tiny': lambda f: 1e-8 * f,
+}
+
+
+@each_loss
+@pytest.mark.parametrize('kind', FLAT)
+def test_features_without_variance_have_a_bounded_gradient(name, kind):
+    """Of losses that ignore scale it is the inverse of a deviation.
+
+    At most 1700 times the gradient of ordinary features here; a division by
+    deviations or lengths as they are gives 1e6 to 1e8. Connectors are in eval
+    mode, as each batch norm multiplies by up to 316, like any network's.
+    """
+    student, teacher = features(name, dtype=torch.float32)
+    loss = build(name, torch.float32).eval()
+
+    def largest(ours, theirs):
+        value, grads, weights = run(loss, ours, theirs)
+        assert value.isfinite()
+        assert all(each.isfinite().all() for each in weights)
+        return max(grad.abs().max() for grad in grads)
+
+    usual = largest(student, teacher)
+    flat = [FLAT[kind](f) for f in student]
+    assert largest(flat, teacher) < 1e4 * usual
+    assert largest(student, [FLAT[kind](f) for f in teacher]) < 1e4 * usual
+
+
 @each_loss
 def test_weight_and_schedule_multiply(name):
     loss = build(name)
@@ -500,6 +543,17 @@ def test_unit_gives_length_1_and_leaves_0():
     assert grad.isfinite().all()
     assert grad[0].any()
     assert not grad[1].any()
+
+
+def test_unit_has_a_bounded_gradient_near_0():
+    x = torch.rand(3, 4, dtype=torch.float64)
+    for scale in (1e-2, 1e-4, 1e-9):
+        small = (scale * x).requires_grad_()
+        out = unit(small)
+        (grad,) = torch.autograd.grad(out.sum(), small)
+        assert grad.abs().max() <= 1 / FLAT_LENGTH
+        if scale * x.norm(dim=1).min() > FLAT_LENGTH:
+            torch.testing.assert_close(out, nn.functional.normalize(small))
 
 
 def test_a_loss_has_to_be_implemented():

@@ -127,7 +127,7 @@ def test_equal_rows_have_a_bounded_gradient(dtype, squared):
 def test_eps_is_of_the_distances_alone():
     """Two rows that are close still have a direction from one another."""
     student, teacher = rows(), rows(d=7, seed=1)
-    student[3] = student[1] + 1e-9 * student[2]
+    student[3] = student[1] + 1e-2 * student[2]
     near = only(0, 1, False)
     torch.testing.assert_close(
         rkd_loss(student, teacher, **near, eps=1.0),

@@ -2,23 +2,33 @@
 
 A ``.pth`` file is a pickle, and a pickle can call any function. Everything
 here goes through ``torch.load(weights_only=True)``, widened by exactly the
-harmless types that MMEngine's own training checkpoints hold: log histories,
-numpy arrays and numpy scalars.
+harmless types that MMEngine's own training checkpoints hold
+(``luminet_mm/files/plain_types.py``).
 """
 
-import hashlib
 import os
 import pickle
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlparse
+from typing import Any, BinaryIO
 
-import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer
+
+from luminet_mm.files.downloads import fetch
+from luminet_mm.files.errors import CheckpointError, UnsafeCheckpointError
+from luminet_mm.files.kinds import fix_for, foreign_kind, has_torch_form
+from luminet_mm.files.plain_types import finished, plain_globals
+
+__all__ = [
+    'BESIDE_STUDENT',
+    'CheckpointError',
+    'UnsafeCheckpointError',
+    'get_state_dict',
+    'load_checkpoint',
+    'local_path',
+]
 
 # Keys of what was trained beside the student: by methods, or other students.
 BESIDE_STUDENT = ('distill.', 'peers.')
@@ -27,10 +37,8 @@ CONVERT_HINT = (
     'If you trust where the file comes from, convert it once with '
     '`python tools/publish.py --trust {} OUT` and use OUT.'
 )
-
-
-class UnsafeCheckpointError(ValueError):
-    """A checkpoint asks for something that weights do not need."""
+# Entries that have to be dicts where they are there.
+_DICTS = ('state_dict', 'meta', 'ema_state_dict')
 
 
 def load_checkpoint(
@@ -53,9 +61,10 @@ def load_checkpoint(
         FileNotFoundError: If the file does not exist.
         UnsafeCheckpointError: If it asks for a type or function outside the
             harmless ones; nothing of it has been run.
-        ValueError: If it is broken, holds no dict, or cannot be downloaded.
+        CheckpointError: If it is broken, not a file of weights, holds no
+            dict, or cannot be downloaded.
     """
-    path = _local_path(source)
+    path = local_path(source)
     if not path.is_file():
         what = 'is a folder' if path.is_dir() else 'does not exist'
         raise FileNotFoundError(
@@ -63,30 +72,68 @@ def load_checkpoint(
             'http(s):// URL.'
         )
     try:
-        with torch.serialization.safe_globals(_harmless_globals()):
-            checkpoint = torch.load(
-                path, map_location=map_location, weights_only=True
-            )
-    except pickle.UnpicklingError as error:
-        raise _refusal(path, str(error)) from None
-    except (
-        RuntimeError,
-        EOFError,
-        OSError,
-        LookupError,
-        TypeError,
-        UnicodeDecodeError,
-    ) as error:
-        raise ValueError(
-            f'Checkpoint {path} cannot be read: {error}. It may be cut short: '
-            'delete it and download or copy it again.'
+        kind = foreign_kind(path)
+    except OSError as error:
+        raise CheckpointError(
+            f'Checkpoint {path} cannot be read: {error.strerror}.'
         ) from error
+    if kind:
+        raise CheckpointError(f'Checkpoint {path} is {kind}. {fix_for(kind)}')
+    checkpoint = read_checkpoint(path, path, map_location)
     if not isinstance(checkpoint, dict):
-        raise ValueError(
+        raise CheckpointError(
             f'Checkpoint {path} holds a {type(checkpoint).__name__}, not a '
             'dict of weights. Save `model.state_dict()` instead.'
         )
+    for key in _DICTS:
+        if not isinstance(checkpoint.get(key), dict | None):
+            raise CheckpointError(
+                f'Checkpoint {path}: its entry {key!r} is a '
+                f'{type(checkpoint[key]).__name__}, not a dict. It was not '
+                'written by MMEngine or this package.'
+            )
     return checkpoint
+
+
+def read_checkpoint(
+    file: Path | BinaryIO, name: str | os.PathLike, map_location: Any
+) -> Any:
+    """Read what torch.save wrote, whatever it is, without running it.
+
+    Args:
+        file (Path | BinaryIO): The file.
+        name (str | PathLike): What errors call it.
+        map_location (Any): As in :func:`torch.load`.
+
+    Raises:
+        UnsafeCheckpointError, CheckpointError: As :func:`load_checkpoint`.
+    """
+    # Pairs: numpy's names differ between its releases, and single objects
+    # would drop what the user allowed on his own.
+    pairs: list[Any] = [(made, n) for n, made in plain_globals().items()]
+    try:
+        with torch.serialization.safe_globals(pairs):
+            loaded = torch.load(
+                file, map_location=map_location, weights_only=True
+            )
+        return finished(loaded)
+    except pickle.UnpicklingError as error:
+        text = str(error).strip()
+        if isinstance(file, Path) and not has_torch_form(file):
+            raise CheckpointError(
+                f'Checkpoint {name} is not a file that torch.save wrote '
+                f'({text.splitlines()[-1][:120]}). Get it again, or save the '
+                'weights with torch.save.'
+            ) from None
+        raise _refusal(name, text) from None
+    except torch.OutOfMemoryError:
+        raise
+    except Exception as error:  # a crafted file can raise anything
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CheckpointError(
+            f'Checkpoint {name} cannot be read: {first[:200]}. It may be '
+            'cut short: delete it and download or copy it again.'
+        ) from error
 
 
 def get_state_dict(checkpoint: dict) -> OrderedDict[str, torch.Tensor]:
@@ -100,7 +147,7 @@ def get_state_dict(checkpoint: dict) -> OrderedDict[str, torch.Tensor]:
         prefix, in a form that keeps what their modules said of themselves.
 
     Raises:
-        ValueError: If there are no tensors where weights are expected.
+        CheckpointError: If there are no tensors where weights are expected.
     """
     for key in ('state_dict', 'model'):
         if isinstance(checkpoint.get(key), dict):
@@ -109,21 +156,33 @@ def get_state_dict(checkpoint: dict) -> OrderedDict[str, torch.Tensor]:
     weights = OrderedDict(
         (key, value)
         for key, value in checkpoint.items()
-        if torch.is_tensor(value)
+        if isinstance(key, str) and torch.is_tensor(value)
     )
     if not weights:
-        raise ValueError(
+        raise CheckpointError(
             'The checkpoint holds no weights: none of its keys '
             f'{sorted(map(str, checkpoint))[:10]} is `state_dict`, `model` or '
             'a tensor.'
         )
-    versions = getattr(checkpoint, '_metadata', {})
+    versions = _plain_versions(getattr(checkpoint, '_metadata', None))
     if all(key.startswith('module.') for key in weights):
         weights = _without_prefix(weights)
         versions = _without_prefix(versions)
     # Where torch keeps the modules' versions, for `load_state_dict`.
     weights._metadata = versions  # type: ignore[union-attr,attr-defined]
     return weights
+
+
+def _plain_versions(metadata: Any) -> OrderedDict[str, dict]:
+    """The versions of modules, as far as they are what they should be."""
+    entries = metadata.items() if isinstance(metadata, dict) else ()
+    return OrderedDict(
+        (key, value)
+        for key, value in entries
+        if isinstance(key, str)
+        and isinstance(value, dict)
+        and isinstance(value.get('version'), int | None)
+    )
 
 
 def _without_prefix(entries: Mapping[str, Any]) -> OrderedDict[str, Any]:
@@ -134,55 +193,26 @@ def _without_prefix(entries: Mapping[str, Any]) -> OrderedDict[str, Any]:
     )
 
 
-def _local_path(source: str | os.PathLike) -> Path:
-    """Return the file behind a path or URL; download it when needed."""
+def local_path(source: str | os.PathLike) -> Path:
+    """Return the file behind a path or URL; download it when needed.
+
+    Raises:
+        CheckpointError: If a URL is of another kind, or the file cannot be
+            downloaded.
+    """
     text = os.fspath(source)
     scheme = re.match(r'([A-Za-z][\w+-]*)://', text)
     if scheme is None:
         return Path(text).expanduser()
     if scheme[1].lower() not in ('http', 'https'):
-        raise ValueError(
+        raise CheckpointError(
             f'Checkpoint {text}: `{scheme[0]}` is not supported. Give a path '
             'or an http(s):// URL.'
         )
-    name = Path(urlparse(text).path).name
-    if not name:
-        raise ValueError(f'Checkpoint {text}: the URL names no file.')
-    if not re.search(r'-[0-9a-f]{8}\.\w+$', name):
-        # no hash of its content: epoch_24.pth of one run, or of another
-        stem, dot, ending = name.partition('.')
-        digest = hashlib.sha256(text.encode()).hexdigest()[:8]
-        name = f'{stem}-{digest}{dot}{ending}'
-    path = Path(torch.hub.get_dir(), 'checkpoints', name)
-    # MMEngine's launchers set LOCAL_RANK; machines need not share their cache.
-    first = int(os.environ.get('LOCAL_RANK', 0)) == 0
-    together = (
-        torch.distributed.is_available() and torch.distributed.is_initialized()
-    )
-    if together and not first:
-        torch.distributed.barrier()
-    try:
-        if not path.is_file():
-            _download(text, path)
-    finally:
-        # Also after a failure: the others must not wait for ever.
-        if together and first:
-            torch.distributed.barrier()
-    return path
+    return fetch(text)
 
 
-def _download(url: str, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        torch.hub.download_url_to_file(url, str(path))
-    except OSError as error:
-        raise ValueError(
-            f'Checkpoint {url} cannot be downloaded: {error}. On a machine '
-            f'without a network, put the file at {path} yourself.'
-        ) from error
-
-
-def _refusal(path: Path, message: str) -> UnsafeCheckpointError:
+def _refusal(name: str | os.PathLike, message: str) -> UnsafeCheckpointError:
     """Turn torch's long message into two sentences with the fix."""
     found = re.search(
         r'GLOBAL (\S+) was not an allowed', message
@@ -191,61 +221,9 @@ def _refusal(path: Path, message: str) -> UnsafeCheckpointError:
         f'asks for `{found[1]}`, which weights do not need'
         if found
         else 'is not a plain file of weights '
-        f'({message.strip().splitlines()[-1][:200]})'
+        f'({message.splitlines()[-1][:200]})'
     )
     return UnsafeCheckpointError(
-        f'Checkpoint {path} {reason}; it was refused and nothing in it was '
-        f'run. {CONVERT_HINT.format(path)}'
+        f'Checkpoint {name} {reason}; it was refused and nothing in it was '
+        f'run. {CONVERT_HINT.format(name)}'
     )
-
-
-class _History(HistoryBuffer):
-    """A log history whose file cannot change the statistics of others.
-
-    The state of MMEngine's class writes into a table that all histories share.
-    """
-
-    def __setstate__(self, state: dict) -> None:
-        super().__setstate__(
-            {k: v for k, v in state.items() if k != 'statistics_methods'}
-        )
-
-
-def _history_attribute(owner: Any, name: str) -> Any:
-    """Stand in for ``getattr``, for the statistics of a log history only.
-
-    MMEngine pickles ``HistoryBuffer.mean`` as ``getattr(HistoryBuffer,
-    'mean')``; the real ``getattr`` would open every attribute to the file.
-    """
-    if owner is _History and name in ('min', 'max', 'current', 'mean'):
-        return getattr(owner, name)
-    raise pickle.UnpicklingError(
-        'GLOBAL builtins.getattr was not an allowed global by default'
-    )
-
-
-def _harmless_globals() -> list[Callable | tuple[Callable, str]]:
-    """List what MMEngine's checkpoints need beyond tensors.
-
-    Every entry is a (object, pickled name) pair: arrays written by numpy 1
-    name ``numpy.core``, those written by numpy 2 ``numpy._core``. Pairs also
-    keep ``safe_globals`` from dropping what the user allowed on his own.
-    """
-    reconstruct: Any = np.zeros(1).__reduce__()[0]
-    scalar: Any = np.float64(0).__reduce__()[0]
-    pairs: list[Any] = [
-        (np.ndarray, 'numpy.ndarray'),
-        (np.dtype, 'numpy.dtype'),
-        (slice, 'builtins.slice'),
-        (_history_attribute, 'builtins.getattr'),
-        (_History, 'mmengine.logging.history_buffer.HistoryBuffer'),
-    ]
-    for core in ('numpy.core', 'numpy._core'):
-        pairs += [
-            (reconstruct, f'{core}.multiarray._reconstruct'),
-            (scalar, f'{core}.multiarray.scalar'),
-        ]
-    # numpy >= 1.25: `np.dtype('f8')` is an instance of its own class.
-    for kind in {type(np.dtype(char)) for char in '?bhilqBHILQefdgFDGSU'}:
-        pairs.append((kind, f'{kind.__module__}.{kind.__qualname__}'))
-    return pairs

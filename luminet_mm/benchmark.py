@@ -31,7 +31,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from luminet_mm.distillers.blocks import teacher_list
-from luminet_mm.distillers.mixin import DistillMixin
+from luminet_mm.distillers.mixin import DistillMixin, regroup
 from luminet_mm.distillers.two_stage import TwoStageDistiller
 from luminet_mm.losses import LogitLoss, kd_loss
 from luminet_mm.signals import bbox_heads, compute_signals, record_signals
@@ -451,8 +451,11 @@ def _teacher_forward(step: TrainingStep, batch: dict) -> Callable[[], None]:
             )
             if not rois:
                 return model.dry_ask(index, asking, images)
-            asked = [s for each in model.asked(asking, index) for s in each]
-            return compute_signals(teacher.model, images, asked, rois)
+            asked = model.asked(asking, index)
+            answers = compute_signals(
+                teacher.model, images, sum(asked, []), rois
+            )
+            return regroup(answers, asked)
 
         with step.optim.optim_context(model):  # the step's own precision
             model.ask_teachers(list(model.distill), ask)

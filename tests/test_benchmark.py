@@ -86,6 +86,23 @@ def test_times_add_up(kind, tmp_path):
     assert (tmp_path / 'picture.png').stat().st_size > 1000
 
 
+def test_losses_on_several_signals_are_timed():
+    """FCFD on RoIs reads maps, logits and offsets; others beside it."""
+    cfg = config('detector')
+    cfg.model.distill = dict(
+        loss_kd=dict(type='luminet_mm.KDLoss', signal='roi.cls_score'),
+        loss_fcfd=dict(
+            type='luminet_mm.FCFDRoILoss',
+            signal=['neck', 'roi.cls_score', 'roi.bbox_pred'],
+        ),
+        loss_at=dict(type='luminet_mm.ATLoss', signal='neck'),
+    )
+    result = benchmark(
+        cfg, batch_size=2, image_size=(64, 64), rounds=1, warmup=0
+    )
+    assert result['seconds']['teacher']['median'] > 0
+
+
 def test_nested_parts_are_counted_once():
     clock = Clock(torch.device('cpu'))
     with clock.part('outer'):

@@ -25,10 +25,11 @@ from luminet_mm.sweep import (
 )
 
 FAKE_TRAIN = """
-import json, pathlib, sys, time
+import json, os, pathlib, sys, time
 out = pathlib.Path(sys.argv[sys.argv.index('--work-dir') + 1])
 calls = out / 'calls'
 calls.write_text((calls.read_text() if calls.exists() else '') + 'x')
+(out / 'environment').write_text(json.dumps(dict(os.environ)))
 if 'broken' in sys.argv[1] and len(calls.read_text()) == 1:
     print('ValueError: out of luck')
     sys.exit(3)
@@ -71,6 +72,53 @@ def test_finished_runs_are_not_run_again(train, tmp_path):
     run_cells(cells(), tmp_path)
     assert calls(tmp_path / 'kd_0') == calls(tmp_path / 'kd_2') == 1
     assert seen[-1] == {'kd_0': 'finished', 'kd_2': 'finished'}
+
+
+@pytest.mark.parametrize(
+    ('own', 'slots', 'expected'),
+    [
+        ({}, 1, ('6', 'PASSIVE')),
+        ({}, 4, ('1', 'PASSIVE')),
+        (dict(OMP_NUM_THREADS='3'), 1, ('3', 'PASSIVE')),
+        (dict(OMP_WAIT_POLICY='ACTIVE'), 2, ('3', 'ACTIVE')),
+    ],
+)
+def test_threads_are_a_share_of_the_cores_or_the_users(
+    train, tmp_path, monkeypatch, own, slots, expected
+):
+    names = ('OMP_NUM_THREADS', 'OMP_WAIT_POLICY')
+    for name in names:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sweep, 'usable_cores', lambda: 6)
+    run_cells(cells()[:1], tmp_path, slots)
+    found = json.loads((tmp_path / 'kd_0' / 'environment').read_text())
+    assert tuple(found[name] for name in names) == expected
+
+
+def test_cores_are_those_that_the_process_may_use(monkeypatch):
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: {3}, False)
+    monkeypatch.setattr(os, 'cpu_count', lambda: 64)
+    assert sweep.usable_cores() == 1
+
+
+def test_no_slot_is_refused(train, tmp_path):
+    with pytest.raises(ValueError, match='--slots is 0; set 1 or more'):
+        run_cells(cells(), tmp_path, slots=0)
+
+
+@pytest.mark.parametrize(
+    'text', ['', '{"config": "good.', '[]', '{"config": "good.py"}', 'null']
+)
+def test_settings_that_cannot_be_read_are_named(train, tmp_path, text):
+    (tmp_path / 'kd_2').mkdir()
+    (tmp_path / 'kd_2' / 'settings.json').write_text(text)
+    with pytest.raises(
+        ValueError, match=r'kd_2.settings\.json cannot be read'
+    ):
+        run_cells(cells(), tmp_path)
+    assert not (tmp_path / 'kd_0').exists()
 
 
 def test_failed_run_is_named_and_tried_again(train, tmp_path):

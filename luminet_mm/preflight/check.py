@@ -4,11 +4,13 @@ A missing folder or a misspelt class otherwise shows up minutes later, one at
 a time, in every process.
 """
 
+import logging
 import os
 from collections.abc import Sequence
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.registry import DefaultScope
 from mmengine.utils import get_installed_path
 
@@ -19,7 +21,7 @@ from luminet_mm.distillers.blocks import (
     teacher_entries,
     teacher_list,
 )
-from luminet_mm.preflight.data import data_problems
+from luminet_mm.preflight.data import data_findings
 from luminet_mm.preflight.faults import file_problem, raise_faults
 from luminet_mm.teacher_cache import HOOK, cache_problems
 
@@ -46,9 +48,10 @@ def check_config(
     problems += file_problem(
         'load_from', cfg.get('load_from'), 'give the path of a checkpoint'
     )
-    for phase in phases:
-        problems += data_problems(cfg, phase)
-    raise_faults(problems)
+    found = data_findings(cfg, phases)
+    raise_faults(problems + found.faults)
+    for line in found.warnings:
+        print_log(line, 'current', logging.WARNING)
 
 
 def _distill_problems(model: dict, scope: str | None) -> list[str]:

@@ -1,21 +1,24 @@
-"""Check the files of data sets and the categories in them."""
+"""Check the data sets of a config: files, classes, boxes."""
 
-import inspect
+from __future__ import annotations
+
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.registry import DATASETS
 
-from luminet_mm.preflight.coco_json import read_section
-from luminet_mm.preflight.faults import file_problem, is_remote, raise_faults
-from luminet_mm.preflight.layouts import layout_problems
-
-DATA_HINT = (
-    'put the data there or change the path; for COCO, `python '
-    'tools/prepare_coco.py` says what is missing'
+from luminet_mm.preflight.classes import (
+    built_differences,
+    class_findings,
+    class_names,
+    wrong_categories,
 )
+from luminet_mm.preflight.faults import file_problem, is_remote, raise_faults
+from luminet_mm.preflight.findings import Findings
+from luminet_mm.preflight.heads import head_findings
+from luminet_mm.preflight.layouts import layout_problems
+from luminet_mm.preflight.leaves import Leaf, is_coco, leaves, makes_own_data
 
 
 def leaf_datasets(dataset: Any) -> list:
@@ -30,182 +33,129 @@ def leaf_datasets(dataset: Any) -> list:
 
 
 def check_annotations(datasets: Sequence) -> None:
-    """Check the categories of built data sets, as :func:`check_config` does.
+    """Check the classes of built data sets, as :func:`check_config` does.
 
     For runs that did not come through :func:`check_config`: mmdet drops a
     category that is missing in the file, or renumbers, without a word.
 
     Args:
-        datasets (Sequence): Without wrappers; those that are no CocoDataset
-            pass.
+        datasets (Sequence): Without wrappers, those of training first.
 
     Raises:
-        ConfigError: If a file lacks a class or has another order.
+        ConfigError: If a COCO file lacks a class or has another order, or
+            the data sets' classes differ.
     """
     problems = []
     for dataset in datasets:
-        if _is_coco(type(dataset)) and os.path.isfile(dataset.ann_file):
-            problems += _wrong_categories(
+        if is_coco(type(dataset)) and os.path.isfile(dataset.ann_file):
+            problems += wrong_categories(
                 dataset.ann_file, dataset.metainfo.get('classes') or ()
             )
-    raise_faults(problems)
+    raise_faults(problems + built_differences(datasets))
 
 
-def data_problems(cfg: Config, phase: str) -> list[str]:
-    """Check the files of a phase and its evaluator's."""
-    loader = cfg.get(f'{phase}_dataloader')
-    if not loader or 'dataset' not in loader:
+def data_findings(cfg: Config, phases: Sequence[str]) -> Findings:
+    """Check the data of phases: files, classes, the heads' sizes.
+
+    Args:
+        cfg (Config): The whole config.
+        phases (Sequence[str]): Of 'train', 'val' and 'test'.
+    """
+    findings = Findings()
+    order = sorted(phases, key=('train', 'val', 'test').index)
+    found = [leaf for phase in order for leaf in leaves(cfg, phase)]
+    sound = []
+    for leaf in found:
+        lines = _file_problems(leaf)
+        findings.faults += lines
+        sound += [] if lines else [leaf]
+    for phase in order:
+        findings.faults += _evaluator_problems(
+            cfg, phase, [leaf for leaf in found if leaf.phase == phase]
+        )
+    # what is not there cannot be compared yet
+    findings.attempt('data', class_findings, sound)
+    findings.attempt('model', _model_findings, cfg, sound)
+    return findings
+
+
+def _model_findings(cfg: Config, found: Sequence[Leaf]) -> Findings:
+    """Compare the heads with the first data set that names its classes."""
+    for leaf in found:
+        try:
+            names = class_names(leaf)
+        except ValueError:
+            continue  # said already
+        if names:
+            return head_findings(
+                cfg.get('model'),
+                cfg.get('default_scope'),
+                leaf,
+                names,
+                cfg.get('data_preprocessor'),
+            )
+    return Findings()
+
+
+def _evaluator_problems(
+    cfg: Config, phase: str, found: Sequence[Leaf]
+) -> list[str]:
+    """Find an evaluator's file that is not there."""
+    if not found or any(
+        makes_own_data(leaf) or leaf.settings.get('backend_args')
+        for leaf in found
+    ):
         return []
-    problems = []
-    makes_data = False
-    for key, dataset in _leaves(loader.dataset, f'{phase}_dataloader.dataset'):
-        cls = _dataset_class(dataset.get('type'), cfg)
-        if _makes_own_data(cls, dataset) or dataset.get('backend_args'):
-            makes_data = True
-            continue
-        problems += _dataset_problems(key, dataset, cls)
-    if makes_data:
-        return problems
     evaluators = cfg.get(f'{phase}_evaluator') or []
     if isinstance(evaluators, dict):
         evaluators = [evaluators]
-    for evaluator in evaluators:
-        if isinstance(evaluator, dict):
-            problems += file_problem(
-                f'{phase}_evaluator.ann_file',
-                evaluator.get('ann_file'),
-                DATA_HINT,
-            )
-    return problems
+    key = f'{phase}_evaluator.ann_file'
+    hint = found[0].hint('ann_file').replace(f'{found[0].key}.ann_file', key)
+    return [
+        line
+        for evaluator in evaluators
+        if isinstance(evaluator, dict)
+        for line in file_problem(key, evaluator.get('ann_file'), hint)
+    ]
 
 
-def _leaves(dataset: Any, key: str) -> Iterator[tuple[str, dict]]:
-    """Yield the data sets inside wrappers, with their keys."""
-    if not isinstance(dataset, dict):
-        return
-    if 'datasets' in dataset:
-        for i, inner in enumerate(dataset['datasets']):
-            yield from _leaves(inner, f'{key}.datasets.{i}')
-    elif 'dataset' in dataset:
-        yield from _leaves(dataset['dataset'], f'{key}.dataset')
-    else:
-        yield key, dataset
-
-
-def _dataset_class(kind: Any, cfg: Config) -> type | None:
-    if not isinstance(kind, str):
-        return kind if inspect.isclass(kind) else None
-    scope = cfg.get('default_scope', 'mmengine')
-    with DATASETS.switch_scope_and_registry(scope) as registry:
-        found = registry.get(kind)
-    return found if inspect.isclass(found) else None
-
-
-def _makes_own_data(cls: type | None, dataset: dict) -> bool:
-    """Whether missing files are made or downloaded on first use.
-
-    This package's own data sets see to their files themselves.
-    """
-    if cls is None:
-        return False
-    if cls.__module__.startswith('luminet_mm.'):
-        return True
-    parameters = inspect.signature(cls).parameters
-    return 'download' in parameters and dataset.get('download', True)
-
-
-def _dataset_problems(key: str, dataset: dict, cls: type | None) -> list[str]:
-    root = dataset.get('data_root') or ''
-    if is_remote(root):
+def _file_problems(leaf: Leaf) -> list[str]:
+    """Find files and folders of a data set that are not there."""
+    wrong = leaf.wrong_types()
+    if wrong or makes_own_data(leaf) or leaf.settings.get('backend_args'):
+        return wrong
+    if is_remote(leaf.root):
         return []
-    lines = layout_problems(cls, dataset)
+    lines = layout_problems(leaf.cls, leaf.settings)
     if lines is not None:
-        return [f'{key}: {line}' for line in lines]
-    if root and not os.path.isdir(root):
+        return [f'{leaf.key}: {line}' for line in lines]
+    if leaf.root and not os.path.isdir(leaf.root):
         # One line in place of one for each file below it.
-        return [f'{key}.data_root: no folder {root}; {DATA_HINT}']
-    ann_file = dataset.get('ann_file') or ''
-    path = os.path.join(root, ann_file) if ann_file else ''
-    problems = file_problem(f'{key}.ann_file', path, DATA_HINT)
-    if path and not problems and not is_remote(path) and _is_coco(cls):
-        problems += _category_problems(f'{key}.ann_file', path, dataset, cls)
-    prefix = dataset.get('data_prefix') or {}
-    for name, folder in (
-        prefix.items() if isinstance(prefix, dict) else [('', prefix)]
-    ):
-        folder = os.path.join(root, folder)
+        return [
+            f'{leaf.key}.data_root: no folder {leaf.root}; '
+            + leaf.hint('data_root')
+        ]
+    path = leaf.ann_file
+    problems = file_problem(
+        f'{leaf.key}.ann_file', path, leaf.hint('ann_file')
+    )
+    if path and not problems and not is_remote(path) and leaf.is_coco:
+        problems += _category_problems(leaf)
+    for name, folder in leaf.folders.items():
         if folder and not is_remote(folder) and not os.path.isdir(folder):
-            where = '.'.join(filter(None, (key, 'data_prefix', name)))
-            problems.append(f'{where}: no folder {folder}; {DATA_HINT}')
+            key = '.'.join(filter(None, ('data_prefix', name)))
+            problems.append(
+                f'{leaf.key}.{key}: no folder {folder}; {leaf.hint(key)}'
+            )
     return problems
 
 
-def _is_coco(cls: Any) -> bool:
-    """Whether a class finds its categories by name, as CocoDataset does."""
-    from mmdet.datasets import CocoDataset
-
-    return (
-        cls is not None
-        and issubclass(cls, CocoDataset)
-        and cls.load_data_list is CocoDataset.load_data_list
-    )
-
-
-def _category_problems(
-    key: str, path: str, dataset: dict, cls: Any
-) -> list[str]:
-    classes = (dataset.get('metainfo') or {}).get('classes')
-    if isinstance(classes, str):
-        if not os.path.isfile(classes):
-            return [
-                f'{key.removesuffix("ann_file")}metainfo.classes: '
-                f'{classes!r} is neither a list of names nor a file; a '
-                f"single class is written ('{classes}', ) with a comma"
-            ]
-        with open(classes, encoding='utf-8') as file:
-            classes = file.read().splitlines()
-    needed = classes or cls.METAINFO.get('classes') or ()
-    return [f'{key}: {line}' for line in _wrong_categories(path, needed)]
-
-
-def _wrong_categories(path: str, classes: Sequence[str]) -> list[str]:
-    """Compare the categories of a COCO file with the classes asked for."""
-    needed = list(classes)
-    if not needed:
-        return []
+def _category_problems(leaf: Leaf) -> list[str]:
     try:
-        names = [
-            entry.get('name') for entry in read_section(path, 'categories')
-        ]
-    except (ValueError, OSError) as error:
+        names = class_names(leaf)
+    except ValueError as error:
         return [str(error)]
-    missing = [name for name in needed if name not in names]
-    if missing:
-        shown = ', '.join(missing[:8]) + (', ...' if len(missing) > 8 else '')
-        there = ', '.join(map(str, names[:8])) or 'none at all'
-        return [
-            f'{path} lacks {len(missing)} of {len(needed)} needed '
-            f'categories: {shown} (it has {there}); set metainfo=dict('
-            "classes=(...)) to the file's names, or take the right file"
-        ]
-    found = [name for name in names if name in needed]
-    if found != needed:
-        # CocoDataset numbers labels in the file's order, whatever `classes`
-        # says: a teacher of the other order would teach wrong names.
-        index = next(
-            (i for i, (a, b) in enumerate(zip(found, needed)) if a != b),
-            len(needed),
-        )
-        return [
-            f'{path} lists its categories in another order than '
-            f'metainfo.classes, or twice: number {index} is '
-            f'{found[index]!r} in the file'
-            + (
-                f' and {needed[index]!r} in the config'
-                if index < len(needed)
-                else ''
-            )
-            + '; labels follow the file, so put metainfo=dict(classes=(...)) '
-            'in its order'
-        ]
-    return []
+    return [
+        f'{leaf.key}.ann_file: {line}'
+        for line in wrong_categories(leaf.ann_file, names)
+    ]

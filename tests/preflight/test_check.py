@@ -2,11 +2,13 @@
 
 import copy
 import json
+import shutil
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS
+from PIL import Image
 from tiny import CLASSES, distiller
 
 from luminet_mm.preflight import (
@@ -23,17 +25,23 @@ LOSS = dict(type='luminet_mm.LumiNetLoss', signal='roi.cls_score')
 def data(tmp_path):
     """A data set's folder with one annotation file."""
     (tmp_path / 'images').mkdir()
+    Image.new('RGB', (100, 80)).save(tmp_path / 'images/a.png')
     write_categories(tmp_path, CLASSES)
     return tmp_path
 
 
-def write_categories(folder, names):
+def write_categories(folder, names, file='train.json'):
+    """Write an annotation file of one image with a box per category."""
+    size = dict(width=100, height=80)
+    box = dict(image_id=1, bbox=[10, 20, 30, 40], area=1200)
     content = dict(
-        images=[],
-        annotations=[],
+        images=[dict(id=1, file_name='a.png', **size)],
+        annotations=[
+            dict(id=i, category_id=i, **box) for i, _ in enumerate(names)
+        ],
         categories=[dict(id=i, name=name) for i, name in enumerate(names)],
     )
-    (folder / 'train.json').write_text(json.dumps(content))
+    (folder / file).write_text(json.dumps(content))
 
 
 @pytest.fixture
@@ -194,14 +202,76 @@ def test_load_from(config):
 
 
 def test_missing_annotations_and_images(config, data):
-    (data / 'images').rmdir()
+    shutil.rmtree(data / 'images')
     config.train_dataloader.dataset.ann_file = 'gone.json'
     lines = problems(config)
     assert 'train_dataloader.dataset.ann_file' in lines[0]
     assert f'{data}/gone.json' in lines[0]
     assert 'train_dataloader.dataset.data_prefix.img' in lines[1]
     assert 'val_dataloader.dataset.data_prefix.img' in lines[2]
-    assert all('prepare_coco.py' in line for line in lines)
+    keys = [line.split(':')[0].removeprefix('  - ') for line in lines]
+    assert all(f'or change {key}' in line for key, line in zip(keys, lines))
+
+
+def test_hint_of_the_tool_for_coco_alone(config):
+    """Somebody with data of their own has no use for it."""
+    dataset = config.train_dataloader.dataset
+    own = 'put the data there, or change train_dataloader.dataset.data_root'
+    dataset.data_root = 'gone/coco/'  # its classes are not COCO's
+    assert own in problem(config)
+    dataset.pop('metainfo')
+    assert 'prepare_coco.py` says what' in problem(config)
+    dataset.data_root = 'gone/cells/'
+    dataset.ann_file = 'cells.json'
+    assert own in problem(config)
+    dataset.ann_file = 'annotations/instances_train2017.json'
+    assert 'prepare_coco.py` says what' in problem(config)
+
+
+def test_number_of_classes_of_every_head(config):
+    """A stock student as well: one too few becomes the background."""
+    model = config.model
+    model.roi_head.bbox_head.num_classes = 3
+    (line,) = problems(config)
+    assert 'model.roi_head.bbox_head.num_classes: 3, but' in line
+    assert '4 classes (cat, dog, hen, ...); set it to 4' in line
+    for key in ('teacher', 'distill'):
+        model.pop(key)
+    model.type = 'FasterRCNN'
+    assert 'bbox_head.num_classes: 3' in problem(config)
+    head = model.roi_head.bbox_head
+    model.roi_head.bbox_head = [dict(head, num_classes=4), head]
+    assert 'bbox_head.1.num_classes: 3' in problem(config)
+    head.pop('num_classes')  # mmdet's default
+    model.roi_head.bbox_head = head
+    assert 'bbox_head.num_classes: 80, but' in problem(config)
+    head.num_classes = 4
+    model.roi_head.mask_head = dict(type='FCNMaskHead', num_classes=5)
+    assert 'roi_head.mask_head.num_classes: 5' in problem(config)
+
+
+def test_classes_of_validation_and_test(config, data):
+    """They count in the order of their own data set."""
+    (data / 'val.json').write_text((data / 'train.json').read_text())
+    val = config.val_dataloader.dataset
+    val.ann_file = 'val.json'
+    write_categories(data, ['hen', 'cat', 'dog', 'cow'], 'val.json')
+    val.metainfo.classes = ('hen', 'cat', 'dog', 'cow')
+    line = problem(config)
+    assert 'val_dataloader.dataset: its classes differ from those of train_d'
+    assert "number 0 is 'hen', not 'cat'" in line
+    write_categories(data, ['cat', 'hen', 'cow'], 'val.json')
+    val.metainfo.classes = ('cat', 'hen', 'cow')
+    config.test_dataloader = config.val_dataloader
+    lines = problems(config, phases=('test', 'train'))
+    assert 'test_dataloader.dataset: ' in lines[0]
+    assert "without 'dog'" in lines[0]
+
+
+def test_a_class_twice(config):
+    config.train_dataloader.dataset.metainfo.classes = ['cat', 'cat']
+    config.val_dataloader.dataset.metainfo.classes = ['cat', 'cat']
+    assert any("'cat' twice" in line for line in problems(config))
 
 
 def test_missing_data_root_is_one_line(config):
@@ -313,6 +383,7 @@ def test_data_that_are_made_on_first_use_pass(config):
     config.train_dataloader.dataset = digits
     config.val_dataloader.dataset = dict(type='RepeatDataset', dataset=digits)
     config.val_evaluator.ann_file = 'data/gone/val.json'
+    config.model.roi_head.bbox_head.num_classes = 10
     check_config(config)
 
 

@@ -1,0 +1,196 @@
+"""The data sets of a config, without their wrappers."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import DATASETS
+
+from luminet_mm.preflight.faults import is_remote
+
+# What MMEngine's data sets take; None stands for the default everywhere.
+TYPES: dict[str, tuple[type, ...]] = dict(
+    data_root=(str, os.PathLike),
+    ann_file=(str, os.PathLike),
+    data_prefix=(str, dict),
+    metainfo=(dict,),
+    filter_cfg=(dict,),
+    pipeline=(list, tuple),
+)
+COCO_FILE = re.compile(r'\w+_(train|val|test|test-dev|unlabeled)20(14|17)')
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A data set of a config.
+
+    Args:
+        key (str): Where it is in the config.
+        phase (str): 'train', 'val' or 'test'.
+        settings (dict): Its block.
+        cls (type | None): Its class, where that is known.
+    """
+
+    key: str
+    phase: str
+    settings: dict
+    cls: type | None
+
+    @property
+    def root(self) -> str:
+        """Folder that its paths start from; '' where there is none."""
+        return os.fspath(self.settings.get('data_root') or '')
+
+    @property
+    def ann_file(self) -> str:
+        """Its annotation file, '' where it has none."""
+        name = os.fspath(self.settings.get('ann_file') or '')
+        return os.path.join(self.root, name) if name else ''
+
+    @property
+    def folders(self) -> dict[str, str]:
+        """The folders of ``data_prefix`` by their keys there."""
+        prefix = self.settings.get('data_prefix') or {}
+        if not isinstance(prefix, dict):
+            prefix = {'': prefix}
+        return {
+            name: os.path.join(self.root, folder)
+            for name, folder in prefix.items()
+            if isinstance(folder, str)
+        }
+
+    @property
+    def photos(self) -> str:
+        """Folder that the names of photos are relative to."""
+        folders = self.folders
+        for name in ('img', 'img_path', ''):
+            if name in folders:
+                return folders[name]
+        return self.root
+
+    @property
+    def remote(self) -> bool:
+        """Whether its files are not on a disk of this machine."""
+        paths = (self.root, self.ann_file, *self.folders.values())
+        return bool(self.settings.get('backend_args')) or any(
+            map(is_remote, paths)
+        )
+
+    @cached_property
+    def is_coco(self) -> bool:
+        """Whether it finds its classes by name, as CocoDataset does."""
+        return is_coco(self.cls)
+
+    def hint(self, name: str) -> str:
+        """What to do about files that a setting names and are not there."""
+        if self._is_cocos_own():
+            return (
+                'put the data there or change the path; `python '
+                'tools/prepare_coco.py` says what of COCO is missing'
+            )
+        return f'put the data there, or change {self.key}.{name}'
+
+    def _is_cocos_own(self) -> bool:
+        from mmdet.datasets import CocoDataset
+
+        own = (self.settings.get('metainfo') or {}).get('classes')
+        named = getattr(self.cls, 'METAINFO', {}).get('classes')
+        if own or named != CocoDataset.METAINFO['classes']:
+            return False
+        folder = os.path.basename(os.path.normpath(self.root)).lower()
+        return folder in ('coco', 'coco2017') or bool(
+            COCO_FILE.match(Path(self.ann_file).stem)
+        )
+
+    def wrong_types(self) -> list[str]:
+        """Settings that are not of the type that the class takes."""
+        module = getattr(self.cls, '__module__', '').split('.')[0]
+        if module not in ('mmdet', 'mmpretrain'):
+            return []
+        wrong = [
+            f'{self.key}.{name}: {self.settings[name]!r} is not a '
+            + ('path' if str in types else types[0].__name__)
+            for name, types in TYPES.items()
+            if self.settings.get(name) is not None
+            and not isinstance(self.settings[name], types)
+        ]
+        prefix = self.settings.get('data_prefix')
+        if isinstance(prefix, dict):
+            wrong += [
+                f'{self.key}.data_prefix.{name}: {folder!r} is not a path'
+                for name, folder in prefix.items()
+                if not isinstance(folder, str)
+            ]
+        return wrong
+
+
+def leaves(cfg: Config, phase: str) -> list[Leaf]:
+    """The data sets of a phase, without wrappers around them.
+
+    Args:
+        cfg (Config): The whole config.
+        phase (str): 'train', 'val' or 'test'.
+    """
+    loader = cfg.get(f'{phase}_dataloader')
+    dataset = loader.get('dataset') if isinstance(loader, dict) else None
+    return [
+        Leaf(key, phase, settings, dataset_class(settings.get('type'), cfg))
+        for key, settings in _unwrap(dataset, f'{phase}_dataloader.dataset')
+    ]
+
+
+def _unwrap(dataset: Any, key: str) -> Iterator[tuple[str, dict]]:
+    if not isinstance(dataset, dict):
+        return
+    if isinstance(dataset.get('datasets'), (list, tuple)):
+        for i, inner in enumerate(dataset['datasets']):
+            yield from _unwrap(inner, f'{key}.datasets.{i}')
+    elif 'dataset' in dataset:
+        yield from _unwrap(dataset['dataset'], f'{key}.dataset')
+    else:
+        yield key, dataset
+
+
+def dataset_class(kind: Any, cfg: Config) -> type | None:
+    """The class that a ``type`` stands for; None where it is not known."""
+    if not isinstance(kind, str):
+        return kind if inspect.isclass(kind) else None
+    scope = cfg.get('default_scope') or 'mmengine'
+    with DATASETS.switch_scope_and_registry(scope) as registry:
+        found = registry.get(kind)
+    return found if inspect.isclass(found) else None
+
+
+def is_coco(cls: Any) -> bool:
+    """Whether a class reads COCO's files as CocoDataset does."""
+    from mmdet.datasets import CocoDataset
+
+    loads = getattr(cls, 'load_data_list', None)
+    return (
+        inspect.isclass(cls)
+        and issubclass(cls, CocoDataset)
+        and loads is CocoDataset.load_data_list
+    )
+
+
+def makes_own_data(leaf: Leaf) -> bool:
+    """Whether missing files are made or downloaded on first use.
+
+    This package's own data sets see to their files themselves.
+    """
+    if leaf.cls is None:
+        return False
+    if leaf.cls.__module__.startswith('luminet_mm.'):
+        return True
+    parameters = inspect.signature(leaf.cls).parameters
+    return 'download' in parameters and bool(
+        leaf.settings.get('download', True)
+    )

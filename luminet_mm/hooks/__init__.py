@@ -1,7 +1,13 @@
 """Hooks for distillation runs."""
 
 from luminet_mm.hooks.checkpoint import SafeCheckpointHook
+from luminet_mm.hooks.finite import FiniteHook
 from luminet_mm.hooks.schedule import DistillScheduleHook
 from luminet_mm.hooks.teacher_check import TeacherCheckHook
 
-__all__ = ['DistillScheduleHook', 'SafeCheckpointHook', 'TeacherCheckHook']
+__all__ = [
+    'DistillScheduleHook',
+    'FiniteHook',
+    'SafeCheckpointHook',
+    'TeacherCheckHook',
+]

@@ -9,7 +9,7 @@ from luminet_mm.registry import HOOKS
 from luminet_mm.runs.atomic import install_backends
 
 # Hooks that every run gets, unless its config has one of that type already.
-GUARDS: tuple[dict, ...] = ()
+GUARDS: tuple[dict, ...] = (dict(type='luminet_mm.FiniteHook'),)
 
 _SAVING = ('_save_checkpoint_with_step', '_save_best_checkpoint')
 

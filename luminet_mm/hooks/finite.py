@@ -1,0 +1,314 @@
+"""FiniteHook: a run that became NaN stops, and nothing of it is saved."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.model import is_model_wrapper
+from mmengine.optim import ApexOptimWrapper, OptimWrapperDict
+from mmengine.runner import find_latest_checkpoint
+from torch import Tensor, nn
+
+from luminet_mm.distributed import world_size
+from luminet_mm.registry import HOOKS
+
+GRADIENT = 'train/grad_norm'  # where optim_wrapper.clip_grad logs it
+SHOWN = 3  # names in one message
+
+
+class NotFiniteError(FloatingPointError):
+    """A loss, the gradient or a weight is NaN or infinite."""
+
+
+@HOOKS.register_module()
+class FiniteHook(Hook):
+    """Stop a run whose loss, gradient or weights hold NaN or inf.
+
+    Such a run cannot recover: each later step and checkpoint is lost. The
+    losses are checked in each step, the gradient's norm where
+    ``optim_wrapper.clip_grad`` computes it, and the weights before a
+    checkpoint is saved. All processes stop together. ``tools/train.py`` adds
+    this hook to every run.
+
+    On CUDA the values of a step travel while the next one is queued and are
+    read then: no step waits for the GPU, and the error comes one step late.
+
+    Where gradients are scaled (mixed precision), the scaler skips a step
+    whose gradient overflowed, and weights stay finite; only ``patience``
+    such steps in a row are an error.
+
+    Args:
+        patience (int): How many steps in a row may overflow with a scaler.
+
+    Raises:
+        ValueError: If ``patience`` is not a positive number.
+        NotFiniteError: On all processes, in the step that broke; names the
+            loss and the last good checkpoint.
+    """
+
+    # After the logger (BELOW_NORMAL), which shows the step that broke, and
+    # the EMA's swap of weights; before CheckpointHook (VERY_LOW) saves.
+    priority = 'LOW'
+
+    def __init__(self, patience: int = 100) -> None:
+        if isinstance(patience, bool) or not (
+            isinstance(patience, int) and patience > 0
+        ):
+            raise ValueError(
+                f'FiniteHook.patience={patience!r}: set a whole number from '
+                '1 up.'
+            )
+        self.patience = patience
+        self._streak = 0
+        self._constant: set[str] = set()
+        self._pending: tuple[int, list[str], Tensor, Any] | None = None
+        self._checked = -1
+
+    def before_train(self, runner) -> None:
+        # masks of -inf are constants of some models
+        self._constant = set(not_finite(_tensors(_model(runner))))
+
+    def after_train_iter(
+        self, runner, batch_idx, data_batch=None, outputs=None
+    ) -> None:
+        self._read(runner)
+        values = self._send(runner, outputs)
+        if not self._deferred(values):
+            self._read(runner)
+        if _saves_at_this_iteration(runner):
+            self._before_saving(runner)
+
+    def after_train_epoch(self, runner) -> None:
+        self._before_saving(runner)
+
+    def before_val_epoch(self, runner) -> None:
+        # the best checkpoint is saved after it
+        self._before_saving(runner)
+
+    def after_train(self, runner) -> None:
+        self._read(runner)
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """The last look, at what is written; only the first process's."""
+        for part in ('state_dict', 'ema_state_dict'):
+            tensors = checkpoint.get(part) or {}
+            broken = [
+                name
+                for name in not_finite(tensors.items())
+                if name.removeprefix('module.') not in self._constant
+            ]
+            if broken:
+                raise NotFiniteError(_weights_message(runner, broken))
+
+    # -- losses and gradient, in each step ----------------------------------
+
+    @staticmethod
+    def _deferred(values: Tensor) -> bool:
+        return values.device.type == 'cuda'
+
+    @staticmethod
+    def _start_copy(values: Tensor) -> tuple[Tensor, Any]:
+        host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
+        host.copy_(values, non_blocking=True)
+        event = torch.cuda.Event()
+        event.record()
+        return host, event
+
+    def _send(self, runner, outputs: Any) -> Tensor:
+        """Note a step's losses, and whether all processes' are finite."""
+        device = _device(runner)
+        losses = {
+            name: value.detach().to(device).reshape(1)
+            for name, value in (
+                outputs.items() if isinstance(outputs, Mapping) else ()
+            )
+            if 'loss' in name
+            and isinstance(value, Tensor)
+            and value.numel() == 1
+        }
+        gradient = torch.full((1,), _gradient(runner), device=device)
+        values = torch.cat([gradient, *losses.values()])
+        finite = values.isfinite().all().to(values.dtype).reshape(1)
+        if world_size() > 1:
+            dist.all_reduce(finite, dist.ReduceOp.MIN)
+        values = torch.cat([finite, values])
+        event = None
+        if self._deferred(values):
+            values, event = self._start_copy(values)
+        names = [GRADIENT.split('/')[1], *losses]
+        self._pending = runner.iter, names, values, event
+        return values
+
+    def _read(self, runner) -> None:
+        """Read what was sent last; stop where it is not finite."""
+        if self._pending is None:
+            return
+        step, names, values, event = self._pending
+        self._pending = None
+        if event is not None:
+            event.synchronize()
+        finite, *numbers = values.tolist()
+        if finite:
+            self._streak = 0
+            return
+        self._streak += 1
+        skipped = _scales_gradients(runner)
+        if skipped and self._streak < self.patience:
+            return
+        broken = {
+            name: number
+            for name, number in zip(names, numbers, strict=True)
+            if not math.isfinite(number)
+        }
+        # of the first process that knows a name
+        broken = next(filter(None, _gathered(broken)), broken)
+        raise NotFiniteError(
+            _step_message(runner, step, broken, self._streak if skipped else 0)
+        )
+
+    # -- weights, before a checkpoint ---------------------------------------
+
+    def _before_saving(self, runner) -> None:
+        """Check the weights, once a step; every process has to call it."""
+        self._read(runner)
+        if self._checked == runner.iter:
+            return
+        self._checked = runner.iter
+        broken = [
+            name
+            for name in not_finite(_tensors(_model(runner)))
+            if name not in self._constant
+        ]
+        broken = next(filter(None, _gathered(broken)), [])
+        if broken:
+            raise NotFiniteError(_weights_message(runner, broken))
+
+
+def not_finite(tensors: Iterable[tuple[str, Any]]) -> list[str]:
+    """Names of those that hold NaN or inf; each device waits once.
+
+    Args:
+        tensors (Iterable[tuple]): Names and values; what has no floating
+            point is skipped.
+    """
+    flags: dict[torch.device, list[Tensor]] = {}
+    names: dict[torch.device, list[str]] = {}
+    for name, tensor in tensors:
+        if isinstance(tensor, Tensor) and tensor.is_floating_point():
+            flag = tensor.detach().isfinite().all()
+            flags.setdefault(flag.device, []).append(flag)
+            names.setdefault(flag.device, []).append(name)
+    return [
+        name
+        for device, found in flags.items()
+        for name, finite in zip(
+            names[device], torch.stack(found).tolist(), strict=True
+        )
+        if not finite
+    ]
+
+
+def _model(runner: Any) -> nn.Module:
+    model = runner.model
+    return model.module if is_model_wrapper(model) else model
+
+
+def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from model.named_parameters()
+    yield from model.named_buffers()
+
+
+def _device(runner: Any) -> torch.device:
+    return next(iter(_tensors(_model(runner))))[1].device
+
+
+def _gradient(runner: Any) -> float:
+    """The norm that was logged last, 0 where none is computed."""
+    if not any(getattr(w, 'clip_grad_kwargs', 0) for w in _wrappers(runner)):
+        return 0.0
+    norms = runner.message_hub.log_scalars.get(GRADIENT)
+    return 0.0 if norms is None else float(norms.current())
+
+
+def _scales_gradients(runner: Any) -> bool:
+    """Whether steps that overflow are skipped on purpose."""
+    return any(
+        isinstance(wrapper, ApexOptimWrapper)
+        or (scaler := getattr(wrapper, 'loss_scaler', None)) is not None
+        and scaler.is_enabled()
+        for wrapper in _wrappers(runner)
+    )
+
+
+def _wrappers(runner: Any) -> list:
+    wrapper = runner.optim_wrapper
+    if isinstance(wrapper, OptimWrapperDict):
+        return list(wrapper.values())
+    return [wrapper]
+
+
+def _saves_at_this_iteration(runner: Any) -> bool:
+    """Whether a hook that counts iterations saves when this one ends."""
+    return any(
+        hook.every_n_train_iters(runner, hook.interval, hook.save_begin)
+        or (hook.save_last and hook.is_last_train_iter(runner))
+        for hook in runner.hooks
+        if isinstance(hook, CheckpointHook) and not hook.by_epoch
+    )
+
+
+def _gathered(found: Any) -> list:
+    """What each process found, on all of them."""
+    if world_size() == 1:
+        return [found]
+    everyone: list = [None] * world_size()
+    dist.all_gather_object(everyone, found)
+    return everyone
+
+
+def _step_message(
+    runner: Any, step: int, broken: Mapping[str, float], streak: int
+) -> str:
+    parts = [name for name in broken if name != 'loss'] or list(broken)
+    shown = ', '.join(f'{name} is {broken[name]}' for name in parts[:SHOWN])
+    if len(parts) > SHOWN:
+        shown += f' and {len(parts) - SHOWN} more'
+    where = f'iteration {step + 1}: {shown}'
+    if streak:
+        where += (
+            f', and the {streak - 1} steps before it had to be skipped too'
+        )
+    return (
+        f'{where}. The run was stopped and nothing was saved after that. '
+        f'{_last_good(runner)} The training diverged, or an image, a box or '
+        'a weight is broken: look at the losses of the steps before in the '
+        'log. Lower the learning rate or loss_weight, warm up, or set '
+        'optim_wrapper.clip_grad=dict(max_norm=35)'
+        + ('; in mixed precision take bfloat16.' if streak else '.')
+    )
+
+
+def _weights_message(runner: Any, broken: list[str]) -> str:
+    shown = ', '.join(broken[:SHOWN])
+    if len(broken) > SHOWN:
+        shown += f' and {len(broken) - SHOWN} more'
+    return (
+        f'iteration {runner.iter + 1}: weights are NaN or infinite: {shown}. '
+        f'The run was stopped before they were saved. {_last_good(runner)} '
+        'The gradient overflowed: lower the learning rate or loss_weight, '
+        'warm up, or set optim_wrapper.clip_grad=dict(max_norm=35).'
+    )
+
+
+def _last_good(runner: Any) -> str:
+    """Where one can go on from."""
+    last = find_latest_checkpoint(runner.work_dir)
+    if last is None or not Path(last).exists():
+        return 'No checkpoint had been saved before.'
+    return f'The last good checkpoint is {last}.'

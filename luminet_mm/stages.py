@@ -104,13 +104,17 @@ class Stages(NetworkPart):
 
     def logits(self, maps: Tensor) -> Tensor:
         """Classify the map of the last cut, ``(B, C, H, W)``."""
-        x: Any = (self.step(len(self.parts) - 1, maps),)
+        last = self.step(len(self.parts) - 1, maps)
+        rows = len(last)
+        if not rows:  # pooling cannot tell how wide none of them are
+            last = torch.cat([last, last.new_zeros(2, *last.shape[1:])])
+        x: Any = (last,)
         model = self.model
         tail = [model.neck, model.head] if model.with_neck else [model.head]
         with batch_statistics(*tail):
             for module in tail:
                 x = module(x)
-        return x
+        return x[:rows]
 
 
 def _chain(model: BaseModel, whose: str) -> tuple[list[str], dict[str, int]]:

@@ -151,6 +151,12 @@ def _covered(low: Tensor, high: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return covered, high - low + 1
 
 
+def _viewable(maps: Tensor) -> Tensor:
+    """Maps whose positions lie as a view needs them, for mmcv's block."""
+    channels_last = maps.is_contiguous(memory_format=torch.channels_last)
+    return maps if channels_last else maps.contiguous()
+
+
 @MODELS.register_module()
 class FGDLoss(FeatureLoss):
     """Focal and global distillation, see :func:`fgd_loss`; maps add up.
@@ -227,8 +233,8 @@ class FGDLoss(FeatureLoss):
         boxes = self._boxes(batch, len(student[0]))
         student = self.connect(self.align, student)
         contexts = zip(
-            self.connect(self.student_context, student),
-            self.connect(self.teacher_context, teacher),
+            self.connect(self.student_context, [*map(_viewable, student)]),
+            self.connect(self.teacher_context, [*map(_viewable, teacher)]),
             strict=True,
         )
         return self.total(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from luminet_mm.distributed import global_mean, global_rows
 from luminet_mm.losses.base import DistillBatch, LogitLoss
@@ -56,14 +57,15 @@ def mlld_loss(
         class_weight: Weight of the third.
         mask_rows: Whether to compute the first two terms on the rows of which
             the teacher is least sure: those whose largest probability (at
-            temperature 1) is not above the rows' median.
+            temperature 1) is not above the rows' median, weighted by
+            ``row_weights``.
         mask_classes: Whether to compute the third term on the classes of
             which the teacher says least: those whose summed probability is
             not above the classes' median.
         standardize: Whether the first term compares logits standardised by
             :func:`~luminet_mm.losses.logit_standardization.logit_standardization`.
         row_weights: ``(N,)``, default equal. A row of weight 2 counts as two
-            equal rows; one of weight 0 is left out, from the medians too.
+            equal rows, in the medians too; one of weight 0 is left out.
         sync: Whether the loss is that of the rows of all ranks.
 
     Returns:
@@ -85,13 +87,11 @@ def mlld_loss(
     probs = teacher.softmax(dim=1)
     kept_rows = weights
     if mask_rows:
-        kept_rows = weights * _lower_half(probs.amax(dim=1), weights > 0)
+        kept_rows = weights * _lower_half(probs.amax(dim=1), weights)
     kept_classes = probs.new_ones(probs.shape[1])
     if mask_classes:
         sums = (weights[:, None] * probs).sum(dim=0)
-        kept_classes = _lower_half(
-            sums, torch.ones_like(sums, dtype=torch.bool)
-        ).to(probs)
+        kept_classes = _lower_half(sums, torch.ones_like(sums)).to(probs)
     z_s, z_t = student, teacher
     if standardize:
         z_s, z_t = map(logit_standardization, (student, teacher))
@@ -108,11 +108,19 @@ def mlld_loss(
     return loss
 
 
-def _lower_half(values: Tensor, counted: Tensor) -> Tensor:
-    """Which values are not above the median of those that are counted."""
-    last = torch.where(counted, values, torch.full_like(values, torch.inf))
-    smaller = torch.searchsorted(last.sort().values, values)
-    return 2 * smaller <= counted.sum() - 1
+def _lower_half(values: Tensor, weights: Tensor) -> Tensor:
+    """Which values are not above the weighted median, of two the lower.
+
+    Those of which smaller ones have less than half of the weight.
+    """
+    ordered, order = values.sort()
+    # whole numbers, whose sums are the same in any order and on any device
+    share = weights.double() / weights.sum().clamp(min=1e-300)
+    parts = (share * 2**52).round().long()
+    below = F.pad(parts[order].cumsum(dim=0), (1, 0))
+    smaller = below[torch.searchsorted(ordered, values)]
+    # by more than weights are rounded, so that a half is not less than a half
+    return below[-1] - 2 * smaller > below[-1] // 2**20
 
 
 # Both terms start from the difference of the probabilities: a difference of

@@ -425,6 +425,31 @@ def test_every_parameter_gets_a_gradient_and_no_number_is_drawn():
     assert not all(moved)
 
 
+@pytest.mark.parametrize('train', [True, False])
+@pytest.mark.parametrize('rows', [0, 1])
+def test_a_rank_without_rows_takes_part(rows, train):
+    """It draws paths and reaches every parameter, as the others do."""
+    model = distiller(paths=4).train(train)
+    loss = model.distill.loss_fcfd
+    image = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        (ours,), (theirs,) = (
+            model.dry_run(['loss_fcfd'], image),
+            model.dry_ask(0, ['loss_fcfd'], image),
+        )
+    ours = [each[:rows].requires_grad_() for each in ours]
+    value = loss(ours, [each[:rows] for each in theirs])
+    value.backward()
+    assert value == 0 if not rows else value > 0
+    assert loss.draws[1] == 1
+    assert all(each.grad is not None for each in ours)
+    layers = [*loss.parameters(), *model.backbone.layer3.parameters()]
+    assert all(p.grad is not None for p in layers)
+    assert all(p.grad.isfinite().all() for p in layers)
+    assert rows or not any(p.grad.any() for p in layers)
+    assert model.head.fc.weight.grad is not None
+
+
 def test_without_weight_the_student_trains_as_a_stock_one():
     model, stock = distiller(loss_weight=0.0), tiny_cls.build(classifier())
     stock.load_state_dict(model.state_dict(), strict=False)

@@ -353,6 +353,29 @@ def test_no_rows_give_0_with_a_graph(name):
     assert all(w is not None and not w.any() for w in weights)
 
 
+LAYOUTS = {
+    'channels last': lambda f: (
+        f.contiguous(memory_format=torch.channels_last)
+        if f.dim() == 4
+        else f.movedim(1, -1).contiguous().movedim(-1, 1)
+    ),
+    'transposed': lambda f: f.mT.contiguous().mT,
+    'rows last': lambda f: f.movedim(0, -1).contiguous().movedim(-1, 0),
+    'strided': lambda f: torch.stack([f, f], dim=-1)[..., 0],
+}
+
+
+@each_loss
+@pytest.mark.parametrize('layout', LAYOUTS)
+def test_features_may_lie_in_memory_in_any_order(name, layout):
+    student, teacher = features(name)
+    loss = build(name)
+    lie = LAYOUTS[layout]
+    expected = run(copy.deepcopy(loss), student, teacher)
+    got = run(loss, *([lie(f) for f in side] for side in (student, teacher)))
+    torch.testing.assert_close(got, expected)
+
+
 @each_loss
 @pytest.mark.parametrize('side', ['student', 'teacher'])
 @pytest.mark.parametrize('bad', [float('nan'), float('inf')])

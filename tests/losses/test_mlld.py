@@ -21,6 +21,7 @@ from luminet_mm.losses import (
     mlld,
     mlld_loss,
 )
+from luminet_mm.losses.mlld import _batch_term, _class_term
 
 LEVELS = ('instance', 'batch', 'class')
 
@@ -133,16 +134,24 @@ def test_gram_terms_forget_the_order_of_classes_and_of_rows():
 
 
 def test_nearly_equal_models_keep_their_digits_in_float32():
-    """A difference of Gram matrices would be rounding noise."""
+    """A difference of Gram matrices is rounding noise there.
+
+    The terms are computed from the probabilities as they are: what a float32
+    softmax rounds before is of the size of the models' difference.
+    """
     student, teacher = rows(64, 10)
-    student = teacher + 1e-5 * student
-    for name in ('batch', 'class'):
-        torch.testing.assert_close(
-            level(name, student.float(), teacher.float()).double(),
-            level(name, student.float().double(), teacher.float().double()),
-            rtol=1e-2,
-            atol=0,
+    probs = (teacher + 1e-6 * student, teacher)
+    p_s, p_t = ((z / 2).softmax(1).float() for z in probs)
+    ones = torch.ones(64), torch.ones(10)
+    for term, of_grams, weights in (
+        (_batch_term, gram_distance(p_s, p_t) / 64, ones[:1]),
+        (_class_term, gram_distance(p_s.T, p_t.T) / 10, ones),
+    ):
+        exact = term(*(x.double() for x in (p_s, p_t, *weights)))
+        torch.testing.assert_close(  # 2e-7 was seen
+            term(p_s, p_t, *weights).double(), exact, rtol=1e-5, atol=0
         )
+        assert abs(of_grams.double() / exact - 1) > 1e-3  # 0.02 and 0.2
 
 
 def test_weights_of_rows_are_repetitions():
@@ -202,6 +211,46 @@ def test_medians_leave_dropped_rows_out():
     torch.testing.assert_close(
         mlld_loss(student, teacher, row_weights=weights, **options),
         mlld_loss(student[kept], teacher[kept], **options),
+    )
+
+
+@pytest.mark.parametrize('scale', [1.0, 0.1, 1 / 3, 7e4])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    'times', [[2, 0, 1, 3, 1, 1], [1, 1, 1, 1, 1, 1], [9, 1, 1, 1, 1, 1]]
+)
+def test_medians_are_weighted(times, dtype, scale):
+    """A row of weight 2 is two rows, and only the shares of weights count."""
+    times = torch.tensor(times)
+    for seed in range(5):
+        logits = rows(seed=seed).to(dtype)
+        student, teacher = logits.repeat_interleave(times, dim=1)
+        for name in LEVELS[:2]:
+            by_weight = level(
+                name, *logits, mask_rows=True, row_weights=scale * times
+            )
+            if name == 'instance' or scale == 1:  # a mean; the other grows
+                torch.testing.assert_close(
+                    by_weight, level(name, student, teacher, mask_rows=True)
+                )
+            alone = level(
+                name, *logits, mask_rows=True, row_weights=scale * (times > 0)
+            )
+            if max(times) == 9 and name == 'instance':
+                assert abs(by_weight / alone - 1) > 1e-3
+
+
+def test_masks_of_the_teachers_foreground_count_rows_by_degrees():
+    """Rows that are surely background say little of where the median is."""
+    student, teacher = rows(n=8)
+    weights = torch.tensor([1, 1, 1, 1, 1e-9, 1e-9, 1e-9, 1e-9]).double()
+    # the last four are the least sure: the unweighted median is one of theirs
+    teacher = teacher * torch.tensor([9.0] * 4 + [0.01] * 4)[:, None]
+    torch.testing.assert_close(
+        level(
+            'instance', student, teacher, mask_rows=True, row_weights=weights
+        ),
+        level('instance', student[:4], teacher[:4], mask_rows=True),
     )
 
 

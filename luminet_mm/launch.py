@@ -14,6 +14,8 @@ from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from luminet_mm.runs.parent import end_with_launcher
+
 # Rank, number of processes and rank on this machine, by launcher.
 RANK_VARIABLES = dict(
     pytorch=('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
@@ -137,6 +139,7 @@ def start_processes(cfg: Config) -> None:
             'tools/dist_test.sh, or tools/slurm_*.sh on Slurm.'
         )
     rank, world_size, local_rank = (int(os.environ[name]) for name in names)
+    end_with_launcher(cfg.launcher)
     _set_ddp(cfg)
     if not _on_cpu():
         _check_gpus(local_rank)

@@ -18,6 +18,7 @@ count GPUS "$gpus"
 check_torchrun
 
 export PYTHONPATH="$tools/..${PYTHONPATH:+:$PYTHONPATH}"
+export LUMINET_LAUNCHER=$$  # the processes end when this one is killed
 "${PYTHON:-python}" -m torch.distributed.run \
     --nnodes="${NNODES:-1}" \
     --node_rank="${NODE_RANK:-0}" \

@@ -1,0 +1,78 @@
+"""Processes of a launcher end with it, also when it was killed."""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import threading
+import time
+
+SCRIPT = 'LUMINET_LAUNCHER'  # set by tools/dist_train.sh: its process
+# What torchrun, Slurm and MPI tell the processes that they start.
+MARKS = dict(
+    pytorch='TORCHELASTIC_RUN_ID',
+    slurm='SLURM_PROCID',
+    mpi='OMPI_COMM_WORLD_RANK',
+)
+
+
+def end_with_launcher(
+    launcher: str, seconds: float = 1.0
+) -> threading.Thread | None:
+    """Let this process end when what started it is gone.
+
+    A launcher that is stopped stops its processes. One that is killed cannot:
+    they would go on training, hold their GPUs and write into the work dir, or
+    wait for each other for ever. So a thread looks every second whether this
+    process still has the parent that it began with, and whether
+    ``tools/dist_train.sh`` still runs where that began it all. It works where
+    the main thread waits in an exchange, and does not depend on which thread
+    of the launcher started this process, as ``PR_SET_PDEATHSIG`` does. Only
+    launchers are watched: whoever leaves a shell means the training to go on.
+
+    Args:
+        launcher (str): ``--launcher``: none, pytorch, slurm or mpi.
+        seconds (float): Between two looks.
+
+    Returns:
+        Thread | None: None where no launcher is known.
+    """
+    if launcher not in MARKS or MARKS[launcher] not in os.environ:
+        return None
+    parent = os.getppid()
+    script = os.environ.get(SCRIPT, '')
+
+    def look() -> None:
+        while os.getppid() == parent and _runs(script):
+            time.sleep(seconds)
+        _end()
+
+    thread = threading.Thread(target=look, name='launcher', daemon=True)
+    thread.start()
+    return thread
+
+
+def _runs(process: str) -> bool:
+    """Whether a process is there; true of what is no number."""
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except (ValueError, OverflowError, PermissionError):
+        return True
+    return True
+
+
+def _end() -> None:
+    """End at once: the main thread may wait for somebody who is gone."""
+    text = (
+        f'error: the launcher of process {os.getpid()} has ended, and so this '
+        'process ends.\n'
+    )
+    with contextlib.suppress(OSError):  # the console may be gone too
+        os.write(2, text.encode())
+    with contextlib.suppress(Exception):
+        for worker in multiprocessing.active_children():
+            worker.kill()
+    os._exit(1)

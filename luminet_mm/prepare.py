@@ -108,7 +108,11 @@ class Speed:
 
 
 def prepare(
-    model: nn.Module, answers: Answers, speed: Speed, form: Form
+    model: nn.Module,
+    answers: Answers,
+    speed: Speed,
+    form: Form,
+    before: Any = None,
 ) -> str:
     """Do what holds on every device: norms, and a precision that was named.
 
@@ -120,6 +124,7 @@ def prepare(
             nesting; the same numbers each time.
         speed (Speed): What is wanted.
         form (Form): Told what the network now runs in.
+        before (Any): The answers as they are, where they are known.
 
     Returns:
         str: What was done, and how far the answers moved.
@@ -127,23 +132,31 @@ def prepare(
     Raises:
         ValueError: If the answers are NaN, or ``dtype`` moves them too far.
     """
-    with torch.no_grad():
-        before = answers()
+    if before is None:
+        with torch.no_grad():
+            before = answers()
     _check_finite(model, before)
     done = []
     dtype = None if speed.dtype == 'auto' else speed.dtype
     if speed.fold_bn:
         total = sum(_count_norms(part) for part in parts(model))
+        unfit: list[str] = []
         for name in PARTS:
             if isinstance(getattr(model, name, None), nn.Module):
                 _fold(
                     model,
                     name,
-                    lambda: _deviation(answers, before) <= TOLERANCE[None],
+                    lambda: _holds(answers, before, TOLERANCE[None]),
+                    unfit,
                 )
         left = sum(_count_norms(part) for part in parts(model))
         if total:
             done.append(f'{total - left} of {total} batch norms folded')
+        if unfit:
+            done[-1] += (
+                f' (fuse_conv_bn fails on {len(unfit)} part(s), such as '
+                f'{unfit[-1]})'
+            )
     if dtype:
         _cast(model, form, DTYPES[dtype])
         done.append(dtype)
@@ -247,7 +260,11 @@ def _holds(answers: Answers, before: Any, bound: float) -> bool:
     """Whether a network still works, and answers as before."""
     try:
         return _deviation(answers, before) <= bound
-    except RuntimeError:  # some compiled operators know one layout alone
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception:
+        # Some compiled operators know one layout alone, and a network may ask
+        # for the norm that was folded.
         return False
 
 
@@ -346,25 +363,33 @@ def _report(done: Sequence[str], moved: float) -> str:
     )
 
 
-def _fold(parent: nn.Module, name: str, unchanged: Callable) -> None:
+def _fold(
+    parent: nn.Module, name: str, unchanged: Callable, unfit: list[str]
+) -> None:
     """Fold the batch norms of a child; where that fails, those of its parts.
 
     The library's function takes a batch norm for the one after a convolution
-    when it was registered next; the answers say whether that was right.
+    when it was registered next; the answers say whether that was right. A
+    child on which it raises is noted in ``unfit``.
     """
     child = parent._modules[name]
     if child is None or not _count_norms(child):
         return
-    fused = fuse_conv_bn(copy.deepcopy(child))
-    # the library's new layers would train
-    fused.requires_grad_(False)
-    fused.eval()
-    parent._modules[name] = fused
-    if unchanged():
-        return
-    parent._modules[name] = child
+    try:
+        fused = fuse_conv_bn(copy.deepcopy(child))
+    except Exception as error:  # of a network that nobody has thought of
+        what = f'{type(child).__name__} ({type(error).__name__}: {error})'
+        unfit.append(what)
+    else:
+        # the library's new layers would train
+        fused.requires_grad_(False)
+        fused.eval()
+        parent._modules[name] = fused
+        if unchanged():
+            return
+        parent._modules[name] = child
     for inner in list(child._modules):
-        _fold(child, inner, unchanged)
+        _fold(child, inner, unchanged, unfit)
 
 
 def _count_norms(module: nn.Module) -> int:

@@ -225,10 +225,14 @@ def _stage_of_path(model: BaseDetector, path: str) -> int:
     return numbers[0] if is_cascade(model) and numbers else 0
 
 
+class MissingSignal(RuntimeError):
+    """A signal's module did not run."""
+
+
 def read_signal(store: dict, signal: Signal):
-    """Look a tapped value up; raises a RuntimeError if it never came."""
+    """Look a tapped value up; raises MissingSignal if it never came."""
     if signal.name not in store:
-        raise RuntimeError(
+        raise MissingSignal(
             f'signal {signal.name!r}: that module did not run in the training '
             'pass, so it has no output to distil.'
         )

@@ -38,7 +38,7 @@ def stock_config(cfg: Config) -> Config:
     model = cfg.get('model') or {}
     if 'teacher' not in model and 'distill' not in model:
         return cfg
-    for key in ('teacher', 'distill', 'peers'):
+    for key in ('teacher', 'distill', 'peers', 'dry_run_size'):
         model.pop(key, None)
     model['type'] = _stock_type(model['type'])
     for node in (cfg, model):

@@ -18,7 +18,7 @@ from mmengine.hub import get_config
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS, DefaultScope
-from torch import Tensor
+from torch import Tensor, nn
 
 from luminet_mm.checkpoint import (
     BESIDE_STUDENT,
@@ -30,6 +30,8 @@ from luminet_mm.stock import model_block, stock_config
 from luminet_mm.streams import Pending, run_beside
 from luminet_mm.teachers.inputs import (
     convert_images,
+    image_channels,
+    normalises,
     pad_to_multiple,
     preprocess_alike,
 )
@@ -95,6 +97,8 @@ class FrozenTeacher:
             self.model: BaseModel = MODELS.build(cfg.model)
         self.follows = True
         self.name = cfg.model.type
+        self._file = config if isinstance(config, str) else None
+        self._own_inputs = cfg.model.get('data_preprocessor') is not None
         self.classes = _classes_of_config(cfg)
         self._same_inputs: bool | None = None
         if checkpoint is None:
@@ -139,12 +143,16 @@ class FrozenTeacher:
         self.classes = _classes_of_checkpoint(checkpoint) or self.classes
 
     def prepare(
-        self, answers: Callable[[], Any], trained_through: bool = False
+        self,
+        answers: Callable[[], Any],
+        before: Any,
+        trained_through: bool = False,
     ) -> None:
         """Make it fast as far as every device likes it, and log how exactly.
 
         Args:
             answers (Callable): Computes what the losses read of it.
+            before (Any): What it says as it is.
             trained_through (bool): Whether gradients will pass its layers;
                 they then keep layout and precision.
 
@@ -162,7 +170,7 @@ class FrozenTeacher:
             self._speed = replace(
                 self._speed, channels_last=False, dtype=None, compile=False
             )
-        done = prepare(self.model, answers, self._speed, self._form)
+        done = prepare(self.model, answers, self._speed, self._form, before)
         print_log(f'teacher ({self.name}): {done}', 'current')
 
     @property
@@ -284,6 +292,46 @@ class FrozenTeacher:
             'compared class by class, so names and order must be the same: '
             'train the teacher on this data set, or give the data set the '
             "teacher's order with metainfo=dict(classes=...)."
+        )
+
+    def fit_inputs(self, data_preprocessor, student: nn.Module) -> None:
+        """Settle how it sees images: as its config says, or as the student.
+
+        A ``model`` block alone often does not say it: MMPretrain's configs
+        keep ``data_preprocessor`` beside it. ``dict()`` there, or a
+        preprocessor without mean, means images as they are.
+
+        Args:
+            data_preprocessor: The student's.
+            student (nn.Module): The student.
+
+        Raises:
+            ValueError: If the two read images of different channels, or if a
+                file says nothing of what the student does to images.
+        """
+        theirs, ours = map(image_channels, (self.model, student))
+        if theirs != ours:
+            raise ValueError(
+                f'the teacher ({self.name}) reads images of {theirs} '
+                f'channel(s) and the student of {ours}. Both see the same '
+                'images: take a teacher that was trained on such.'
+            )
+        if self._own_inputs:
+            return
+        if self._file is not None and normalises(data_preprocessor):
+            raise ValueError(
+                f'teacher.config {self._file!r} has no data_preprocessor, so '
+                'mean, std and channel order of its images are unknown, and '
+                "the student's are normalised. Add data_preprocessor=dict("
+                'mean=..., std=...) to that config, as the teacher was '
+                'trained.'
+            )
+        self.model.data_preprocessor = copy.deepcopy(data_preprocessor)
+        print_log(
+            f'teacher ({self.name}): its config has no data_preprocessor; it '
+            "sees images normalised as the student's.",
+            'current',
+            logging.WARNING,
         )
 
     def convert_inputs(

@@ -6,8 +6,6 @@ import tiny_cls
 from mmengine.registry import DefaultScope
 from self_loss import gaps, pointwise, self_distiller, self_losses
 
-from luminet_mm.teachers.inputs import _positions
-
 OUTER = ('backbone', 'neck', 'rpn.cls_score', 'rpn.bbox_pred')
 PARTS = ('feats', 'cls_score', 'bbox_pred')
 ROI = dict(
@@ -46,22 +44,6 @@ def test_a_teacher_that_pads_further(kind, divisor, tmp_path):
     )
     found = self_losses(model, tiny.batch(size=96))
     assert max(found.values()) < 1e-4, found
-
-
-@pytest.mark.parametrize(
-    ('length', 'full', 'part', 'positions'),
-    [
-        (32, 128, 96, 24),
-        (2, 128, 96, 2),  # a stride of 64, rounded up
-        (2, 96, 64, 1),
-        (1, 128, 96, 1),
-        (9, 126, 56, 4),  # patches of 14
-        (128, 128, 96, 96),
-        (256, 128, 96, 192),
-    ],
-)
-def test_positions_of_an_area(length, full, part, positions):
-    assert _positions(length, full, part) == positions
 
 
 @pytest.mark.parametrize('kind', ['resnet', 'vit', 'deit'])

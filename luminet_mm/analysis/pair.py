@@ -55,6 +55,7 @@ class LogitPair:
         self.labelled = labelled
         self.detects = isinstance(student, BaseDetector)
         for teacher, _ in teachers:
+            teacher.fit_inputs(student.data_preprocessor, student)
             if isinstance(teacher.model, BaseDetector) != self.detects:
                 kinds = 'a classifier', 'a detector'
                 raise AnalysisError(

@@ -26,6 +26,9 @@ from luminet_mm.teacher import FrozenTeacher
 from luminet_mm.teacher_cache import CachedTeacher, check_student
 from luminet_mm.teachers.inputs import crop_maps
 
+SIDES = (64, 128, 192, 224, 240, 256, 299, 320, 336, 384, 448, 512)
+"""Sides of the images of dry runs, in the order in which they are tried."""
+
 
 @MODELS.register_module()
 class ClassifierDistiller(DistillMixin, ImageClassifier):
@@ -65,14 +68,32 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
         if isinstance(self.head, ReusedClsHead):
             self.head.reuse(self.teachers)
         self._signals = self.look_up_signals(find_signal, self._check_teacher)
-        # transformers take one size, convolutions any
-        sizes = [
-            max(to_2tuple(getattr(model.backbone, 'img_size', 0)))
-            for model in (self, *(each.model for each in self.teachers))
-            if hasattr(model, 'backbone')
+        sides = [(side, side) for side in self._sides()]
+        self.build_connectors(sides)
+        self.prepare_teachers(sides)
+
+    def _sides(self) -> list[int]:
+        """Sides of the images of a dry run, the likely first.
+
+        Many transformers take one size, and some networks none that is less
+        than their windows; most convolutional networks take any.
+        """
+        models = [
+            each
+            for each in (self, *(teacher.model for teacher in self.teachers))
+            if hasattr(each, 'backbone')
         ]
-        self.build_connectors(max(sizes) or 64)
-        self.prepare_teachers(max(sizes) or 64)
+        own = max(
+            max(to_2tuple(getattr(each.backbone, 'img_size', 0)))
+            for each in models
+        )
+        inner = [
+            max(to_2tuple(module.img_size))
+            for each in models
+            for module in each.modules()
+            if isinstance(getattr(module, 'img_size', None), (int, tuple))
+        ]
+        return [own or SIDES[0], *inner[:1], *SIDES]
 
     def dry_run(self, names: list[str], image: Tensor) -> list:
         """See :meth:`DistillMixin.dry_run`."""

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.model import is_model_wrapper
-from mmengine.utils import to_2tuple
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
@@ -21,10 +19,11 @@ from luminet_mm.distillers.blocks import (
     build_loss,
     teacher_entries,
 )
-from luminet_mm.losses import DistillBatch, FeatureLoss
+from luminet_mm.distillers.dry_run import DryRuns, read_size
+from luminet_mm.losses import DistillBatch
 from luminet_mm.losses.base import NotFiniteError
 from luminet_mm.streams import Pending
-from luminet_mm.teacher import FrozenTeacher, preserved_rng
+from luminet_mm.teacher import FrozenTeacher
 from luminet_mm.teacher_cache import CachedTeacher
 
 if TYPE_CHECKING:
@@ -35,7 +34,7 @@ else:
     _StockModel = object  # the stock model comes next in the bases
 
 
-class DistillMixin(_StockModel):
+class DistillMixin(DryRuns, _StockModel):
     """Adds ``teacher`` and ``distill`` to a stock model.
 
     The class that uses it stays the stock student: its parameters, checkpoint
@@ -55,6 +54,9 @@ class DistillMixin(_StockModel):
             or ``student`` and ``teacher`` signals apart: a name each, or a
             list of names. ``teachers=[0]`` says which of several teachers
             the loss listens to, all by default.
+        dry_run_size (int | tuple[int, int]): Side, or height and width, of
+            the random images that all models see once when this one is
+            built. By default a size on which they run is found.
 
     Raises:
         ValueError: If a block, a key or a signal is missing or wrong.
@@ -64,19 +66,20 @@ class DistillMixin(_StockModel):
     default_scope = 'mmengine'
     needs_teacher = True  # unless no loss listens to one
     _signals: dict[str, tuple[list[Signal], dict[int, list[Signal]]]]
-    _dry_size: int | tuple[int, int]
 
     def __init__(
         self,
         *args,
         teacher: dict | Sequence[dict] | None = None,
         distill: dict | None = None,
+        dry_run_size: int | Sequence[int] | None = None,
         **kwargs,
     ) -> None:
         problems = block_problems(teacher, distill, self.needs_teacher)
         if problems:
             raise ValueError('\n'.join(problems))
         super().__init__(*args, **kwargs)
+        self._dry_size = read_size(dry_run_size)
         self.teachers: list[Any] = []  # or, with `cache`, CachedTeacher
         self.teacher_weights: list[float] = []
         for key, cfg in teacher_entries(teacher):
@@ -85,7 +88,9 @@ class DistillMixin(_StockModel):
             cfg.setdefault('default_scope', self.default_scope)
             if cfg.get('cache') is None:
                 cfg.pop('cache', None)
-                self.teachers.append(FrozenTeacher(**cfg))
+                frozen = FrozenTeacher(**cfg)
+                frozen.fit_inputs(self.data_preprocessor, self)
+                self.teachers.append(frozen)
             else:
                 self.teachers.append(CachedTeacher(key=key, **cfg))
         self.distill = nn.ModuleDict()
@@ -162,120 +167,6 @@ class DistillMixin(_StockModel):
             for i, asked in theirs.items():
                 check(name, ours, asked, self.teachers[i].model)
         return signals
-
-    def build_connectors(self, image_size: int) -> None:
-        """Build what losses train beside the student, from a dry run.
-
-        Both models see random square images in eval mode. The random state
-        stays as it was, so that the student starts as a stock one; the
-        connectors' start follows from the run's seed.
-
-        Args:
-            image_size (int): Height and width in pixels.
-
-        Raises:
-            ValueError: If a loss cannot compare the features.
-        """
-        losses = {
-            name: loss
-            for name, loss in self.distill.items()
-            if isinstance(loss, FeatureLoss)
-        }
-        if not losses:
-            return
-        was_training = self.training
-        self.eval()
-        try:
-            with preserved_rng():
-                torch.manual_seed(torch.initial_seed() % 2**63 + 1)
-                image = torch.rand(2, 3, image_size, image_size)
-                names = list(losses)
-                with torch.no_grad():
-                    students = self.dry_run(names, image)
-                teachers = self.ask_teachers(
-                    names, lambda i, _, asking: self.dry_ask(i, asking, image)
-                )
-                for (name, loss), student, teacher in zip(
-                    losses.items(), students, teachers, strict=True
-                ):
-                    signals = self.distill_signals[name]
-                    for i in self.distill_teachers[name]:
-                        model = self.teachers[i].model
-                        loss.read_models(self, model, *signals)
-                    loss.build(student, teacher)
-                    for i in self.distill_teachers[name]:
-                        loss.read_teacher(self.teachers[i].model)
-        finally:
-            self.train(was_training)
-
-    def prepare_teachers(self, image_size: int | tuple[int, int]) -> None:
-        """Make the teachers fast, once no loss reads their layers any more.
-
-        Args:
-            image_size (int | tuple[int, int]): Height and width in pixels of
-                the image on which their answers are compared.
-
-        Raises:
-            ValueError: If low precision moves an answer too far.
-        """
-        self._dry_size = image_size
-        image = _noise(image_size)
-        for i, teacher in enumerate(self.teachers):
-            names = self.listeners(i, self.distill)
-            if names:
-                teacher.prepare(
-                    partial(self.dry_ask, i, names, image),
-                    trained_through=any(
-                        self.distill[name].runs_layers for name in names
-                    ),
-                )
-
-    def fit_teacher(self, index: int) -> None:
-        """Fit a teacher to its device, once that is known.
-
-        Every process of a run does the same, since all see the same noise.
-
-        Args:
-            index (int): Its number.
-        """
-        teacher = self.teachers[index]
-        if teacher.fitted:
-            return
-        names = self.listeners(index, self.distill)
-        if not names:
-            return
-        asked = [s for name in names for s in self._signals[name][1][index]]
-        where = next(self.parameters())
-        with preserved_rng(), torch.no_grad():
-            teacher.fit(
-                partial(
-                    self.dry_ask,
-                    index,
-                    names,
-                    _noise(self._dry_size).to(where),
-                ),
-                where.device,
-                {s.path.partition('.')[0] for s in asked if s.path},
-            )
-
-    @abstractmethod
-    def dry_run(self, names: list[str], image: Tensor) -> list:
-        """The student's value of each of some losses, on an image.
-
-        Args:
-            names (list[str]): Keys of the losses.
-            image (Tensor): ``(2, 3, H, W)``.
-        """
-
-    @abstractmethod
-    def dry_ask(self, index: int, names: list[str], image: Tensor) -> list:
-        """A teacher's value of each of some losses, on an image.
-
-        Args:
-            index (int): Number of the teacher.
-            names (list[str]): Keys of losses that listen to it.
-            image (Tensor): ``(2, 3, H, W)``.
-        """
 
     def init_weights(self) -> None:
         """Initialise the student; connectors keep how their method starts."""
@@ -470,12 +361,6 @@ class DistillMixin(_StockModel):
         for teacher in self.teachers:
             teacher.apply(fn)
         return self
-
-
-def _noise(size: int | tuple[int, int]) -> Tensor:
-    """Two random images, the same each time, ``(2, 3, height, width)``."""
-    generator = torch.Generator().manual_seed(0)
-    return torch.randn(2, 3, *to_2tuple(size), generator=generator)
 
 
 def _contiguous(value: Any) -> Any:

@@ -119,7 +119,7 @@ class MutualClassifier(ClassifierDistiller):
             for name, theirs in signals.items():
                 self.check_pair(name, f'peers.{i}', theirs, peer)
 
-    def build_connectors(self, image_size: int) -> None:
+    def build_connectors(self, sizes: Sequence[tuple[int, int]]) -> None:
         """There are none: networks that teach one another compare logits.
 
         Raises:

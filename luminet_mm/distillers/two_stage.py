@@ -23,6 +23,9 @@ from luminet_mm.signals import (
 from luminet_mm.teacher import FrozenTeacher
 from luminet_mm.teachers.inputs import crop_maps
 
+SIDES = (128, 256, 512, 640, 1024)
+"""Heights of the images of dry runs, in the order in which they are tried."""
+
 
 @MODELS.register_module()
 class TwoStageDistiller(DistillMixin, TwoStageDetector):
@@ -59,9 +62,9 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         self._signals = self.look_up_signals(find_signal, self._check_pair)
-        self.build_connectors(image_size=128)
+        self.build_connectors([(side, side) for side in SIDES])
         # compiled on a square it would be compiled again for other images
-        self.prepare_teachers(image_size=(128, 160))
+        self.prepare_teachers([(side, side * 5 // 4) for side in SIDES])
 
     def dry_run(self, names: list[str], image: Tensor) -> list:
         """See :meth:`DistillMixin.dry_run`."""

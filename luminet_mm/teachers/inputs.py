@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._pytree import tree_map
 
@@ -28,7 +28,7 @@ def convert_images(
         ours: The data preprocessor that made them.
         theirs: The one whose images are wanted.
         image_sizes (Sequence): Height and width of each image without
-            padding; outside of it pixels stay zero.
+            padding; outside of it pixels have the other's ``pad_value``.
 
     Returns:
         Tensor: The images, padded to a multiple of its divisor.
@@ -36,7 +36,7 @@ def convert_images(
     mean, std, swap = _normalisation(ours)
     other_mean, other_std, other_swap = _normalisation(theirs)
     images = batch_inputs * std.to(batch_inputs) + mean.to(batch_inputs)
-    if swap != other_swap:
+    if swap != other_swap and images.shape[1] == 3:
         images = images.flip(1)
     images = images - other_mean.to(images)
     images = images / other_std.to(images)
@@ -46,7 +46,7 @@ def convert_images(
     inside = (rows[None, :, None] < sizes[:, 0, None, None]) & (
         columns[None, None, :] < sizes[:, 1, None, None]
     )
-    images = torch.where(inside[:, None], images, 0)
+    images = torch.where(inside[:, None], images, _pad_value(theirs))
     return pad_to_multiple(images, theirs)
 
 
@@ -72,18 +72,25 @@ def preprocess_alike(one, other) -> bool:
     other_mean, other_std, other_swap = _normalisation(other)
     return (
         swap == other_swap
+        and _pad_value(one) == _pad_value(other)
         and torch.equal(mean.cpu(), other_mean.cpu())
         and torch.equal(std.cpu(), other_std.cpu())
     )
 
 
 def pad_to_multiple(images: Tensor, data_preprocessor) -> Tensor:
-    """Pad right and bottom with zeros to a multiple of the divisor."""
+    """Pad right and bottom to a multiple of the divisor."""
     divisor = getattr(data_preprocessor, 'pad_size_divisor', 1)
     height, width = images.shape[-2:]
     if height % divisor == 0 and width % divisor == 0:
         return images
-    return F.pad(images, (0, -width % divisor, 0, -height % divisor))
+    more = (0, -width % divisor, 0, -height % divisor)
+    return F.pad(images, more, value=_pad_value(data_preprocessor))
+
+
+def _pad_value(data_preprocessor) -> float:
+    """What is beside an image of a batch, zero as a rule."""
+    return float(getattr(data_preprocessor, 'pad_value', 0))
 
 
 def crop_maps(values: Any, seen: Tensor, images: Tensor) -> Any:
@@ -128,3 +135,20 @@ def _positions(length: int, full: int, part: int) -> int:
     if -(-full // stride) != length:
         return math.ceil(part * length / full)
     return int(-(-part // stride))
+
+
+def image_channels(model: nn.Module) -> int:
+    """How many channels the images have that a model reads.
+
+    Those of the first convolution of its backbone; 3 where there is none.
+    """
+    backbone = getattr(model, 'backbone', None) or model
+    for module in backbone.modules():
+        if isinstance(module, nn.Conv2d):
+            return module.in_channels
+    return 3
+
+
+def normalises(data_preprocessor) -> bool:
+    """Whether a data preprocessor changes the values of images."""
+    return not preprocess_alike(data_preprocessor, None)

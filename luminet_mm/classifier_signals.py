@@ -11,7 +11,8 @@ name          value
 ============  =============================================================
 
 Any other name is the dotted path of a module (``backbone.layer3``,
-``head.layers.head_dist``) and stands for that module's output.
+``head.layers.head_dist``) and stands for that module's output, or, with
+``.preact`` behind it, for the map before a block's last ReLU.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from mmengine.model import BaseModel
 from mmpretrain.models import ImageClassifier
 from torch import Tensor
 
+from luminet_mm.preact import has_output
 from luminet_mm.signals import (
     Signal,
     read_signal,
-    tap_output,
+    tap_path,
     unknown_signal,
 )
 
@@ -70,11 +72,7 @@ def find_signal(model: BaseModel, name: str, whose: str) -> Signal:
         return Signal(name, name)
     head = name.split('.')[0]
     if head not in ('', 'distill', 'data_preprocessor'):
-        try:
-            model.get_submodule(name)
-        except AttributeError:
-            pass
-        else:
+        if has_output(model, name):
             part = head if head in _PARTS else 'head'
             return Signal(name, part, path=name)
     raise unknown_signal(model, name, whose, published, '')
@@ -122,9 +120,8 @@ def record_signals(
             path = 'head' if name == 'logits' else name
             if path == 'head' and not isinstance(model, ImageClassifier):
                 path = ''  # the model's own output
-            module = model.get_submodule(path)
             stack.enter_context(
-                tap_output(module, store, name, bool(signal.path))
+                tap_path(model, path, store, name, bool(signal.path))
             )
         yield store
 

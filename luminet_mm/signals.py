@@ -14,14 +14,15 @@ name               value
 
 A cascade has one box head per stage and so one signal per stage:
 ``roi.0.cls_score``, ``roi.1.cls_score``, ... Any other name is the dotted path
-of a module (``backbone.layer3``) and stands for that module's output.
+of a module (``backbone.layer3``) and stands for that module's output, or,
+with ``.preact`` behind it, for the map before a block's last ReLU.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from inspect import signature
 from typing import NamedTuple
@@ -33,6 +34,7 @@ from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from torch import Tensor, nn
 
 from luminet_mm.losses.base import DistillBatch
+from luminet_mm.preact import SUFFIX, has_output, last_block, tap_last_relu
 
 _ROI_PARTS = ('feats', 'cls_score', 'bbox_pred')
 _RPN_PARTS = ('cls_score', 'bbox_pred')
@@ -150,11 +152,7 @@ def find_signal(model: BaseDetector, name: str, whose: str) -> Signal:
 
     head = name.split('.')[0]
     if head in ('backbone', 'neck', 'rpn_head', 'roi_head'):
-        try:
-            model.get_submodule(name)
-        except AttributeError:
-            pass
-        else:
+        if has_output(model, name):
             part = head.removesuffix('_head')
             stage = _stage_of_path(model, name) if part == 'roi' else 0
             return Signal(name, part, '', stage, name)
@@ -210,7 +208,12 @@ def unknown_signal(
     """The error for a name that a model does not have."""
     paths = [path for path, _ in model.named_modules() if path]
     close = difflib.get_close_matches(name, published + paths, n=3)
-    if close:
+    if name.endswith(SUFFIX):
+        hint += (
+            f' A stage has {SUFFIX[1:]} where its last block ends in its '
+            "module 'relu'."
+        )
+    elif close:
         hint += f' Did you mean {" or ".join(map(repr, close))}?'
     return ValueError(
         f'the {whose} ({type(model).__name__}) has no signal {name!r}.{hint} '
@@ -266,6 +269,16 @@ def tap_output(
         store[key] = outputs[0] if len(outputs) == 1 else tuple(outputs)
 
 
+def tap_path(
+    model: nn.Module, path: str, store: dict, key: str, copy: bool = False
+) -> AbstractContextManager:
+    """Tap what a dotted path stands for: a module, or a block's preact."""
+    block = last_block(model, path)
+    if block is not None:
+        return tap_last_relu(block, store, key)
+    return tap_output(model.get_submodule(path), store, key, copy)
+
+
 @contextmanager
 def _tap_module_signals(
     model: BaseDetector, signals: list[Signal], store: dict
@@ -278,9 +291,11 @@ def _tap_module_signals(
             stack.enter_context(tap_output(model.rpn_head, rpn, 'outputs'))
         for signal in signals:
             if signal.path or signal.part in ('backbone', 'neck'):
-                module = model.get_submodule(signal.path or signal.part)
+                path = signal.path or signal.part
                 stack.enter_context(
-                    tap_output(module, store, signal.name, bool(signal.path))
+                    tap_path(
+                        model, path, store, signal.name, bool(signal.path)
+                    )
                 )
         yield
     if 'outputs' in rpn:

@@ -35,6 +35,9 @@ def block_problems(
     """What the blocks ``teacher`` and ``distill`` lack, a line each."""
     problems = []
     teachers = teacher_list(teacher)
+    what = 'missing'
+    if distill and not isinstance(distill, dict):
+        what, distill = f'{distill!r} is not a block of losses', None
     distill = distill or {}
     losses = {
         name: cfg for name, cfg in distill.items() if isinstance(cfg, dict)
@@ -45,8 +48,9 @@ def block_problems(
         teachers = [None]
     for key, cfg in teacher_entries(teachers):
         if not isinstance(cfg, dict) or not cfg:
+            lacks = f'{cfg!r} is not a block' if cfg else 'missing'
             problems.append(
-                f'{key}: missing; add teacher=dict(config=..., '
+                f'{key}: {lacks}; add teacher=dict(config=..., '
                 'checkpoint=...) beside distill'
             )
             continue
@@ -59,6 +63,7 @@ def block_problems(
         weight = cfg.get('weight', 1)
         if (
             not isinstance(weight, Real)
+            or isinstance(weight, bool)
             or not math.isfinite(weight)
             or weight <= 0
         ):
@@ -67,7 +72,7 @@ def block_problems(
             )
     if not distill:
         problems.append(
-            'model.distill: missing; name at least one loss, as in '
+            f'model.distill: {what}; name at least one loss, as in '
             "distill=dict(loss_luminet=dict(type='luminet_mm.LumiNetLoss', "
             "signal='roi.cls_score'))"
         )
@@ -75,12 +80,12 @@ def block_problems(
         f'model.distill.{name}: the key must start with `loss_`, or MMEngine '
         f'logs it and does not train with it; rename it to loss_{name}'
         for name in distill
-        if not name.startswith('loss_')
+        if not str(name).startswith('loss_')
     ]
     problems += [
-        f'model.distill.{name}: {cfg!r} is no config of a loss; to leave an '
-        'inherited loss out write distill=dict(_delete_=True, ...) with those '
-        'that stay'
+        f'model.distill.{name}: {cfg!r} is not the config of a loss; to leave '
+        'an inherited loss out write distill=dict(_delete_=True, ...) with '
+        'those that stay'
         for name, cfg in distill.items()
         if name not in losses
     ]
@@ -92,6 +97,7 @@ def block_problems(
         if (
             not isinstance(heard, (list, tuple))
             or not heard
+            or any(type(each) is not int for each in heard)
             or len(set(heard)) < len(heard)
             or not set(heard) <= set(range(len(teachers)))
         ):
@@ -112,8 +118,10 @@ def _cache_problems(teachers: list, distill: dict) -> list[str]:
     }
     problems = []
     for name, cfg in distill.items():
-        heard = cfg.get('teachers') or range(len(teachers))
-        if not _listens(cfg) or not cached.intersection(heard):
+        heard = cfg.get('teachers')
+        if not isinstance(heard, (list, tuple)):
+            heard = range(len(teachers))
+        if not _listens(cfg) or not any(each in heard for each in cached):
             continue
         kind = registered(cfg)
         signal = _names(cfg.get('teacher', cfg.get('signal')))
@@ -139,7 +147,11 @@ def _listens(cfg: dict) -> bool:
 def registered(cfg: dict) -> type | None:
     """The class that a config's ``type`` names, None if there is none."""
     kind = cfg.get('type')
-    return kind if isinstance(kind, type) else MODELS.get(str(kind))
+    try:
+        found = kind if isinstance(kind, type) else MODELS.get(str(kind))
+    except Exception:  # a name is looked for in packages, too
+        return None
+    return found if isinstance(found, type) else None
 
 
 def build_loss(name: str, cfg: dict) -> tuple[nn.Module, tuple[Names, Names]]:
@@ -167,7 +179,7 @@ def build_loss(name: str, cfg: dict) -> tuple[nn.Module, tuple[Names, Names]]:
         )
     try:
         loss = MODELS.build(cfg)
-    except (KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # of a loss of anybody's, with any value
         raise ValueError(f'model.distill.{name}: {error}') from error
     if not isinstance(loss, DistillLoss):
         raise ValueError(

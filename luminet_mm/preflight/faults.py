@@ -1,8 +1,16 @@
 """The list of faults that a check ends with."""
 
+import difflib
+import logging
 import os
 import re
-from typing import Any
+import traceback
+from collections.abc import Callable, Iterable
+from typing import Any, TypeVar
+
+from mmengine.logging import print_log
+
+T = TypeVar('T')
 
 
 class ConfigError(ValueError):
@@ -15,6 +23,69 @@ def raise_faults(problems: list[str]) -> None:
         raise ConfigError(
             f'{len(set(problems))} fault(s) in the config:\n{lines}'
         )
+
+
+def guarded(
+    problems: list[str], key: str, check: Callable[..., T], *args: Any
+) -> T | None:
+    """Run one check; what it stumbles over is a fault as well.
+
+    A config may hold anything anywhere. The checks have messages for what
+    people write; for the rest this one names the block.
+
+    Args:
+        problems (list[str]): Where the line goes.
+        key (str): The block that is checked.
+        check (Callable): What to run.
+        *args: Its arguments.
+
+    Returns:
+        What it returned, or None.
+    """
+    try:
+        return check(*args)
+    except RecursionError:
+        problems.append(f'{key}: it contains itself, or is nested too deeply')
+    except Exception as error:
+        print_log(traceback.format_exc(), 'current', logging.DEBUG)
+        problems.append(
+            f'{key}: it cannot be read as it is '
+            f'({type(error).__name__}: {one_line(error)}); compare it with '
+            'a config that works'
+        )
+    return None
+
+
+def one_line(error: Any, limit: int = 600) -> str:
+    """An error's text without its line breaks, and not too long."""
+    text = ' '.join(str(error).split())
+    return text if len(text) <= limit else text[: limit - 3] + '...'
+
+
+def shown(value: Any) -> str:
+    """A value of a config as a message shows it."""
+    text = ' '.join(repr(value).split())
+    return text if len(text) <= 60 else text[:57] + '...'
+
+
+def did_you_mean(word: Any, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """``'; did you mean ...?'``, or nothing where no name is like it."""
+    found = closest(word, known, cutoff)
+    return f'; did you mean {found!r}?' if found else ''
+
+
+def closest(word: Any, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """The name that is most like a word, empty where none is."""
+    if not isinstance(word, str):
+        return ''
+    plain = {name.lower(): name for name in known}
+    # what stands before the last dot says where, not what
+    plain.update({low.rpartition('.')[2]: plain[low] for low in list(plain)})
+    found = difflib.get_close_matches(word.lower(), plain, 1, cutoff)
+    if not found:
+        bare = word.lower().rpartition('.')[2]
+        found = difflib.get_close_matches(bare, plain, 1, max(cutoff, 0.7))
+    return plain[found[0]] if found else ''
 
 
 def file_problem(key: str, path: Any, fix: str) -> list[str]:

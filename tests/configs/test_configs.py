@@ -557,7 +557,8 @@ def test_missing_coco_is_named_before_anything_is_built(
     cfg = load(name)
     if name == CHAIN:
         # its first link is trained here
-        cfg.model.teacher.update(config={}, checkpoint=None)
+        link = load('frcnn_r18_coco').to_dict()
+        cfg.model.teacher.update(config=link, checkpoint=None)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError) as error:
         check_config(cfg)

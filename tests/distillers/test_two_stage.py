@@ -574,7 +574,7 @@ def sparse():
         ),
         (
             bad(distill=dict(loss_kd=None, loss_luminet=LOSS)),
-            'model.distill.loss_kd: None is no config of a loss; .*_delete_',
+            'model.distill.loss_kd: None is not the config of a loss; .*_dele',
         ),
         (
             bad(

@@ -44,10 +44,15 @@ def write_categories(folder, names, file='train.json'):
     (folder / file).write_text(json.dumps(content))
 
 
+@pytest.fixture(scope='module')
+def base():
+    """A distiller's model, read once."""
+    return distiller()
+
+
 @pytest.fixture
-def config(data):
+def config(data, base):
     torch.save({}, data / 'teacher.pth')
-    (data / 'teacher.py').touch()
     dataset = dict(
         type='CocoDataset',
         data_root=str(data),
@@ -55,7 +60,10 @@ def config(data):
         data_prefix=dict(img='images/'),
         metainfo=dict(classes=CLASSES),
     )
-    model = distiller(checkpoint=str(data / 'teacher.pth'))
+    model = copy.deepcopy(base)
+    model.teacher.checkpoint = str(data / 'teacher.pth')
+    block = model.teacher.config.model.to_dict()
+    (data / 'teacher.py').write_text(f'model = {block!r}')
     model.teacher.config = str(data / 'teacher.py')
     return Config(
         dict(
@@ -66,6 +74,9 @@ def config(data):
             val_evaluator=dict(
                 type='CocoMetric', ann_file=str(data / 'train.json')
             ),
+            train_cfg=dict(by_epoch=True, max_epochs=1),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01)),
+            val_cfg=dict(),
         )
     )
 
@@ -162,8 +173,26 @@ def test_tau(config, tau):
 @pytest.mark.parametrize(
     'change, message',
     [
-        (dict(type='luminet_mm.NoLoss'), 'NoLoss is not in'),
-        (dict(temperature=2.0), 'temperature'),
+        (
+            dict(type='luminet_mm.LumiNetLos'),
+            ".type: 'luminet_mm.LumiNetLos' is not a registered loss; did you "
+            "mean 'luminet_mm.LumiNetLoss'?",
+        ),
+        (
+            dict(type='KDLoss'),
+            "'KDLoss' is not a registered loss; did you mean "
+            "'luminet_mm.KDLoss'?",
+        ),
+        (dict(type=5), '.type: 5 is not the name of a loss'),
+        (dict(type=None), '.type: missing; name a loss'),
+        (
+            dict(temperature=2.0),
+            ".temperature: LumiNetLoss has no option 'temperature'. It has "
+            'tau, ',
+        ),
+        (dict(taw=2.0), "no option 'taw'; did you mean 'tau'?"),
+        (dict(row='all'), "did you mean 'rows'? It has tau, "),
+        (dict(loss_wight=2.0), "did you mean 'loss_weight'?"),
         (dict(loss_weight=-1.0), 'loss_weight is -1'),
         (dict(signal=None), 'say what it compares'),
         (dict(type='L1Loss', tau=None), 'L1Loss is no distillation loss'),
@@ -176,7 +205,7 @@ def test_loss_that_cannot_be_built(config, change, message):
         key: value for key, value in loss.items() if value is not None
     }
     line = problem(config)
-    assert 'model.distill.loss_luminet: ' in line and message in line
+    assert 'model.distill.loss_luminet' in line and message in line
 
 
 def test_loss_key_without_prefix(config):
@@ -319,7 +348,8 @@ def test_phases(config):
     config.val_dataloader.dataset.ann_file = 'gone.json'
     assert 'val_dataloader' in problem(config)
     check_config(config, phases=('train',))
-    config.test_dataloader = config.val_dataloader
+    for key in ('dataloader', 'evaluator', 'cfg'):
+        config[f'test_{key}'] = config[f'val_{key}']
     assert 'test_dataloader' in problem(config, phases=('test',))
     # Testing takes the student alone.
     config.model.pop('teacher')

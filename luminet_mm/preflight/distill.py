@@ -1,0 +1,268 @@
+"""Check the blocks ``teacher``, ``distill`` and ``peers`` of a model."""
+
+import copy
+import inspect
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmengine.utils import get_installed_path
+
+from luminet_mm.distillers.blocks import (
+    block_problems,
+    build_loss,
+    teacher_entries,
+)
+from luminet_mm.losses import DistillLoss
+from luminet_mm.preflight import models
+from luminet_mm.preflight.faults import (
+    file_problem,
+    guarded,
+    one_line,
+    shown,
+)
+from luminet_mm.preflight.signatures import (
+    find_class,
+    missing_options,
+    names_in,
+    options,
+    unknown_options,
+    unknown_type,
+)
+from luminet_mm.prepare import Speed
+from luminet_mm.registry import MODELS as OWN_MODELS
+from luminet_mm.stock import stock_config
+from luminet_mm.teacher import FrozenTeacher, model_config
+from luminet_mm.teacher_cache import HOOK, cache_problems
+
+SIGNALS = ('signal', 'student', 'teacher', 'teachers')
+
+
+def distill_problems(cfg: Config) -> list[str]:
+    """Check what a distillation config adds to the student's."""
+    model = cfg.model
+    if 'teacher' not in model and 'distill' not in model:
+        return []
+    scope = cfg.get('default_scope')
+    cls = models.distiller_class(cfg)
+    lines = block_problems(
+        model.get('teacher'),
+        model.get('distill'),
+        getattr(cls, 'needs_teacher', True),
+    )
+    losses = model.get('distill')
+    for name, loss in losses.items() if isinstance(losses, dict) else ():
+        if isinstance(loss, dict):
+            key = f'model.distill.{name}'
+            lines += guarded(lines, key, loss_problems, key, loss, scope) or []
+    for key, teacher in teacher_entries(model.get('teacher')):
+        if isinstance(teacher, dict) and teacher:
+            where = getattr(cls, 'default_scope', None) or scope
+            lines += (
+                guarded(lines, key, teacher_problems, key, teacher, where)
+                or []
+            )
+    return lines + _peer_problems(model, cls)
+
+
+def loss_problems(key: str, loss: dict, scope: str | None) -> list[str]:
+    """Check one entry of ``distill``: its class, its options, its values."""
+    kind = loss.get('type')
+    cls = find_class(kind, OWN_MODELS, scope)
+    if cls is None:
+        return [unknown_type(key, kind, OWN_MODELS, loss_names(), 'loss')]
+    if not inspect.isclass(cls) or not issubclass(cls, DistillLoss):
+        return [
+            f'{key}: {getattr(cls, "__name__", kind)} is no distillation '
+            'loss. Take one of this package, or derive yours from LogitLoss '
+            'or FeatureLoss of luminet_mm.losses.'
+        ]
+    lines = unknown_options(key, cls, loss, also=SIGNALS)
+    lines += missing_options(key, cls, loss)
+    if lines:
+        return lines
+    try:
+        # Losses are light: building them tries all their arguments.
+        with DefaultScope.overwrite_default_scope(scope):
+            build_loss(key.removeprefix('model.distill.'), loss)
+    except ValueError as error:
+        text = one_line(error)
+        if isinstance(error.__cause__, TypeError):
+            text += f' (options: {", ".join(options(cls)[0])})'
+        return [text]
+    return []
+
+
+def loss_names() -> list[str]:
+    """The losses of this package, as a config names them."""
+    return [
+        f'luminet_mm.{name}'
+        for name in names_in(OWN_MODELS, 'luminet_mm', DistillLoss)
+    ]
+
+
+def teacher_problems(key: str, teacher: dict, scope: str | None) -> list[str]:
+    """Check one teacher: its options, files and config."""
+    lines = unknown_options(
+        key, FrozenTeacher, teacher, also=('weight', 'cache')
+    )
+    try:
+        Speed(
+            **{
+                name: teacher[name]
+                for name in inspect.signature(Speed).parameters
+                if name in teacher
+            }
+        )
+    except ValueError as error:
+        lines.append(f'{key}.{str(error).removeprefix("teacher.")}')
+    checkpoint = teacher.get('checkpoint')
+    if not isinstance(checkpoint, (str, os.PathLike, type(None))):
+        lines.append(
+            f'{key}.checkpoint: {shown(checkpoint)} is not the path or URL '
+            'of a file'
+        )
+    config = teacher.get('config')
+    fix = 'give a path or an http(s):// URL'
+    if isinstance(config, str) and os.path.isfile(config):
+        fix = f'train {config} first, or {fix}'
+    lines += file_problem(f'{key}.checkpoint', checkpoint, fix)
+    return lines + _config_problems(f'{key}.config', config, scope)
+
+
+def _config_problems(key: str, config: Any, scope: str | None) -> list[str]:
+    """Check the config of a teacher or peer: a file, or written out."""
+    if config is None:
+        return []  # missing, which another line says
+    if not isinstance(config, (str, dict)):
+        return [
+            f'{key}: {shown(config)} is not a config; '
+            "give a path, 'mmdet::<folder>/<name>.py' or the block itself"
+        ]
+    lines = _missing_config(key, config)
+    if lines:
+        return lines
+    try:
+        cfg = stock_config(model_config(copy.deepcopy(config), key))
+    except Exception as error:  # a config is code, and may raise anything
+        text = one_line(error)
+        if not isinstance(error, (ValueError, FileNotFoundError)):
+            text = f'{type(error).__name__}: {text}'
+        return [text if text.startswith(key) else f'{key}: {text}']
+    where = cfg.get('default_scope', scope)
+    if isinstance(config, dict) and 'model' in config:
+        key += '.model'
+    return models.block_problems(cfg.model, key, where)
+
+
+def _missing_config(key: str, config: Any) -> list[str]:
+    """Find a config of a teacher or peer that is not there."""
+    if isinstance(config, str) and '::' in config:
+        package, name = config.split('::', 1)
+        try:
+            root = get_installed_path(package)
+        except Exception:
+            return [
+                f'{key}: {config!r} is a config of {package}, '
+                'which is not installed'
+            ]
+        config = os.path.join(root, '.mim', 'configs', name)
+    return file_problem(
+        key,
+        config,
+        "give a path, 'mmdet::<folder>/<name>.py' or 'mmpretrain::...'",
+    )
+
+
+def _peer_problems(model: dict, cls: type | None) -> list[str]:
+    peers = model.get('peers')
+    if peers is None or (cls is not None and 'peers' not in options(cls)[0]):
+        return []
+    if not isinstance(peers, (list, tuple)):
+        return [
+            f'model.peers: {shown(peers)} is not a list of the configs of '
+            'the other networks'
+        ]
+    return [
+        line
+        for i, peer in enumerate(peers)
+        for line in _config_problems(f'model.peers.{i}', peer, 'mmpretrain')
+    ]
+
+
+def cached_problems(cfg: Config) -> list[str]:
+    """Check teachers' caches, and that the data are replayed."""
+    lines = []
+    cached = []
+    for key, teacher in teacher_entries(cfg.model.get('teacher')):
+        folder = teacher.get('cache') if isinstance(teacher, dict) else None
+        if isinstance(folder, (str, os.PathLike)):
+            cached.append((key, teacher))
+        elif folder is not None:
+            lines.append(
+                f'{key}.cache: {shown(folder)} is not the path of a folder '
+                'that tools/cache_teacher.py wrote'
+            )
+    if not cached:
+        return lines
+    loader = _block(cfg, 'train_dataloader')
+    dataset, sampler = (_block(loader, name) for name in _REPLAYED)
+    hooks = cfg.get('custom_hooks')
+    needed = (
+        (
+            _names(dataset, 'ReplayDataset'),
+            "set train_dataloader.dataset=dict(type='luminet_mm."
+            "ReplayDataset', rounds=..., dataset=<the data set>)",
+        ),
+        (
+            _names(sampler, 'ReplaySampler'),
+            "set train_dataloader.sampler=dict(type='luminet_mm."
+            "ReplaySampler')",
+        ),
+        (
+            any(
+                _names(hook, 'TeacherCheckHook')
+                for hook in (hooks if isinstance(hooks, (list, tuple)) else ())
+            ),
+            f'add {HOOK} to custom_hooks, which compares it with the data',
+        ),
+        (
+            not _block(cfg.model, 'train_cfg').get('augments'),
+            'remove model.train_cfg.augments, since mixed images (Mixup, '
+            'CutMix) are others in each run',
+        ),
+    )
+    lines += [
+        f'{key}.cache: {fix}'
+        for key, _ in cached
+        for there, fix in needed
+        if not there
+    ]
+    for key, teacher in cached:
+        lines += (
+            guarded(
+                lines, f'{key}.cache', cache_problems, key, teacher, dataset
+            )
+            or []
+        )
+    return lines
+
+
+_REPLAYED = ('dataset', 'sampler')
+
+
+def _block(parent: Any, name: str) -> Mapping:
+    value = parent.get(name) if hasattr(parent, 'get') else None
+    return value if isinstance(value, Mapping) else {}
+
+
+def _names(block: Any, name: str) -> bool:
+    """Whether a block is of a class of this package, by text or as type."""
+    if not isinstance(block, Mapping):
+        return type(block).__name__ == name  # a hook that is built already
+    kind = block.get('type')
+    return (getattr(kind, '__name__', None) or str(kind).split('.')[-1]) == (
+        name
+    )

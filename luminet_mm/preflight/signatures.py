@@ -1,0 +1,178 @@
+"""What a class takes, and the class that a block of a config names."""
+
+import inspect
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from mmengine.registry import DefaultScope, Registry
+from torch import nn
+
+from luminet_mm.preflight.faults import closest, did_you_mean, shown
+
+SCOPES = ('mmdet', 'mmpretrain', 'luminet_mm')
+# of every block; the registry takes them out
+COMMON = ('type', '_scope_', '_delete_')
+_KEYWORDS = (
+    inspect.Parameter.POSITIONAL_OR_KEYWORD,
+    inspect.Parameter.KEYWORD_ONLY,
+)
+
+
+def options(cls: type) -> tuple[dict[str, inspect.Parameter], bool]:
+    """The keyword arguments of a class, those of its bases included.
+
+    Args:
+        cls (type): Any class.
+
+    Returns:
+        tuple: Parameters by name, and whether others may be taken as well:
+        whether a ``**kwargs`` goes where no signature tells.
+    """
+    found: dict[str, inspect.Parameter] = {}
+    for base in cls.__mro__:
+        if base in (object, nn.Module):
+            break
+        init = base.__dict__.get('__init__')
+        if init is None:
+            continue
+        takes_more = False
+        for name, each in list(inspect.signature(init).parameters.items())[1:]:
+            if each.kind in _KEYWORDS:
+                found.setdefault(name, each)
+            takes_more |= each.kind is inspect.Parameter.VAR_KEYWORD
+        if not takes_more:
+            return found, False
+    return found, not issubclass(cls, nn.Module)
+
+
+def is_exact(cls: type) -> bool:
+    """Whether what :func:`options` says is all that a class takes.
+
+    That is known of this package, and where there is no ``**kwargs``.
+    Elsewhere a class may look into it by hand.
+    """
+    init: Any = cls.__init__  # type: ignore[misc]
+    kinds = [each.kind for each in inspect.signature(init).parameters.values()]
+    if inspect.Parameter.VAR_KEYWORD not in kinds:
+        return True
+    return cls.__module__.startswith('luminet_mm.') and not options(cls)[1]
+
+
+def unknown_options(
+    key: str,
+    cls: type,
+    block: dict,
+    also: Collection[str] = (),
+    given: Collection[str] = (),
+) -> list[str]:
+    """Entries of a block that its class does not take, a line each.
+
+    Args:
+        key (str): Where the block stands.
+        cls (type): What it is built with.
+        block (dict): It.
+        also (Collection[str]): Entries that somebody else reads.
+        given (Collection[str]): Arguments that somebody else passes.
+    """
+    known = [name for name in options(cls)[0] if name not in given]
+    exact = is_exact(cls)
+    lines = []
+    for name in block:
+        if name in known or name in COMMON or name in also:
+            continue
+        near = closest(name, [*known, *also], 0.6 if exact else 0.8)
+        if not exact and not near:
+            continue
+        lines.append(
+            f'{key}.{name}: {cls.__name__} has no option {name!r}'
+            + (f'; did you mean {near!r}?' if near else '.')
+            + f' It has {", ".join(known) or "none"}'
+        )
+    return lines
+
+
+def missing_options(
+    key: str, cls: type, block: dict, given: Collection[str] = ()
+) -> list[str]:
+    """Arguments without a default that a block leaves out, a line each."""
+    return [
+        f'{key}.{name}: missing; {cls.__name__} needs it'
+        for name, each in options(cls)[0].items()
+        if each.default is inspect.Parameter.empty
+        and name not in block
+        and name not in given
+    ]
+
+
+def find_class(
+    kind: Any, registry: Registry, scope: str | None, own_scope: Any = None
+) -> Any:
+    """What a ``type`` stands for when a block is built, None if nothing.
+
+    Args:
+        kind (str | type): The block's ``type``.
+        registry (Registry): Where it is looked up.
+        scope (str | None): The config's ``default_scope``.
+        own_scope (str | None): The block's ``_scope_``.
+    """
+    if not isinstance(kind, str):
+        return kind if callable(kind) else None
+    scope, own_scope = (
+        each if isinstance(each, str) and each else None
+        for each in (scope, own_scope)
+    )
+    try:
+        with (
+            DefaultScope.overwrite_default_scope(scope),
+            registry.switch_scope_and_registry(own_scope) as found,
+        ):
+            return found.get(kind)
+    except Exception:  # a name is looked for in packages, too
+        return None
+
+
+def unknown_type(
+    key: str,
+    kind: Any,
+    registry: Registry,
+    candidates: Iterable[str],
+    what: str = 'class',
+) -> str:
+    """The line for a ``type`` that stands for nothing.
+
+    Args:
+        key (str): Where the block stands.
+        kind (Any): Its ``type``.
+        registry (Registry): Where that was looked up.
+        candidates (Iterable[str]): Names that may have been meant.
+        what (str): The word for what is built.
+    """
+    if kind is None:
+        return f'{key}.type: missing; name a {what}'
+    if not isinstance(kind, str):
+        return f'{key}.type: {shown(kind)} is not the name of a {what}'
+    elsewhere = [
+        f'{scope}.{kind}'
+        for scope in SCOPES
+        if '.' not in kind and find_class(f'{scope}.{kind}', registry, scope)
+    ]
+    return (
+        f'{key}.type: {kind!r} is not a registered {what}'
+        + (did_you_mean(kind, elsewhere or candidates) or '.')
+        + ' One of your own is known when its module is imported: '
+        "custom_imports=dict(imports=['...'])"
+    )
+
+
+def names_in(
+    registry: Registry, scope: str | None, base: type | None = None
+) -> list[str]:
+    """Names of what a registry holds in a scope, and of this package's."""
+    names: list[str] = []
+    with registry.switch_scope_and_registry(scope) as found:
+        for name, cls in found.module_dict.items():
+            if base is None or (
+                inspect.isclass(cls) and issubclass(cls, base)
+            ):
+                names.append(name)
+    return names

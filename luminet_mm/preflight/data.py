@@ -14,6 +14,7 @@ from luminet_mm.preflight.classes import (
     class_names,
     wrong_categories,
 )
+from luminet_mm.preflight.contents import Each, coco_findings, one_by_one
 from luminet_mm.preflight.faults import file_problem, is_remote, raise_faults
 from luminet_mm.preflight.findings import Findings
 from luminet_mm.preflight.heads import head_findings
@@ -54,12 +55,22 @@ def check_annotations(datasets: Sequence) -> None:
     raise_faults(problems + built_differences(datasets))
 
 
-def data_findings(cfg: Config, phases: Sequence[str]) -> Findings:
-    """Check the data of phases: files, classes, the heads' sizes.
+def data_findings(
+    cfg: Config,
+    phases: Sequence[str],
+    complete: bool = False,
+    each: Each = one_by_one,
+) -> Findings:
+    """Check the data of phases: files, classes, the heads' sizes, boxes.
+
+    Of several processes on a machine the first reads the data.
 
     Args:
         cfg (Config): The whole config.
         phases (Sequence[str]): Of 'train', 'val' and 'test'.
+        complete (bool): Open all photos, which takes as long as an epoch's
+            loading; by default a few of each data set.
+        each (Callable): Goes through a list of photos with a function.
     """
     findings = Findings()
     order = sorted(phases, key=('train', 'val', 'test').index)
@@ -76,6 +87,26 @@ def data_findings(cfg: Config, phases: Sequence[str]) -> Findings:
     # what is not there cannot be compared yet
     findings.attempt('data', class_findings, sound)
     findings.attempt('model', _model_findings, cfg, sound)
+    if os.environ.get('LOCAL_RANK', '0') == '0':
+        findings += _contents(cfg, sound, complete, each)
+    return findings
+
+
+def _contents(
+    cfg: Config, sound: Sequence[Leaf], complete: bool, each: Each
+) -> Findings:
+    """Read the data sets, each once."""
+    findings = Findings()
+    seen = set()
+    for leaf in sound:
+        again = repr((leaf.phase == 'train', leaf.ann_file, leaf.folders))
+        if again in seen:
+            continue
+        seen.add(again)
+        if leaf.is_coco and os.path.isfile(leaf.ann_file):
+            findings.attempt(
+                leaf.key, coco_findings, cfg, leaf, complete, each
+            )
     return findings
 
 

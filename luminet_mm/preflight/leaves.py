@@ -37,12 +37,14 @@ class Leaf:
         phase (str): 'train', 'val' or 'test'.
         settings (dict): Its block.
         cls (type | None): Its class, where that is known.
+        outer (tuple): Transforms of the wrappers around it.
     """
 
     key: str
     phase: str
     settings: dict
     cls: type | None
+    outer: tuple = ()
 
     @property
     def root(self) -> str:
@@ -83,6 +85,19 @@ class Leaf:
         return bool(self.settings.get('backend_args')) or any(
             map(is_remote, paths)
         )
+
+    @property
+    def transforms(self) -> list[dict]:
+        """Its transforms and those of its wrappers, as far as they say."""
+        own = self.settings.get('pipeline') or ()
+        return [each for each in (*own, *self.outer) if isinstance(each, dict)]
+
+    def transform(self, name: str) -> dict | None:
+        """The first transform whose class has this name."""
+        for each in self.transforms:
+            if type_name(each) == name:
+                return each
+        return None
 
     @cached_property
     def is_coco(self) -> bool:
@@ -132,6 +147,12 @@ class Leaf:
         return wrong
 
 
+def type_name(block: dict) -> str:
+    """Name of the class of a block, without its package."""
+    kind = block.get('type')
+    return getattr(kind, '__name__', str(kind)).split('.')[-1]
+
+
 def leaves(cfg: Config, phase: str) -> list[Leaf]:
     """The data sets of a phase, without wrappers around them.
 
@@ -142,21 +163,35 @@ def leaves(cfg: Config, phase: str) -> list[Leaf]:
     loader = cfg.get(f'{phase}_dataloader')
     dataset = loader.get('dataset') if isinstance(loader, dict) else None
     return [
-        Leaf(key, phase, settings, dataset_class(settings.get('type'), cfg))
-        for key, settings in _unwrap(dataset, f'{phase}_dataloader.dataset')
+        Leaf(
+            key,
+            phase,
+            settings,
+            dataset_class(settings.get('type'), cfg),
+            outer,
+        )
+        for key, settings, outer in _unwrap(
+            dataset, f'{phase}_dataloader.dataset'
+        )
     ]
 
 
-def _unwrap(dataset: Any, key: str) -> Iterator[tuple[str, dict]]:
+def _unwrap(
+    dataset: Any, key: str, outer: tuple = ()
+) -> Iterator[tuple[str, dict, tuple]]:
     if not isinstance(dataset, dict):
         return
+    pipeline = dataset.get('pipeline')
+    around = (
+        (*pipeline, *outer) if isinstance(pipeline, (list, tuple)) else outer
+    )
     if isinstance(dataset.get('datasets'), (list, tuple)):
         for i, inner in enumerate(dataset['datasets']):
-            yield from _unwrap(inner, f'{key}.datasets.{i}')
+            yield from _unwrap(inner, f'{key}.datasets.{i}', around)
     elif 'dataset' in dataset:
-        yield from _unwrap(dataset['dataset'], f'{key}.dataset')
+        yield from _unwrap(dataset['dataset'], f'{key}.dataset', around)
     else:
-        yield key, dataset
+        yield key, dataset, outer
 
 
 def dataset_class(kind: Any, cfg: Config) -> type | None:

@@ -1,0 +1,118 @@
+"""Check what is inside data sets: entries, boxes, photos, labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+from mmengine.config import Config
+
+from luminet_mm.preflight.boxes import Purpose, box_findings, used_images
+from luminet_mm.preflight.classes import class_names
+from luminet_mm.preflight.coco_table import CocoTable, read_table
+from luminet_mm.preflight.findings import Findings
+from luminet_mm.preflight.images import (
+    loading_of,
+    look_at,
+    missing_findings,
+    photo_findings,
+    sample_of,
+)
+from luminet_mm.preflight.leaves import Leaf, type_name
+
+# Goes through tasks with a function: in this process, or in several.
+Each = Callable[[Callable, Sequence], list]
+
+
+def one_by_one(function: Callable, tasks: Sequence) -> list:
+    """Go through tasks in this process."""
+    return [function(task) for task in tasks]
+
+
+def coco_findings(
+    cfg: Config,
+    leaf: Leaf,
+    complete: bool = False,
+    each: Each = one_by_one,
+) -> Findings:
+    """Check a COCO file and its photos.
+
+    Args:
+        cfg (Config): The whole config.
+        leaf (Leaf): Its data set.
+        complete (bool): Open all photos and read all masks; by default a
+            few photos, and whether there are masks.
+        each (Callable): Goes through the photos.
+    """
+    purpose = purpose_of(cfg, leaf)
+    try:
+        table = read_table(leaf.ann_file, masks=complete and purpose.masks)
+    except ValueError as error:
+        return Findings([f'{leaf.key}.ann_file: {error}'])
+    findings = box_findings(table, purpose)
+    if leaf.remote and not complete:
+        return findings
+    used = np.flatnonzero(used_images(table, purpose))
+    names = [table.names[index] for index in used]
+    loading = loading_of(leaf)
+    key = f'{leaf.key}.data_prefix'
+    if not leaf.remote:
+        gone = missing_findings(key, leaf.photos, names, loading.skips)
+        findings += gone
+        if gone.faults and not complete:
+            return findings
+    rows = used if complete else used[sample_of(len(used))]
+    findings += _opened(leaf, table, rows, each)
+    return findings
+
+
+def _opened(
+    leaf: Leaf, table: CocoTable, rows: np.ndarray, each: Each
+) -> Findings:
+    """Open photos of a table."""
+    loading = loading_of(leaf)
+    paths = [join(leaf.photos, table.names[row]) for row in rows]
+    photos = each(partial(look_at, loading=loading), paths)
+    there = [i for i, photo in enumerate(photos) if not _is_gone(photo)]
+    return photo_findings(
+        leaf.key,
+        [photos[i] for i in there],
+        [(table.sizes[rows[i]][0], table.sizes[rows[i]][1]) for i in there],
+        loading,
+    )
+
+
+def _is_gone(photo: Any) -> bool:
+    return photo.fault == 'no such file'
+
+
+def join(folder: str, name: str) -> str:
+    """A path or an address below a folder."""
+    return f'{folder.rstrip("/")}/{name}' if folder else name
+
+
+def purpose_of(cfg: Config, leaf: Leaf) -> Purpose:
+    """What a data set's boxes are for."""
+    evaluators = cfg.get(f'{leaf.phase}_evaluator') or []
+    if isinstance(evaluators, dict):
+        evaluators = [evaluators]
+    evaluators = [each for each in evaluators if isinstance(each, dict)]
+    scored = leaf.phase != 'train' and any(
+        not each.get('format_only') for each in evaluators
+    )
+    loads = leaf.transform('LoadAnnotations') or {}
+    segm = scored and any(
+        'segm' in np.ravel(each.get('metric') or 'bbox')
+        and type_name(each).endswith('Metric')
+        for each in evaluators
+    )
+    return Purpose(
+        key=leaf.key,
+        classes=class_names(leaf),
+        trains=leaf.phase == 'train',
+        scored=scored,
+        masks=bool(loads.get('with_mask')) or segm,
+        filters=leaf.settings.get('filter_cfg'),
+    )

@@ -1,0 +1,234 @@
+"""Check photos: are they there, can they be read, how large are they."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import mmcv
+from mmengine.fileio import get
+from PIL import Image
+
+from luminet_mm.preflight.findings import Findings, counted, such_as
+from luminet_mm.preflight.leaves import Leaf
+
+ORIENTATION = 0x0112  # EXIF's tag; 5 to 8 lie on their side
+SAMPLE = 16
+
+
+class Loading(NamedTuple):
+    """How a pipeline loads photos.
+
+    Args:
+        color_type (str): Of ``LoadImageFromFile``.
+        backend (str): Its ``imdecode_backend``.
+        backend_args (dict | None): Of the data set: where its files are.
+        skips (bool): Whether photos that are not there are left out.
+    """
+
+    color_type: str = 'color'
+    backend: str = 'cv2'
+    backend_args: dict | None = None
+    skips: bool = False
+
+    @property
+    def turns(self) -> bool:
+        """Whether photos are turned as their EXIF data say."""
+        return self.backend != 'turbojpeg' and (
+            self.color_type in ('color', 'grayscale')
+        )
+
+
+class Photo(NamedTuple):
+    """What one photo is like.
+
+    Args:
+        path (str): The file.
+        fault (str): Why it cannot be read, '' where it can.
+        size (tuple[int, int]): Width and height as it is loaded.
+        turned (bool): Whether its EXIF data exchanged the two.
+    """
+
+    path: str
+    fault: str = ''
+    size: tuple[int, int] = (0, 0)
+    turned: bool = False
+
+
+def loading_of(leaf: Leaf) -> Loading:
+    """How a data set's pipeline loads photos."""
+    load = leaf.transform('LoadImageFromFile') or {}
+    return Loading(
+        load.get('color_type', 'color'),
+        load.get('imdecode_backend') or 'cv2',
+        load.get('backend_args') or leaf.settings.get('backend_args'),
+        bool(load.get('ignore_empty', False)),
+    )
+
+
+def look_at(path: str, loading: Loading) -> Photo:
+    """Read a photo as a pipeline does."""
+    try:
+        content = get(path, backend_args=loading.backend_args)
+    except FileNotFoundError:
+        return Photo(path, 'no such file')
+    except Exception as error:
+        return Photo(path, f'{type(error).__name__}: {error}')
+    if not content:
+        return Photo(path, 'the file is empty')
+    try:
+        loaded = mmcv.imfrombytes(
+            content, loading.color_type, backend=loading.backend
+        )
+        height, width = loaded.shape[:2]
+    except Exception:
+        return Photo(path, _why_not(content))
+    turned = loading.turns and _orientation(content) in (5, 6, 7, 8)
+    return Photo(path, '', (width, height), turned)
+
+
+def _why_not(content: bytes) -> str:
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+    except OSError as error:
+        if 'identify' not in str(error):
+            return str(error)
+    except Exception:
+        pass
+    return 'not a photo, or damaged'
+
+
+def _orientation(content: bytes) -> int:
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            return image.getexif().get(ORIENTATION, 1)
+    except Exception:
+        return 1  # a kind of file that carries none
+
+
+def photo_findings(
+    key: str,
+    photos: Sequence[Photo],
+    said: Sequence[tuple[float, float] | None],
+    loading: Loading,
+) -> Findings:
+    """Say what is wrong with photos that were opened.
+
+    Args:
+        key (str): The data set's key in the config.
+        photos (Sequence[Photo]): What was found.
+        said (Sequence): Width and height that the annotations give each;
+            None where they give none.
+        loading (Loading): How they were opened.
+    """
+    findings = Findings()
+    broken = [photo for photo in photos if photo.fault]
+    if broken:
+        findings.add(
+            key,
+            not loading.skips,
+            f'{counted(len(broken), "photo")} cannot be read, '
+            + such_as(f'{photo.path} ({photo.fault})' for photo in broken),
+        )
+    other = [
+        (photo, size)
+        for photo, size in zip(photos, said)
+        if size and not photo.fault and tuple(size) != photo.size
+    ]
+    turned = [
+        each for each in other if each[0].turned and each[1] != each[0].size
+    ]
+    unturned = [each for each in turned if each[1][::-1] == each[0].size]
+    for found, why in (
+        (
+            unturned,
+            'their EXIF data turn them when they are loaded, and the boxes '
+            'are those of the unturned photos. Set color_type='
+            "'color_ignore_orientation' in LoadImageFromFile of every "
+            'pipeline, or save the photos turned',
+        ),
+        (
+            [each for each in other if each not in unturned],
+            'boxes and photos may not belong together',
+        ),
+    ):
+        if found:
+            findings.add(
+                key,
+                False,
+                f'{counted(len(found), "photo")} of another size than the '
+                'annotations say, '
+                + such_as(
+                    f'{photo.path} ({_size(photo.size)}, not {_size(size)})'
+                    for photo, size in found
+                )
+                + f'; {why}',
+            )
+    return findings
+
+
+def _size(size: Iterable[float]) -> str:
+    return 'x'.join(f'{value:g}' for value in size)
+
+
+def missing_findings(
+    key: str, folder: str, names: Sequence[str], skips: bool = False
+) -> Findings:
+    """Look for photos that are not there, by listing their folders.
+
+    That takes a second for COCO, where asking for each photo takes minutes
+    on a file system of a network.
+
+    Args:
+        key (str): The data set's key in the config.
+        folder (str): What the names are relative to.
+        names (Sequence[str]): Names of photos.
+        skips (bool): Whether the pipeline leaves missing ones out.
+    """
+    findings = Findings()
+    by_folder = defaultdict(list)
+    for name in names:
+        by_folder[os.path.dirname(name)].append(name)
+    missing, there = [], 0
+    other_case: dict[str, str] = {}
+    for inner, group in by_folder.items():
+        try:
+            found = set(os.listdir(os.path.join(folder, inner)))
+        except OSError:
+            found = set()
+        there += len(found)
+        gone = [n for n in group if os.path.basename(n) not in found]
+        missing += gone
+        if gone and not other_case:
+            lower = {each.lower(): each for each in found}
+            other_case = {
+                name: lower[os.path.basename(name).lower()]
+                for name in gone
+                if os.path.basename(name).lower() in lower
+            }
+    if not missing:
+        return findings
+    line = (
+        f'{len(missing)} of {counted(len(names), "photo")} not in {folder}, '
+        f'{such_as(missing)}'
+    )
+    if other_case:
+        name, real = next(iter(other_case.items()))
+        line += f'; {name} is written {real} there'
+    elif len(missing) == len(names):
+        line += (
+            '; names in the annotations are relative to that folder: change '
+            'data_root or data_prefix'
+        )
+    findings.add(key, not skips, line)
+    return findings
+
+
+def sample_of(count: int) -> list[int]:
+    """Places of a few photos, spread over all of them."""
+    step = max(1, count // SAMPLE)
+    return list(range(0, count, step))[:SAMPLE]

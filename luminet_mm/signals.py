@@ -30,6 +30,7 @@ from typing import NamedTuple
 import torch
 from mmdet.models.detectors import BaseDetector
 from mmdet.models.necks import FPN
+from mmdet.models.roi_heads import MultiInstanceRoIHead
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from torch import Tensor, nn
 
@@ -155,7 +156,10 @@ def find_signal(model: BaseDetector, name: str, whose: str) -> Signal:
         if has_output(model, name):
             part = head.removesuffix('_head')
             stage = _stage_of_path(model, name) if part == 'roi' else 0
-            return Signal(name, part, '', stage, name)
+            signal = Signal(name, part, '', stage, name)
+            if part == 'roi' and bbox_heads(model):
+                _check_roi_head(model, signal, whose)
+            return signal
 
     hint = ''
     if name.startswith('roi') and not bbox_heads(model):
@@ -176,8 +180,13 @@ def _check_roi_head(model: BaseDetector, signal: Signal, whose: str) -> None:
         and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
     ]
     problem = ''
+    if isinstance(roi_head, MultiInstanceRoIHead):
+        problem = (
+            'predicts several objects for each RoI, as CrowdDet does, so its '
+            'scores are not those of one softmax; compare the neck or the RPN'
+        )
     # (stage,) maps, RoIs
-    if len(needed) > 2 + is_cascade(model):
+    elif len(needed) > 2 + is_cascade(model):
         problem = (
             'scores proposals of its own and not any RoI; take a detector '
             'with a standard or a cascade RoI head'

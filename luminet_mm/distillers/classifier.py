@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from inspect import signature
 from typing import Any
 
 import torch
 from mmpretrain.models import ImageClassifier
-from mmpretrain.models.heads import MultiLabelClsHead
 from mmpretrain.models.utils import to_2tuple
 from torch import Tensor, nn
 
@@ -18,6 +16,7 @@ from luminet_mm.classifier_signals import (
     record_signals,
 )
 from luminet_mm.distillers.mixin import DistillMixin, regroup
+from luminet_mm.distillers.refusals import check_head, check_keys
 from luminet_mm.losses.base import DistillBatch, LogitLoss
 from luminet_mm.models.simkd import ReusedClsHead
 from luminet_mm.registry import MODELS
@@ -61,6 +60,7 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
     default_scope = 'mmpretrain'
 
     def __init__(self, *args, **kwargs) -> None:
+        check_keys(type(self), ImageClassifier, kwargs)
         super().__init__(*args, **kwargs)
         for each in self.teachers:
             if isinstance(each, CachedTeacher):
@@ -120,7 +120,7 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
         names = [signal.name for signal in teacher]
         self.check_ensemble(name, names, logits=names == ['logits'])
         if 'logits' in [signal.name for signal in student]:
-            _check_head(name, 'student', self.head)
+            check_head(name, 'student', self.head)
         self.check_pair(name, 'teacher', teacher, model)
 
     def check_pair(
@@ -139,7 +139,7 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
                 classes.
         """
         if 'logits' in [signal.name for signal in theirs]:
-            _check_head(name, whose, getattr(model, 'head', None))
+            check_head(name, whose, getattr(model, 'head', None))
         ours = self.distill_signals[name][0]
         if not (
             ours == ('logits',)
@@ -261,19 +261,3 @@ def batch_for(
     if rows or not isinstance(loss, LogitLoss):
         return batch
     return replace(batch, labels=None, soft_labels=None)
-
-
-def _check_head(name: str, side: str, head: nn.Module | None) -> None:
-    """Refuse heads whose output is no logits of a softmax."""
-    what = ''
-    if isinstance(head, MultiLabelClsHead):
-        what = 'gives every class a probability of its own'
-    elif head is not None and 'target' in signature(head.forward).parameters:
-        what = 'adds a margin to the logits of the labelled class'
-    if what:
-        raise ValueError(
-            f"model.distill.{name}: the {side}'s head "
-            f'({type(head).__name__}) {what}, so its output are no logits '
-            "to compare. Compare 'feats', or take a head such as "
-            'LinearClsHead.'
-        )

@@ -88,7 +88,7 @@ class DistillMixin(DryRuns, _StockModel):
             cfg.setdefault('default_scope', self.default_scope)
             if cfg.get('cache') is None:
                 cfg.pop('cache', None)
-                frozen = FrozenTeacher(**cfg)
+                frozen = _frozen_teacher(cfg)
                 frozen.fit_inputs(self.data_preprocessor, self)
                 self.teachers.append(frozen)
             else:
@@ -361,6 +361,23 @@ class DistillMixin(DryRuns, _StockModel):
         for teacher in self.teachers:
             teacher.apply(fn)
         return self
+
+
+def _frozen_teacher(cfg: dict) -> FrozenTeacher:
+    """Build a teacher; say what to do who has no teacher any more.
+
+    Raises:
+        FileNotFoundError: If its config or checkpoint is not there.
+    """
+    try:
+        return FrozenTeacher(**cfg)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f'{error}\nTo predict, a trained student needs no teacher: take '
+            "the stock student's config, and the checkpoint that `python "
+            'tools/publish.py IN OUT` writes. tools/test.py does it with '
+            'this config.'
+        ) from error
 
 
 def _contiguous(value: Any) -> Any:

@@ -9,6 +9,11 @@ from mmdet.structures.bbox import get_box_tensor
 from torch import Tensor
 
 from luminet_mm.distillers.mixin import DistillMixin, regroup
+from luminet_mm.distillers.refusals import (
+    check_branches,
+    check_keys,
+    check_sampler,
+)
 from luminet_mm.losses import DistillBatch
 from luminet_mm.registry import MODELS
 from luminet_mm.signals import (
@@ -60,7 +65,11 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
     default_scope = 'mmdet'
 
     def __init__(self, *args, **kwargs) -> None:
+        check_keys(type(self), TwoStageDetector, kwargs)
         super().__init__(*args, **kwargs)
+        check_branches(self, 'student')
+        for teacher in self.teachers:
+            check_branches(teacher.model, 'teacher')
         self._signals = self.look_up_signals(find_signal, self._check_pair)
         self.build_connectors([(side, side) for side in SIDES])
         # compiled on a square it would be compiled again for other images
@@ -107,6 +116,7 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
     def _check_pair(
         self, name: str, student: list[Signal], teacher: list[Signal], model
     ) -> None:
+        check_sampler(name, self, student)
         stages = {signal.stage for signal in student if signal.part == 'roi'}
         if len(stages) > 1:
             raise ValueError(

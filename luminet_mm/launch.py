@@ -14,7 +14,9 @@ from mmengine.device import get_device
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from luminet_mm.runs.loading import install_strict_loading
 from luminet_mm.runs.parent import end_with_launcher
+from luminet_mm.runs.weights import WeightsHook
 
 # Rank, number of processes and rank on this machine, by launcher.
 RANK_VARIABLES = dict(
@@ -91,13 +93,34 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def build_runner(cfg: Config) -> Runner:
-    """Start the processes' group where MMEngine cannot; build the runner."""
+def build_runner(
+    cfg: Config,
+    trust: bool = False,
+    allow_partial: bool = False,
+    last_layer: bool = False,
+) -> Runner:
+    """Start the processes' group where MMEngine cannot; build the runner.
+
+    Args:
+        cfg (Config): The whole config.
+        trust (bool): Load checkpoints that may run code.
+        allow_partial (bool): Take checkpoints that fit in parts.
+        last_layer (bool): Whether the last layer of a classifier may differ
+            from that of ``load_from``.
+    """
     check_amp(cfg)
     start_processes(cfg)
-    if 'runner_type' in cfg:
-        return RUNNERS.build(cfg)
-    return Runner.from_cfg(cfg)
+    install_strict_loading(trust, allow_partial)
+    builder = RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg
+    runner: Runner = builder(cfg)
+    runner.register_hook(
+        WeightsHook(
+            f'checkpoint {cfg.get("load_from") or cfg.work_dir!r}',
+            allow_partial,
+            last_layer,
+        )
+    )
+    return runner
 
 
 def check_amp(cfg: Config) -> None:

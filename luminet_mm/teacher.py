@@ -22,9 +22,11 @@ from torch import Tensor, nn
 
 from luminet_mm.checkpoint import (
     BESIDE_STUDENT,
+    CheckpointError,
     get_state_dict,
     load_checkpoint,
 )
+from luminet_mm.loading import load_weights
 from luminet_mm.prepare import Form, Speed, fit, part_tensors, prepare
 from luminet_mm.stock import model_block, stock_config
 from luminet_mm.streams import Pending, run_beside
@@ -117,25 +119,22 @@ class FrozenTeacher:
         state = get_state_dict(checkpoint)
         for key in [key for key in state if key.startswith(BESIDE_STUDENT)]:
             del state[key]  # what a distilled teacher was itself trained with
-        own = self.model.state_dict()
-        problems = [
-            f'{key}: {tuple(state[key].shape)} in the file, '
-            f'{tuple(value.shape)} in the model'
-            for key, value in own.items()
-            if key in state and state[key].shape != value.shape
-        ]
-        if not problems:
-            result = self.model.load_state_dict(state, strict=False)
-            problems = [f'{key}: missing' for key in result.missing_keys]
-            problems += [
-                f'{key}: unexpected' for key in result.unexpected_keys
-            ]
+        try:
+            fit = load_weights(self.model, state)
+        except CheckpointError as error:
+            raise ValueError(
+                f'teacher.checkpoint {path!r} does not fit teacher.config '
+                f'({self.name}): {error}'
+            ) from error
+        problems = fit.lines()
+        problems += [f'{key}: unexpected' for key in fit.unexpected]
         if problems:
             shown = '\n  '.join(problems[:12])
             more = len(problems) - 12
+            entries = len(fit.loaded) + len(fit.missing) + len(fit.reshaped)
             raise ValueError(
                 f'teacher.checkpoint {path!r} does not fit teacher.config '
-                f'({self.name}): {len(problems)} of {len(own)} entries '
+                f'({self.name}): {len(problems)} of {entries} entries '
                 f'differ.\n  {shown}'
                 + (f'\n  ... and {more} more' if more > 0 else '')
                 + '\nGive the config that this checkpoint was trained with.'
@@ -419,9 +418,12 @@ def _classes_of_config(cfg: Config) -> tuple[str, ...]:
 def _classes_of_checkpoint(checkpoint: dict) -> tuple[str, ...]:
     """Class names in the metadata of MMDetection 2 or 3; else empty."""
     meta = checkpoint.get('meta') or {}
-    dataset_meta = {
-        # capital letters until MMDetection 3.0
-        key.lower(): value
-        for key, value in (meta.get('dataset_meta') or {}).items()
-    }
-    return tuple(dataset_meta.get('classes') or meta.get('CLASSES') or ())
+    dataset_meta = meta.get('dataset_meta')
+    if not isinstance(dataset_meta, dict):
+        dataset_meta = {}
+    # capital letters until MMDetection 3.0
+    named = {str(key).lower(): value for key, value in dataset_meta.items()}
+    classes = named.get('classes') or meta.get('CLASSES') or ()
+    if not isinstance(classes, (list, tuple)):
+        return ()
+    return tuple(map(str, classes))

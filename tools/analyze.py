@@ -37,7 +37,7 @@ from luminet_mm.checkpoint import (
     get_state_dict,
     load_checkpoint,
 )
-from luminet_mm.distillers.mixin import teacher_list
+from luminet_mm.distillers.blocks import teacher_list
 from luminet_mm.launch import (
     LaunchError,
     add_arguments,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from luminet_mm.checkpoint import CheckpointError
 from luminet_mm.launch import (
     LaunchError,
     add_arguments,
@@ -14,6 +15,7 @@ from luminet_mm.launch import (
     load_config,
 )
 from luminet_mm.preflight import ConfigError, check_config
+from luminet_mm.runs.weights import add_flags
 from luminet_mm.stock import stock_config
 
 
@@ -36,6 +38,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--tta', action='store_true', help='test-time augmentation'
     )
+    add_flags(parser)
     args = parser.parse_args()
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         parser.error(f'--out {args.out}: the name must end in .pkl')
@@ -138,7 +141,7 @@ def main() -> None:
         # the file in the work dir is the record of the training
         name = f'{Path(args.config).stem}_test.py'
         cfg = Config(cfg._cfg_dict, cfg_text=cfg.text, filename=name)
-        runner = build_runner(cfg)
+        runner = build_runner(cfg, args.trust, args.allow_partial)
     except (LaunchError, ConfigError) as error:
         exit_with(error)
     if args.out:
@@ -147,7 +150,10 @@ def main() -> None:
         runner.test_evaluator.metrics.append(
             DumpDetResults(out_file_path=args.out)
         )
-    runner.test()
+    try:
+        runner.test()
+    except CheckpointError as error:
+        exit_with(error)
 
 
 if __name__ == '__main__':

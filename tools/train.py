@@ -5,6 +5,7 @@ import argparse
 from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 
+from luminet_mm.checkpoint import CheckpointError
 from luminet_mm.launch import (
     LaunchError,
     add_arguments,
@@ -14,6 +15,7 @@ from luminet_mm.launch import (
 )
 from luminet_mm.preflight import ConfigError, check_config
 from luminet_mm.runs.guards import install_guards
+from luminet_mm.runs.weights import add_flags
 
 
 def parse_args() -> argparse.Namespace:
@@ -37,6 +39,7 @@ def parse_args() -> argparse.Namespace:
         help='go on from this checkpoint; without a value from the latest '
         'one in the work dir',
     )
+    add_flags(parser)
     return parser.parse_args()
 
 
@@ -74,11 +77,16 @@ def main() -> None:
         cfg = load_config(args)
         apply_flags(cfg, args)
         check_config(cfg)
-        runner = build_runner(cfg)
+        runner = build_runner(
+            cfg, args.trust, args.allow_partial, last_layer=True
+        )
         install_guards(runner)
     except (LaunchError, ConfigError) as error:
         exit_with(error)
-    runner.train()
+    try:
+        runner.train()
+    except CheckpointError as error:
+        exit_with(error)
 
 
 if __name__ == '__main__':

@@ -14,6 +14,8 @@ from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 from tiny import CLASSES, detector, distiller
 
+from luminet_mm.runs.loading import strict_loading
+
 TOOLS = Path(__file__).parents[2] / 'tools'
 
 
@@ -42,7 +44,9 @@ def run_tool(load_tool, monkeypatch):
         # What one Runner in a process leaves for the next one.
         for manager in (MMLogger, MessageHub, Visualizer, DefaultScope):
             manager._instance_dict.clear()
-        load_tool(name).main()
+        # and what a tool changes for its process
+        with strict_loading():
+            load_tool(name).main()
 
     return run
 

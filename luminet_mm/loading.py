@@ -1,0 +1,146 @@
+"""Load weights into a model, and say how much of it they filled."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from torch import Tensor, nn
+
+from luminet_mm.files.errors import CheckpointError
+
+# Counters of batch norms: older files lack them, and nothing reads them.
+_COUNTER = 'num_batches_tracked'
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a state dict and a model had in common.
+
+    Keys are those of the model, after its own load hooks have renamed or
+    resized what they know.
+
+    Attributes:
+        loaded (dict): Numbers of each tensor that was filled; the counters
+            of batch norms do not count.
+        missing (dict): Numbers of each tensor that the file lacks.
+        reshaped (dict): The shapes in the file and in the model where they
+            differ; such tensors are left as they were.
+        unexpected (list): Keys of the file that nothing in the model takes.
+    """
+
+    loaded: dict[str, int]
+    missing: dict[str, int]
+    reshaped: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
+    unexpected: list[str]
+
+    def lines(self, keys: Mapping[str, Any] | None = None) -> list[str]:
+        """A line for each key that was not filled.
+
+        Args:
+            keys (Mapping | None): Only these; by default all.
+        """
+        entries = {
+            key: f'{key}: {theirs} in the file, {ours} in the model'
+            for key, (theirs, ours) in self.reshaped.items()
+        }
+        entries.update({key: f'{key}: missing' for key in self.missing})
+        return [
+            line
+            for key, line in entries.items()
+            if keys is None or key in keys
+        ]
+
+
+def load_weights(model: nn.Module, state: Mapping[str, Any]) -> Fit:
+    """Fill a model as far as shapes agree; its own load hooks work first.
+
+    Such hooks rename the keys of older files, resize position tables, and
+    drop tables that the model computes itself. So it is the model that says
+    what is missing, and not a comparison of keys.
+
+    Args:
+        model (nn.Module): The model, or its wrapper.
+        state (Mapping): Weights by key. It is not changed.
+
+    Returns:
+        Fit: What was filled and what was not.
+
+    Raises:
+        CheckpointError: If the model's hooks cannot read the weights.
+    """
+    model = unwrapped(model)
+    given = OrderedDict(state)
+    if hasattr(state, '_metadata'):
+        given._metadata = state._metadata  # type: ignore[attr-defined]
+    reshaped: dict = {}
+
+    def compare(module: nn.Module, local: dict, prefix: str, *_: Any) -> None:
+        """Take out what has another shape, which torch would refuse."""
+        for name, own in _own_tensors(module).items():
+            value = local.get(prefix + name)
+            if not isinstance(value, Tensor) or value.shape == own.shape:
+                continue
+            if own.ndim or value.ndim != 1:  # torch 0.3 had no scalars
+                shapes = tuple(value.shape), tuple(own.shape)
+                reshaped[prefix + name] = shapes
+                del local[prefix + name]
+
+    # registered last, so they see what the modules' own hooks have made
+    handles = [
+        module.register_load_state_dict_pre_hook(compare)
+        for module in model.modules()
+    ]
+    try:
+        result = model.load_state_dict(given, strict=False)
+    except Exception as error:
+        lines = (str(error).strip() or type(error).__name__).splitlines()
+        raise CheckpointError(
+            f'{type(model).__name__} cannot take these weights: '
+            f'{" ".join(line.strip() for line in lines[:3])}'
+        ) from error
+    finally:
+        for handle in handles:
+            handle.remove()
+    sizes = {
+        key: value.numel()
+        for key, value in model.state_dict().items()
+        if isinstance(value, Tensor) and _COUNTER not in key
+    }
+    # what the file has and a hook dropped, the model makes itself
+    absent = [key for key in result.missing_keys if key not in state]
+    return Fit(
+        loaded={
+            key: size
+            for key, size in sizes.items()
+            if key not in absent and key not in reshaped
+        },
+        missing={key: sizes[key] for key in absent if key in sizes},
+        reshaped=reshaped,
+        unexpected=list(result.unexpected_keys),
+    )
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The model inside of DDP and of test-time augmentation."""
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        inside = model.module
+        assert isinstance(inside, nn.Module)
+        model = inside
+    return model
+
+
+def _own_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """What a module itself, without its children, keeps in a checkpoint."""
+    transient = module._non_persistent_buffers_set
+    return {
+        name: value
+        for group in (module._parameters, module._buffers)
+        for name, value in group.items()
+        if value is not None
+        and name not in transient
+        and not nn.parameter.is_lazy(value)
+    }

@@ -1,0 +1,218 @@
+"""MMEngine's loading of files, replaced for a run by one that runs no code.
+
+MMEngine opens a checkpoint without protection when the protected way fails,
+and pickles and YAML files of data in that way alone. While
+:func:`strict_loading` is on, all of its roads end in
+:func:`luminet_mm.checkpoint.load_checkpoint`: ``load_from``, ``--resume``,
+``init_cfg``, the schemes of its zoos, and what a backbone loads by itself.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmengine.fileio import get_file_backend
+from mmengine.model import PretrainedInit, update_init_info
+from mmengine.runner.checkpoint import (
+    CheckpointLoader,
+    get_deprecated_model_names,
+    get_external_models,
+    get_mmcls_models,
+    get_torchvision_models,
+)
+from torch import nn
+
+from luminet_mm.checkpoint import (
+    CheckpointError,
+    UnsafeCheckpointError,
+    get_state_dict,
+    load_checkpoint,
+    local_path,
+    read_checkpoint,
+)
+from luminet_mm.loading import load_weights
+from luminet_mm.runs.weights import missing_of_part, report
+
+_TRUST = (
+    ' Or, if you trust it, repeat the command with --trust, which lets such '
+    'files run code.'
+)
+
+
+@contextmanager
+def strict_loading(
+    trust: bool = False, allow_partial: bool = False
+) -> Iterator[None]:
+    """Load strictly for as long as this is open; then as before.
+
+    Args:
+        trust (bool): Open files that ask for more than weights all the same.
+        allow_partial (bool): Let ``init_cfg`` take a file that fits in parts.
+    """
+    before = dict(CheckpointLoader._schemes), PretrainedInit.__call__
+    install_strict_loading(trust, allow_partial)
+    try:
+        yield
+    finally:
+        CheckpointLoader._schemes, PretrainedInit.__call__ = before
+
+
+def install_strict_loading(
+    trust: bool = False, allow_partial: bool = False
+) -> None:
+    """Load strictly from now on: for a process that is one run.
+
+    Args:
+        trust (bool): As for :func:`strict_loading`.
+        allow_partial (bool): As for it, too.
+    """
+    read = functools.partial(_read, trust=trust)
+    for prefixes, loader in (
+        ('', read),
+        (('http://', 'https://'), read),
+        (('modelzoo://', 'torchvision://'), _of(_torchvision, read)),
+        (('open-mmlab://', 'openmmlab://'), _of(_openmmlab, read)),
+        ('mmcls://', lambda n, m=None: _backbone(read(_mmcls(n), m))),
+        (
+            (r'(\S+\:)?s3://', r'(\S+\:)?petrel://'),
+            functools.partial(_read_remote, trust=trust),
+        ),
+        ('pavi://', _refuse),
+    ):
+        CheckpointLoader.register_scheme(prefixes, _named(loader), force=True)
+    PretrainedInit.__call__ = functools.partialmethod(
+        _initialise, allow_partial=allow_partial
+    )
+
+
+def _named(loader: Callable) -> Callable:
+    """MMEngine logs what follows ``load_from_`` in a loader's name."""
+
+    def load_from_checked_file(filename, map_location=None, **_):
+        return loader(filename, map_location)
+
+    return load_from_checked_file
+
+
+def _of(resolve: Callable[[str], str], read: Callable) -> Callable:
+    return lambda name, map_location=None: read(resolve(name), map_location)
+
+
+def _read(source: str, map_location: Any = None, *, trust: bool) -> dict:
+    """Read a checkpoint for MMEngine.
+
+    Raises:
+        CheckpointError: As :func:`luminet_mm.checkpoint.load_checkpoint`.
+    """
+    if trust:
+        path = local_path(source)
+        return torch.load(path, map_location=map_location, weights_only=False)
+    try:
+        checkpoint = load_checkpoint(source, map_location)
+    except UnsafeCheckpointError as error:
+        raise UnsafeCheckpointError(f'{error}{_TRUST}') from None
+    return _without_code(checkpoint)
+
+
+def _without_code(checkpoint: dict) -> dict:
+    """Drop a text that MMEngine would run as a config when it resumes."""
+    if isinstance(checkpoint.get('meta'), dict):
+        checkpoint['meta'].pop('config', None)
+    return checkpoint
+
+
+def _read_remote(name: str, map_location: Any = None, *, trust: bool) -> Any:
+    """Read a file of a storage server."""
+    backend = get_file_backend(name, backend_args=dict(backend='petrel'))
+    with io.BytesIO(backend.get(name)) as file:
+        if trust:
+            return torch.load(
+                file, map_location=map_location, weights_only=False
+            )
+        loaded = read_checkpoint(file, name, map_location)
+    if not isinstance(loaded, dict):
+        raise CheckpointError(f'Checkpoint {name} is not a dict of weights.')
+    return _without_code(loaded)
+
+
+def _refuse(name: str, map_location: Any = None) -> dict:
+    raise CheckpointError(
+        f'Checkpoint {name}: `pavi` is not supported. Give a path or an '
+        'http(s):// URL.'
+    )
+
+
+def _torchvision(name: str) -> str:
+    return _look_up(name, get_torchvision_models())
+
+
+def _openmmlab(name: str) -> str:
+    bare = name.partition('://')[2]
+    bare = get_deprecated_model_names().get(bare, bare)
+    return _look_up(f'open-mmlab://{bare}', get_external_models())
+
+
+def _mmcls(name: str) -> str:
+    return _look_up(name, get_mmcls_models())
+
+
+def _look_up(name: str, addresses: dict[str, str]) -> str:
+    """The address of a name such as ``torchvision://resnet50``."""
+    import difflib
+
+    scheme, _, bare = name.partition('://')
+    if bare in addresses:
+        return addresses[bare]
+    close = difflib.get_close_matches(bare, addresses, 3)
+    raise CheckpointError(
+        f'Checkpoint {name}: `{scheme}` has no model of that name.'
+        + (f' Did you mean {", ".join(close)}?' if close else '')
+    )
+
+
+def _backbone(checkpoint: dict) -> dict:
+    """The backbone of a classifier, as MMEngine's ``mmcls://`` gives it."""
+    weights = checkpoint.get('state_dict', checkpoint)
+    return dict(
+        state_dict={
+            key.removeprefix('backbone.'): value
+            for key, value in weights.items()
+            if key.startswith('backbone.')
+        }
+    )
+
+
+def _initialise(
+    self: PretrainedInit, module: nn.Module, *, allow_partial: bool
+) -> None:
+    """Start a part of a model from a file, and see that it fits."""
+    checkpoint = CheckpointLoader.load_checkpoint(
+        self.checkpoint, map_location=self.map_location, logger='current'
+    )
+    state: dict = get_state_dict(checkpoint)
+    kind = type(module).__name__
+    prefix = (self.prefix or '').rstrip('.')
+    source = f'init_cfg of {kind}: {os.fspath(self.checkpoint)!r}'
+    if prefix:
+        # without versions of modules, as in MMEngine
+        state, whole = {}, state
+        for key, value in whole.items():
+            if key.startswith(f'{prefix}.'):
+                state[key.removeprefix(f'{prefix}.')] = value
+        source += f', prefix={prefix!r},'
+        if not state:
+            there = sorted({key.split('.')[0] for key in whole})
+            raise CheckpointError(
+                f'{source} holds nothing under that prefix. There is '
+                f'{", ".join(there[:8])}.'
+            )
+    fit = load_weights(module, state)
+    report(source, fit, missing_of_part(module, fit), allow_partial)
+    if hasattr(module, '_params_init_info'):
+        update_init_info(module, init_info=self._get_init_info())

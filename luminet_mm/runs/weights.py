@@ -1,0 +1,247 @@
+"""Does a checkpoint fit the model? Asked before any time is spent."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Collection
+
+from mmengine.dist import all_gather_object
+from mmengine.hooks import Hook
+from mmengine.logging import print_log
+from torch import nn
+
+from luminet_mm.checkpoint import BESIDE_STUDENT, get_state_dict
+from luminet_mm.files.errors import CheckpointError
+from luminet_mm.loading import Fit, load_weights, unwrapped
+
+# Below this share of a part's numbers its file was made for something else.
+_LEAST = 0.5
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that decide which checkpoints a run takes."""
+    parser.add_argument(
+        '--trust',
+        action='store_true',
+        help='load checkpoints even if they hold more than weights. Such a '
+        'file can run any code: only for files whose origin you trust',
+    )
+    parser.add_argument(
+        '--allow-partial',
+        action='store_true',
+        help='take what fits of a checkpoint that does not fit the model, '
+        'and leave the rest random',
+    )
+
+
+class WeightsHook(Hook):
+    """Refuses a checkpoint that leaves a part of the model random.
+
+    MMEngine only warns, and a test then reports an AP of 0, or a training
+    starts from random weights. For a start of a training (``load_from``) the
+    last layer of a classifier may differ, as it does for other classes.
+
+    Args:
+        source (str): The file, and what named it.
+        allow_partial (bool): Warn in place of an error.
+        last_layer (bool): Whether the last layer may be another.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(
+        self, source: str, allow_partial: bool, last_layer: bool
+    ) -> None:
+        self.source = source
+        self.allow_partial = allow_partial
+        self.last_layer = last_layer
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Compare, before MMEngine loads what fits.
+
+        Raises:
+            CheckpointError: On every rank, if it does not fit.
+        """
+        resumes = getattr(runner, '_resume', False)
+        fit = load_weights(runner.model, _read_as_mmengine(checkpoint))
+        problems = missing_weights(
+            runner.model, fit, self.last_layer and not resumes
+        )
+        report(
+            self.source,
+            fit,
+            # methods start with their own weights
+            [key for key in problems if resumes or not _is_beside(key)],
+            self.allow_partial,
+        )
+
+
+def report(
+    source: str, fit: Fit, problems: list[str], allow_partial: bool
+) -> None:
+    """Say what was loaded; refuse it where that is too little.
+
+    Args:
+        source (str): The file, and what named it.
+        fit (Fit): What was loaded.
+        problems (list[str]): Keys that should have been and were not.
+        allow_partial (bool): Warn in place of an error.
+
+    Raises:
+        CheckpointError: On every rank, if it is refused on any.
+    """
+    text = f'{source}: {_share(fit)}'
+    left = [*fit.reshaped, *fit.missing]
+    fault = ''
+    if problems:
+        fault = (
+            f'{source} does not fit the model: {_share(fit)}.'
+            f'{_listed(fit, problems)}\nGive the file that belongs to this '
+            'config. To take what fits and leave the rest random, add '
+            '--allow-partial.'
+        )
+    # one file, but perhaps another copy of it on another machine
+    faults = [each for each in all_gather_object(fault) if each]
+    if faults and not allow_partial:
+        raise CheckpointError(fault or faults[0])
+    if left:
+        print_log(
+            f'{text}. The rest keeps its initial values:{_listed(fit, left)}',
+            'current',
+            logging.WARNING,
+        )
+    else:
+        print_log(f'{text}.', 'current')
+
+
+def missing_weights(model: nn.Module, fit: Fit, last_layer: bool) -> list[str]:
+    """Keys of trained tensors that a file should have filled and did not.
+
+    Args:
+        model (nn.Module): The model, or its wrapper.
+        fit (Fit): What the file filled.
+        last_layer (bool): Whether the last layer of a classifier may differ.
+    """
+    model = unwrapped(model)
+    return [
+        key
+        for key in [*fit.reshaped, *fit.missing]
+        if _is_trained(key, model)
+        and not (last_layer and _is_last_layer(key, fit, model))
+    ]
+
+
+def missing_of_part(part: nn.Module, fit: Fit) -> list[str]:
+    """The same for a part that ``init_cfg`` starts from a file.
+
+    What stock configs add to a pretrained network (offsets of deformable
+    convolutions, attention blocks, an unused stage) is missing in every file
+    of it. So keys that are merely missing count where they are whole blocks
+    of a row that the file ends before (ResNet-101 from the file of a
+    ResNet-50), or where little was loaded at all.
+    """
+    problems = missing_weights(part, fit, last_layer=True)
+    loaded, total = _numbers(fit)
+    if loaded < _LEAST * total:
+        return problems
+    return [
+        key
+        for key in problems
+        if key in fit.reshaped or _is_block_beyond(key, fit.loaded)
+    ]
+
+
+def _read_as_mmengine(checkpoint: dict) -> dict:
+    """The state dict that MMEngine takes: ``state_dict``, or the whole."""
+    if 'state_dict' not in checkpoint:
+        checkpoint = dict(state_dict=checkpoint)
+    try:
+        return get_state_dict(dict(state_dict=checkpoint['state_dict']))
+    except CheckpointError:
+        return {}
+
+
+def _is_trained(key: str, model: nn.Module) -> bool:
+    """Whether training changes a tensor: no table that a model computes."""
+    name = key.rpartition('.')[2]
+    if name in ('running_mean', 'running_var'):
+        return True
+    path, _, name = key.rpartition('.')
+    try:
+        return name in model.get_submodule(path)._parameters
+    except AttributeError:
+        return True
+
+
+def _is_last_layer(key: str, fit: Fit, model: nn.Module) -> bool:
+    """Whether a tensor's rows are classes: such layers differ by data set."""
+    if 'rpn' in key:
+        return False
+    path = key.rpartition('.')[0]
+    classes = None
+    for depth in range(key.count('.') + 1):
+        head = model.get_submodule('.'.join(key.split('.')[:depth]))
+        found = getattr(head, 'num_classes', None)
+        if isinstance(found, int) and found > 0:
+            classes = found
+    if classes is None:
+        return False
+    if key in fit.reshaped:
+        theirs, ours = fit.reshaped[key]
+        return len(theirs) == len(ours) and theirs[1:] == ours[1:]
+    weight = getattr(model.get_submodule(path), 'weight', None)
+    rows = None if weight is None else len(weight)
+    return rows in (classes, classes + 1, 4 * classes)
+
+
+def _is_block_beyond(key: str, loaded: Collection[str]) -> bool:
+    """Whether a key is in a numbered block that no loaded key is in."""
+    parts = key.split('.')
+    for depth, part in enumerate(parts[:-1]):
+        if not part.isdigit():
+            continue
+        row = '.'.join(parts[:depth]) + '.' if depth else ''
+        inside = {
+            other[len(row) :].split('.')[0]
+            for other in loaded
+            if other.startswith(row)
+        }
+        if part not in inside and any(map(str.isdigit, inside)):
+            return True
+    return False
+
+
+def _is_beside(key: str) -> bool:
+    return key.startswith(BESIDE_STUDENT)
+
+
+def _numbers(fit: Fit) -> tuple[int, int]:
+    """How many numbers were loaded, and of how many."""
+    loaded = sum(n for k, n in fit.loaded.items() if not _is_beside(k))
+    rest = sum(n for k, n in fit.missing.items() if not _is_beside(k))
+    for key, (_, shape) in fit.reshaped.items():
+        size = 1
+        for length in shape:
+            size *= length
+        rest += 0 if _is_beside(key) else size
+    return loaded, loaded + rest
+
+
+def _share(fit: Fit) -> str:
+    loaded, total = _numbers(fit)
+    left = sum(not _is_beside(k) for k in [*fit.missing, *fit.reshaped])
+    tensors = sum(not _is_beside(k) for k in fit.loaded)
+    share = 100 * loaded / max(total, 1)
+    return (
+        f'{tensors:,} of {tensors + left:,} tensors were loaded, '
+        f'{share:.1f} % of the numbers'
+    )
+
+
+def _listed(fit: Fit, keys: Collection[str], most: int = 8) -> str:
+    lines = fit.lines(dict.fromkeys(keys))
+    more = len(lines) - most
+    return ''.join(f'\n  {line}' for line in lines[:most]) + (
+        f'\n  ... and {more} more' if more > 0 else ''
+    )

@@ -1,0 +1,247 @@
+"""A checkpoint that leaves a part of the model random is refused."""
+
+import copy
+
+import pytest
+import tiny
+import tiny_cls
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+
+from luminet_mm.checkpoint import CheckpointError
+from luminet_mm.launch import build_runner
+from luminet_mm.loading import Fit, load_weights
+from luminet_mm.runs.loading import strict_loading
+from luminet_mm.runs.weights import missing_of_part, missing_weights, report
+
+
+@pytest.fixture(autouse=True)
+def _restored():
+    with strict_loading():
+        yield
+
+
+def fit(model, other):
+    return load_weights(model, other.state_dict())
+
+
+def built(**kwargs):
+    return tiny.build(tiny.detector(**kwargs))
+
+
+def of_coco():
+    """The tiny detector for 80 classes."""
+    config = copy.deepcopy(tiny.detector())
+    config['roi_head']['bbox_head']['num_classes'] = 80
+    return config
+
+
+def test_of_a_detector_with_other_classes_only_the_last_layer_differs():
+    student = built()
+    found = fit(student, tiny.build(of_coco()))
+    assert len(found.reshaped) == 4  # fc_cls and fc_reg
+    assert not missing_weights(student, found, last_layer=True)
+    assert len(missing_weights(student, found, last_layer=False)) == 4
+
+
+def test_of_a_classifier_with_other_classes_too():
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        student = tiny_cls.build(tiny_cls.classifier())
+        file = tiny_cls.build(tiny_cls.classifier(num_classes=1000))
+    assert not missing_weights(student, fit(student, file), True)
+    state = {
+        key: value
+        for key, value in file.state_dict().items()
+        if not key.startswith('head.')
+    }
+    assert not missing_weights(student, load_weights(student, state), True)
+    assert missing_weights(student, load_weights(student, state), False)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda s: {k: v for k, v in s.items() if not k.startswith('neck.')},
+        lambda s: {k: v for k, v in s.items() if 'rpn_head' not in k},
+        lambda s: {k: v for k, v in s.items() if 'shared_fcs' not in k},
+        lambda s: {k: v for k, v in s.items() if 'running_mean' not in k},
+        lambda s: {f'student.{k}': v for k, v in s.items()},
+        lambda s: dict(s, **{'rpn_head.rpn_cls.bias': torch.ones(9)}),
+        lambda s: {},
+    ],
+)
+def test_anything_else_that_is_missing_counts(change):
+    model = built()
+    found = load_weights(model, change(model.state_dict()))
+    assert missing_weights(model, found, last_layer=True)
+
+
+def test_another_width_counts():
+    model = built()
+    wide = built(width=12)
+    assert missing_weights(model, fit(model, wide), last_layer=True)
+    part = model.backbone
+    assert missing_of_part(part, fit(part, wide.backbone))
+
+
+@pytest.mark.parametrize(
+    'ours, theirs, refused',
+    [(18, 18, False), (18, 34, False), (34, 18, True), (50, 18, True)],
+)
+def test_a_backbone_of_another_depth(ours, theirs, refused):
+    """A deeper file has all that a shallower network needs."""
+    from mmdet.models import ResNet
+
+    part, file = (
+        ResNet(depth, base_channels=8, stem_channels=8)
+        for depth in (ours, theirs)
+    )
+    assert bool(missing_of_part(part, fit(part, file))) == refused
+
+
+def test_what_stock_configs_add_to_a_pretrained_network_is_random():
+    from mmdet.models import ResNet
+
+    plugin = dict(
+        cfg=dict(type='mmdet.DropBlock', drop_prob=0.1, block_size=3),
+        stages=(False, True, True, True),
+        position='after_conv3',
+    )
+    part = ResNet(50, base_channels=8, stem_channels=8, plugins=[plugin])
+    part.layer4[0].add_module('attention', torch.nn.Linear(4, 4))
+    found = fit(part, ResNet(50, base_channels=8, stem_channels=8))
+    assert found.missing and not missing_of_part(part, found)
+
+
+def start(model, work_dir, load_from, **flags):
+    """What a runner does with `load_from`, up to the first step."""
+    cfg = Config(
+        dict(
+            model=copy.deepcopy(model),
+            default_scope='mmdet',
+            work_dir=str(work_dir),
+            launcher='none',
+            experiment_name=work_dir.name,
+            load_from=str(load_from),
+        )
+    )
+    runner = build_runner(cfg, **flags)
+    runner.load_or_resume()
+    return runner.model
+
+
+def test_load_from_of_another_width_is_refused(tmp_path):
+    file = tmp_path / 'wide.pth'
+    torch.save(dict(state_dict=built(width=12).state_dict()), file)
+    with pytest.raises(CheckpointError) as error:
+        start(tiny.detector(), tmp_path / 'work', file)
+    text = str(error.value)
+    assert str(file) in text and 'does not fit the model' in text
+    assert '% of the numbers' in text and '--allow-partial' in text
+    assert 'in the file' in text and 'more' in text
+
+    start(tiny.detector(), tmp_path / 'part', file, allow_partial=True)
+    [log] = (tmp_path / 'part').glob('*/*.log')
+    assert 'The rest keeps its initial values' in log.read_text()
+
+
+def test_load_from_with_other_classes_starts(tmp_path):
+    state = tiny.build(of_coco(), seed=3).state_dict()
+    file = tmp_path / 'coco.pth'
+    torch.save(dict(state_dict=state), file)
+    model = start(tiny.detector(), tmp_path / 'a', file, last_layer=True)
+    key = 'neck.lateral_convs.0.conv.weight'
+    assert torch.equal(model.state_dict()[key].cpu(), state[key])
+    # a test needs every layer
+    with pytest.raises(CheckpointError, match='fc_cls.*81'):
+        start(tiny.detector(), tmp_path / 'b', file)
+
+
+def test_a_distiller_starts_from_its_students_file(tmp_path):
+    """What a method trains beside the student is not in it."""
+    file = tmp_path / 'student.pth'
+    torch.save(dict(state_dict=built().state_dict()), file)
+    loss = dict(type='luminet_mm.FitNetLoss', signal='neck', levels=[0])
+    student = tiny.distiller(loss_fitnet=loss)
+    model = start(student, tmp_path / 'work', file)
+    assert any(key.startswith('distill.') for key in model.state_dict())
+
+
+def test_files_of_ddp_and_with_averages_fit(tmp_path):
+    state = built().state_dict()
+    averages = {f'module.{k}': v for k, v in state.items()}
+    for number, content in enumerate(
+        [
+            dict(state_dict=averages),
+            dict(state_dict=state, ema_state_dict=dict(averages, steps=1)),
+            state,
+            dict(state_dict=dict(state, **{'distill.x': torch.ones(1)})),
+        ]
+    ):
+        file = tmp_path / f'{number}.pth'
+        torch.save(content, file)
+        start(tiny.detector(), tmp_path / f'work{number}', file)
+
+
+def test_weights_under_another_name_are_refused(tmp_path):
+    """MMEngine looks under `state_dict` alone and would load nothing."""
+    file = tmp_path / 'model.pth'
+    torch.save(dict(model=built().state_dict()), file)
+    with pytest.raises(CheckpointError, match='0 of .* 0.0 % of the numbers'):
+        start(tiny.detector(), tmp_path / 'work', file)
+
+
+def pretrained(path, **kwargs):
+    config = tiny.detector()
+    config['backbone']['init_cfg'] = dict(
+        type='Pretrained', checkpoint=str(path), **kwargs
+    )
+    return config
+
+
+@pytest.mark.parametrize('prefix', ['backbone', 'backbone.', None])
+def test_init_cfg_fills_what_it_did_before(tmp_path, prefix):
+    other = built()
+    file = tmp_path / 'whole.pth'
+    part = other if prefix else other.backbone
+    torch.save(dict(state_dict=part.state_dict(), meta={}), file)
+    model = tiny.build(pretrained(file, prefix=prefix), seed=9)
+    for key, value in other.backbone.state_dict().items():
+        assert torch.equal(model.backbone.state_dict()[key], value)
+
+
+def test_init_cfg_of_another_width_is_refused(tmp_path):
+    file = tmp_path / 'wide.pth'
+    torch.save(built(width=12).state_dict(), file)
+    config = pretrained(file, prefix='backbone.')
+    with pytest.raises(CheckpointError, match='init_cfg of ResNet.*wide.pth'):
+        tiny.build(config)
+    with strict_loading(allow_partial=True):
+        tiny.build(config)
+
+
+def test_init_cfg_names_what_is_there(tmp_path):
+    file = tmp_path / 'a.pth'
+    torch.save(built().state_dict(), file)
+    with pytest.raises(
+        CheckpointError, match='nothing under that prefix. There is backbone'
+    ):
+        tiny.build(pretrained(file, prefix='encoder.'))
+
+
+def disagree(rank, world_size):
+    good = Fit(dict(a=4), {}, {}, [])
+    bad = Fit({}, dict(a=4), {}, [])
+    try:
+        report('a.pth', bad if rank else good, ['a'] * rank, False)
+    except CheckpointError as error:
+        return str(error)
+
+
+def test_all_ranks_agree():
+    """Two machines may have two files of one name."""
+    from dist import run_ranks
+
+    messages = run_ranks(disagree, 2)
+    assert all('a.pth does not fit' in each for each in messages)

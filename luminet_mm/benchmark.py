@@ -43,6 +43,7 @@ from luminet_mm.teacher_cache import (
     round_file,
     teacher_part,
 )
+from luminet_mm.teachers.inputs import image_channels
 
 PARTS = (
     'data',
@@ -499,15 +500,11 @@ def random_batch(
         image_size (tuple[int, int]): Height and width in pixels.
     """
     generator = torch.Generator().manual_seed(0)
-    height, width = image_size
+    shape = (image_channels(model), *image_size)
     detects = isinstance(model, BaseDetector)
     inputs, samples = [], []
     for index in range(batch_size):
-        inputs.append(
-            torch.randint(
-                0, 256, (3, height, width), generator=generator
-            ).byte()
-        )
+        inputs.append(torch.randint(0, 256, shape, generator=generator).byte())
         meta = dict(
             img_shape=image_size,
             ori_shape=image_size,

@@ -68,7 +68,7 @@ def teacher_part(block: Mapping) -> dict:
 
     Raises:
         FileNotFoundError: If config or checkpoint do not exist.
-        ValueError: If there is no checkpoint.
+        ValueError: If there is no checkpoint, or no data preprocessor.
     """
     checkpoint = block.get('checkpoint')
     if checkpoint is None:
@@ -88,8 +88,15 @@ def teacher_part(block: Mapping) -> dict:
         weights = dict(
             sha256=_sha256(path, status.st_size, status.st_mtime_ns)
         )
+    model = stock_config(model_config(block['config'])).model
+    if model.get('data_preprocessor') is None:
+        # it would see images as some student does, of which nothing is kept
+        raise ValueError(
+            'teacher.config has no data_preprocessor, so a cache cannot say '
+            'how the teacher saw the images; add the block to it'
+        )
     return dict(
-        model=plain(stock_config(model_config(block['config'])).model),
+        model=plain(model),
         checkpoint=weights,
         options={
             key: plain(value)

@@ -132,10 +132,17 @@ def test_nothing_is_left_on_the_model():
         assert torch.equal(value, before[key]), key
 
 
-def test_random_images_have_what_heads_need():
-    model = tiny.build(tiny.detector('mask'))
+@pytest.mark.parametrize('channels', [3, 1])
+def test_random_images_have_what_heads_need(channels):
+    cfg = tiny.detector('mask')
+    cfg.backbone.in_channels = channels
+    if channels == 1:
+        grey = dict(mean=[127.0], std=[60.0], bgr_to_rgb=False)
+        cfg.data_preprocessor.update(grey)
+    model = tiny.build(cfg)
     batch = random_batch(model, 2, (64, 96))
-    assert [tuple(each.shape) for each in batch['inputs']] == [(3, 64, 96)] * 2
+    shapes = [tuple(each.shape) for each in batch['inputs']]
+    assert shapes == [(channels, 64, 96)] * 2
     (first, _) = batch['data_samples']
     boxes = first.gt_instances.bboxes
     assert (boxes[:, 2:] > boxes[:, :2]).all()

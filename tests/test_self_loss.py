@@ -46,13 +46,17 @@ def test_a_teacher_that_pads_further(kind, divisor, tmp_path):
     assert max(found.values()) < 1e-4, found
 
 
-@pytest.mark.parametrize('kind', ['resnet', 'vit', 'deit'])
+@pytest.mark.parametrize('kind', ['resnet', 'vit', 'deit', 'swin'])
 def test_classifiers(kind, tmp_path):
     signals = ['backbone', 'feats']
     if kind == 'deit':  # both are pairs of tokens
         signals = ['backbone.layers.1', 'head.layers.head_dist']
     losses = gaps(*signals, 'logits')
     with DefaultScope.overwrite_default_scope('mmpretrain'):
-        model = self_distiller(tiny_cls.classifier(kind), tmp_path, losses)
-        found = self_losses(model, tiny_cls.batch())
+        if kind == 'swin':
+            student, batch = tiny_cls.swin(), tiny_cls.batch(2, size=224)
+        else:
+            student, batch = tiny_cls.classifier(kind), tiny_cls.batch()
+        model = self_distiller(student, tmp_path, losses)
+        found = self_losses(model, batch)
     assert max(found.values()) < 1e-4, found

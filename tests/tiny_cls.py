@@ -70,6 +70,18 @@ def classifier(kind='resnet', width=8, num_classes=NUM_CLASSES, **train_cfg):
     return model
 
 
+def swin():
+    """Its windows are of 7 x 7, so it takes no image below 224 pixels."""
+    model = classifier()
+    model['backbone'] = dict(
+        type='mmpretrain.SwinTransformer',
+        arch=dict(embed_dims=8, depths=[1] * 4, num_heads=[1] * 4),
+        out_indices=(0, 3),
+    )
+    model['head']['in_channels'] = 64
+    return model
+
+
 def distiller(student=None, teacher=None, **distill):
     """A distiller's config; by default LumiNet on the logits."""
     if not isinstance(teacher, list):

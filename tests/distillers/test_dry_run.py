@@ -36,20 +36,8 @@ def scope():
         yield
 
 
-def swin():
-    """Its windows are of 7 x 7, so it takes no image below 224 pixels."""
-    model = tiny_cls.classifier()
-    model['backbone'] = dict(
-        type='mmpretrain.SwinTransformer',
-        arch=dict(embed_dims=8, depths=[1] * 4, num_heads=[1] * 4),
-        out_indices=(0, 3),
-    )
-    model['head']['in_channels'] = 64
-    return model
-
-
 def test_windows_need_larger_images(scope):
-    model = tiny_cls.build(tiny_cls.distiller(teacher=swin(), **HINT))
+    model = tiny_cls.build(tiny_cls.distiller(teacher=tiny_cls.swin(), **HINT))
     assert model._dry_sizes == {0: (224, 224)}
     data = tiny_cls.prepared(model, size=224, num_images=2)
     assert model.loss(data['inputs'], data['data_samples'])['loss_hint'] > 0
@@ -57,7 +45,10 @@ def test_windows_need_larger_images(scope):
 
 def test_a_student_with_windows(scope):
     losses = dict(loss_pkt=dict(type='luminet_mm.PKTLoss', signal='feats'))
-    model = tiny_cls.build(tiny_cls.distiller(student=swin(), **losses))
+    config = tiny_cls.distiller(student=tiny_cls.swin(), **losses)
+    model = tiny_cls.build(config)
+        tiny_cls.distiller(student=tiny_cls.swin(), **losses)
+    )
     data = tiny_cls.prepared(model, size=224, num_images=2)
     assert model.loss(data['inputs'], data['data_samples'])['loss_pkt'] > 0
 
@@ -82,7 +73,7 @@ def test_the_size_can_be_set(scope, given, size):
 
 
 def test_an_error_says_dry_run_and_how_to_set_the_size(scope):
-    config = dict(tiny_cls.distiller(teacher=swin()), dry_run_size=64)
+    config = dict(tiny_cls.distiller(teacher=tiny_cls.swin()), dry_run_size=64)
     message = (
         r'dry run: the teacher \(ImageClassifier\) does not run on random '
         r'images of 64x64 pixels and 3 channel\(s\): AssertionError'

@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from self_loss import gaps, self_distiller
 
+from luminet_mm.fingerprints import teacher_part
 from luminet_mm.teachers.inputs import _positions
 
 
@@ -84,6 +85,15 @@ def test_a_file_that_does_not_say_it_is_refused(scope, tmp_path):
     # both see raw images: nothing to settle
     config['data_preprocessor'] = dict(num_classes=5)
     tiny_cls.build(config)
+
+
+def test_a_cache_cannot_take_the_students(tmp_path):
+    """It would not say of whom: another student may have others."""
+    block = dict(
+        config=bare(tiny_cls.classifier()), checkpoint='https://x.org/a.pth'
+    )
+    with pytest.raises(ValueError, match='so a cache cannot say how'):
+        teacher_part(block)
 
 
 def test_another_pad_value(tmp_path):

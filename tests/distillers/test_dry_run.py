@@ -47,8 +47,6 @@ def test_a_student_with_windows(scope):
     losses = dict(loss_pkt=dict(type='luminet_mm.PKTLoss', signal='feats'))
     config = tiny_cls.distiller(student=tiny_cls.swin(), **losses)
     model = tiny_cls.build(config)
-        tiny_cls.distiller(student=tiny_cls.swin(), **losses)
-    )
     data = tiny_cls.prepared(model, size=224, num_images=2)
     assert model.loss(data['inputs'], data['data_samples'])['loss_pkt'] > 0
 

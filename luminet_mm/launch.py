@@ -4,18 +4,18 @@ import argparse
 import datetime
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import torch
 import torch.distributed
 from mmengine.config import Config, DictAction
 from mmengine.device import get_device
-from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from luminet_mm.runs.config_file import read_config
 from luminet_mm.runs.loading import install_strict_loading
 from luminet_mm.runs.parent import end_with_launcher
+from luminet_mm.runs.quiet import make_runner
 from luminet_mm.runs.weights import WeightsHook
 
 # Rank, number of processes and rank on this machine, by launcher.
@@ -37,6 +37,22 @@ class LaunchError(RuntimeError):
     """The machine or the environment cannot run what was asked for."""
 
 
+class OptionsAction(DictAction):
+    """``key=value`` pairs; what is none ends in the usage text."""
+
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        for pair in values:
+            try:
+                super().__call__(parser, namespace, [pair], option_string)
+            except (AssertionError, RecursionError, ValueError):
+                parser.error(
+                    f'{option_string} {pair!r}: write key=value, as in '
+                    'optim_wrapper.optimizer.lr=0.01, a.list="[1,2]" or '
+                    'a.tuple="(1,2)"; a dict goes key by key, or into the '
+                    'config.'
+                )
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that MMDetection's train.py and test.py have in common."""
     parser.add_argument(
@@ -46,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionsAction,
         help='override entries of the config: key=value pairs, as in '
         'optim_wrapper.optimizer.lr=0.01 or key="[(a,b),(c,d)]"',
     )
@@ -63,6 +79,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=0,
         help='set by torch.distributed.launch; torchrun does not need it',
     )
+    parser.add_argument(
+        '--verbose',
+        action='store_true',
+        help='show the environment and the whole config, which otherwise go '
+        'to the log file alone, and the traceback of an error',
+    )
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -75,21 +97,27 @@ def load_config(args: argparse.Namespace) -> Config:
         Config: With ``launcher`` and ``work_dir`` set.
 
     Raises:
-        LaunchError: If the file does not exist.
+        ConfigFileError: If the file cannot be read as a config.
+        LaunchError: If ``--cfg-options`` does not fit it.
     """
     *_, theirs = RANK_VARIABLES.get(args.launcher, ('LOCAL_RANK',))
     local_rank = os.environ.get(theirs, str(args.local_rank))
     os.environ.setdefault('LOCAL_RANK', local_rank)
-    if not Path(args.config).is_file():
-        raise LaunchError(f'Config {args.config} does not exist.')
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config)
     cfg.launcher = args.launcher
     if args.cfg_options is not None:
-        cfg.merge_from_dict(args.cfg_options)
+        try:
+            cfg.merge_from_dict(args.cfg_options)
+        except (KeyError, TypeError, IndexError, AttributeError) as error:
+            raise LaunchError(
+                f'--cfg-options {" ".join(args.cfg_options)} cannot be put '
+                f'into {args.config}: {error}'
+            ) from error
     if args.work_dir is not None:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
         cfg.work_dir = str(Path('work_dirs', Path(args.config).stem))
+    args.work_dir = cfg.work_dir
     return cfg
 
 
@@ -98,6 +126,7 @@ def build_runner(
     trust: bool = False,
     allow_partial: bool = False,
     last_layer: bool = False,
+    args: argparse.Namespace | None = None,
 ) -> Runner:
     """Start the processes' group where MMEngine cannot; build the runner.
 
@@ -107,12 +136,14 @@ def build_runner(
         allow_partial (bool): Take checkpoints that fit in parts.
         last_layer (bool): Whether the last layer of a classifier may differ
             from that of ``load_from``.
+        args (argparse.Namespace | None): The command line, for the console.
     """
     check_amp(cfg)
     start_processes(cfg)
     install_strict_loading(trust, allow_partial)
-    builder = RUNNERS.build if 'runner_type' in cfg else Runner.from_cfg
-    runner: Runner = builder(cfg)
+    runner = make_runner(
+        cfg, getattr(args, 'verbose', False), getattr(args, 'config', None)
+    )
     runner.register_hook(
         WeightsHook(
             f'checkpoint {cfg.get("load_from") or cfg.work_dir!r}',
@@ -238,19 +269,6 @@ def _set_ddp(cfg: Config) -> None:
             'a parameter takes no part in the loss also '
             'find_unused_parameters=True.'
         )
-
-
-def exit_with(error: Exception) -> None:
-    """End the program with a message in place of a traceback.
-
-    Of several processes on a machine only the first prints it.
-
-    Raises:
-        SystemExit: Always.
-    """
-    if os.environ.get('LOCAL_RANK', '0') == '0':
-        print(f'error: {error}', file=sys.stderr)
-    raise SystemExit(1)
 
 
 def _on_cpu() -> bool:

@@ -42,10 +42,10 @@ from luminet_mm.launch import (
     LaunchError,
     add_arguments,
     build_runner,
-    exit_with,
     load_config,
 )
 from luminet_mm.preflight import check_config
+from luminet_mm.runs.console import reported
 from luminet_mm.stock import stock_config
 from luminet_mm.teacher import FrozenTeacher
 
@@ -124,7 +124,7 @@ def build_pair(
     cfg.load_from = None
     cfg.work_dir = args.out
     cfg.log_level = 'WARNING'
-    runner = build_runner(cfg)
+    runner = build_runner(cfg, args=args)
     model = runner.model
     model = model.module if is_model_wrapper(model) else model
     _load_student(model, args)
@@ -311,24 +311,24 @@ def print_runs(runs: Sequence[dict]) -> None:
 def main() -> None:
     """Check what can be checked, then measure, then write."""
     args = parse_args()
+    with reported(args):
+        analyze(args)
+
+
+def analyze(args: argparse.Namespace) -> None:
+    """Measure a pair of models, compare runs, and write the results."""
     result: dict = {}
-    try:
-        runs = read_runs(args.runs, args.metric)
-        if args.config:
-            pair, loader, about = build_pair(args)
-    except (LaunchError, ValueError, FileNotFoundError) as error:
-        exit_with(error)
+    runs = read_runs(args.runs, args.metric)
+    if args.config:
+        pair, loader, about = build_pair(args)
     out = Path(args.out or args.work_dir or 'work_dirs/analysis')
     if args.config:
-        try:
-            statistics = measure(pair, loader)
-            if get_rank():
-                return
-            if statistics is None:
-                raise AnalysisError('the data set is empty.')
-            result = report(statistics, about, pair.detects)
-        except AnalysisError as error:
-            exit_with(error)
+        statistics = measure(pair, loader)
+        if get_rank():
+            return
+        if statistics is None:
+            raise AnalysisError('the data set is empty.')
+        result = report(statistics, about, pair.detects)
     out.mkdir(parents=True, exist_ok=True)
     if args.config:
         draw_similarity(

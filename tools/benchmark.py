@@ -13,8 +13,9 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 
-from luminet_mm.benchmark import BenchmarkError, benchmark, draw
-from luminet_mm.launch import LaunchError, add_arguments, load_config
+from luminet_mm.benchmark import benchmark, draw
+from luminet_mm.launch import add_arguments, load_config
+from luminet_mm.runs.console import reported
 
 
 def parse_args() -> argparse.Namespace:
@@ -57,7 +58,7 @@ def main() -> None:
     args = parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    try:
+    with reported(args):
         cfg = load_config(args)
         result = benchmark(
             cfg,
@@ -68,15 +69,15 @@ def main() -> None:
             compare=args.compare,
             device=args.device,
         )
-    except (BenchmarkError, LaunchError) as error:
-        raise SystemExit(f'error: {error}') from None
-    out = Path(cfg.work_dir)
-    out.mkdir(parents=True, exist_ok=True)
-    result = dict(config=args.config, **result)
-    (out / 'benchmark.json').write_text(json.dumps(result, indent=1) + '\n')
-    draw(result, out / 'benchmark.png')
-    print(report(result))
-    print(f'wrote {out}/benchmark.json and benchmark.png')
+        out = Path(cfg.work_dir)
+        out.mkdir(parents=True, exist_ok=True)
+        result = dict(config=args.config, **result)
+        (out / 'benchmark.json').write_text(
+            json.dumps(result, indent=1) + '\n'
+        )
+        draw(result, out / 'benchmark.png')
+        print(report(result))
+        print(f'wrote {out}/benchmark.json and benchmark.png')
 
 
 def report(result: dict) -> str:

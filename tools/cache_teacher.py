@@ -33,10 +33,10 @@ from luminet_mm.launch import (
     LaunchError,
     add_arguments,
     build_runner,
-    exit_with,
     load_config,
 )
-from luminet_mm.preflight import ConfigError, check_config, leaf_datasets
+from luminet_mm.preflight import check_config, leaf_datasets
+from luminet_mm.runs.console import reported
 from luminet_mm.teacher_cache import (
     DATASET,
     DTYPES,
@@ -285,15 +285,13 @@ def _check_rounds(folder: str, missing: list[int], rounds: int) -> None:
 def main() -> None:
     """Check everything that can be checked, then write."""
     args = parse_args()
-    try:
+    with reported(args):
         cfg = load_config(args)
         folders = take_caches(cfg, args.out)
         check_config(cfg, phases=('train',))
-        runner = build_runner(cfg)
+        runner = build_runner(cfg, args=args)
         for index, folder in folders.items():
             write(runner, str(Path(folder)), index, args.dtype)
-    except (LaunchError, ConfigError, CacheError) as error:
-        exit_with(error)
 
 
 if __name__ == '__main__':

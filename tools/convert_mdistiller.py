@@ -20,6 +20,7 @@ import torch
 
 from luminet_mm.checkpoint import get_state_dict, load_checkpoint
 from luminet_mm.models.mdistiller import NETWORKS, convert_state_dict
+from luminet_mm.runs.console import reported
 
 
 def convert(network: str, source: str, target: str) -> Path:
@@ -70,6 +71,7 @@ def _cifar100_classes() -> tuple[str, ...]:
     return tuple(CIFAR100_CATEGORIES)
 
 
+@reported()
 def main() -> None:
     """Read the command line and convert."""
     parser = argparse.ArgumentParser(

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from luminet_mm.datasets import make_digits
-from luminet_mm.launch import exit_with
+from luminet_mm.runs.console import reported
 
 
 def parse_args() -> argparse.Namespace:
@@ -109,38 +109,34 @@ def write_sheet(path: Path, tiles: list[np.ndarray], columns: int) -> None:
         raise OSError(f'--preview: {path} cannot be written')
 
 
+@reported()
 def main() -> None:
     """Make both splits and say what they are."""
     args = parse_args()
     if args.preview and args.preview.suffix.lower() != '.png':
-        exit_with(
-            ValueError(
-                f'--preview {args.preview}: give a file name that ends in .png'
-            )
+        raise ValueError(
+            f'--preview {args.preview}: give a file name that ends in .png'
         )
     tiles = []
-    try:
-        for split, num_images in (('train', args.train), ('val', args.val)):
-            ann_file = make_digits(
-                args.out,
-                split,
-                num_images=num_images,
-                image_size=args.image_size,
-                seed=args.seed,
-                progress=show_progress,
-            )
-            content = json.loads(ann_file.read_bytes())
-            print(
-                f'{split}: {len(content["images"])} images, '
-                f'{len(content["annotations"])} digits, {ann_file}, '
-                f'fingerprint {content["info"]["fingerprint"]}'
-            )
-            tiles += draw_boxes(Path(args.out), content, 10)
-        if args.preview:
-            write_sheet(args.preview, tiles, columns=5)
-            print(f'preview: {args.preview}')
-    except (ImportError, OSError, ValueError) as error:
-        exit_with(error)
+    for split, num_images in (('train', args.train), ('val', args.val)):
+        ann_file = make_digits(
+            args.out,
+            split,
+            num_images=num_images,
+            image_size=args.image_size,
+            seed=args.seed,
+            progress=show_progress,
+        )
+        content = json.loads(ann_file.read_bytes())
+        print(
+            f'{split}: {len(content["images"])} images, '
+            f'{len(content["annotations"])} digits, {ann_file}, '
+            f'fingerprint {content["info"]["fingerprint"]}'
+        )
+        tiles += draw_boxes(Path(args.out), content, 10)
+    if args.preview:
+        write_sheet(args.preview, tiles, columns=5)
+        print(f'preview: {args.preview}')
 
 
 if __name__ == '__main__':

@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from luminet_mm.preflight.coco_json import read_section
+from luminet_mm.runs.console import reported
 
 SITE = 'http://images.cocodataset.org'
 # Folder, its archive, where that is, and its size.
@@ -160,6 +161,7 @@ def _coco_classes() -> tuple[str, ...]:
     return CocoDataset.METAINFO['classes']
 
 
+@reported()
 def main() -> None:
     """Lay out what can be laid out, check, and say what is left to do."""
     parser = argparse.ArgumentParser(

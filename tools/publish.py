@@ -21,6 +21,7 @@ from luminet_mm.checkpoint import (
     get_state_dict,
     load_checkpoint,
 )
+from luminet_mm.runs.console import reported
 from luminet_mm.stock import stock_config_text
 
 # State dict entries that are not the student's.
@@ -199,6 +200,7 @@ def _load_trusted(source: str) -> dict:
     return checkpoint
 
 
+@reported()
 def main() -> None:
     """Read the command line and publish."""
     parser = argparse.ArgumentParser(

@@ -21,6 +21,7 @@ import numpy as np
 import luminet_mm  # noqa: F401  (serves mmcv.ops before mmdet is imported)
 from luminet_mm.datasets import make_digits
 from luminet_mm.progress import Progress, clock
+from luminet_mm.runs.console import reported
 from luminet_mm.sweep import Cell, read_log, run_cells
 
 matplotlib.use('Agg')
@@ -173,6 +174,7 @@ def draw_curves(out: Path, path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+@reported()
 def main() -> None:
     """Run the stages one after the other."""
     parser = argparse.ArgumentParser(description=__doc__)

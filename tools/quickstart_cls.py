@@ -16,6 +16,7 @@ import matplotlib
 
 import luminet_mm  # noqa: F401  (serves mmcv.ops before mmdet is imported)
 from luminet_mm.progress import Progress, clock
+from luminet_mm.runs.console import reported
 from luminet_mm.sweep import Cell, RunLog, read_log, run_cells
 
 matplotlib.use('Agg')
@@ -126,6 +127,7 @@ def draw_curves(out: Path, cells: list[Cell], path: Path) -> None:
     figure.savefig(path, dpi=120)
 
 
+@reported()
 def main() -> None:
     """Run the stages one after the other."""
     parser = argparse.ArgumentParser(description=__doc__)

@@ -26,6 +26,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from luminet_mm.runs.console import reported
 from luminet_mm.sweep import (
     find_metric,
     is_finished,
@@ -51,6 +52,7 @@ def print_table(summary: dict, metric: str) -> None:
         )
 
 
+@reported()
 def main() -> None:
     """Run a grid and write its table."""
     parser = argparse.ArgumentParser(

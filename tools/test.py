@@ -6,15 +6,14 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from luminet_mm.checkpoint import CheckpointError
 from luminet_mm.launch import (
     LaunchError,
     add_arguments,
     build_runner,
-    exit_with,
     load_config,
 )
-from luminet_mm.preflight import ConfigError, check_config
+from luminet_mm.preflight import check_config
+from luminet_mm.runs.console import reported
 from luminet_mm.runs.weights import add_flags
 from luminet_mm.stock import stock_config
 
@@ -134,26 +133,21 @@ def use_tta(cfg: Config) -> None:
 def main() -> None:
     """Check everything that can be checked, then evaluate the student."""
     args = parse_args()
-    try:
+    with reported(args):
         cfg = stock_config(load_config(args))
         apply_flags(cfg, args)
         check_config(cfg, ('test',))
         # the file in the work dir is the record of the training
         name = f'{Path(args.config).stem}_test.py'
         cfg = Config(cfg._cfg_dict, cfg_text=cfg.text, filename=name)
-        runner = build_runner(cfg, args.trust, args.allow_partial)
-    except (LaunchError, ConfigError) as error:
-        exit_with(error)
-    if args.out:
-        from mmdet.evaluation import DumpDetResults
+        runner = build_runner(cfg, args.trust, args.allow_partial, args=args)
+        if args.out:
+            from mmdet.evaluation import DumpDetResults
 
-        runner.test_evaluator.metrics.append(
-            DumpDetResults(out_file_path=args.out)
-        )
-    try:
+            runner.test_evaluator.metrics.append(
+                DumpDetResults(out_file_path=args.out)
+            )
         runner.test()
-    except CheckpointError as error:
-        exit_with(error)
 
 
 if __name__ == '__main__':

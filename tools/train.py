@@ -5,15 +5,14 @@ import argparse
 from mmengine.config import Config
 from mmengine.runner import find_latest_checkpoint
 
-from luminet_mm.checkpoint import CheckpointError
 from luminet_mm.launch import (
     LaunchError,
     add_arguments,
     build_runner,
-    exit_with,
     load_config,
 )
-from luminet_mm.preflight import ConfigError, check_config
+from luminet_mm.preflight import check_config
+from luminet_mm.runs.console import reported
 from luminet_mm.runs.guards import install_guards
 from luminet_mm.runs.weights import add_flags
 
@@ -73,20 +72,15 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
 def main() -> None:
     """Check everything that can be checked, then train."""
     args = parse_args()
-    try:
+    with reported(args):
         cfg = load_config(args)
         apply_flags(cfg, args)
         check_config(cfg)
         runner = build_runner(
-            cfg, args.trust, args.allow_partial, last_layer=True
+            cfg, args.trust, args.allow_partial, last_layer=True, args=args
         )
         install_guards(runner)
-    except (LaunchError, ConfigError) as error:
-        exit_with(error)
-    try:
         runner.train()
-    except CheckpointError as error:
-        exit_with(error)
 
 
 if __name__ == '__main__':

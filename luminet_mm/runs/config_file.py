@@ -1,0 +1,130 @@
+"""Read a config file, and say in a line what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.config import config as mmengine_config
+
+ENDINGS = ('.py', '.json', '.yaml', '.yml')
+
+
+class ConfigFileError(ValueError):
+    """A file cannot be read as a config."""
+
+
+def read_config(path: str | os.PathLike, what: str = 'config') -> Config:
+    """Read a config and its bases.
+
+    Args:
+        path (str): A file with settings, as MMEngine reads them.
+        what (str): What a message calls it.
+
+    Returns:
+        Config: The settings.
+
+    Raises:
+        ConfigFileError: If there is no such file, it is not a config, or its
+            code or that of one of its bases fails; names file and line.
+    """
+    _check_file(Path(path), what)
+    try:
+        cfg = Config.fromfile(path)
+        _import_all(cfg)
+    except Exception as error:
+        own = os.path.abspath(os.path.expanduser(path))
+        file = _being_read(error) or own
+        shown = f'{what} {path}'
+        if file != own:
+            _check_file(Path(file), f'{shown} reads a base:')
+            shown += f', its base {os.path.relpath(file)}'
+        where, reason = _place(error, file)
+        raise ConfigFileError(f'{shown}{where}: {reason}') from error
+    if not len(cfg):
+        raise ConfigFileError(
+            f'{what} {path} sets nothing: it is empty, or the wrong file.'
+        )
+    return cfg
+
+
+def _import_all(node: Any) -> None:
+    """Import what a config in pure Python names, as its first use would."""
+    if isinstance(node, (dict, Config)):
+        for _, value in node.items():
+            _import_all(value)
+    elif isinstance(node, (list, tuple)):
+        for value in node:
+            _import_all(value)
+
+
+def _check_file(path: Path, what: str) -> None:
+    """Refuse what is not a text of settings.
+
+    Raises:
+        ConfigFileError: With what the file is instead.
+    """
+    name = what[0].upper() + what[1:] + f' {path}'
+    if path.is_dir():
+        raise ConfigFileError(
+            f'{name} is a folder. Give a config file, such as one in it.'
+        )
+    if not path.is_file():
+        raise ConfigFileError(f'{name} does not exist.')
+    if path.suffix not in ENDINGS:
+        raise ConfigFileError(
+            f'{name} is not a config: the name of one ends in '
+            f'{", ".join(ENDINGS)}.'
+        )
+    content = path.read_bytes()
+    try:
+        text = content.decode('utf-8-sig').lstrip()
+    except UnicodeDecodeError:
+        text = '\0'
+    if '\0' in text:
+        raise ConfigFileError(
+            f'{name} is not a config but a binary file. A checkpoint goes '
+            'after the config.'
+        )
+    if text[:200].lower().startswith(('<!doctype', '<html', '<?xml', '<head')):
+        raise ConfigFileError(
+            f'{name} is not a config but a web page: its first line is '
+            f'{text.splitlines()[0][:60]!r}. Download the file itself (GitHub '
+            'calls it "raw").'
+        )
+
+
+def _being_read(error: BaseException) -> str | None:
+    """The file that MMEngine was reading, of a config and its bases."""
+    file, trace = None, error.__traceback__
+    while trace is not None:
+        frame = trace.tb_frame
+        if frame.f_code.co_filename == mmengine_config.__file__:
+            # what is being read comes as text, without its name
+            name = frame.f_locals.get('filename')
+            if isinstance(name, (str, os.PathLike)):
+                named = os.path.abspath(os.path.expanduser(name))
+                # MMEngine replaces variables in a copy, which is gone
+                if os.path.exists(named):
+                    file = named
+        trace = trace.tb_next
+    return file
+
+
+def _place(error: BaseException, file: str) -> tuple[str, str]:
+    """Where in a file an error is, as text; and what it is."""
+    if isinstance(error, SyntaxError):
+        line = f', line {error.lineno}' if error.lineno else ''
+        code = (error.text or '').strip()
+        reason = f'{error.msg}: {code}' if code else str(error.msg)
+        return line, f'syntax error: {reason}'
+    number = None
+    trace = error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == file:
+            number = trace.tb_lineno
+        trace = trace.tb_next
+    reason = f'{type(error).__name__}: {error}'
+    return (f', line {number}' if number else ''), reason

@@ -1,0 +1,241 @@
+"""How a tool ends: one message on the console, the traceback in a file."""
+
+from __future__ import annotations
+
+import argparse
+import dis
+import hashlib
+import logging
+import os
+import re
+import shlex
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmengine.dist import get_rank
+from mmengine.logging import MMLogger
+from mmengine.runner import find_latest_checkpoint, loops
+
+from luminet_mm.runs.quiet import without_notices
+
+PACKAGE = str(Path(__file__).parents[1])
+LINES = 20  # of a message that was not written for this console
+# Exceptions that a mistake in a program raises, whoever raises them.
+BUGS = (AssertionError, AttributeError, NotImplementedError, RecursionError)
+
+
+@contextmanager
+def reported(args: argparse.Namespace | None = None) -> Iterator[None]:
+    """Turn what ends a tool into a message that a person can act on.
+
+    An error that this package raises on purpose is its message alone; of any
+    other the last line of its traceback is shown. The whole traceback goes to
+    the run's log file, or to a file of its own where there is no run yet.
+    Ctrl-C says what is saved and how to go on. Of several processes on a
+    machine that meet the same error one speaks; an error that only one of
+    them meets is seen as well.
+
+    Args:
+        args (argparse.Namespace | None): The command line. ``verbose`` prints
+            the traceback too, ``launcher`` says whether there are several
+            processes, ``resume`` and ``work_dir`` that a run can go on.
+
+    Raises:
+        SystemExit: In place of any other exception; 1, or 130 after Ctrl-C.
+    """
+    args = args or argparse.Namespace()
+    before = MMLogger.get_current_instance()
+    try:
+        with without_notices(getattr(args, 'verbose', False)):
+            yield
+    except (Exception, KeyboardInterrupt) as error:
+        if _was_interrupted(error):
+            if os.environ.get('LOCAL_RANK', '0') == '0':
+                _say('\n'.join(['\ninterrupted.', *_how_to_go_on(args)]))
+            raise SystemExit(130) from None
+        logger = MMLogger.get_current_instance()
+        _report(error, args, None if logger is before else logger)
+        raise SystemExit(1) from error
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    """Whether it is Ctrl-C, or what somebody's bare `except` made of it."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _report(
+    error: BaseException, args: argparse.Namespace, logger: MMLogger | None
+) -> None:
+    """Print an error once, and keep its traceback."""
+    known = is_deliberate(error)
+    text = message_of(error, known)
+    several = getattr(args, 'launcher', 'none') != 'none'
+    if several and not _first_to_say(text):
+        return
+    rank = int(os.environ.get('RANK', get_rank())) if several else 0
+    lines = [f'error{f" (rank {rank})" if rank else ""}: {text}']
+    if getattr(args, 'verbose', False):
+        _say(''.join(traceback.format_exception(error)).rstrip())
+    elif logger is not None or not known:
+        where = _keep(error, logger, rank)
+        if where is not None:
+            lines.append(f'The traceback is in {where}')
+    if _was_training(error):
+        lines += _how_to_go_on(args)
+    _say('\n'.join(lines))
+
+
+def is_deliberate(error: BaseException) -> bool:
+    """Whether this package raised an error on purpose, for a person to read.
+
+    Its own classes are; so is what a ``raise`` of its own code raised, and
+    what such an error became in a worker of a data loader.
+    """
+    if isinstance(error, BUGS):
+        return False
+    if type(error).__module__.partition('.')[0] == 'luminet_mm':
+        return True
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None:
+        return False
+    code = last.tb_frame.f_code
+    operation = dis.opname[code.co_code[last.tb_lasti]]
+    return operation == 'RAISE_VARARGS' and (
+        code.co_filename.startswith((PACKAGE + os.sep, _tools()))
+    )
+
+
+def _was_training(error: BaseException) -> bool:
+    """Whether an error came out of a loop's steps, not before the first."""
+    return any(
+        frame.f_code.co_filename == loops.__file__
+        and frame.f_code.co_name in ('run_epoch', 'run_iter', '__next__')
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    )
+
+
+def message_of(error: BaseException, known: bool) -> str:
+    """What a person needs of an error: no traceback, at most some lines.
+
+    Args:
+        error (BaseException): Also one that a worker of a data loader met,
+            with that process's traceback in its message.
+        known (bool): Whether the message was written for this reader.
+    """
+    text, name = str(error), type(error).__name__
+    if 'Original Traceback (most recent call last)' in text:
+        *_, text = re.split(rf'^(?:\w+\.)*{name}: ', text, flags=re.M)
+        if text.startswith('Caught '):  # its own text is empty
+            text = ''
+    text = text.strip()
+    if known:
+        return text
+    lines = f'{name}: {text}'.rstrip(': ').splitlines()
+    if len(lines) > LINES:
+        lines[LINES:] = ['...']
+    return '\n'.join(lines)
+
+
+def _keep(
+    error: BaseException, logger: MMLogger | None, rank: int
+) -> str | os.PathLike | None:
+    """Write a traceback to a file; on no account end in another error.
+
+    Returns:
+        str | None: The file. None where nothing could be written; then the
+        traceback is on the console.
+    """
+    text = ''.join(traceback.format_exception(error))
+    path = logger and logger.log_file
+    try:
+        files = [
+            handler
+            for handler in (logger.handlers if logger else ())
+            if isinstance(handler, logging.FileHandler)
+        ]
+        if files and logger:
+            record = logger.makeRecord(
+                logger.name, logging.ERROR, __file__, 0, text, (), None
+            )
+            for handler in files:
+                handler.handle(record)
+            return path
+        if path:  # the first process alone has the file open
+            stem = Path(path).with_suffix('')
+            path = f'{stem}_rank{rank}_error.log'
+            Path(path).write_text(text)
+            return path
+        tool = Path(sys.argv[0]).stem
+        handle, path = tempfile.mkstemp('.log', f'luminet_mm-{tool}-')
+        with open(handle, 'w') as file:
+            file.write(text)
+        return path
+    except OSError:  # a full disk may be what is being reported
+        _say(text)
+        return None
+
+
+def _how_to_go_on(args: argparse.Namespace) -> list[str]:
+    """What a training has saved, and the command that goes on from it."""
+    if not hasattr(args, 'resume'):
+        return []
+    found = args.work_dir and find_latest_checkpoint(args.work_dir)
+    if not found or not os.path.isfile(found):
+        return ['No checkpoint was saved: the same command starts anew.']
+    if getattr(args, 'launcher', 'none') != 'none':
+        return [f'{found} is saved: the same command with --resume goes on.']
+    return [f'{found} is saved. To go on from it:', f'  {resume_command()}']
+
+
+def resume_command() -> str:
+    """The command that was given, with ``--resume`` alone of its kind."""
+    words = iter(sys.argv)
+    kept: list[str] = []
+    for word in words:
+        if kept and kept[-1] == '--resume' and not word.startswith('-'):
+            continue  # the checkpoint
+        if word == '--overwrite' or word.startswith('--resume='):
+            continue
+        kept.append(word)
+    kept = [word for word in kept if word != '--resume']
+    return shlex.join(['python', *kept, '--resume'])
+
+
+def _first_to_say(text: str, seconds: float = 600) -> bool:
+    """Whether no other process of this launch has printed the same yet."""
+    user = getattr(os, 'getuid', int)()
+    folder = Path(tempfile.gettempdir(), f'luminet_mm-errors-{user}')
+    digest = hashlib.sha256(text.encode(errors='replace')).hexdigest()[:16]
+    mark = folder / f'{os.getppid()}-{digest}'
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for old in folder.iterdir():
+            if time.time() - old.stat().st_mtime > seconds:
+                old.unlink(missing_ok=True)
+        mark.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _tools() -> str:
+    """The folder of the running tool, where it is one of this package."""
+    folder = Path(sys.argv[0]).absolute().parent
+    return f'{folder}{os.sep}' if folder.name == 'tools' else PACKAGE
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)

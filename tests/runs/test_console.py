@@ -1,0 +1,181 @@
+"""One message on the console, the traceback in a file."""
+
+import os
+import sys
+from argparse import Namespace
+
+import pytest
+from mmengine.logging import MMLogger
+
+from luminet_mm.launch import LaunchError
+from luminet_mm.runs import console
+from luminet_mm.runs.console import reported, resume_command
+from luminet_mm.sweep import choose_metric
+
+
+@pytest.fixture(autouse=True)
+def apart(monkeypatch, tmp_path):
+    """Marks and tracebacks go to the test's folder."""
+    monkeypatch.setattr('tempfile.tempdir', str(tmp_path))
+    monkeypatch.setattr(sys, 'argv', ['tools/train.py', 'a.py'])
+    for name in ('RANK', 'LOCAL_RANK'):
+        monkeypatch.delenv(name, raising=False)
+    yield
+    MMLogger._instance_dict.clear()
+
+
+def fail(error, capsys, code=1, **args):
+    with pytest.raises(SystemExit) as exit_, reported(Namespace(**args)):
+        if isinstance(error, BaseException):
+            raise error
+        error()
+    assert exit_.value.code == code
+    return capsys.readouterr().err
+
+
+def start_log(tmp_path):
+    """What a Runner does first."""
+    path = tmp_path / 'run.log'
+    return MMLogger.get_instance('a run', log_file=str(path)), path
+
+
+def test_our_own_error_is_its_message(capsys, tmp_path):
+    error = fail(LaunchError('Set this to that.'), capsys)
+    assert error == 'error: Set this to that.\n'
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_the_package_raises_on_purpose(capsys):
+    """A plain ValueError of a module of ours; not what fails in one."""
+    error = fail(lambda: choose_metric([['loss']], 'accuracy'), capsys)
+    assert error.startswith('error: accuracy is not logged by every run')
+    assert error.count('\n') == 1
+    error = fail(lambda: choose_metric(5, 'accuracy'), capsys)
+    assert error.startswith("error: TypeError: 'int' object is not iterable")
+    assert 'The traceback is in' in error
+
+
+def test_another_error_is_a_line_and_a_file(capsys, tmp_path):
+    def bug():
+        return {}['some key']
+
+    error = fail(bug, capsys)
+    first, second = error.splitlines()
+    assert first == "error: KeyError: 'some key'"
+    (path,) = tmp_path.glob('luminet_mm-train-*.log')
+    assert second == f'The traceback is in {path}'
+    assert 'in bug' in path.read_text()
+
+
+def test_verbose_prints_the_traceback(capsys, tmp_path):
+    error = fail(ZeroDivisionError('x'), capsys, verbose=True)
+    assert error.startswith('Traceback (most recent call last)')
+    assert error.endswith('error: ZeroDivisionError: x\n')
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('kind', [LaunchError, ZeroDivisionError])
+def test_the_traceback_is_in_the_log_file(capsys, tmp_path, kind):
+    def build():
+        start_log(tmp_path)
+        raise kind('here')
+
+    error = fail(build, capsys)
+    assert error.count('\n') == 2
+    assert f'The traceback is in {tmp_path / "run.log"}' in error
+    text = (tmp_path / 'run.log').read_text()
+    assert 'Traceback (most recent call last)' in text and 'in build' in text
+
+
+def test_a_full_disk_hides_no_error(capsys, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(console.tempfile, 'mkstemp', full)
+    error = fail(ZeroDivisionError('x'), capsys)
+    assert 'Traceback (most recent call last)' in error
+    assert error.endswith('error: ZeroDivisionError: x\n')
+
+
+def test_a_long_message_is_cut(capsys):
+    lines = '\n'.join(str(i) for i in range(100))
+    error = fail(ZeroDivisionError(lines), capsys)
+    assert error.count('\n') < 30 and '99' not in error.splitlines()[-2]
+
+
+def test_one_of_several_processes_speaks(capsys, monkeypatch):
+    """The same error once; one that only another process has is seen."""
+
+    def on(rank, text):
+        monkeypatch.setenv('RANK', str(rank))
+        monkeypatch.setenv('LOCAL_RANK', str(rank))
+        return fail(LaunchError(text), capsys, launcher='pytorch')
+
+    assert on(1, 'the same') == 'error (rank 1): the same\n'
+    assert on(0, 'the same') == '' == on(2, 'the same')
+    assert on(1, 'another') == 'error (rank 1): another\n'
+    monkeypatch.setattr(os, 'getppid', lambda: -1)  # the next launch
+    assert on(0, 'the same') == 'error: the same\n'
+
+
+def test_another_rank_keeps_its_traceback(capsys, monkeypatch, tmp_path):
+    """The first process alone has the log file open."""
+    monkeypatch.setenv('RANK', '3')
+
+    def build():
+        logger, _ = start_log(tmp_path)
+        logger.handlers = logger.handlers[:1]
+        raise ZeroDivisionError('here')
+
+    error = fail(build, capsys, launcher='pytorch')
+    path = tmp_path / 'run_rank3_error.log'
+    assert str(path) in error and 'in build' in path.read_text()
+
+
+# -- Ctrl-C -----------------------------------------------------------------
+
+
+def hidden():
+    """MMEngine turns every exception of yapf into one of its own."""
+    try:
+        raise KeyboardInterrupt
+    except BaseException:
+        raise SyntaxError('Failed to format the config file') from None
+
+
+@pytest.mark.parametrize('error', [KeyboardInterrupt(), hidden])
+def test_ctrl_c_says_what_is_saved(capsys, tmp_path, error):
+    (tmp_path / 'epoch_3.pth').touch()
+    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_3.pth'))
+    said = fail(error, capsys, 130, resume=None, work_dir=str(tmp_path))
+    assert said.split('\n')[1:] == [
+        'interrupted.',
+        f'{tmp_path / "epoch_3.pth"} is saved. To go on from it:',
+        '  python tools/train.py a.py --resume',
+        '',
+    ]
+
+
+def test_ctrl_c_before_a_checkpoint(capsys, tmp_path):
+    said = fail(
+        KeyboardInterrupt(), capsys, 130, resume=None, work_dir=str(tmp_path)
+    )
+    assert 'No checkpoint was saved' in said
+    assert fail(KeyboardInterrupt(), capsys, 130) == '\ninterrupted.\n'
+
+
+@pytest.mark.parametrize(
+    'given',
+    [
+        'a.py',
+        'a.py --resume',
+        'a.py --resume old.pth',
+        '--resume=old.pth a.py --overwrite',
+    ],
+)
+def test_the_command_that_goes_on(monkeypatch, given):
+    words = ['tools/train.py', *given.split(), '--cfg-options', 'a="b c"']
+    monkeypatch.setattr(sys, 'argv', words)
+    assert resume_command() == (
+        'python tools/train.py a.py --cfg-options \'a="b c"\' --resume'
+    )

@@ -111,18 +111,39 @@ def stock_config_text(text: str, peer: int | None = None) -> str | None:
         None when the text holds more than plain values, or a peer's config
         is a file.
     """
-    try:
-        values = {
-            node.targets[0].id: _value(node.value)  # type: ignore
-            for node in ast.parse(text).body
-        }
-    except (SyntaxError, ValueError, AttributeError, TypeError):
+    values = parse_config(text)
+    if values is None:
         return None
     for key in RUN_KEYS:
         values.pop(key, None)
     cfg = Config(values)
     stock = stock_config(cfg) if peer is None else peer_config(cfg, peer)
     return None if stock is None else stock.pretty_text
+
+
+def parse_config(text: str) -> dict[str, Any] | None:
+    """Read a config's text as data; nothing in it is executed.
+
+    Args:
+        text (str): Such as ``checkpoint['meta']['cfg']``.
+
+    Returns:
+        dict | None: Its entries; None when it holds more than plain values.
+    """
+    try:
+        return {
+            node.targets[0].id: _value(node.value)  # type: ignore
+            for node in ast.parse(text).body
+        }
+    except (
+        SyntaxError,
+        ValueError,
+        AttributeError,
+        TypeError,
+        RecursionError,
+        MemoryError,
+    ):
+        return None
 
 
 def _type_name(cfg: dict) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import fcntl
 import functools
 import hashlib
 import itertools
@@ -24,6 +23,7 @@ from typing import Any
 from mmengine.config import Config, DictAction
 
 from luminet_mm.runs.atomic import write_atomically
+from luminet_mm.runs.lock import LockedError, hold
 
 METRICS = ('coco/bbox_mAP', 'accuracy/top1')
 _PACKAGE = Path(__file__).parent
@@ -351,29 +351,29 @@ def run_cell(
     command += ['--work-dir', str(work_dir), '--resume']
     if cell.options:
         command += ['--cfg-options', *cell.arguments()]
-    log = work_dir / 'train.log'
-    with log.open('ab') as stream, (work_dir / 'lock').open('a') as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return (
-                f'{cell.name} is being trained by another process (it holds '
-                f'{work_dir / "lock"}). Wait for it, or stop it.'
+    log, lock = work_dir / 'train.log', work_dir / 'lock'
+    try:
+        with log.open('ab') as stream, hold(lock) as held:
+            settings = json.dumps(cell.settings(), indent=1)
+            write_atomically(work_dir / 'settings.json', settings)
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                env=_environment(threads),
+                # the training keeps the lock even when this process dies
+                pass_fds=[held.fileno()],
             )
-        settings = json.dumps(cell.settings(), indent=1)
-        write_atomically(work_dir / 'settings.json', settings)
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=stream,
-            stderr=subprocess.STDOUT,
-            env=_environment(threads),
-            # the training keeps the lock even when this process dies
-            pass_fds=[lock.fileno()],
+            if started:
+                started(process)
+            code = process.wait()
+    except LockedError as error:
+        return (
+            f'{cell.name} is being trained by another process (it holds '
+            f'{lock}: {error.holder}, or the training that it started). '
+            'Wait for it, or stop it.'
         )
-        if started:
-            started(process)
-        code = process.wait()
     if code:
         lines = log.read_text(errors='replace').strip().splitlines()
         reason = lines[-1] if lines else 'nothing was printed'

@@ -3,7 +3,6 @@
 import argparse
 
 from mmengine.config import Config
-from mmengine.runner import find_latest_checkpoint
 
 from luminet_mm.launch import (
     LaunchError,
@@ -12,8 +11,10 @@ from luminet_mm.launch import (
     load_config,
 )
 from luminet_mm.preflight import check_config
+from luminet_mm.runs import start
 from luminet_mm.runs.console import reported
 from luminet_mm.runs.guards import install_guards
+from luminet_mm.runs.resume import agree
 from luminet_mm.runs.weights import add_flags
 
 
@@ -35,8 +36,20 @@ def parse_args() -> argparse.Namespace:
         '--resume',
         nargs='?',
         const='auto',
-        help='go on from this checkpoint; without a value from the latest '
-        'one in the work dir',
+        help='go on from this checkpoint; without a value from the newest '
+        'whole one in the work dir',
+    )
+    parser.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='start over in a work dir that holds checkpoints; they are '
+        'removed when the training starts',
+    )
+    parser.add_argument(
+        '--allow-changes',
+        action='store_true',
+        help='with --resume: go on although model, data or batch size are '
+        "others than in the checkpoint's config",
     )
     add_flags(parser)
     return parser.parse_args()
@@ -59,14 +72,7 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
                 'learning rate was chosen for.'
             )
         cfg.auto_scale_lr.enable = True
-    if args.resume == 'auto':
-        found = find_latest_checkpoint(cfg.work_dir)
-        # a first start begins where the config says
-        cfg.resume = found is not None or not cfg.get('load_from')
-        cfg.load_from = None if cfg.resume else cfg.load_from
-    elif args.resume is not None:
-        cfg.resume = True
-        cfg.load_from = args.resume
+    start.apply_flags(cfg, args)
 
 
 def main() -> None:
@@ -76,11 +82,13 @@ def main() -> None:
         cfg = load_config(args)
         apply_flags(cfg, args)
         check_config(cfg)
-        runner = build_runner(
-            cfg, args.trust, args.allow_partial, last_layer=True, args=args
-        )
-        install_guards(runner)
-        runner.train()
+        with start.work_dir_of(cfg, args) as replaced:
+            runner = build_runner(
+                cfg, args.trust, args.allow_partial, last_layer=True, args=args
+            )
+            install_guards(runner, replaced)
+            agree(runner, cfg)
+            runner.train()
 
 
 if __name__ == '__main__':

@@ -2,12 +2,14 @@
 
 from luminet_mm.hooks.checkpoint import SafeCheckpointHook
 from luminet_mm.hooks.finite import FiniteHook
+from luminet_mm.hooks.run_start import RunStartHook
 from luminet_mm.hooks.schedule import DistillScheduleHook
 from luminet_mm.hooks.teacher_check import TeacherCheckHook
 
 __all__ = [
     'DistillScheduleHook',
     'FiniteHook',
+    'RunStartHook',
     'SafeCheckpointHook',
     'TeacherCheckHook',
 ]

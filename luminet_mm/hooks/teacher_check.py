@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 from luminet_mm.distillers.mixin import distiller_of
 from luminet_mm.preflight import check_annotations, leaf_datasets
 from luminet_mm.registry import HOOKS
+from luminet_mm.runs.changes import same_teacher
 from luminet_mm.teacher import preserved_rng
 from luminet_mm.teacher_cache import CachedTeacher
 
@@ -18,7 +19,8 @@ class TeacherCheckHook(Hook):
 
     A teacher that does not work on this data (wrong preprocessing, other
     classes, random weights) costs a whole run; its score costs one
-    evaluation. A resumed run was scored when it started and is not again.
+    evaluation. A resumed run was scored when it started and is again only
+    with another teacher, or other arguments of this hook.
     COCO annotation files that lack a class, or order them otherwise, are
     refused as well, and so are cached logits
     (:mod:`luminet_mm.teacher_cache`) of other data or another augmentation.
@@ -51,6 +53,11 @@ class TeacherCheckHook(Hook):
         self.evaluate = evaluate
         self.metric = metric
         self.min_metric = min_metric
+        self._scored = False
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        text = (checkpoint.get('meta') or {}).get('cfg') or ''
+        self._scored = same_teacher(text, runner.cfg)
 
     def before_train(self, runner) -> None:
         model = distiller_of(runner, 'TeacherCheckHook')
@@ -71,7 +78,7 @@ class TeacherCheckHook(Hook):
         if runner.val_loop is not None:
             datasets += leaf_datasets(runner.val_loop.dataloader.dataset)
         check_annotations(datasets)
-        if not self.evaluate or runner.iter > 0:
+        if not self.evaluate or (runner.iter > 0 and self._scored):
             return
         if runner.val_loop is None:
             if self.min_metric is None:

@@ -1,10 +1,13 @@
 """What ``tools/train.py`` adds to every run so that it cannot be lost."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from mmengine.hooks import CheckpointHook
 
 from luminet_mm.hooks.checkpoint import SafeCheckpointHook
+from luminet_mm.hooks.run_start import RunStartHook
 from luminet_mm.registry import HOOKS
 from luminet_mm.runs.atomic import install_backends
 
@@ -14,7 +17,7 @@ GUARDS: tuple[dict, ...] = (dict(type='luminet_mm.FiniteHook'),)
 _SAVING = ('_save_checkpoint_with_step', '_save_best_checkpoint')
 
 
-def install_guards(runner: Any) -> None:
+def install_guards(runner: Any, replaced: Sequence[Path] = ()) -> None:
     """Protect a run that is built and does not train yet.
 
     The runner is changed and not its config: a checkpoint carries the
@@ -22,10 +25,13 @@ def install_guards(runner: Any) -> None:
 
     Args:
         runner (:obj:`mmengine.runner.Runner`): Its hooks are completed.
+        replaced (Sequence[Path]): Checkpoints of an earlier run in its work
+            dir, which go when it starts.
     """
     install_backends()
     for hook in runner.hooks:
         _make_safe(hook)
+    runner.register_hook(RunStartHook(list(replaced)))
     for guard in GUARDS:
         kind = HOOKS.get(guard['type'])
         if not any(isinstance(hook, kind) for hook in runner.hooks):

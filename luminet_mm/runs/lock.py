@@ -91,7 +91,7 @@ def _let_go() -> None:
     Else workers that outlive a killed training would keep it.
     """
     for file in _held:
-        os.close(file.fileno())
+        file.close()
     _held.clear()
 
 

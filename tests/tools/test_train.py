@@ -88,24 +88,6 @@ def test_train_then_test_a_distiller(
     assert 'coco/bbox_mAP' in capsys.readouterr().out
 
 
-def test_a_first_start_with_resume_begins_where_the_config_says(
-    load_tool, config, tmp_path
-):
-    from argparse import Namespace
-
-    tool = load_tool('train')
-    flags = Namespace(amp=False, auto_scale_lr=False, resume='auto')
-    config.work_dir = str(tmp_path)
-    tool.apply_flags(config, flags)
-    assert (config.resume, config.load_from) == (True, None)
-    config.load_from = 'coco.pth'
-    tool.apply_flags(config, flags)
-    assert (config.resume, config.load_from) == (False, 'coco.pth')
-    (tmp_path / 'last_checkpoint').write_text(str(tmp_path / 'epoch_1.pth'))
-    tool.apply_flags(config, flags)
-    assert (config.resume, config.load_from) == (True, None)
-
-
 def test_tta_scores_the_plain_view(load_tool, config):
     """The merged result has the annotations of the first."""
     load_tool('test').use_tta(config)
@@ -157,7 +139,9 @@ def test_amp_keeps_a_configs_own_scaling(load_tool, config):
     from argparse import Namespace
 
     tool = load_tool('train')
-    flags = Namespace(amp=True, auto_scale_lr=False, resume=None)
+    flags = Namespace(
+        amp=True, auto_scale_lr=False, resume=None, overwrite=False
+    )
     tool.apply_flags(config, flags)
     assert config.optim_wrapper.type == 'AmpOptimWrapper'
     assert config.optim_wrapper.loss_scale == 'dynamic'
@@ -170,7 +154,9 @@ def test_auto_scale_lr(load_tool, config):
     from argparse import Namespace
 
     tool = load_tool('train')
-    flags = Namespace(amp=False, auto_scale_lr=True, resume=None)
+    flags = Namespace(
+        amp=False, auto_scale_lr=True, resume=None, overwrite=False
+    )
     tool.apply_flags(config, flags)
     assert config.auto_scale_lr.enable is True
     config.pop('auto_scale_lr')

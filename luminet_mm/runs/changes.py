@@ -1,0 +1,222 @@
+"""What a run's config says otherwise than the one it goes on from."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from luminet_mm.stock import parse_config
+
+# Entries of a config that decide what is trained, and how.
+COMPARED = (
+    'model',
+    'data_preprocessor',
+    'train_dataloader',
+    'train_cfg',
+    'optim_wrapper',
+    'param_scheduler',
+    'auto_scale_lr',
+    'randomness',
+    'custom_hooks',
+)
+# How fast, from which weights at the very start, or where files lie: the
+# training is the same.
+_NO_MATTER = re.compile(
+    r'.*\.(init_cfg|with_cp|backend_args|file_client_args|pretrained)(\..*)?'
+    r'|train_dataloader\.(num_workers|persistent_workers|pin_memory'
+    r'|prefetch_factor|multiprocessing_context|timeout)'
+    r'|model\.teacher(\.\d+)?\.(dtype|compile|stream|channels_last|fold_bn)'
+    r'|train_cfg\.(val_interval|val_begin|dynamic_intervals)(\..*)?'
+)
+# Another of these is another training.
+_OTHER_RUN = re.compile(
+    r'(model|data_preprocessor)(\..*)?'
+    r'|train_dataloader(\..*)?'
+    r'|train_cfg\.(type|by_epoch)'
+    r'|optim_wrapper\.(accumulative_counts'
+    r'|optimizer\.type|(paramwise_cfg|constructor)(\..*)?)'
+)
+# ... except these, which people change on purpose or have to.
+_ALLOWED = re.compile(
+    r'model\.test_cfg(\..*)?'
+    r'|train_dataloader(\..*)?\.(data_root|ann_file|data_prefix|img_prefix'
+    r'|seg_prefix|proposal_file|indices_file)(\..*)?'
+)
+# MMEngine takes these from the checkpoint, whatever the config says.
+_RESTORED = re.compile(r'(optim_wrapper\.optimizer|param_scheduler)(\..*)?')
+_FILE = re.compile(r'.*\.(checkpoint|config|cache|student|teacher)')
+
+_BATCH = 'train_dataloader.batch_size'
+_ALL = 'images of a step, over all processes'
+
+_ABSENT = object()
+
+
+@dataclass(frozen=True)
+class Change:
+    """An entry that differs.
+
+    Attributes:
+        key (str): Its place in the config, with dots.
+        text (str): Key, old value and new value, for people.
+        refused (bool): Whether it makes another training of it.
+    """
+
+    key: str
+    text: str
+    refused: bool
+
+
+def compare(
+    old: Mapping,
+    new: Mapping,
+    old_processes: int | None = None,
+    new_processes: int = 1,
+) -> list[Change]:
+    """List what differs and matters.
+
+    Args:
+        old (Mapping): Config of the run that a checkpoint is of.
+        new (Mapping): Config of the run that is to go on.
+        old_processes (int | None): How many trained the one; None where
+            nobody knows. Then the batch of one process has to be the same,
+            else that of all of them.
+        new_processes (int): How many are to train the other.
+
+    Returns:
+        list[Change]: In the order of the configs.
+    """
+    changes = []
+    for name in COMPARED:
+        pairs = _differences(
+            name, old.get(name, _ABSENT), new.get(name, _ABSENT)
+        )
+        for key, before, now in pairs:
+            if key == _BATCH and old_processes:
+                changes.append(Change(key, _said(key, before, now), False))
+            elif not _NO_MATTER.fullmatch(key):
+                changes.append(_change(key, before, now))
+    if old_processes:
+        total = (
+            _batch(old) * old_processes,
+            _batch(new) * new_processes,
+        )
+        if total[0] != total[1]:
+            changes.append(Change(_ALL, _said(_ALL, *total), True))
+    return changes
+
+
+def _batch(cfg: Mapping) -> int:
+    return (cfg.get('train_dataloader') or {}).get('batch_size') or 0
+
+
+def same_teacher(text: str, cfg: Config) -> bool:
+    """Whether two configs have one teacher, and one way to check it.
+
+    Args:
+        text (str): A config's text, as a checkpoint carries it.
+        cfg (Config): Another config.
+
+    Returns:
+        bool: False also where one holds more than plain values.
+    """
+    parts = []
+    for entries in (parse_config(text), plain_config(cfg)):
+        if entries is None:
+            return False
+        hooks = entries.get('custom_hooks') or []
+        checks = [h for h in hooks if 'TeacherCheckHook' in str(h)]
+        parts.append((entries.get('model') or {}, checks))
+    (old_model, old_checks), (new_model, new_checks) = parts
+    found = _differences(
+        'model.teacher', old_model.get('teacher'), new_model.get('teacher')
+    )
+    return old_checks == new_checks and all(
+        _NO_MATTER.fullmatch(key) for key, *_ in found
+    )
+
+
+def plain_config(cfg: Config) -> dict | None:
+    """A config as :func:`parse_config` reads its text, without formatting.
+
+    Args:
+        cfg (Config): A config.
+
+    Returns:
+        dict | None: None when it holds more than plain values.
+    """
+    entries = cfg.to_dict()
+    if _is_plain(entries):
+        return entries
+    return parse_config(cfg.pretty_text)  # names classes; takes a second
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(map(_is_plain, value.values()))
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, (str, bool, int, float))
+
+
+def _change(key: str, before: Any, now: Any) -> Change:
+    text = _said(key, before, now)
+    if key == 'randomness.seed' and before is not _ABSENT:
+        text += ' (of no effect: the checkpoint has the seed)'
+    elif _RESTORED.fullmatch(key) and not key.endswith('optimizer.type'):
+        text += ' (of no effect: the checkpoint has the state)'
+    refused = bool(
+        _OTHER_RUN.fullmatch(key)
+        and not _ALLOWED.fullmatch(key)
+        and not _moved(key, before, now)
+    )
+    return Change(key, text, refused)
+
+
+def _moved(key: str, before: Any, now: Any) -> bool:
+    """Whether a file has its name still, in another folder."""
+    return (
+        bool(_FILE.fullmatch(key))
+        and isinstance(before, str)
+        and isinstance(now, str)
+        and Path(before).name == Path(now).name
+    )
+
+
+def _differences(key: str, old: Any, new: Any) -> list[tuple[str, Any, Any]]:
+    """The smallest parts of two values that differ, with their keys."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        keys = [*old, *(name for name in new if name not in old)]
+        return [
+            found
+            for name in keys
+            for found in _differences(
+                f'{key}.{name}',
+                old.get(name, _ABSENT),
+                new.get(name, _ABSENT),
+            )
+        ]
+    if isinstance(old, (list, tuple)) and isinstance(new, (list, tuple)):
+        if len(old) == len(new):
+            return [
+                found
+                for index, pair in enumerate(zip(old, new))
+                for found in _differences(f'{key}.{index}', *pair)
+            ]
+    elif old == new or all(v is None or v is _ABSENT for v in (old, new)):
+        return []
+    return [(key, old, new)]
+
+
+def _said(key: str, before: Any, now: Any) -> str:
+    return f'{key}: {_shown(before)} then, {_shown(now)} now'
+
+
+def _shown(value: Any) -> str:
+    if value is _ABSENT:
+        return 'not there'
+    text = repr(value)
+    return text if len(text) <= 60 else f'{text[:57]}...'

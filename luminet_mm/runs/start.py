@@ -1,0 +1,102 @@
+"""A run takes its folder: lock, leftovers, and where it begins."""
+
+import argparse
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from mmengine.config import Config
+
+from luminet_mm.launch import RANK_VARIABLES
+from luminet_mm.runs.atomic import remove_parts
+from luminet_mm.runs.lock import LockedError, hold
+from luminet_mm.runs.resume import (
+    ResumeError,
+    checkpoints_of,
+    plan_start,
+    run_folders,
+)
+
+LOCK = 'run.lock'
+
+
+def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
+    """Write what ``--resume`` says into the config, before that is checked."""
+    if args.resume == 'auto':
+        if checkpoints_of(cfg) and not args.overwrite:
+            cfg.load_from = None  # where the run once began: may be gone
+    elif args.resume is not None:
+        cfg.resume, cfg.load_from = True, args.resume
+
+
+@contextlib.contextmanager
+def work_dir_of(cfg: Config, args: argparse.Namespace) -> Iterator[list[Path]]:
+    """Have a run's folder for oneself, and decide where the run begins.
+
+    Args:
+        cfg (Config): The whole config; ``resume`` and ``load_from`` are set.
+        args (argparse.Namespace): With ``resume``, ``overwrite`` and
+            ``allow_changes``.
+
+    Yields:
+        list[Path]: Checkpoints that the run replaces. Only the first of
+        several processes looks and decides; the others get an empty list.
+
+    Raises:
+        ResumeError: If another run is in the folder, or this one should not
+            begin as it was asked to.
+    """
+    if not _is_first(cfg):
+        yield []
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(hold(Path(cfg.work_dir, LOCK)))
+        except LockedError as error:
+            raise ResumeError(
+                f'A run is at work in {cfg.work_dir}: {error.holder}. Wait '
+                'for it, stop it, or give another --work-dir.'
+            ) from None
+        for folder in run_folders(cfg):
+            remove_parts(folder)
+        yield plan_start(
+            cfg,
+            anew=args.resume == 'auto',
+            overwrite=args.overwrite,
+            allow_changes=args.allow_changes,
+            trust=getattr(args, 'trust', False),
+        )
+
+
+def clear(work_dir: Path, replaced: list[Path], keep: Path) -> None:
+    """Remove the checkpoints of the run before; set its logs aside.
+
+    Tools that read a work dir would take the old run's numbers for this
+    one's.
+
+    Args:
+        work_dir (Path): Of both runs.
+        replaced (list[Path]): Checkpoints.
+        keep (Path): The folder of logs of the run that begins.
+    """
+    Path(work_dir, 'last_checkpoint').unlink(missing_ok=True)
+    Path(work_dir, 'finished').unlink(missing_ok=True)  # a sweep's
+    for path in replaced:
+        path.unlink(missing_ok=True)
+    for scalars in work_dir.glob('*/vis_data'):
+        log = scalars.parent
+        if log.resolve() != keep.resolve():
+            aside = work_dir / 'overwritten' / log.name
+            aside.parent.mkdir(exist_ok=True)
+            with contextlib.suppress(OSError, shutil.Error):
+                shutil.move(log, aside)
+
+
+def _is_first(cfg: Config) -> bool:
+    """Whether this is the process that writes."""
+    if cfg.get('launcher', 'none') == 'none':
+        return True
+    variable, *_ = RANK_VARIABLES[cfg.launcher]
+    return os.environ.get(variable, '0') == '0'

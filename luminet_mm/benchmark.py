@@ -36,12 +36,12 @@ from luminet_mm.distillers.two_stage import TwoStageDistiller
 from luminet_mm.losses import LogitLoss, kd_loss
 from luminet_mm.signals import bbox_heads, compute_signals, record_signals
 from luminet_mm.stock import model_block, stock_config
-from luminet_mm.teacher_cache import (
+from luminet_mm.teacher_cache import check_student, teacher_part
+from luminet_mm.teachers.cache_files import (
     FORMAT,
     CacheError,
-    check_student,
+    checksum,
     round_file,
-    teacher_part,
 )
 from luminet_mm.teachers.inputs import image_channels
 
@@ -327,15 +327,19 @@ def _cached_step(
             dtype='float32',
             teacher=teacher_part(teacher),
             data=dict(classes=[]),
+            augmentation={},
+            views={},
             versions={},
         )
-        (folder / 'cache.json').write_text(json.dumps(header))
         rows = np.random.default_rng(0).standard_normal((images, classes))
         np.save(round_file(folder, 0), rows.astype(np.float32))
+        header['checksums'] = {'0': checksum(round_file(folder, 0))}
+        (folder / 'cache.json').write_text(json.dumps(header))
         teacher['cache'] = name
         step = TrainingStep(cfg, device)
-        # the files are open and stay readable
-        step.model.teachers[0].checked = True
+        cached = step.model.teachers[0]
+        cached.cache.check(range(1))  # its file is open and stays readable
+        cached.checked = True
         return step
 
 

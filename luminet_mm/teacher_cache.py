@@ -7,10 +7,8 @@ only when all files are: an unfinished cache has ``unfinished.json``.
 
 from __future__ import annotations
 
-import json
 import logging
 import os
-import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,49 +16,36 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import print_log
-from numpy.lib.format import open_memmap
 from torch import Tensor
 
 from luminet_mm.fingerprints import (
     augmentation_part,
     data_part,
-    differences,
     package_versions,
     teacher_part,
     view_digests,
 )
 from luminet_mm.streams import Pending, upload
+from luminet_mm.teachers.cache_files import (
+    FORMAT,
+    UNCHECKED,
+    UNFINISHED,
+    WRITE,
+    CacheError,
+    check_round,
+    open_round,
+)
+from luminet_mm.teachers.cache_header import header_differences, read_header
 
 if TYPE_CHECKING:
     from luminet_mm.datasets.replay import ReplayDataset
 
-FORMAT = 1
-DTYPES = ('float32', 'float16')
-WHOLE, UNFINISHED = 'cache.json', 'unfinished.json'
-# Entries of a header that one cache has in common, however many rounds.
-BELONGS = (
-    'format',
-    'dtype',
-    'classes',
-    'teacher',
-    'data',
-    'augmentation',
-    'views',
-)
-SHOWN = 4  # differences in one message
 DATASET = "train_dataloader.dataset=dict(type='luminet_mm.ReplayDataset', "
 SAMPLER = "train_dataloader.sampler=dict(type='luminet_mm.ReplaySampler')"
-WRITE = 'python tools/cache_teacher.py CONFIG'
 HOOK = "dict(type='luminet_mm.TeacherCheckHook', evaluate=False)"
-
-
-class CacheError(ValueError):
-    """A cache that is not there, not whole, or of something else."""
-
-
-def round_file(folder: Path, number: int) -> Path:
-    """Where the logits of a round lie."""
-    return folder / f'round_{number:03d}.npy'
+# Bytes of rounds that are read through before the first step; further ones
+# are when they are first used.
+AT_ONCE = 4e9
 
 
 class TeacherCache:
@@ -70,23 +55,26 @@ class TeacherCache:
         folder (str | PathLike): Where it lies.
 
     Raises:
-        CacheError: If it is not there, not finished or damaged.
+        CacheError: If it is not there, not finished or damaged. That a file
+            has other bytes than were written shows in :meth:`check`.
     """
 
     def __init__(self, folder: str | os.PathLike) -> None:
+        if not isinstance(folder, (str, os.PathLike)):
+            raise CacheError(f'it is {folder!r}; name a folder')
         self.folder = Path(folder).expanduser()
         self.header = self._read_header()
         self.images: int = self.header['images']
         self.classes: int = self.header['classes']
         self.rounds: int = self.header['rounds']
         self._files: dict[int, np.ndarray] = {}
+        self._checked: set[int] = set()
         for number in range(self.rounds):
             self._open(number)
 
     def _read_header(self) -> dict:
         try:
-            header = json.loads((self.folder / WHOLE).read_text('utf-8'))
-            version = header['format']
+            header = read_header(self.folder)
         except FileNotFoundError:
             if (self.folder / UNFINISHED).is_file():
                 raise CacheError(
@@ -96,11 +84,13 @@ class TeacherCache:
             raise CacheError(
                 f'no cache in {self.folder}; write it: {WRITE}'
             ) from None
-        except (ValueError, KeyError, TypeError) as error:
+        version = header['format']
+        if version == UNCHECKED:
             raise CacheError(
-                f'{self.folder / WHOLE} cannot be read ({error}); delete the '
-                f'folder and write it anew: {WRITE}'
-            ) from None
+                f'{self.folder} has format {version}, whose rounds have no '
+                f'checksums; run `{WRITE}` once, which looks through them and '
+                'adds those'
+            )
         if version != FORMAT:
             raise CacheError(
                 f'{self.folder} has format {version} and this version reads '
@@ -111,24 +101,33 @@ class TeacherCache:
     def _open(self, number: int) -> np.ndarray:
         """Map a round's file into memory, the first time."""
         if number not in self._files:
-            path = round_file(self.folder, number)
-            try:
-                rows = np.load(path, mmap_mode='r')
-                found: Any = (rows.shape, rows.dtype.name)
-            except (OSError, ValueError) as error:
-                found = error
-            expected = (self.images, self.classes), self.header['dtype']
-            if found != expected:
-                raise CacheError(
-                    f'{path} is damaged ({found}, not {expected}); delete '
-                    f'the folder and write it anew: {WRITE}'
-                )
-            self._files[number] = rows
+            self._files[number] = open_round(self.folder, number, self.header)
         return self._files[number]
+
+    def check(self, rounds: Iterable[int]) -> None:
+        """Compare rounds with what was written, each once.
+
+        Raises:
+            CacheError: If one of them has other bytes.
+        """
+        for number in rounds:
+            if number not in self._checked:
+                check_round(self.folder, number, self.header)
+                self._checked.add(number)
+
+    def first_rounds(self, wanted: int) -> range:
+        """The rounds that are read through before the first step."""
+        size = self.images * self.classes
+        size *= np.dtype(self.header['dtype']).itemsize
+        return range(min(wanted, self.rounds, int(AT_ONCE // size)))
+
+    def take(self, rounds: Iterable[int]) -> None:
+        """Believe what another process has found to be whole."""
+        self._checked.update(rounds)
 
     def __getstate__(self) -> dict:
         # a pickled map would carry all of its numbers
-        return {**self.__dict__, '_files': {}}
+        return {**self.__dict__, '_files': {}, '_checked': set()}
 
     def rows(self, views: Sequence[int]) -> np.ndarray:
         """Read the logits of some views.
@@ -139,8 +138,12 @@ class TeacherCache:
 
         Returns:
             np.ndarray: ``(len(views), classes)`` float32.
+
+        Raises:
+            CacheError: If a round is read for the first time and is damaged.
         """
         turns, indices = np.divmod(np.asarray(views), self.images)
+        self.check({*turns.tolist()} - self._checked)
         if len(turns) and turns[0] == turns[-1] and np.ptp(turns) == 0:
             return self._open(int(turns[0]))[indices].astype(np.float32)
         logits = np.empty((len(turns), self.classes), np.float32)
@@ -151,13 +154,15 @@ class TeacherCache:
 
     def stale_teacher(self, block: Mapping) -> list[str]:
         """What differs in a block ``teacher`` from what was cached."""
-        return _differences(self.header, dict(teacher=teacher_part(block)))
+        return header_differences(
+            self.header, dict(teacher=teacher_part(block))
+        )
 
     def stale_augmentation(
         self, config: Mapping, rounds: int, seed: int
     ) -> list[str]:
         """What differs in a ``ReplayDataset``'s settings."""
-        lines = _differences(
+        lines = header_differences(
             self.header, dict(augmentation=augmentation_part(config, seed))
         )
         if rounds > self.rounds:
@@ -171,7 +176,7 @@ class TeacherCache:
         self, dataset: ReplayDataset, leaves: Sequence
     ) -> list[str]:
         """What differs in the images, their labels and their views."""
-        lines = _differences(
+        lines = header_differences(
             self.header, dict(data=data_part(dataset, leaves))
         )
         if lines:
@@ -181,7 +186,9 @@ class TeacherCache:
         changed = [view for view in now if own.get(view) != now[view]]
         if not changed:
             return []
-        versions = _differences(self.header, dict(versions=package_versions()))
+        versions = header_differences(
+            self.header, dict(versions=package_versions())
+        )
         return [
             f'augmentation: view {changed[0]} has other pixels than the '
             'teacher saw. Its file or the code of a transform changed'
@@ -190,17 +197,9 @@ class TeacherCache:
 
     def other_versions(self) -> list[str]:
         """Packages that augment images and are not as they were."""
-        return _differences(self.header, dict(versions=package_versions()))
-
-
-def _differences(header: Mapping, parts: Mapping[str, Any]) -> list[str]:
-    lines = [
-        line
-        for name, part in parts.items()
-        for line in differences(name, header.get(name), part)
-    ]
-    more = len(lines) - SHOWN
-    return lines[:SHOWN] + [f'and {more} more'] * (more > 0)
+        return header_differences(
+            self.header, dict(versions=package_versions())
+        )
 
 
 def stale(key: str, folder: Path, lines: Iterable[str]) -> str:
@@ -355,14 +354,18 @@ class CachedTeacher:
             CacheError: On all ranks, if anything differs.
         """
         message = ['']
+        rounds = self.cache.first_rounds(getattr(dataset, 'rounds', 0))
         if is_main_process():
-            message[0] = self._data_problem(dataset, leaves)
+            message[0] = self._data_problem(dataset, leaves, rounds)
         broadcast_object_list(message)
         if message[0]:
             raise CacheError(message[0])
+        self.cache.take(rounds)
         self.checked = True
 
-    def _data_problem(self, dataset: Any, leaves: Sequence) -> str:
+    def _data_problem(
+        self, dataset: Any, leaves: Sequence, rounds: Iterable[int]
+    ) -> str:
         from luminet_mm.datasets.replay import ReplayDataset
 
         if not isinstance(dataset, ReplayDataset):
@@ -377,6 +380,10 @@ class CachedTeacher:
         ) or self.cache.stale_data(dataset, leaves)
         if lines:
             return stale(self.key, self.cache.folder, lines)
+        try:
+            self.cache.check(rounds)
+        except CacheError as error:
+            return f'{self.key}.cache: {error}'
         for line in self.cache.other_versions():
             print_log(f'{self.key}.cache: {line}', 'current', logging.WARNING)
         return ''
@@ -409,162 +416,3 @@ class CachedTeacher:
                 f'{SAMPLER}.'
             ) from None
         return upload(self.cache.rows(views), inputs.device)
-
-
-def make_header(
-    block: Mapping,
-    dataset: ReplayDataset,
-    leaves: Sequence,
-    classes: int,
-    dtype: str = 'float32',
-) -> dict:
-    """Say what a cache of a teacher's logits belongs to.
-
-    Args:
-        block (Mapping): The teacher's entry in ``model.teacher``.
-        dataset (:obj:`ReplayDataset`): The training data.
-        leaves (Sequence): The data sets inside it, without wrappers.
-        classes (int): Number of logits of an image.
-        dtype (str): One of :data:`DTYPES`.
-
-    Raises:
-        ValueError: If the views cannot be replayed.
-    """
-    return dict(
-        format=FORMAT,
-        images=len(dataset),
-        classes=classes,
-        rounds=dataset.rounds,
-        dtype=dtype,
-        teacher=teacher_part(block),
-        data=data_part(dataset, leaves),
-        augmentation=augmentation_part(dataset.config, dataset.seed),
-        views=view_digests(dataset),
-        versions=package_versions(),
-    )
-
-
-class CacheWriter:
-    """Writes a cache round by round; goes on with one that was interrupted.
-
-    One process writes. A round's file gets its name when it is whole, and
-    ``cache.json`` appears when all are.
-
-    Args:
-        folder (str | PathLike): Where to; made if it is not there.
-        header (dict): What the logits belong to, see :func:`make_header`.
-
-    Raises:
-        CacheError: If there is a cache of something else.
-    """
-
-    def __init__(self, folder: str | os.PathLike, header: dict) -> None:
-        self.folder = Path(folder).expanduser()
-        self.header = header
-        known = False
-        for name in (WHOLE, UNFINISHED):
-            path = self.folder / name
-            if not path.is_file():
-                continue
-            known = True
-            there = json.loads(path.read_text('utf-8'))
-            lines = _differences(there, {key: header[key] for key in BELONGS})
-            if lines:
-                raise CacheError(
-                    f'{self.folder} holds the cache of something else. '
-                    f'{"; ".join(lines)}. Delete it, or write to another '
-                    'folder with --out DIR'
-                )
-            header['rounds'] = max(there['rounds'], header['rounds'])
-            if 'top1' in there:
-                header['top1'] = there['top1']
-        if not known and any(self.folder.glob('round_*.npy')):
-            raise CacheError(
-                f'{self.folder} has logits and neither {WHOLE} nor '
-                f'{UNFINISHED}, which say whose they are. Delete it, or write '
-                'to another folder with --out DIR'
-            )
-        self._map: np.memmap | None = None
-
-    @property
-    def finished(self) -> bool:
-        """Whether the cache is whole, and known to be."""
-        return (self.folder / WHOLE).is_file()
-
-    def missing(self) -> list[int]:
-        """Rounds that are still to be written."""
-        return [
-            number
-            for number in range(self.header['rounds'])
-            if not round_file(self.folder, number).is_file()
-        ]
-
-    def begin(self) -> None:
-        """Say that from now on the cache is not whole.
-
-        Raises:
-            CacheError: If its files do not fit on the disk.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        size = self.header['images'] * self.header['classes']
-        size *= np.dtype(self.header['dtype']).itemsize * len(self.missing())
-        free = shutil.disk_usage(self.folder).free
-        if size > free:
-            raise CacheError(
-                f'{self.folder}: the logits take {size / 1e9:.1f} GB and '
-                f'{free / 1e9:.1f} GB are free. Take another folder, fewer '
-                'rounds, or --dtype float16'
-            )
-        # in this order: files without a header belong to nobody
-        self._write_header(UNFINISHED)
-        (self.folder / WHOLE).unlink(missing_ok=True)
-
-    def open(self, number: int) -> np.memmap:
-        """Begin a round.
-
-        Returns:
-            np.memmap: ``(images, classes)``, to be filled.
-        """
-        path = self._part(number)
-        self._map = open_memmap(
-            path,
-            mode='w+',
-            dtype=self.header['dtype'],
-            shape=(self.header['images'], self.header['classes']),
-        )
-        return self._map
-
-    def close(self, number: int) -> None:
-        """End a round: it is whole now.
-
-        Raises:
-            CacheError: If a number is not finite.
-        """
-        assert self._map is not None
-        if not np.isfinite(self._map).all():
-            what = (
-                'the teacher is broken'
-                if self.header['dtype'] == 'float32'
-                else 'they do not fit into float16; take --dtype float32, or '
-                'the teacher is broken'
-            )
-            raise CacheError(
-                f'{self.folder}: there are logits that are not finite: {what}'
-            )
-        self._map.flush()
-        self._map = None
-        os.replace(self._part(number), round_file(self.folder, number))
-
-    def finish(self) -> None:
-        """Make the cache whole."""
-        self._write_header(UNFINISHED)
-        os.replace(self.folder / UNFINISHED, self.folder / WHOLE)
-
-    def _part(self, number: int) -> Path:
-        return round_file(self.folder, number).with_suffix('.part')
-
-    def _write_header(self, name: str) -> None:
-        text = json.dumps(self.header, indent=1) + '\n'
-        path = self.folder / f'{name}.part'
-        path.write_text(text, 'utf-8')
-        os.replace(path, self.folder / name)

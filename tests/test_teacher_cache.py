@@ -17,12 +17,10 @@ import luminet_mm.fingerprints
 from luminet_mm.preflight import ConfigError, check_config, leaf_datasets
 from luminet_mm.stock import stock_config
 from luminet_mm.teacher import FrozenTeacher
-from luminet_mm.teacher_cache import (
-    CacheError,
-    CacheWriter,
-    TeacherCache,
-    make_header,
-)
+from luminet_mm.teacher_cache import TeacherCache
+from luminet_mm.teachers.cache_files import CacheError
+from luminet_mm.teachers.cache_header import make_header
+from luminet_mm.teachers.cache_writer import CacheWriter
 
 IMAGES, ROUNDS, CLASSES = 12, 2, 10
 DATA = dict(
@@ -87,23 +85,27 @@ def write(block, dtype='float32', rounds=ROUNDS, data=None, stop=None):
     data = data or dataset(rounds=rounds)
     live = {key: value for key, value in block.items() if key != 'cache'}
     header = make_header(live, data, leaf_datasets(data), CLASSES, dtype)
-    writer = CacheWriter(block['cache'], header)
-    missing = writer.missing()
-    writer.begin()
+    with CacheWriter(block['cache'], header) as writer:
+        missing = writer.missing()
+        writer.begin()
+        for number in missing[:stop]:
+            writer.open(number)[:] = answers(block, data, number)
+            writer.close(number)
+        if stop is None:
+            writer.finish()
+    return missing
+
+
+def answers(block, data, number):
+    """What the teacher says about the views of a round."""
     model = build(small(width=8), seed=0).eval()
     model.load_state_dict(torch.load(block['checkpoint']))
-    for number in missing[:stop]:
-        rows = writer.open(number)
-        first = number * IMAGES
-        items = data.__getitems__(range(first, first + IMAGES))
-        batch = {key: [item[key] for item in items] for key in items[0]}
-        with torch.no_grad():
-            inputs = model.data_preprocessor(batch)['inputs']
-            rows[:] = model.head(model.extract_feat(inputs)).numpy()
-        writer.close(number)
-    if stop is None:
-        writer.finish()
-    return missing
+    first = number * IMAGES
+    items = data.__getitems__(range(first, first + IMAGES))
+    batch = {key: [item[key] for item in items] for key in items[0]}
+    with torch.no_grad():
+        inputs = model.data_preprocessor(batch)['inputs']
+        return model.head(model.extract_feat(inputs)).numpy()
 
 
 def model_of(block, **distill):
@@ -190,11 +192,13 @@ def test_an_interrupted_one_is_not_whole_and_is_continued(block):
     with pytest.raises(CacheError, match='is not finished; run `python'):
         TeacherCache(block['cache'])
     # half a round has another name
-    Path(block['cache'], 'round_001.part').write_bytes(b'half')
+    for name in ('round_001.part', '.round_001.npy.123.part'):
+        Path(block['cache'], name).write_bytes(b'half')
     first = Path(block['cache'], 'round_000.npy').stat().st_mtime_ns
     assert write(block, rounds=3) == [1, 2]
     assert TeacherCache(block['cache']).rounds == 3
     assert Path(block['cache'], 'round_000.npy').stat().st_mtime_ns == first
+    assert not list(Path(block['cache']).glob('*.part')), 'hidden ones too'
 
 
 def test_rounds_are_added(block):
@@ -225,13 +229,11 @@ def test_a_writer_that_died_at_the_very_end(block):
         TeacherCache(block['cache'])
     data = dataset(rounds=ROUNDS)
     live = {key: value for key, value in block.items() if key != 'cache'}
-    writer = CacheWriter(
-        block['cache'],
-        make_header(live, data, leaf_datasets(data), CLASSES, 'float32'),
-    )
-    assert writer.missing() == [] and not writer.finished
-    writer.finish()
-    assert writer.finished
+    header = make_header(live, data, leaf_datasets(data), CLASSES, 'float32')
+    with CacheWriter(block['cache'], header) as writer:
+        assert writer.missing() == [] and not writer.finished
+        writer.finish()
+        assert writer.finished
     assert TeacherCache(block['cache']).rounds == ROUNDS
 
 
@@ -253,12 +255,13 @@ def test_damaged_ones_are_refused(block):
 def test_logits_that_are_not_finite_are_not_kept(block):
     data = dataset()
     header = make_header(block, data, leaf_datasets(data), CLASSES, 'float16')
-    writer = CacheWriter(block['cache'], header)
-    writer.begin()
-    with np.errstate(over='ignore'):
-        writer.open(0)[:] = 1e6
-    with pytest.raises(CacheError, match='--dtype float32'):
-        writer.close(0)
+    with CacheWriter(block['cache'], header) as writer:
+        writer.begin()
+        with np.errstate(over='ignore'):
+            writer.open(0)[:] = 1e6
+        with pytest.raises(CacheError, match='--dtype float32'):
+            writer.close(0)
+    assert not list(Path(block['cache']).glob('*round*'))
 
 
 def other_weights(block, tmp_path):
@@ -336,6 +339,21 @@ def test_the_hook_refuses_before_the_first_step(block, tmp_path):
     with pytest.raises(CacheError, match='augmentation.seed: 0 in'):
         train(block, tmp_path / 'run', dict(DATA, seed=1))
     assert not list(tmp_path.glob('run/*.pth'))
+
+
+@pytest.mark.parametrize('at_once', [4e9, 0])
+def test_damaged_rounds_are_refused_before_they_teach(
+    block, tmp_path, monkeypatch, at_once
+):
+    """Before the first step; of a large cache when a round is first used."""
+    write(block)
+    path = Path(block['cache'], 'round_001.npy')
+    path.write_bytes(path.read_bytes()[:-40] + bytes(40))
+    monkeypatch.setattr('luminet_mm.teacher_cache.AT_ONCE', at_once)
+    with pytest.raises(CacheError, match='round_001.npy is damaged: its byt'):
+        train(block, tmp_path / 'run')
+    saved = [path.name for path in tmp_path.glob('run/*.pth')]
+    assert saved == ([] if at_once else ['epoch_1.pth'])
 
 
 def test_other_pixels_are_refused(block, tmp_path, monkeypatch):

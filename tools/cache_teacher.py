@@ -8,18 +8,16 @@ teacher. An interrupted run is continued by the same command.
 
 import argparse
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.dist import (
-    broadcast_object_list,
-    gather,
-    is_main_process,
-)
+from mmengine.dist import broadcast_object_list, gather, is_main_process
 from mmengine.runner import Runner
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from luminet_mm.classifier_signals import compute_signals, find_signal
 from luminet_mm.datasets.replay import ReplayDataset
@@ -37,14 +35,10 @@ from luminet_mm.launch import (
 )
 from luminet_mm.preflight import check_config, leaf_datasets
 from luminet_mm.runs.console import reported
-from luminet_mm.teacher_cache import (
-    DATASET,
-    DTYPES,
-    CacheError,
-    CacheWriter,
-    check_student,
-    make_header,
-)
+from luminet_mm.teacher_cache import DATASET, check_student
+from luminet_mm.teachers.cache_files import DTYPES, CacheError
+from luminet_mm.teachers.cache_header import make_header
+from luminet_mm.teachers.cache_writer import CacheWriter
 
 
 def parse_args() -> argparse.Namespace:
@@ -214,27 +208,39 @@ def write(runner: Runner, folder: str, index: int, dtype: str) -> None:
 
     _, block = teacher_entries(cfg.model.teacher)[index]
     plan: list = [None, '']
-    writer = None
-    if is_main_process():
-        try:
-            writer = CacheWriter(
-                folder, make_header(block, dataset, leaves, classes, dtype)
-            )
-            plan[0] = writer.missing()
-            _check_rounds(folder, plan[0], dataset.rounds)
-            if plan[0]:
-                writer.begin()
-        except ValueError as error:
-            plan[1] = str(error)
-    broadcast_object_list(plan)
-    missing, problem = plan
-    if problem:
-        raise CacheError(problem)
-    right = seen = 0
+    with ExitStack() as stack:
+        writer = None
+        if is_main_process():
+            try:
+                header = make_header(block, dataset, leaves, classes, dtype)
+                writer = stack.enter_context(CacheWriter(folder, header))
+                plan[0] = writer.missing()
+                _check_rounds(folder, plan[0], dataset.rounds)
+                if plan[0]:
+                    writer.begin()
+            except ValueError as error:
+                plan[1] = str(error)
+        broadcast_object_list(plan)
+        if plan[1]:
+            raise CacheError(plan[1])
+        _write_rounds(runner, loader, views, plan[0], writer)
+
+
+def _write_rounds(
+    runner: Runner,
+    loader: DataLoader,
+    views: Views,
+    missing: list[int],
+    writer: CacheWriter | None,
+) -> None:
+    """Ask about the views of some rounds; the first process writes."""
+    images, right, seen = len(loader.dataset), 0, 0
+    if writer and writer.damaged:
+        runner.logger.warning(f'damaged rounds: {writer.damaged}')
     for number in missing:
         started = time.monotonic()
         # by image: the sampler gives some of them twice
-        marks = np.full(len(dataset), -1, np.int8)
+        marks = np.full(images, -1, np.int8)
         rows = writer.open(number) if writer else None
         loader.sampler.set_epoch(number)
         for batch in loader:
@@ -244,14 +250,14 @@ def write(runner: Runner, folder: str, index: int, dtype: str) -> None:
                 continue
             for parts in zip(*gathered, strict=True):
                 which, logits, hits = (part.cpu().numpy() for part in parts)
-                rows[which % len(dataset)] = logits
-                marks[which % len(dataset)] = hits
+                rows[which % images] = logits
+                marks[which % images] = hits
         right += int((marks == 1).sum())
         seen += int((marks >= 0).sum())
         if writer:
             writer.close(number)
         runner.logger.info(
-            f'{folder}: round {number + 1}, {len(missing)} were missing; '
+            f'round {number + 1}, {len(missing)} were missing; '
             f'{time.monotonic() - started:.1f} s'
         )
     if writer:
@@ -259,13 +265,7 @@ def write(runner: Runner, folder: str, index: int, dtype: str) -> None:
             writer.header['top1'] = round(100 * right / seen, 2)
         if missing or not writer.finished:
             writer.finish()
-        header = writer.header
-        runner.logger.info(
-            f'{folder} is whole: {header["images"]} images, '
-            f'{header["rounds"]} views of each, {classes} logits in '
-            f"{dtype}; the teacher's accuracy/top1 on the views that were "
-            f'written now: {header.get("top1", "not known")}'
-        )
+        runner.logger.info(writer.summary())
 
 
 def _check_rounds(folder: str, missing: list[int], rounds: int) -> None:

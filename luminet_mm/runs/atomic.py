@@ -41,8 +41,9 @@ def write_atomically(path: str | os.PathLike, data: bytes | str) -> None:
     part = path.with_name(f'.{path.name[:200]}.{os.getpid()}{ENDING}')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        part.unlink(missing_ok=True)  # of a process that had this number
         try:
-            with part.open('wb') as stream:
+            with part.open('xb') as stream:  # follows no link
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())

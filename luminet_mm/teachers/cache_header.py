@@ -1,0 +1,174 @@
+"""What a teacher cache says of itself, in ``cache.json``."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from luminet_mm.fingerprints import (
+    augmentation_part,
+    data_part,
+    differences,
+    package_versions,
+    teacher_part,
+    view_digests,
+)
+from luminet_mm.teachers.cache_files import (
+    ANEW,
+    DTYPES,
+    FORMAT,
+    UNCHECKED,
+    WHOLE,
+    CacheError,
+    open_file,
+)
+
+if TYPE_CHECKING:
+    from luminet_mm.datasets.replay import ReplayDataset
+
+# Entries of a header that one cache has in common, however many rounds.
+BELONGS = (
+    'dtype',
+    'classes',
+    'teacher',
+    'data',
+    'augmentation',
+    'views',
+)
+SHOWN = 4  # differences in one message
+LARGEST = 1 << 24  # bytes of a header
+
+
+def make_header(
+    block: Mapping,
+    dataset: ReplayDataset,
+    leaves: Sequence,
+    classes: int,
+    dtype: str = 'float32',
+) -> dict:
+    """Say what a cache of a teacher's logits belongs to.
+
+    Args:
+        block (Mapping): The teacher's entry in ``model.teacher``.
+        dataset (:obj:`ReplayDataset`): The training data.
+        leaves (Sequence): The data sets inside it, without wrappers.
+        classes (int): Number of logits of an image.
+        dtype (str): One of :data:`DTYPES`.
+
+    Raises:
+        ValueError: If the views cannot be replayed.
+    """
+    return dict(
+        format=FORMAT,
+        images=len(dataset),
+        classes=classes,
+        rounds=dataset.rounds,
+        dtype=dtype,
+        teacher=teacher_part(block),
+        data=data_part(dataset, leaves),
+        augmentation=augmentation_part(dataset.config, dataset.seed),
+        views=view_digests(dataset),
+        versions=package_versions(),
+        checksums={},
+    )
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and value > 0 and value is not True
+
+
+def _part(value: Any) -> bool:
+    return isinstance(value, dict)
+
+
+def _texts_by_round(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        re.fullmatch('[0-9]{1,9}', key) and isinstance(text, str)
+        for key, text in value.items()
+    )
+
+
+# What a header has, and how it has to be.
+FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = dict(
+    images=('a number from 1 up', _count),
+    classes=('a number from 1 up', _count),
+    rounds=('a number from 1 up', _count),
+    dtype=(f'one of {", ".join(DTYPES)}', lambda value: value in DTYPES),
+    teacher=('a dict', _part),
+    data=(
+        'a dict with the names of the classes',
+        lambda value: _part(value) and isinstance(value.get('classes'), list),
+    ),
+    augmentation=('a dict', _part),
+    views=('a dict', _part),
+    versions=('a dict', _part),
+    checksums=('a dict of texts by round', _texts_by_round),
+)
+
+
+def read_header(folder: Path, name: str = WHOLE) -> dict:
+    """Read what a cache belongs to.
+
+    Args:
+        folder (Path): The cache's.
+        name (str): :data:`WHOLE` or :data:`UNFINISHED`.
+
+    Returns:
+        dict: With ``format`` and all of :data:`FIELDS`; of a cache of the
+        format before, ``checksums`` is empty.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CacheError: If it cannot be read; names what is wrong and the fix.
+    """
+    path = folder / name
+    problem, text = '', b''
+    header: Any = None
+    try:
+        with open_file(path) as file:
+            text = file.read(LARGEST)
+        header = json.loads(text.decode('utf-8'))
+    except FileNotFoundError:
+        raise
+    except CacheError:
+        raise
+    except OSError as error:
+        problem = str(error)
+    except (ValueError, RecursionError) as error:
+        problem = str(error) if text else 'it is empty'
+    if not problem and not isinstance(header, dict):
+        problem = f'it is a {type(header).__name__}, not a dict'
+    if not problem:
+        problem = _field_problem(header)
+    if problem:
+        raise CacheError(f'{path} cannot be read ({problem}); {ANEW}')
+    return header
+
+
+def _field_problem(header: dict) -> str:
+    if 'format' not in header:
+        return 'it has no format'
+    if header['format'] == UNCHECKED:
+        header['checksums'] = {}
+    elif header['format'] != FORMAT:
+        return ''  # it may have other fields
+    for key, (what, fits) in FIELDS.items():
+        if key not in header:
+            return f'it has no {key}'
+        if not fits(header[key]):
+            return f'{key} is not {what}'
+    return ''
+
+
+def header_differences(header: Mapping, parts: Mapping[str, Any]) -> list[str]:
+    """What differs between a header and some parts of another, in words."""
+    lines = [
+        line
+        for name, part in parts.items()
+        for line in differences(name, header.get(name), part)
+    ]
+    more = len(lines) - SHOWN
+    return lines[:SHOWN] + [f'and {more} more'] * (more > 0)

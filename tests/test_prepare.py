@@ -484,7 +484,7 @@ def test_compiled_teachers_of_images_of_several_sizes(kind):
                     found[0][name], found[1][name], rtol=1e-3, atol=1e-5
                 )
             counts.append(counters['stats']['unique_graphs'])
-        assert 0 < counts[1] == counts[2] == counts[3]
+        assert 0 < counts[2] == counts[3]
 
 
 @pytest.mark.parametrize('named', ['auto', True])

@@ -34,7 +34,7 @@ if 'broken' in sys.argv[1] and len(calls.read_text()) == 1:
     print('ValueError: out of luck')
     sys.exit(3)
 if 'slow' in sys.argv[1]:
-    time.sleep(60)
+    time.sleep(250)
 seed = int(sys.argv[-1].split('=')[1])
 log = out / f'2026_{len(calls.read_text())}' / 'vis_data'
 log.mkdir(parents=True)
@@ -168,7 +168,7 @@ def test_interrupting_stops_the_training_and_starts_no_other(train, tmp_path):
     start = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
         run_cells(cells('slow.py'), tmp_path, slots=1, watch=interrupt)
-    assert time.monotonic() - start < 50, 'the training slept to its end'
+    assert time.monotonic() - start < 200, 'the training slept to its end'
     assert not (tmp_path / 'kd_0' / 'finished').exists()
     assert not (tmp_path / 'kd_2').exists()
 

@@ -50,6 +50,12 @@ def used_images(table: CocoTable, purpose: Purpose) -> np.ndarray:
         return used & (smallest >= purpose.filters.get('min_size', 0))
 
 
+def trained_boxes(table: CocoTable, purpose: Purpose) -> np.ndarray:
+    """The boxes that train, (A, )."""
+    used = np.append(used_images(table, purpose), False)
+    return table.kept(purpose.classes) & ~table.crowd & used[table.image]
+
+
 def box_findings(table: CocoTable, purpose: Purpose) -> Findings:
     """Look for what MMDetection fails at, or leaves out without a word.
 

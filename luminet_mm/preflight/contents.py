@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -9,26 +10,61 @@ from typing import Any
 import numpy as np
 from mmengine.config import Config
 
-from luminet_mm.preflight.boxes import Purpose, box_findings, used_images
-from luminet_mm.preflight.classes import class_names
+from luminet_mm.preflight.anchors import anchor_findings
+from luminet_mm.preflight.boxes import (
+    Purpose,
+    box_findings,
+    trained_boxes,
+    used_images,
+)
+from luminet_mm.preflight.built import built_findings
+from luminet_mm.preflight.classes import class_folders, class_names
 from luminet_mm.preflight.coco_table import CocoTable, read_table
 from luminet_mm.preflight.findings import Findings
+from luminet_mm.preflight.folders import folder_findings, list_findings
 from luminet_mm.preflight.images import (
+    Each,
     loading_of,
     look_at,
     missing_findings,
     photo_findings,
     sample_of,
 )
-from luminet_mm.preflight.leaves import Leaf, type_name
-
-# Goes through tasks with a function: in this process, or in several.
-Each = Callable[[Callable, Sequence], list]
+from luminet_mm.preflight.leaves import Leaf, makes_own_data, type_name
 
 
 def one_by_one(function: Callable, tasks: Sequence) -> list:
     """Go through tasks in this process."""
     return [function(task) for task in tasks]
+
+
+def content_findings(
+    cfg: Config,
+    leaf: Leaf,
+    complete: bool = False,
+    each: Each = one_by_one,
+) -> Findings:
+    """Check what is inside a data set, as far as its kind is known.
+
+    Args:
+        cfg (Config): The whole config.
+        leaf (Leaf): The data set.
+        complete (bool): Open all photos and read all masks, of data sets of
+            any kind; by default a few photos of those that are known.
+        each (Callable): Goes through the photos.
+    """
+    if makes_own_data(leaf):
+        return Findings()
+    there = not leaf.remote and os.path.isfile(leaf.ann_file)
+    if leaf.is_coco and there:
+        return coco_findings(cfg, leaf, complete, each)
+    if class_folders(leaf) is not None:
+        return folder_findings(leaf, complete, each)
+    if complete:
+        return built_findings(cfg.get('default_scope'), leaf, each)
+    if there and getattr(leaf.cls, '__name__', '') == 'CustomDataset':
+        return list_findings(leaf)
+    return Findings()
 
 
 def coco_findings(
@@ -52,6 +88,14 @@ def coco_findings(
     except ValueError as error:
         return Findings([f'{leaf.key}.ann_file: {error}'])
     findings = box_findings(table, purpose)
+    trains = trained_boxes(table, purpose)
+    findings.notes.append(
+        f'{leaf.key}: {leaf.ann_file}: {len(table.names)} images, '
+        f'{len(table)} boxes, {int(trains.sum())} of them without crowds and '
+        'what is left out'
+    )
+    if purpose.trains:
+        findings.attempt('model', anchor_findings, cfg, leaf, table, trains)
     if leaf.remote and not complete:
         return findings
     used = np.flatnonzero(used_images(table, purpose))

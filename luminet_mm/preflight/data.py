@@ -14,10 +14,11 @@ from luminet_mm.preflight.classes import (
     class_names,
     wrong_categories,
 )
-from luminet_mm.preflight.contents import Each, coco_findings, one_by_one
+from luminet_mm.preflight.contents import content_findings, one_by_one
 from luminet_mm.preflight.faults import file_problem, is_remote, raise_faults
 from luminet_mm.preflight.findings import Findings
 from luminet_mm.preflight.heads import head_findings
+from luminet_mm.preflight.images import Each
 from luminet_mm.preflight.layouts import layout_problems
 from luminet_mm.preflight.leaves import Leaf, is_coco, leaves, makes_own_data
 
@@ -99,14 +100,11 @@ def _contents(
     findings = Findings()
     seen = set()
     for leaf in sound:
-        again = repr((leaf.phase == 'train', leaf.ann_file, leaf.folders))
+        again = repr((leaf.phase == 'train', leaf.settings))
         if again in seen:
             continue
         seen.add(again)
-        if leaf.is_coco and os.path.isfile(leaf.ann_file):
-            findings.attempt(
-                leaf.key, coco_findings, cfg, leaf, complete, each
-            )
+        findings.attempt(leaf.key, content_findings, cfg, leaf, complete, each)
     return findings
 
 

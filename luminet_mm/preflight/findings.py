@@ -10,19 +10,22 @@ from typing import Any
 
 @dataclass
 class Findings:
-    """Two lists of lines.
+    """Lists of lines.
 
     Args:
         faults (list[str]): What fails later, or spoils the result.
         warnings (list[str]): What MMDetection and MMPretrain pass over.
+        notes (list[str]): What is good to know, for who asks.
     """
 
     faults: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def __iadd__(self, other: Findings) -> Findings:
         self.faults += other.faults
         self.warnings += other.warnings
+        self.notes += other.notes
         return self
 
     def add(self, key: str, fails: bool, line: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import mmcv
@@ -15,6 +15,8 @@ from PIL import Image
 from luminet_mm.preflight.findings import Findings, counted, such_as
 from luminet_mm.preflight.leaves import Leaf
 
+# Goes through tasks with a function: in this process, or in several.
+Each = Callable[[Callable, Sequence], list]
 ORIENTATION = 0x0112  # EXIF's tag; 5 to 8 lie on their side
 SAMPLE = 16
 

@@ -1,0 +1,96 @@
+"""Check the data of a config: ``python tools/check_data.py CONFIG``.
+
+Every photo is opened. The training itself checks the annotations and a few
+photos before it starts.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from mmengine.config import Config
+from mmengine.utils import track_parallel_progress, track_progress
+
+from luminet_mm.launch import add_arguments, load_config
+from luminet_mm.preflight.data import data_findings
+from luminet_mm.runs.console import reported
+
+PHASES = ('train', 'val', 'test')
+
+
+def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog='Exit status: 1 with faults, 0 with warnings or none.',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--phases',
+        nargs='+',
+        choices=PHASES,
+        default=['train', 'val'],
+        help='whose data to check; default: train val',
+    )
+    parser.add_argument(
+        '--workers',
+        type=int,
+        default=os.cpu_count() or 1,
+        help='processes that open photos; default: one per processor',
+    )
+    add_arguments(parser)
+    return parser.parse_args(arguments)
+
+
+def with_progress(workers: int) -> Callable[[Callable, Sequence], list]:
+    """Make what goes through photos, in processes, with a progress bar."""
+
+    def each(function: Callable, tasks: Sequence) -> list:
+        if not tasks:
+            return []
+        print(f'{len(tasks)} photos', file=sys.stderr)
+        if workers < 2 or len(tasks) < 100:
+            found = track_progress(function, tasks, file=sys.stderr)
+        else:
+            found = track_parallel_progress(
+                function, tasks, workers, chunksize=16, file=sys.stderr
+            )
+        print(file=sys.stderr)
+        return found
+
+    return each
+
+
+def report(cfg: Config, phases: Sequence[str], workers: int) -> bool:
+    """Check the data and print what was found.
+
+    Returns:
+        bool: Whether there is no fault.
+    """
+    found = data_findings(cfg, phases, True, with_progress(workers))
+    for title, lines in (
+        ('note', found.notes),
+        ('warning', found.warnings),
+        ('fault', found.faults),
+    ):
+        for line in dict.fromkeys(lines):
+            print(f'{title}: {line}')
+    print(
+        f'{len(set(found.faults))} fault(s), '
+        f'{len(set(found.warnings))} warning(s)'
+    )
+    return not found.faults
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check the data of a config; returns the exit status."""
+    args = parse_args(arguments)
+    with reported(args):
+        cfg = load_config(args)
+        return 0 if report(cfg, args.phases, args.workers) else 1
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

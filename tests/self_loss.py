@@ -81,13 +81,12 @@ def awake(model, seed=0):
     return model
 
 
-def mirrored_preprocessor(cfg):
-    cfg = copy.deepcopy(cfg)
+def mirrored_preprocessor(student):
+    cfg = copy.deepcopy(student.data_preprocessor)
     for key in ('mean', 'std'):
         if cfg.get(key) is not None:
             cfg[key] = list(cfg[key])[::-1]
-    # mmpretrain's and mmdet's word for it
-    swaps = 'to_rgb' if 'to_rgb' in cfg else 'bgr_to_rgb'
+    swaps = 'bgr_to_rgb' if 'roi_head' in student else 'to_rgb'
     if cfg.pop('rgb_to_bgr', False):
         cfg[swaps] = True
     cfg[swaps] = not cfg.get(swaps, False)
@@ -130,7 +129,7 @@ def self_distiller(student, folder, losses, change=None, **teacher):
     path = str(folder / 'mirrored.pth')
     torch.save(dict(state_dict=mirrored_state(stock)), path)
     twin = copy.deepcopy(student)
-    twin.data_preprocessor = mirrored_preprocessor(student.data_preprocessor)
+    twin.data_preprocessor = mirrored_preprocessor(student)
     twin.data_preprocessor.update(teacher)
     kind = (
         'luminet_mm.TwoStageDistiller'

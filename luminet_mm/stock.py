@@ -1,12 +1,12 @@
 """Turn a distillation config back into the stock student's."""
 
-import ast
 import copy
 from inspect import isclass
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from luminet_mm.files.plain_config import only_registered, plain_values
 from luminet_mm.registry import MODELS
 
 # What a run adds to its config and a finished model does not need.
@@ -110,15 +110,29 @@ def stock_config_text(text: str, peer: int | None = None) -> str | None:
         str | None: The stock config's text, without what only the run needed;
         None when the text holds more than plain values, or a peer's config
         is a file.
+
+    Raises:
+        ValueError: If its model is unknown, or it is not a config.
     """
     values = parse_config(text)
     if values is None:
         return None
     for key in RUN_KEYS:
         values.pop(key, None)
-    cfg = Config(values)
-    stock = stock_config(cfg) if peer is None else peer_config(cfg, peer)
-    return None if stock is None else stock.pretty_text
+    try:
+        with only_registered():
+            cfg = Config(values)
+            stock = (
+                stock_config(cfg) if peer is None else peer_config(cfg, peer)
+            )
+            return None if stock is None else stock.pretty_text
+    except ValueError:  # a model that is not imported here
+        raise
+    except Exception as error:  # entries that are not what they should be
+        raise ValueError(
+            f'it is not the config of a run ({type(error).__name__}: '
+            f'{str(error)[:100]})'
+        ) from error
 
 
 def parse_config(text: str) -> dict[str, Any] | None:
@@ -131,18 +145,8 @@ def parse_config(text: str) -> dict[str, Any] | None:
         dict | None: Its entries; None when it holds more than plain values.
     """
     try:
-        return {
-            node.targets[0].id: _value(node.value)  # type: ignore
-            for node in ast.parse(text).body
-        }
-    except (
-        SyntaxError,
-        ValueError,
-        AttributeError,
-        TypeError,
-        RecursionError,
-        MemoryError,
-    ):
+        return plain_values(text)
+    except ValueError:
         return None
 
 
@@ -164,33 +168,3 @@ def _stock_type(kind: str | type) -> str:
         if package in ('mmdet', 'mmpretrain'):
             return f'{package}.{base.__name__}'
     raise ValueError(f'model.type {kind!r} extends no stock model.')
-
-
-def _value(node: ast.expr) -> Any:
-    """Evaluate literals and ``dict(...)``, as MMEngine writes configs.
-
-    Raises:
-        ValueError: If there is anything else.
-    """
-    if isinstance(node, ast.Call):
-        if getattr(node.func, 'id', None) != 'dict':
-            raise ValueError('only dict may be called')
-        # Keys that are no names come as dict({'a-key': 1}).
-        result = dict(*(_value(item) for item in node.args))
-        for keyword in node.keywords:
-            if keyword.arg is None:
-                raise ValueError('** is not a plain value')
-            result[keyword.arg] = _value(keyword.value)
-        return result
-    if isinstance(node, ast.Dict):
-        if None in node.keys:
-            raise ValueError('** is not a plain value')
-        return {
-            ast.literal_eval(key): _value(value)  # type: ignore
-            for key, value in zip(node.keys, node.values)
-        }
-    if isinstance(node, ast.List):
-        return [_value(item) for item in node.elts]
-    if isinstance(node, ast.Tuple):
-        return tuple(_value(item) for item in node.elts)
-    return ast.literal_eval(node)

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
@@ -18,6 +19,11 @@ from luminet_mm.checkpoint import (
     load_checkpoint,
 )
 from luminet_mm.distillers.blocks import build_loss
+from luminet_mm.files.plain_config import (
+    check_building,
+    only_registered,
+    plain_values,
+)
 from luminet_mm.stock import stock_config
 from luminet_mm.sweep import choose_metric, read_log
 from luminet_mm.teacher import preserved_rng
@@ -96,17 +102,40 @@ def read_runs(paths: Sequence[str], metric: str | None = None) -> list[dict]:
 
 def _summary(path: Path) -> dict:
     try:
-        groups = json.loads(path.read_text())
-        if all(
-            {'runs', 'seconds', 'config'} <= set(g) for g in groups.values()
-        ):
+        groups = json.loads(path.read_text('utf-8'))
+        if groups and all(map(_is_group, groups.values())):
             return groups
-    except (ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         pass
     raise AnalysisError(
-        f'--runs {path} is no summary.json of tools/sweep.py. For a single '
+        f'--runs {path} is not a summary.json of tools/sweep.py. For a single '
         'run give its work dir.'
     )
+
+
+def _is_group(group: Any) -> bool:
+    """Whether an entry is what tools/sweep.py writes of a group of runs."""
+    if not isinstance(group, dict):
+        return False
+    runs, config = group.get('runs'), group.get('config')
+    return (
+        isinstance(runs, list)
+        and bool(runs)
+        and all(isinstance(run, str) and _is_name(run) for run in runs)
+        and isinstance(config, str)
+        and isinstance(group.get('seconds'), (int, float))
+        and all(
+            isinstance(value.get(part), (int, float))
+            for key, value in group.items()
+            if '/' in key
+            for part in ('mean', 'std')
+        )
+    )
+
+
+def _is_name(run: str) -> bool:
+    """Whether it is the name of a folder, and not a path to elsewhere."""
+    return run not in ('', '.', '..') and Path(run).name == run
 
 
 def _metric(metric: str | None, entry: dict, where: str) -> str:
@@ -124,10 +153,10 @@ def _sizes(work_dir: Path, config: str, counted: dict) -> dict:
     path = own or Path(config)
     sizes: dict = dict(parameters=None, extra_parameters=None)
     if path.is_file():
-        text = path.read_text()
-        if text not in counted:
-            counted[text] = _sizes_as_built(Config.fromfile(path))
-        sizes = dict(counted[text])
+        content = path.read_bytes()
+        if content not in counted:
+            counted[content] = _sizes_of_text(path, content, sizes)
+        sizes = dict(counted[content])
     saved = _newest(work_dir, '*.pth')
     if saved:
         weights = get_state_dict(load_checkpoint(saved))
@@ -137,6 +166,22 @@ def _sizes(work_dir: Path, config: str, counted: dict) -> dict:
             if key.startswith(BESIDE_STUDENT)
         )
     return sizes
+
+
+def _sizes_of_text(path: Path, content: bytes, unknown: dict) -> dict:
+    """Count what a config's text describes; the text is not executed."""
+    try:
+        cfg = Config(plain_values(content.decode('utf-8')))
+        with only_registered():
+            check_building(stock_config(cfg).model)
+            return _sizes_as_built(cfg)
+    except Exception as error:  # whatever lies in that folder
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        print(
+            f'{path}: parameters are not counted, as it is not the config of '
+            f'a run as MMEngine writes it: {reason[0][:200]}'
+        )
+        return dict(unknown)
 
 
 def _sizes_as_built(cfg: Config) -> dict:

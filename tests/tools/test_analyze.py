@@ -404,9 +404,21 @@ def test_runs_that_are_none(runs, tmp_path):
         read_runs([runs / 'alone'], 'coco/segm_mAP')
     entry = read_runs([runs / 'alone'], 'coco/bbox_mAP_50')[0]
     assert entry['accuracy'] == 0.6
-    for text in ('{', '[1]', '{"a": 1}', '{"a": {"runs": []}}'):
+    whole = dict(config='x.py', runs=['method'], seconds=0.5)
+    for text in (
+        '{',
+        '',
+        '[1]',
+        '{"a": 1}',
+        '{"a": {"runs": []}}',
+        json.dumps(dict(a=dict(whole, runs=['../method']))),
+        json.dumps(dict(a=dict(whole, runs=['/method']))),
+        json.dumps(dict(a=dict(whole, config=5))),
+        json.dumps(dict(a=dict(whole, seconds='x'))),
+        json.dumps({'a': {**whole, 'coco/bbox_mAP': 0.3}}),
+    ):
         (tmp_path / 'x.json').write_text(text)
-        with pytest.raises(AnalysisError, match=r'no summary\.json'):
+        with pytest.raises(AnalysisError, match=r'not a summary\.json'):
             read_runs([tmp_path / 'x.json'])
 
 

@@ -3,6 +3,7 @@
 The teacher's cache has its own test (`tests/test_teacher_cache.py`).
 """
 
+import json
 import os
 
 import pytest
@@ -173,3 +174,94 @@ def test_a_page_in_the_place_of_a_checkpoint(
         run_tool('test', dump(config), page)
     error = capsys.readouterr().err
     assert 'is an HTML page' in error and '--trust' not in error
+
+
+# -- configs that a data file names ------------------------------------------
+
+
+def scalars(folder):
+    """What MMEngine logs of a run, as far as analyze.py needs it."""
+    path = folder / '20260101/vis_data/scalars.json'
+    path.parent.mkdir(parents=True)
+    path.write_text('{"coco/bbox_mAP": 0.3, "step": 1}\n')
+    return folder
+
+
+def evil_texts(marker):
+    run = f'import os\nos.mkdir({str(marker)!r})\n'
+    model = "model = dict(type='{}', {})\n"
+    return {
+        'code': run,
+        'code after a model': model.format('mmdet.FasterRCNN', '') + run,
+        'call': f'model = dict(type=__import__("os").mkdir({str(marker)!r}))',
+        'function': model.format('os.mkdir', f'path={str(marker)!r}'),
+        'module': model.format('evil_module.Boom', ''),
+        'bare module': model.format('evil_module', ''),
+        'scope': "default_scope = 'evil_module'\n"
+        + model.format(
+            'mmpretrain.ImageClassifier', 'backbone=dict(type="A")'
+        ),
+        'teacher': model.format(
+            'mmdet.KnowledgeDistillationSingleStageDetector',
+            "teacher_config='evil.py', backbone=None, neck=None, "
+            'bbox_head=None',
+        ),
+        'remote code': model.format(
+            'mmpretrain.HuggingFaceClassifier',
+            "model_name='a/b', trust_remote_code=True",
+        ),
+    }
+
+
+@pytest.fixture
+def evil_module(tmp_path, monkeypatch, marker):
+    """Modules that a data file could have imported."""
+    run = f'import os\nos.mkdir({str(marker)!r})\n'
+    (tmp_path / 'lib/evil_module').mkdir(parents=True)
+    (tmp_path / 'lib/evil_module/__init__.py').write_text(run)
+    (tmp_path / 'lib/evil_module/registry.py').write_text(run)
+    (tmp_path / 'evil.py').write_text(run)
+    monkeypatch.syspath_prepend(tmp_path / 'lib')
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize('kind', evil_texts('x'))
+def test_a_config_beside_results_is_data(
+    run_tool, tmp_path, marker, evil_module, capsys, kind
+):
+    text = evil_texts(marker)[kind]
+    alone = scalars(tmp_path / 'alone')
+    (alone / 'config.py').write_text(text)
+    run_tool('analyze', '--runs', alone, '--out', tmp_path / 'out')
+    out = capsys.readouterr().out
+    assert 'parameters are not counted' in out and 'config.py' in out
+    assert '| alone |' in out and '| - | - | 0.3 |' in out
+
+
+def test_a_config_that_a_summary_names_is_data(
+    run_tool, tmp_path, marker, evil_module
+):
+    folder = tmp_path / 'sweep'
+    scalars(folder / 'a_seed0')
+    group = {
+        'config': str(tmp_path / 'evil.py'),
+        'runs': ['a_seed0'],
+        'seconds': 0.1,
+        'coco/bbox_mAP': dict(mean=0.3, std=0.0, last=[0.3], best=[0.3]),
+    }
+    (folder / 'summary.json').write_text(json.dumps(dict(a=group)))
+    run_tool('analyze', '--runs', folder, '--out', tmp_path / 'out')
+
+
+@pytest.mark.parametrize('kind', evil_texts('x'))
+def test_the_config_in_a_published_file_is_data(
+    run_tool, tmp_path, marker, evil_module, kind
+):
+    source = tmp_path / 'in.pth'
+    # a distiller's: publishing looks up what it extends
+    text = evil_texts(marker)[kind].replace(
+        'dict(type', 'dict(teacher=1, type'
+    )
+    torch.save(dict(w=torch.ones(1), meta=dict(cfg=text)), source)
+    run_tool('publish', source, tmp_path / 'out')
+    assert len(list(tmp_path.glob('out-*.pth'))) == 1

@@ -1,9 +1,17 @@
-"""What is raised for a checkpoint that cannot be used."""
+"""What is raised for a file that cannot be used."""
 
 
-class CheckpointError(ValueError):
+class FileError(ValueError):
+    """A file is broken, or is not what it should be."""
+
+
+class CheckpointError(FileError):
     """A checkpoint is broken, not a checkpoint, or does not fit."""
 
 
 class UnsafeCheckpointError(CheckpointError):
     """A checkpoint asks for something that weights do not need."""
+
+
+class DataFileError(FileError):
+    """A data file is broken, or asks for more than data."""

@@ -70,6 +70,16 @@ def make_array(*_: Any) -> Array:
     return Array()
 
 
+def make_from_buffer(
+    buffer: Any, dtype: Any, shape: Any, order: Any = 'C', *_: Any
+) -> Array:
+    """Stand in for numpy's ``_frombuffer``, of pickles of protocol 5."""
+    array = Array()
+    content = bytes(buffer) if isinstance(buffer, bytearray) else buffer
+    array.__setstate__((1, shape, dtype, order == 'F', content))
+    return array
+
+
 def make_scalar(dtype: Any, data: bytes = b'') -> Any:
     """Stand in for numpy's ``scalar``."""
     kind = _real_dtype(dtype)
@@ -133,6 +143,7 @@ def plain_globals() -> dict[str, Callable]:
     for core in ('numpy.core', 'numpy._core'):
         result[f'{core}.multiarray._reconstruct'] = make_array
         result[f'{core}.multiarray.scalar'] = make_scalar
+        result[f'{core}.numeric._frombuffer'] = make_from_buffer
     return result
 
 

@@ -12,19 +12,15 @@ from collections import OrderedDict
 from typing import Any
 
 import torch
-import yaml
+import yaml  # type: ignore[import-untyped]
 from mmengine.fileio.handlers import registry_utils
 from mmengine.fileio.handlers.pickle_handler import PickleHandler
 from mmengine.fileio.handlers.yaml_handler import YamlHandler
 from mmengine.structures import InstanceData
 
 from luminet_mm.checkpoint import read_checkpoint
-from luminet_mm.files.errors import CheckpointError
+from luminet_mm.files.errors import CheckpointError, DataFileError
 from luminet_mm.files.plain_types import finished, plain_globals
-
-
-class DataFileError(ValueError):
-    """A data file asks for more than data."""
 
 
 class DataUnpickler(pickle.Unpickler):
@@ -51,15 +47,15 @@ class SafePickleHandler(PickleHandler):
         Raises:
             DataFileError: If it asks for more than data, or is broken.
         """
-        name = getattr(file, 'name', 'a data file')
         try:
             return finished(DataUnpickler(file, **kwargs).load())
         except Exception as error:  # a crafted file can raise anything
             raise DataFileError(
-                f'{name} cannot be read as data: {error}. Nothing in it was '
-                'run. A pickle may hold numbers, texts, lists, dicts, arrays '
-                'and tensors; write the rest as JSON. If you trust it, '
-                'repeat the command with --trust.'
+                'A pickle of the data (ann_file, proposal_file or the like) '
+                f'cannot be read as data: {str(error)[:200]}. Nothing in it '
+                'was run. It may hold numbers, texts, lists, dicts, arrays, '
+                'tensors and boxes. If you trust it, repeat the command with '
+                '--trust, which lets such files run code.'
             ) from error
 
 
@@ -75,33 +71,27 @@ class SafeYamlHandler(YamlHandler):
         try:
             return yaml.load(file, **dict(kwargs, Loader=yaml.SafeLoader))
         except yaml.YAMLError as error:
-            name = getattr(file, 'name', 'a YAML file')
             raise DataFileError(
-                f'{name} cannot be read as data: {error}. Nothing in it was '
-                'run.'
+                'A YAML file of the data (ann_file or the like) cannot be '
+                f'read as data: {str(error)[:200]}. Nothing in it was run.'
             ) from error
 
 
-def install_data_handlers(trust: bool) -> dict[str, Any]:
+def install_data_handlers(trust: bool) -> None:
     """Let MMEngine read pickles and YAML as data from now on.
 
     Args:
         trust (bool): Put back those that may run code.
-
-    Returns:
-        dict: The handlers before, as :func:`restore_data_handlers` takes them.
     """
-    before = dict(registry_utils.file_handlers)
     pickles = PickleHandler() if trust else SafePickleHandler()
     yamls = YamlHandler() if trust else SafeYamlHandler()
     registry_utils.file_handlers.update(
         pickle=pickles, pkl=pickles, yaml=yamls, yml=yamls
     )
-    return before
 
 
 def restore_data_handlers(before: dict[str, Any]) -> None:
-    """Undo :func:`install_data_handlers`."""
+    """Put back a copy of MMEngine's table of handlers."""
     registry_utils.file_handlers.clear()
     registry_utils.file_handlers.update(before)
 
@@ -127,12 +117,14 @@ class _Boxes(InstanceData):
     """Boxes whose file gives them no other methods."""
 
     def __setstate__(self, state: dict) -> None:
+        InstanceData.__init__(self)
         state = finished(state)
         meta = state.pop('_metainfo_fields', ())
         state.pop('_data_fields', None)
         self.set_metainfo({key: state.pop(key) for key in list(meta)})
         for key, value in state.items():
             setattr(self, key, value)
+        object.__setattr__(self, '__class__', InstanceData)
 
 
 _KNOWN: dict[str, Any] = {

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from mmengine.fileio import get_file_backend
+from mmengine.fileio.handlers import registry_utils
 from mmengine.model import PretrainedInit, update_init_info
 from mmengine.runner.checkpoint import (
     CheckpointLoader,
@@ -37,6 +38,10 @@ from luminet_mm.checkpoint import (
     read_checkpoint,
 )
 from luminet_mm.loading import load_weights
+from luminet_mm.runs.data_files import (
+    install_data_handlers,
+    restore_data_handlers,
+)
 from luminet_mm.runs.weights import missing_of_part, report
 
 _TRUST = (
@@ -56,11 +61,13 @@ def strict_loading(
         allow_partial (bool): Let ``init_cfg`` take a file that fits in parts.
     """
     before = dict(CheckpointLoader._schemes), PretrainedInit.__call__
+    handlers = dict(registry_utils.file_handlers)
     install_strict_loading(trust, allow_partial)
     try:
         yield
     finally:
         CheckpointLoader._schemes, PretrainedInit.__call__ = before
+        restore_data_handlers(handlers)
 
 
 def install_strict_loading(
@@ -72,6 +79,7 @@ def install_strict_loading(
         trust (bool): As for :func:`strict_loading`.
         allow_partial (bool): As for it, too.
     """
+    install_data_handlers(trust)
     read = functools.partial(_read, trust=trust)
     for prefixes, loader in (
         ('', read),

@@ -58,7 +58,7 @@ def refuses(run_tool, capsys):
             out = caught.value.code
         assert caught.value.code
         error = out[out.rindex('error: ') :]
-        assert 'Traceback' not in out
+        assert 'Traceback' not in error
         assert 'it was refused and nothing in it was run' in error
         assert 'mkdir' in error and 'hostile.pth' in error
         return error

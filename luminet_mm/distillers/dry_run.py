@@ -124,7 +124,11 @@ class DryRuns(_StockModel):
     ) -> tuple[list, list]:
         """Values of the student and of the teachers for some losses."""
         torch.manual_seed(seed)
-        image = torch.rand(2, image_channels(self), *size)
+        # All ranks and all seeds see one image, as connectors follow the
+        # signs of what is said of it; the numbers drawn here are those after
+        # which connectors have always started.
+        image = self._noise(size)
+        torch.rand(image.shape)
         with torch.no_grad(), said_of('student', self, image):
             students = self.dry_run(names, image)
         teachers = self.ask_teachers(

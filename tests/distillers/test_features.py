@@ -10,6 +10,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 
 from luminet_mm.classifier_signals import find_signal, record_signals
+from luminet_mm.losses import FitNetLoss
 from luminet_mm.teacher import FrozenTeacher
 
 STAGES = ['backbone.layer2', 'backbone.layer4']
@@ -96,6 +97,33 @@ def test_connectors_to_a_pyramid_have_no_last_relu(detector):
     assert ends == dict(
         neck={False}, stage={True}, fgfi={False}, simkd={False}
     )
+
+
+def test_ranks_and_seeds_build_from_one_image(monkeypatch):
+    """Else the last ReLU of a connector could hang on the seed."""
+    seen = []
+    build = FitNetLoss.build
+
+    def keep(self, student, teacher):
+        seen.append(teacher)
+        return build(self, student, teacher)
+
+    monkeypatch.setattr(FitNetLoss, 'build', keep)
+    config = tiny_cls.distiller(loss_x=CLASSIFIER['fitnet'])
+    state = tiny_cls.build(config['teacher']['config']['model']).state_dict()
+    load = FrozenTeacher.__init__
+
+    def same(self, *args, **kwargs):
+        load(self, *args, **kwargs)
+        self.model.load_state_dict(state)
+
+    monkeypatch.setattr(FrozenTeacher, '__init__', same)
+    models = [tiny_cls.build(config, seed=seed) for seed in (0, 1)]
+    one, other = seen
+    for a, b in zip(one, other, strict=True):
+        assert torch.equal(a, b) and a.any()
+    starts = [model.distill.loss_x.connectors[0][0].weight for model in models]
+    assert not torch.equal(*starts), 'connectors follow the seed'
 
 
 @pytest.mark.parametrize('name', CLASSIFIER)

@@ -201,3 +201,26 @@ def _names(signal: Any) -> Names:
         return ()
     good = all(isinstance(name, str) and name for name in names)
     return tuple(names) if good else ()
+
+
+def compares_classes(loss: nn.Module, student: Names, teacher: Names) -> bool:
+    """Whether a loss compares two networks class by class.
+
+    Features have no classes: their teacher may know others. Its later layers
+    do, where a loss sends the student's features through them.
+
+    Args:
+        loss (nn.Module): An entry of ``distill``, built.
+        student (tuple[str]): The student's signals.
+        teacher (tuple[str]): The teacher's.
+    """
+    if not loss.uses_teacher:
+        return False
+    if loss.runs_layers:
+        return True
+    names = {name.rpartition('.')[2] for name in (*student, *teacher)}
+    if any(name.startswith('rpn.') for name in (*student, *teacher)):
+        return False
+    if isinstance(loss, LogitLoss):
+        return not names <= {'backbone', 'neck', 'feats'}
+    return bool(names & {'logits', 'cls_score', 'bbox_pred'})

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -39,6 +41,14 @@ class LossSchedule:
     part: str | None = None
 
     def __post_init__(self) -> None:
+        for name in ('warmup', 'decay', 'stop'):
+            value = getattr(self, name)
+            if value is None and name != 'warmup':
+                continue
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise ValueError(f'{name}={value!r}: a whole number')
+        if not isinstance(self.part, (str, type(None))):
+            raise ValueError(f'part={self.part!r}: the name of a part')
         if self.unit not in ('iter', 'epoch'):
             raise ValueError(f"unit={self.unit!r}: 'iter' or 'epoch'")
         if self.warmup < 0:
@@ -94,39 +104,74 @@ class DistillScheduleHook(Hook):
         ...     loss_luminet=dict(warmup=1000))]
     """
 
+    # before the teacher is scored, which a misspelt name need not wait for
+    priority = 'HIGHEST'
+
     def __init__(self, **schedules: dict) -> None:
         self.schedules = {}
+        known = [each.name for each in fields(LossSchedule)]
         for name, schedule in schedules.items():
+            if not isinstance(schedule, Mapping):
+                raise ValueError(
+                    f'DistillScheduleHook.{name}: {schedule!r}; write '
+                    f'{name}=dict(warmup=1000). A schedule has '
+                    f'{", ".join(known)}.'
+                )
+            for key in schedule:
+                if key not in known:
+                    near = get_close_matches(str(key), known, 1)
+                    raise ValueError(
+                        f'DistillScheduleHook.{name}: {key!r} is not known'
+                        + (f'; did you mean {near[0]!r}?' if near else '.')
+                        + f' A schedule has {", ".join(known)}.'
+                    )
             try:
                 self.schedules[name] = LossSchedule(**schedule)
-            except (TypeError, ValueError) as error:
+            except ValueError as error:
                 raise ValueError(
                     f'DistillScheduleHook.{name}: {error}'
                 ) from error
 
+    def problems(self, distill: Mapping[str, Any], by_epoch: bool) -> list:
+        """What does not fit the losses and the loop, a line each.
+
+        Args:
+            distill (Mapping): The losses by key, built or None.
+            by_epoch (bool): Whether the loop counts epochs.
+        """
+        lines = []
+        for name, schedule in self.schedules.items():
+            key = f'DistillScheduleHook.{name}'
+            if name not in distill:
+                near = get_close_matches(name, list(distill), 1)
+                lines.append(
+                    f'{key}: model.distill has no such loss'
+                    + (f'; did you mean {near[0]!r}?' if near else '.')
+                    + f' It has {", ".join(distill)}.'
+                )
+                continue
+            loss = distill[name]
+            parts = getattr(loss, 'part_factors', {})
+            if loss is not None and schedule.part not in (None, *parts):
+                lines.append(
+                    f'{key}: part={schedule.part!r}, but the loss has '
+                    f'{", ".join(parts) or "no parts"}. Leave part out for '
+                    'the whole loss.'
+                )
+            if schedule.unit == 'epoch' and not by_epoch:
+                lines.append(
+                    f"{key}: unit='epoch', but train_cfg counts iterations "
+                    'and the epoch stays 0. Say it in iterations, with '
+                    "unit='iter'."
+                )
+        return lines
+
     def before_train(self, runner) -> None:
         distill = distiller_of(runner, 'DistillScheduleHook').distill
-        for name, schedule in self.schedules.items():
-            if name not in distill:
-                raise ValueError(
-                    f'DistillScheduleHook.{name}: model.distill has no such '
-                    f'loss. It has {", ".join(distill)}.'
-                )
-            parts = getattr(distill[name], 'part_factors', {})
-            if schedule.part is not None and schedule.part not in parts:
-                raise ValueError(
-                    f'DistillScheduleHook.{name}: part={schedule.part!r}, but '
-                    f'the loss has {", ".join(parts) or "no parts"}. Leave '
-                    'part out for the whole loss.'
-                )
-            if schedule.unit == 'epoch' and isinstance(
-                runner.train_loop, IterBasedTrainLoop
-            ):
-                raise ValueError(
-                    f"DistillScheduleHook.{name}: unit='epoch', but train_cfg "
-                    'counts iterations and the epoch stays 0. Say it in '
-                    "iterations, with unit='iter'."
-                )
+        by_epoch = not isinstance(runner.train_loop, IterBasedTrainLoop)
+        lines = self.problems(dict(distill.items()), by_epoch)
+        if lines:
+            raise ValueError('\n'.join(lines))
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
         distill = distiller_of(runner, 'DistillScheduleHook').distill

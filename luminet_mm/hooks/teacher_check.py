@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-import torch
+import math
+from numbers import Real
+from typing import Any
+
 from mmengine.hooks import Hook
 
+from luminet_mm.distillers.blocks import compares_classes
 from luminet_mm.distillers.mixin import distiller_of
+from luminet_mm.hooks.teacher_score import TeacherScore, class_count
+from luminet_mm.models.simkd import ReusedClsHead
 from luminet_mm.preflight import check_annotations, leaf_datasets
 from luminet_mm.registry import HOOKS
+from luminet_mm.runs import metrics
 from luminet_mm.runs.changes import same_teacher
-from luminet_mm.teacher import preserved_rng
 from luminet_mm.teacher_cache import CachedTeacher
 
 
@@ -25,15 +31,25 @@ class TeacherCheckHook(Hook):
     refused as well, and so are cached logits
     (:mod:`luminet_mm.teacher_cache`) of other data or another augmentation.
 
+    Class names are compared where a loss compares class by class. A teacher
+    of features alone may know other classes; it is then not scored. With
+    more evaluators than the teacher has predictions for, it is scored by
+    what it predicts.
+
     Args:
         evaluate (bool): Score the teacher. False compares class names only.
-        metric (str | None): Name of the metric that ``min_metric`` bounds;
-            needed only when the evaluator reports several.
+        metric (str | None): Name of the metric that ``min_metric`` bounds,
+            with or without its prefix (``'bbox_mAP'``). By default the main
+            one: ``coco/bbox_mAP``, ``accuracy/top1``, else the first that is
+            reported.
         min_metric (float | None): Stop the run when the teacher scores less.
+            In the metric's own unit: COCO's are fractions of 1, MMPretrain's
+            accuracies are in percent.
 
     Raises:
-        ValueError: If the model is no distiller, the classes differ, the
-            metric is unknown, or the teacher scores less than ``min_metric``.
+        ValueError: If an argument is wrong, the model is no distiller, the
+            classes differ, the metric is unknown, or the teacher scores less
+            than ``min_metric``.
 
     Examples:
         >>> custom_hooks = [dict(
@@ -50,6 +66,7 @@ class TeacherCheckHook(Hook):
         metric: str | None = None,
         min_metric: float | None = None,
     ) -> None:
+        _check_arguments(evaluate, metric, min_metric)
         self.evaluate = evaluate
         self.metric = metric
         self.min_metric = min_metric
@@ -63,18 +80,12 @@ class TeacherCheckHook(Hook):
         model = distiller_of(runner, 'TeacherCheckHook')
         data = runner.train_dataloader.dataset
         datasets = leaf_datasets(data)
-        for teacher in model.teachers:
+        foreign = {}
+        for i, teacher in enumerate(model.teachers):
             if isinstance(teacher, CachedTeacher):
                 teacher.check_data(data, datasets)
                 continue
-            for dataset in datasets:
-                teacher.check_classes(_classes_of(dataset))
-            if not teacher.classes or not any(map(_classes_of, datasets)):
-                runner.logger.warning(
-                    'TeacherCheckHook: class names were not compared: %s '
-                    'does not say them.',
-                    'the training data' if teacher.classes else 'the teacher',
-                )
+            foreign[i] = self._compare_classes(runner, model, i, datasets)
         if runner.val_loop is not None:
             datasets += leaf_datasets(runner.val_loop.dataloader.dataset)
         check_annotations(datasets)
@@ -91,54 +102,112 @@ class TeacherCheckHook(Hook):
                 'TeacherCheckHook.min_metric needs val_dataloader, val_cfg '
                 'and val_evaluator to score the teacher with.'
             )
+        score = TeacherScore(runner.val_loop.evaluator)
+        self._check_metric(score)
         device = next(model.parameters()).device
-        for teacher in model.teachers:
+        for i, teacher in enumerate(model.teachers):
             if isinstance(teacher, CachedTeacher):
-                runner.logger.info(
-                    'teacher (%s) on its training views: accuracy/top1 %s. '
-                    'It is not scored here, since its model is not built.',
-                    teacher.name,
-                    teacher.cache.header.get('top1'),
-                )
-                if self.min_metric is not None:
-                    runner.logger.warning(
-                        'TeacherCheckHook.min_metric: not compared, since a '
-                        'cached teacher has no score on the validation set.'
-                    )
-                continue
-            scores = self._score(runner, teacher, device)
-            runner.logger.info(
-                'teacher (%s) on the validation set: %s',
-                teacher.name,
-                ', '.join(
-                    f'{key} {score:.4f}' for key, score in scores.items()
-                ),
-            )
-            self._bound(scores)
+                self._say_cached(runner, teacher)
+            elif foreign[i]:
+                self._cannot(runner, teacher, foreign[i])
+            else:
+                self._score(runner, teacher, device)
 
-    def _score(self, runner, teacher, device) -> dict:
+    def _compare_classes(self, runner, model, index: int, datasets) -> str:
+        """Compare the classes; return in what a teacher's may differ."""
+        teacher = model.teachers[index]
+        ours, theirs = class_count(model), class_count(teacher.model)
+        if _needs_same_classes(model, index):
+            for dataset in datasets:
+                teacher.check_classes(_classes_of(dataset))
+            if not teacher.classes or not any(map(_classes_of, datasets)):
+                runner.logger.warning(
+                    'TeacherCheckHook: class names were not compared: %s '
+                    'does not say them.',
+                    'the training data' if teacher.classes else 'the teacher',
+                )
+        else:
+            for classes in filter(None, map(_classes_of, datasets)):
+                if teacher.classes and list(teacher.classes) != list(classes):
+                    return 'it knows other classes than the data have'
+        if None not in (ours, theirs) and ours != theirs:
+            return f'it knows {theirs} classes and the student {ours}'
+        return ''
+
+    def _check_metric(self, score: TeacherScore) -> None:
+        """Find a metric that is not reported before anything is scored."""
+        names = score.names()
+        if self.min_metric is None or not names:
+            return
+        self._bound_name(names)
+
+    def _bound_name(self, names) -> str:
+        try:
+            name = metrics.choose(list(names), self.metric)
+        except ValueError as error:
+            raise ValueError(
+                f'TeacherCheckHook.metric={self.metric!r}: what the '
+                f'evaluator reports: {error}'
+            ) from None
+        bound: Any = self.min_metric
+        problem = metrics.bound_problem(name, bound)
+        if problem:
+            raise ValueError(f'TeacherCheckHook.min_metric is {problem}.')
+        return name
+
+    def _say_cached(self, runner, teacher: CachedTeacher) -> None:
+        runner.logger.info(
+            'teacher (%s) on its training views: accuracy/top1 %s. '
+            'It is not scored here, since its model is not built.',
+            teacher.name,
+            teacher.cache.header.get('top1'),
+        )
+        if self.min_metric is not None:
+            runner.logger.warning(
+                'TeacherCheckHook.min_metric: not compared, since a '
+                'cached teacher has no score on the validation set.'
+            )
+
+    def _cannot(self, runner, teacher, why: str) -> None:
+        """Go on without a score, if none was asked for."""
+        if self.min_metric is not None:
+            raise ValueError(
+                f'TeacherCheckHook.min_metric: the teacher ({teacher.name}) '
+                f'cannot be scored on the validation set: {why}. Remove '
+                'min_metric, or set evaluate=False without it.'
+            )
+        runner.logger.warning(
+            'TeacherCheckHook: the teacher (%s) is not scored: %s.',
+            teacher.name,
+            why,
+        )
+
+    def _score(self, runner, teacher, device) -> None:
         loop = runner.val_loop
         # .to() also tells the teacher's own preprocessor where to put images
         teacher.model.to(device)
-        # a data loader draws its base seed from the global generator
-        with preserved_rng(), torch.no_grad():
-            for data_batch in loop.dataloader:
-                outputs = teacher.model.val_step(data_batch)
-                loop.evaluator.process(
-                    data_samples=outputs, data_batch=data_batch
-                )
-            scores = loop.evaluator.evaluate(len(loop.dataloader.dataset))
+        score = TeacherScore(loop.evaluator)
+        scores = score.run(loop, teacher.model)
         # One with persistent workers draws once, when it first starts them:
         # let that be in the first validation, as it is without this hook.
         loop.dataloader._iterator = None
-        return scores
+        if not score.evaluator.metrics:
+            self._cannot(runner, teacher, '; '.join(score.left_out))
+            return
+        for line in score.left_out:
+            runner.logger.warning(
+                'TeacherCheckHook: teacher (%s): %s', teacher.name, line
+            )
+        runner.logger.info(
+            'teacher (%s) on the validation set: %s',
+            teacher.name,
+            ', '.join(f'{key} {value:.4f}' for key, value in scores.items()),
+        )
+        self._bound(scores, score.left_out)
 
-    def _bound(self, scores: dict) -> None:
+    def _bound(self, scores: dict, left_out: list[str]) -> None:
         if self.min_metric is None:
             return
-        name = self.metric
-        if name is None and len(scores) == 1:
-            name = next(iter(scores))
         if not scores:
             # what COCO metrics report when there is no detection at all
             raise ValueError(
@@ -146,11 +215,10 @@ class TeacherCheckHook(Hook):
                 'checkpoint, its data_preprocessor (mean, std, channel order) '
                 'and its classes.'
             )
-        if name not in scores:
-            raise ValueError(
-                f'TeacherCheckHook.metric={self.metric!r}: the evaluator '
-                f'reports {", ".join(scores)}. Name one of them.'
-            )
+        try:
+            name = self._bound_name(scores)
+        except ValueError as error:
+            raise ValueError(' '.join([str(error), *left_out])) from None
         if not scores[name] >= self.min_metric:
             raise ValueError(
                 f'the teacher scores {name} = {scores[name]:.4f} on the '
@@ -158,6 +226,46 @@ class TeacherCheckHook(Hook):
                 'Check its checkpoint, its data_preprocessor (mean, std, '
                 'channel order) and its classes, or lower min_metric.'
             )
+
+
+def _check_arguments(evaluate: Any, metric: Any, min_metric: Any) -> None:
+    """Refuse what cannot be meant, when the hook is built.
+
+    Raises:
+        ValueError: If an argument is wrong.
+    """
+    problem = ''
+    if not isinstance(evaluate, bool):
+        problem = f'evaluate is {evaluate!r}; set True or False'
+    elif metric is not None and (not isinstance(metric, str) or not metric):
+        problem = f"metric is {metric!r}; name one, such as 'bbox_mAP'"
+    elif min_metric is not None:
+        if (
+            not isinstance(min_metric, Real)
+            or isinstance(min_metric, bool)
+            or not math.isfinite(min_metric)
+        ):
+            problem = f'min_metric is {min_metric!r}; set a number'
+        elif not evaluate:
+            problem = (
+                'min_metric has no effect with evaluate=False, which scores '
+                'nothing; remove one of the two'
+            )
+        else:
+            problem = metrics.bound_problem(metric or '', float(min_metric))
+            problem = problem and f'min_metric is {problem}'
+    if problem:
+        raise ValueError(f'TeacherCheckHook: {problem}.')
+
+
+def _needs_same_classes(model, index: int) -> bool:
+    """Whether a loss, or the student's head, wants the teacher's classes."""
+    if isinstance(getattr(model, 'head', None), ReusedClsHead):
+        return True
+    return any(
+        compares_classes(model.distill[name], *model.distill_signals[name])
+        for name in model.listeners(index, model.distill)
+    )
 
 
 def _classes_of(dataset) -> tuple[str, ...]:

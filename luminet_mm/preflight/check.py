@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from luminet_mm.preflight import distill, evaluators, keys, models
+from luminet_mm.preflight import distill, evaluators, hooks, keys, models
 from luminet_mm.preflight.data import data_findings
 from luminet_mm.preflight.faults import (
     file_problem,
@@ -55,6 +55,7 @@ def check_config(
         run('model', distill.distill_problems, cfg)
         run('model', distill.cached_problems, cfg)
         run('model', models.pretrained_problems, cfg.get('model'), 'model')
+    run('hooks', hooks.hook_problems, cfg)
     run('load_from', _load_problems, cfg)
     for phase in phases:
         run('config', keys.missing_problems, cfg, phase)

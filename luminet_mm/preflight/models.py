@@ -117,7 +117,11 @@ def _takes(cls: type, name: str) -> bool:
 
 
 def _part_problems(
-    block: dict, key: str, scope: str | None, said: list[str]
+    block: dict,
+    key: str,
+    scope: str | None,
+    said: list[str],
+    strict: bool = True,
 ) -> list[str]:
     """Check the networks inside a block, however deep."""
     lines = []
@@ -132,9 +136,11 @@ def _part_problems(
         for i, each in enumerate(blocks):
             spot = f'{where}.{i}' if several else where
             if isinstance(each, dict):
-                lines += _network_problems(each, spot, scope, name)
-            elif name in PARTS and not isinstance(
-                each, (nn.Module, type(None))
+                lines += _network_problems(each, spot, scope, name, strict)
+            elif (
+                strict
+                and name in PARTS
+                and not isinstance(each, (nn.Module, type(None)))
             ):
                 lines.append(
                     f'{spot}: {shown(each)} is not a block dict(type=..., ...)'
@@ -143,14 +149,14 @@ def _part_problems(
 
 
 def _network_problems(
-    block: dict, key: str, scope: str | None, name: str
+    block: dict, key: str, scope: str | None, name: str, strict: bool
 ) -> list[str]:
     """Check a block that may be a network's."""
-    if name.endswith('_cfg'):
-        return []  # layers and settings: read by several
+    if name.endswith('_cfg') or name.startswith('loss'):
+        return []  # layers, settings, losses: heads read them as well
     kind = block.get('type')
     cls = find_class(kind, MODELS, scope, block.get('_scope_'))
-    if cls is None and name in PARTS:
+    if cls is None and strict and name in PARTS:
         names = names_in(MODELS, scope) if isinstance(scope, str) else []
         return [unknown_type(key, kind, MODELS, names, name)]
     lines = []
@@ -162,7 +168,9 @@ def _network_problems(
         and not cls.__module__.startswith('luminet_mm.ops')
     ):
         lines = unknown_options(key, cls, block)
-    return lines + _part_problems(block, key, scope, lines)
+    return lines + _part_problems(
+        block, key, scope, lines, strict and inspect.isclass(cls)
+    )
 
 
 def pretrained_problems(node: Any, key: str) -> list[str]:

@@ -167,12 +167,14 @@ def unknown_type(
 def names_in(
     registry: Registry, scope: str | None, base: type | None = None
 ) -> list[str]:
-    """Names of what a registry holds in a scope, and of this package's."""
+    """Names of what a registry finds in a scope without a prefix."""
     names: list[str] = []
     with registry.switch_scope_and_registry(scope) as found:
-        for name, cls in found.module_dict.items():
-            if base is None or (
-                inspect.isclass(cls) and issubclass(cls, base)
-            ):
-                names.append(name)
+        while found is not None:
+            for name, cls in found.module_dict.items():
+                if base is None or (
+                    inspect.isclass(cls) and issubclass(cls, base)
+                ):
+                    names.append(name)
+            found = found.parent
     return names

@@ -1,0 +1,180 @@
+"""What evaluators report: names of metrics, the main one, their unit."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+MAIN = ('coco/bbox_mAP', 'accuracy/top1')
+"""What stands for accuracy, in this order, where nobody says another."""
+PERCENT = (
+    'accuracy',
+    'coco_panoptic',
+    'multi-label',
+    'retrieval',
+    'single-label',
+)
+FRACTION = ('coco', 'crowd_human', 'lvis', 'openimages', 'pascal_voc')
+_COCO = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
+_RECALL = (
+    'AR@100',
+    'AR@300',
+    'AR@1000',
+    'AR_s@1000',
+    'AR_m@1000',
+    'AR_l@1000',
+)
+
+
+def choose(names: Sequence[str], wish: str | None = None) -> str:
+    """The metric that a name stands for.
+
+    Args:
+        names (Sequence[str]): What is reported.
+        wish (str | None): A whole name, or what follows its prefix where
+            that is clear (``'bbox_mAP'``). By default the main one: the
+            first of :data:`MAIN`, else the first that is reported.
+
+    Raises:
+        ValueError: If it is not reported; names what is.
+    """
+    if wish is None:
+        found = [name for name in MAIN if name in names] or list(names)
+    else:
+        found = [name for name in names if name == wish] or [
+            name for name in names if name.rpartition('/')[2] == wish
+        ]
+    if len(found) == 1 or (wish is None and found):
+        return found[0]
+    if found:
+        raise ValueError(
+            f'{wish!r} stands for {", ".join(found)}. Name one of them.'
+        )
+    known = {name.lower(): name for name in names}
+    known.update({low.rpartition('/')[2]: known[low] for low in list(known)})
+    near = difflib.get_close_matches(str(wish).lower(), known, 1)
+    raise ValueError(
+        f'{wish!r} is not among them'
+        + (f'; did you mean {known[near[0]]!r}?' if near else '.')
+        + f' There is {", ".join(sorted(names)) or "none"}.'
+    )
+
+
+def scale_of(name: str) -> int | None:
+    """The best value of a metric: 1, 100 where it is in percent, or None."""
+    prefix, _, last = name.rpartition('/')
+    if prefix in PERCENT or re.fullmatch(r'top\d+(_.*)?', last):
+        return 100
+    if prefix in FRACTION or re.fullmatch(r'(bbox|segm)_mAP(_\w+)?', last):
+        return 1
+    return None
+
+
+def bound_problem(name: str, bound: float) -> str:
+    """What is wrong with a lower bound of a metric; empty if nothing."""
+    best = scale_of(name)
+    if best is None or bound == 0:
+        return ''
+    if bound < 0:
+        return f'{bound:g}; {name} is never negative'
+    if best == 1 and bound > 1:
+        hint = f'; write {bound / 100:g}' if bound <= 100 else ''
+        return f'{bound:g}; {name} is a fraction of 1{hint}'
+    if best == 100 and bound <= 1:
+        return f'{bound:g}; {name} is in percent; write {100 * bound:g}'
+    if best == 100 and bound > 100:
+        return f'{bound:g}; {name} is in percent and ends at 100'
+    return ''
+
+
+def reported(metric: Any) -> list[str] | None:
+    """The names that a built metric will report, None where unknown.
+
+    Args:
+        metric (:obj:`BaseMetric`): Any metric of an evaluator.
+    """
+    if getattr(metric, 'format_only', False):
+        return []
+    if getattr(metric, 'classwise', False):
+        return None
+    cls = type(metric)
+    if _is(cls, 'CocoMetric', 'mmdet'):
+        return _coco_names(metric.prefix, metric.metrics, metric.metric_items)
+    if _is(cls, 'Accuracy', 'mmpretrain'):
+        return _accuracy_names(metric.prefix, metric.topk, metric.thrs)
+    return None
+
+
+def reported_by(cls: type, block: Mapping) -> list[str] | None:
+    """The same of a metric's class and its config.
+
+    Args:
+        cls (type): The metric's class.
+        block (Mapping): Its arguments.
+    """
+    parameters = inspect.signature(cls.__init__).parameters  # type: ignore
+    given = {
+        name: block.get(name, each.default)
+        for name, each in parameters.items()
+    }
+    prefix = given.get('prefix') or getattr(cls, 'default_prefix', None)
+    if given.get('format_only') is True:
+        return []
+    if given.get('classwise'):
+        return None
+    if _is(cls, 'CocoMetric', 'mmdet'):
+        kinds = given['metric']
+        return _coco_names(
+            prefix,
+            kinds if isinstance(kinds, (list, tuple)) else [kinds],
+            given['metric_items'],
+        )
+    if _is(cls, 'Accuracy', 'mmpretrain'):
+        topk, thrs = (
+            each if isinstance(each, (list, tuple)) else (each,)
+            for each in (given['topk'], given['thrs'])
+        )
+        return _accuracy_names(prefix, topk, thrs)
+    return None
+
+
+def _is(cls: type, name: str, package: str) -> bool:
+    """Whether a class reports what a stock metric does."""
+    for base in cls.__mro__:
+        if 'compute_metrics' in base.__dict__:
+            return base.__name__ == name and base.__module__.startswith(
+                f'{package}.'
+            )
+    return False
+
+
+def _coco_names(
+    prefix: str | None, kinds: Iterable[str], items: Iterable[str] | None
+) -> list[str] | None:
+    names: list[str] = []
+    for kind in kinds:
+        if kind == 'proposal_fast':
+            return None  # they count the proposals
+        if kind == 'proposal':
+            names += items or _RECALL
+        else:
+            names += [f'{kind}_{item}' for item in items or _COCO]
+    return _prefixed(prefix, names)
+
+
+def _accuracy_names(
+    prefix: str | None, topk: Iterable[int], thrs: Sequence[float | None]
+) -> list[str]:
+    suffixes = ['']
+    if len(thrs) > 1:
+        suffixes = [
+            '_no-thr' if each is None else f'_thr-{each:.2f}' for each in thrs
+        ]
+    return _prefixed(prefix, [f'top{k}{s}' for k in topk for s in suffixes])
+
+
+def _prefixed(prefix: str | None, names: Iterable[str]) -> list[str]:
+    return [f'{prefix}/{name}' if prefix else name for name in names]

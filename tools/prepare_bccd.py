@@ -8,9 +8,13 @@ layout) and writes ``data/bccd/images`` and
 
 import argparse
 import json
+import re
 import shutil
 import xml.etree.ElementTree as ET
 from pathlib import Path
+
+from luminet_mm.files.errors import DataFileError
+from luminet_mm.files.names import inside, plain_name
 
 SITE = 'https://github.com/Shenggan/BCCD_Dataset'
 CLASSES = ('RBC', 'WBC', 'Platelets')
@@ -32,12 +36,14 @@ def read_split(root: Path, split: str) -> dict:
 
     Raises:
         SystemExit: If a file is missing, or not as expected.
+        DataFileError: If a name leads out of the folder.
     """
     listed = root / 'ImageSets' / 'Main' / f'{split}.txt'
     images: list[dict] = []
     annotations: list[dict] = []
     for name in _text(listed).split():
-        file = root / 'Annotations' / f'{name}.xml'
+        name = plain_name(name, str(listed))
+        file = inside(root / 'Annotations', f'{name}.xml', str(listed))
         tree = _xml(file)
         image = dict(
             id=len(images),
@@ -80,15 +86,18 @@ def copy_images(source: Path, target: Path, names: list[str]) -> None:
 
     Raises:
         SystemExit: If an image is missing in the source.
+        DataFileError: If one is a link out of it.
     """
     target.mkdir(parents=True, exist_ok=True)
     for name in names:
         if (target / name).exists():
             continue
-        if not (source / name).is_file():
-            raise SystemExit(f'error: no image {source / name}. {_HELP}')
+        image = inside(source, name, str(source))
+        if not image.is_file():
+            raise SystemExit(f'error: no image {image}. {_HELP}')
         part = target / f'{name}.part'
-        shutil.copyfile(source / name, part)
+        part.unlink(missing_ok=True)  # of an earlier run, or a link
+        shutil.copyfile(image, part)
         part.replace(target / name)
 
 
@@ -98,22 +107,29 @@ _HELP = f'Clone {SITE} and name its folder BCCD.'
 def _text(path: Path) -> str:
     if not path.is_file():
         raise SystemExit(f'error: no file {path}. {_HELP}')
-    return path.read_text(encoding='utf-8')
+    try:
+        return path.read_text(encoding='utf-8')
+    except UnicodeDecodeError:
+        raise SystemExit(
+            f'error: {path} is not a text file. {_HELP}'
+        ) from None
 
 
 def _xml(path: Path) -> ET.Element:
     try:
         return ET.fromstring(_text(path))
-    except ET.ParseError as error:
+    except (ET.ParseError, ValueError) as error:
         raise SystemExit(
-            f'error: {path} is no whole XML file: {error}. {_HELP}'
+            f'error: {path} is not a whole XML file: {error}. {_HELP}'
         ) from None
 
 
 def _pixels(element: ET.Element, path: str, file: Path) -> int:
     text = element.findtext(path)
-    if text is None or not text.isdigit():
-        raise SystemExit(f'error: {file}: {path} is {text!r}, no number.')
+    if text is None or not re.fullmatch('[0-9]{1,9}', text):
+        raise SystemExit(
+            f'error: {file}: {path} is {text!r:.40}, not a number of pixels.'
+        )
     return int(text)
 
 
@@ -134,10 +150,16 @@ def main() -> None:
         '--root', type=Path, default=Path('data/bccd'), help='where to write'
     )
     args = parser.parse_args()
-    splits = {split: read_split(args.source, split) for split in SPLITS}
-    for found in splits.values():
-        names = [image['file_name'] for image in found['images']]
-        copy_images(args.source / 'JPEGImages', args.root / 'images', names)
+    try:
+        splits = {split: read_split(args.source, split) for split in SPLITS}
+        for found in splits.values():
+            copy_images(
+                args.source / 'JPEGImages',
+                args.root / 'images',
+                [image['file_name'] for image in found['images']],
+            )
+    except DataFileError as error:
+        raise SystemExit(f'error: {error}') from None
     folder = args.root / 'annotations'
     folder.mkdir(exist_ok=True)
     for split, found in splits.items():

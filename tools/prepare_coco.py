@@ -128,8 +128,13 @@ def _annotation_problems(
         names = [
             entry.get('name') for entry in read_section(path, 'categories')
         ]
+        ends = images[:1] + images[-1:]
+        listed = [Path(entry['file_name']) for entry in ends]
     except ValueError as error:
         yield str(error)
+        return
+    except (AttributeError, KeyError, TypeError):
+        yield f'{path} is not a COCO annotation file: get it again'
         return
     needed = _coco_classes()
     missing = [name for name in needed if name not in names]
@@ -143,16 +148,10 @@ def _annotation_problems(
             f'{path} lists {len(images):,} images, COCO has '
             f'{IMAGES[split]:,} (--subset accepts that)'
         )
-    absent = [
-        entry['file_name']
-        for entry in (images[:1] + images[-1:])
-        if not (path.parent.parent / split / entry['file_name']).is_file()
-    ]
-    if absent and (path.parent.parent / split).is_dir():
-        yield (
-            f'{path} lists {absent[0]}, which is not in '
-            f'{path.parent.parent / split}'
-        )
+    folder = path.parent.parent / split
+    absent = [name for name in listed if not (folder / name).is_file()]
+    if absent and folder.is_dir():
+        yield (f'{path} lists {absent[0]}, which is not in {folder}')
 
 
 def _coco_classes() -> tuple[str, ...]:

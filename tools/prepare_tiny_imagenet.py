@@ -10,6 +10,9 @@ an interrupted run has left, the next one finishes.
 import argparse
 from pathlib import Path
 
+from luminet_mm.files.errors import DataFileError
+from luminet_mm.files.names import inside, plain_name
+
 SITE = 'http://cs231n.stanford.edu/tiny-imagenet-200.zip'
 
 
@@ -29,7 +32,12 @@ def read_labels(path: Path) -> dict[str, str]:
             'that this file is there.'
         )
     labels = {}
-    lines = path.read_text(encoding='utf-8').splitlines()
+    try:
+        lines = path.read_text(encoding='utf-8').splitlines()
+    except UnicodeDecodeError:
+        raise SystemExit(
+            f'error: {path} is not a text file. Unpack the archive again.'
+        ) from None
     for number, line in enumerate(lines, start=1):
         fields = line.split('\t')
         if len(fields) < 2 or not all(fields[:2]):
@@ -53,10 +61,13 @@ def sort_images(val: Path, labels: dict[str, str]) -> int:
 
     Raises:
         SystemExit: If images are nowhere; the others are sorted.
+        DataFileError: If a name leads out of the folder.
     """
     moved, missing = 0, []
     for image, label in labels.items():
-        source, target = val / 'images' / image, val / label / image
+        where = 'val_annotations.txt'
+        source = val / 'images' / plain_name(image, where)
+        target = inside(val, plain_name(label, where), where) / image
         if source.is_file():
             target.parent.mkdir(exist_ok=True)
             source.replace(target)
@@ -82,8 +93,8 @@ def remove_empty(folder: Path) -> None:
     left = next(folder.iterdir(), None)
     if left is not None:
         raise SystemExit(
-            f'error: {left} is no image of the split. Put it elsewhere and '
-            'run this again: a folder in val counts as a class.'
+            f'error: {left} is not an image of the split. Put it elsewhere '
+            'and run this again: a folder in val counts as a class.'
         )
     folder.rmdir()
 
@@ -102,7 +113,10 @@ def main() -> None:
     )
     val = Path(parser.parse_args().root) / 'val'
     labels = read_labels(val / 'val_annotations.txt')
-    moved = sort_images(val, labels)
+    try:
+        moved = sort_images(val, labels)
+    except DataFileError as error:
+        raise SystemExit(f'error: {error}') from None
     remove_empty(val / 'images')
     print(
         f'{val}: {len(labels):,} images of {len(set(labels.values()))} '

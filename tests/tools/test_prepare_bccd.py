@@ -106,7 +106,7 @@ def test_missing_file(fails, voc, missing):
         ('RBC', 'XYZ', "class 'XYZ'"),
         ('<xmin>1<', '<xmin>one<', "bndbox/xmin is 'one'"),
         ('<ymax>2</ymax>', '', 'bndbox/ymax is None'),
-        ('</annotation>', '', 'no whole XML file'),
+        ('</annotation>', '', 'not a whole XML file'),
     ],
 )
 def test_broken_annotation(fails, voc, old, new, said):
@@ -114,3 +114,48 @@ def test_broken_annotation(fails, voc, old, new, said):
     file.write_text(file.read_text().replace(old, new))
     text = fails()
     assert str(file) in text and said in text
+
+
+@pytest.mark.parametrize(
+    'name',
+    ['../../evil', '/evil', 'a/../../evil', '..', 'sub/evil', 'C:\\\\e'],
+)
+def test_names_stay_in_their_folders(fails, voc, tmp_path, name):
+    (voc / 'ImageSets/Main/val.txt').write_text(f'a {name}')
+    for place in (tmp_path, voc, voc / 'Annotations'):
+        (place / 'evil.xml').write_text('<annotation/>')
+        (place / 'evil.jpg').write_text('elsewhere')
+    text = fails()
+    assert 'val.txt' in text and 'is a path, not a name' in text
+    assert not list(tmp_path.glob('out/**/*evil*'))
+
+
+@pytest.mark.parametrize('kind', ['Annotations/c.xml', 'JPEGImages/c.jpg'])
+def test_links_out_of_the_folder_are_not_followed(fails, voc, tmp_path, kind):
+    secret = tmp_path / 'secret'
+    secret.write_text('<annotation>mine</annotation>')
+    (voc / kind).unlink()
+    (voc / kind).symlink_to(secret)
+    assert 'is a link from' in fails()
+    assert not (tmp_path / 'out/images/c.jpg').exists()
+
+
+def test_a_folder_that_is_a_link_itself_is_fine(run_tool, voc, tmp_path):
+    elsewhere = tmp_path / 'elsewhere'
+    (voc / 'JPEGImages').rename(elsewhere)
+    (voc / 'JPEGImages').symlink_to(elsewhere)
+    run_tool('prepare_bccd', voc, '--root', tmp_path / 'out')
+    assert (tmp_path / 'out/images/c.jpg').read_text() == 'c'
+
+
+@pytest.mark.parametrize('content', [b'\xff\xfe', b'<a>\0</a>', b''])
+def test_files_that_are_not_xml(fails, voc, content):
+    (voc / 'Annotations/c.xml').write_bytes(content)
+    assert 'c.xml' in fails()
+
+
+@pytest.mark.parametrize('number', ['\u00b2', '9' * 5000, '-1', '1e3', ''])
+def test_odd_numbers(fails, voc, number):
+    file = voc / 'Annotations' / 'c.xml'
+    file.write_text(file.read_text().replace('<ymax>2<', f'<ymax>{number}<'))
+    assert 'not a number of pixels' in fails()

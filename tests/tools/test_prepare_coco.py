@@ -144,3 +144,32 @@ def test_missing_image_folder(run_tool, whole):
     shutil.rmtree(whole / 'val2017')
     text = fails(run_tool, whole, '--subset')
     assert f'{whole / "val2017"} is missing' in text
+
+
+@pytest.mark.parametrize(
+    'images', [[5], [{}], [dict(file_name=5)], {'a': 1}, ['x']]
+)
+def test_annotations_of_another_form(run_tool, whole, images):
+    path = whole / 'annotations/instances_train2017.json'
+    content = json.loads(path.read_text())
+    content['images'] = images
+    path.write_text(json.dumps(content))
+    text = fails(run_tool, whole, '--subset')
+    assert 'instances_train2017.json' in text
+
+
+@pytest.mark.parametrize('name', ['../../evil', '/evil', '..\\evil'])
+def test_archives_cannot_write_elsewhere(run_tool, archives, tmp_path, name):
+    """Names that leave the folder are unpacked within it."""
+    target = tmp_path / 'new/coco'
+    target.mkdir(parents=True)
+    with zipfile.ZipFile(target / 'train2017.zip', 'w') as file:
+        file.writestr(name, 'x')
+        file.writestr('train2017/a.jpg', 'x')
+        link = zipfile.ZipInfo('train2017/link')
+        link.external_attr = 0o120777 << 16
+        file.writestr(link, str(tmp_path))
+    fails(run_tool, target, '--subset')
+    assert (target / 'train2017/a.jpg').is_file()
+    assert not (target / 'train2017/link').is_symlink()
+    assert not list(tmp_path.glob('**/evil'))

@@ -71,3 +71,21 @@ def test_broken_annotations(run_tool, root):
     (root / 'val' / 'val_annotations.txt').write_text('val_0.JPEG n2\n')
     assert 'line 1' in fails(run_tool, root)
     assert set(layout(root)) == {f'images/{name}' for name in LABELS}
+
+
+@pytest.mark.parametrize(
+    'line', ['val_0.JPEG\t../..', '../../x.JPEG\tn2', 'val_0.JPEG\t/tmp']
+)
+def test_names_stay_in_their_folders(run_tool, root, line):
+    (root / 'val' / 'val_annotations.txt').write_text(line + '\n')
+    (root.parent / 'x.JPEG').write_text('elsewhere')
+    assert 'is a path, not a name' in fails(run_tool, root)
+    assert set(layout(root)) == {f'images/{name}' for name in LABELS}
+    assert (root.parent / 'x.JPEG').exists()
+
+
+def test_a_class_folder_that_leads_elsewhere(run_tool, root, tmp_path):
+    (tmp_path / 'elsewhere').mkdir()
+    (root / 'val/n2').symlink_to(tmp_path / 'elsewhere')
+    assert 'is a link from' in fails(run_tool, root)
+    assert not list((tmp_path / 'elsewhere').iterdir())

@@ -1,0 +1,58 @@
+"""Names that a data file gives: joined to a folder, and never leave it."""
+
+import re
+from pathlib import Path
+
+from luminet_mm.files.errors import DataFileError
+
+
+def inside(folder: Path, name: object, where: str) -> Path:
+    """Join a name from a data file to the folder that it belongs to.
+
+    Args:
+        folder (Path): The folder; it may be a link itself.
+        name (object): What the file says: a relative path.
+        where (str): The file that says it, for errors.
+
+    Raises:
+        DataFileError: If the name is not a text, is absolute or has ``..``
+            in it, or if a link leads out of the folder.
+    """
+    parts = re.split(r'[/\\]', name) if isinstance(name, str) else []
+    path = Path(name) if isinstance(name, str) else Path()
+    if (
+        not parts
+        or not set(parts).isdisjoint(('', '.', '..'))
+        or '\0' in str(name)
+        or path.is_absolute()
+        or path.drive
+    ):
+        raise DataFileError(
+            f'{where}: {name!r:.100} is not the name of a file in {folder}. '
+            'Get the data again; nothing was read or written there.'
+        )
+    target = (folder / path).resolve()
+    if not target.is_relative_to(folder.resolve()):
+        raise DataFileError(
+            f'{where}: {name!r:.100} is a link from {folder} to {target}. '
+            'Put the file itself there; nothing was read or written.'
+        )
+    return folder / path
+
+
+def plain_name(name: str, where: str) -> str:
+    """The name of a file or folder, without a path.
+
+    Args:
+        name (str): What a data file says.
+        where (str): That file, for errors.
+
+    Raises:
+        DataFileError: If it is a path to somewhere.
+    """
+    if re.search(r'[/\\\0]', name) or name in ('', '.', '..'):
+        raise DataFileError(
+            f'{where}: {name!r:.100} is a path, not a name. Get the data '
+            'again; nothing was read or written there.'
+        )
+    return name

@@ -84,10 +84,7 @@ def teacher_part(block: Mapping) -> dict:
         path = os.path.expanduser(text)
         if not os.path.isfile(path):
             raise FileNotFoundError(f'no file {text}')
-        status = os.stat(path)
-        weights = dict(
-            sha256=_sha256(path, status.st_size, status.st_mtime_ns)
-        )
+        weights = dict(sha256=file_sha256(path))
     model = stock_config(model_config(block['config'])).model
     if model.get('data_preprocessor') is None:
         # it would see images as some student does, of which nothing is kept
@@ -104,6 +101,12 @@ def teacher_part(block: Mapping) -> dict:
             if key not in _NOT_OPTIONS
         },
     )
+
+
+def file_sha256(path: str | os.PathLike) -> str:
+    """Hash a file's content, once while the file stays as it is."""
+    status = os.stat(path)
+    return _sha256(os.fspath(path), status.st_size, status.st_mtime_ns)
 
 
 @lru_cache

@@ -20,6 +20,7 @@ import torch
 
 from luminet_mm.checkpoint import get_state_dict, load_checkpoint
 from luminet_mm.models.mdistiller import NETWORKS, convert_state_dict
+from luminet_mm.runs.atomic import write_atomically
 from luminet_mm.runs.console import reported
 
 
@@ -55,9 +56,7 @@ def convert(network: str, source: str, target: str) -> Path:
     buffer = io.BytesIO()
     torch.save(dict(meta=meta, state_dict=state), buffer)
     path = Path(target)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, 'xb') as file:
-        file.write(buffer.getvalue())
+    write_atomically(path, buffer.getvalue(), new=True)
     print(
         f'wrote {path}: {network} with {classes} classes, {len(state)} tensors'
     )

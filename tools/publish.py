@@ -21,6 +21,7 @@ from luminet_mm.checkpoint import (
     get_state_dict,
     load_checkpoint,
 )
+from luminet_mm.runs.atomic import write_atomically
 from luminet_mm.runs.console import reported
 from luminet_mm.stock import stock_config_text
 
@@ -107,9 +108,7 @@ def publish(
     torch.load(io.BytesIO(content), weights_only=True)
     digest = hashlib.sha256(content).hexdigest()[:8]
     path = Path(f'{target.removesuffix(".pth")}-{digest}.pth')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, 'xb') as file:
-        file.write(content)
+    write_atomically(path, content, new=True)
 
     print(
         f'dropped {len(dropped)} entries'

@@ -21,6 +21,7 @@ import numpy as np
 import luminet_mm  # noqa: F401  (serves mmcv.ops before mmdet is imported)
 from luminet_mm.datasets import make_digits
 from luminet_mm.progress import Progress, clock
+from luminet_mm.runs.checkpoints import last_checkpoint
 from luminet_mm.runs.console import reported
 from luminet_mm.sweep import Cell, read_log, run_cells
 
@@ -85,8 +86,7 @@ def load_models(out: Path) -> dict:
 
     sources = {'teacher': (TEACHER, WEIGHTS)}
     for name, (_, config) in RUNS.items():
-        last = (out / name / 'last_checkpoint').read_text().strip()
-        sources[name] = (config, last)
+        sources[name] = (config, str(last_checkpoint(out / name)))
     return {
         name: init_detector(
             stock_config(Config.fromfile(config)), checkpoint, device='cpu'

@@ -16,6 +16,7 @@ import matplotlib
 
 import luminet_mm  # noqa: F401  (serves mmcv.ops before mmdet is imported)
 from luminet_mm.progress import Progress, clock
+from luminet_mm.runs.checkpoints import last_checkpoint
 from luminet_mm.runs.console import reported
 from luminet_mm.sweep import Cell, RunLog, read_log, run_cells
 
@@ -150,7 +151,7 @@ def main() -> None:
 
     titles = ', '.join(title for title, _ in RUNS.values())
     print(f'2/3  students: {titles}; {args.seeds} seeds of each')
-    checkpoint = (out / 'teacher' / 'last_checkpoint').read_text().strip()
+    checkpoint = str(last_checkpoint(out / 'teacher'))
     cells = student_cells(checkpoint, args.seeds, args.epochs)
     run_cells(
         cells,

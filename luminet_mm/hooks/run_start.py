@@ -6,6 +6,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
 from luminet_mm.registry import HOOKS
+from luminet_mm.runs.changes import teacher_files
 from luminet_mm.runs.resume import ResumeError
 from luminet_mm.runs.start import clear
 
@@ -29,16 +30,21 @@ class RunStartHook(Hook):
 
     def __init__(self, replaced: list[Path] | None = None) -> None:
         self.replaced = replaced or []
+        self._teachers: list[str | None] = []
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         if runner.cfg.get('resume'):
             _check_model(runner, checkpoint.get('state_dict') or {})
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        # the config has the batch of one process only
-        checkpoint['meta']['world_size'] = runner.world_size
+        # the config has the batch of one process, and names of files
+        checkpoint['meta'].update(
+            world_size=runner.world_size, teachers=self._teachers
+        )
 
     def before_train(self, runner) -> None:
+        # now: the files may be others when a checkpoint is saved
+        self._teachers = teacher_files(runner.cfg)
         _compare_lengths(runner)
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None):

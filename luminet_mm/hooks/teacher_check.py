@@ -73,8 +73,7 @@ class TeacherCheckHook(Hook):
         self._scored = False
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        text = (checkpoint.get('meta') or {}).get('cfg') or ''
-        self._scored = same_teacher(text, runner.cfg)
+        self._scored = same_teacher(checkpoint.get('meta') or {}, runner.cfg)
 
     def before_train(self, runner) -> None:
         model = distiller_of(runner, 'TeacherCheckHook')

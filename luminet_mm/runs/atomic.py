@@ -24,20 +24,26 @@ class WriteError(OSError):
     """A file could not be written; what it replaces is as it was."""
 
 
-def write_atomically(path: str | os.PathLike, data: bytes | str) -> None:
+def write_atomically(
+    path: str | os.PathLike, data: bytes | str, new: bool = False
+) -> None:
     """Write a file so that a reader finds the old one or the new one.
 
     Args:
         path (str | PathLike): Its place; missing folders are made.
         data (bytes | str): The whole content; text becomes UTF-8.
+        new (bool): Whether a file that is there already is an error.
 
     Raises:
+        FileExistsError: If ``new`` is set and it does.
         WriteError: If there is no room or the folder cannot be written;
             names the file, its size and the room. Nothing is left of it.
     """
     path = Path(path)
     if isinstance(data, str):
         data = data.encode()
+    if new and path.exists():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
     part = path.with_name(f'.{path.name[:200]}.{os.getpid()}{ENDING}')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -77,6 +83,20 @@ def is_full(error: BaseException) -> bool:
         return error.errno in FULL
     # torch's own writer tells no errno
     return 'PytorchStreamWriter failed' in str(error)
+
+
+def full_disk(folder: str | os.PathLike, error: BaseException) -> WriteError:
+    """Say in plain words what :func:`is_full` found.
+
+    Args:
+        folder (str | PathLike): Where the process writes.
+        error (BaseException): What was raised.
+    """
+    room = megabytes(free_space(Path(folder)))
+    return WriteError(
+        f'The disk is full, or your share of it: {error}. In {folder} {room} '
+        'are free. Make room, and go on with --resume.'
+    )
 
 
 def megabytes(size: int) -> str:

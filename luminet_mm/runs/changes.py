@@ -1,13 +1,16 @@
 """What a run's config says otherwise than the one it goes on from."""
 
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
+from luminet_mm.distillers.blocks import teacher_list
+from luminet_mm.fingerprints import file_sha256
 from luminet_mm.stock import parse_config
 
 # Entries of a config that decide what is trained, and how.
@@ -113,18 +116,18 @@ def _batch(cfg: Mapping) -> int:
     return (cfg.get('train_dataloader') or {}).get('batch_size') or 0
 
 
-def same_teacher(text: str, cfg: Config) -> bool:
-    """Whether two configs have one teacher, and one way to check it.
+def same_teacher(meta: Mapping, cfg: Config) -> bool:
+    """Whether two runs have one teacher, and one way to check it.
 
     Args:
-        text (str): A config's text, as a checkpoint carries it.
-        cfg (Config): Another config.
+        meta (Mapping): What a checkpoint says of the one run.
+        cfg (Config): Config of the other.
 
     Returns:
         bool: False also where one holds more than plain values.
     """
     parts = []
-    for entries in (parse_config(text), plain_config(cfg)):
+    for entries in (parse_config(meta.get('cfg') or ''), plain_config(cfg)):
         if entries is None:
             return False
         hooks = entries.get('custom_hooks') or []
@@ -134,9 +137,46 @@ def same_teacher(text: str, cfg: Config) -> bool:
     found = _differences(
         'model.teacher', old_model.get('teacher'), new_model.get('teacher')
     )
+    if changed_files(meta.get('teachers') or (), teacher_files(cfg)):
+        return False
     return old_checks == new_checks and all(
         _NO_MATTER.fullmatch(key) for key, *_ in found
     )
+
+
+def teacher_files(entries: Mapping) -> list[str | None]:
+    """What is in the files of a config's teachers.
+
+    Args:
+        entries (Mapping): A whole config.
+
+    Returns:
+        list[str | None]: A hash per teacher; None for what is not a file
+        here, such as a URL.
+    """
+    found: list[str | None] = []
+    for block in teacher_list((entries.get('model') or {}).get('teacher')):
+        path = block.get('checkpoint') if isinstance(block, Mapping) else None
+        path = os.path.expanduser(path) if isinstance(path, str) else ''
+        found.append(file_sha256(path) if os.path.isfile(path) else None)
+    return found
+
+
+def changed_files(
+    old: Sequence[str | None], new: Sequence[str | None]
+) -> list[Change]:
+    """Teachers whose file is another one under its name, or in its place.
+
+    Args:
+        old (Sequence): What :func:`teacher_files` said of the one run.
+        new (Sequence): What it says of the other.
+    """
+    key = 'model.teacher.checkpoint'
+    return [
+        Change(key, f'{key}: the file has another content now', True)
+        for before, now in zip(old, new)
+        if before and now and before != now
+    ]
 
 
 def plain_config(cfg: Config) -> dict | None:

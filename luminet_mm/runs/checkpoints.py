@@ -4,7 +4,7 @@ import os
 import re
 import zipfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from luminet_mm.checkpoint import UnsafeCheckpointError, load_checkpoint
@@ -35,6 +35,7 @@ class Head:
         time (str): When it was saved, in a form that sorts.
         config (str): The config of the run, as text.
         processes (int | None): How many trained it, where it says so.
+        teachers (list): Hashes of the teachers' files, where it says so.
     """
 
     path: Path
@@ -43,6 +44,7 @@ class Head:
     time: str = ''
     config: str = ''
     processes: int | None = None
+    teachers: list[str | None] = field(default_factory=list)
 
 
 def read_head(path: Path, trust: bool = False) -> Head:
@@ -84,6 +86,7 @@ def read_head(path: Path, trust: bool = False) -> Head:
         str(meta.get('time', '')),
         str(meta.get('cfg', '')),
         meta.get('world_size'),
+        meta.get('teachers') or [],
     )
 
 

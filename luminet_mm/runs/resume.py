@@ -11,7 +11,12 @@ from mmengine.logging import print_log
 
 from luminet_mm.checkpoint import UnsafeCheckpointError
 from luminet_mm.launch import RANK_VARIABLES, LaunchError
-from luminet_mm.runs.changes import compare, plain_config
+from luminet_mm.runs.changes import (
+    changed_files,
+    compare,
+    plain_config,
+    teacher_files,
+)
 from luminet_mm.runs.checkpoints import (
     BrokenError,
     Head,
@@ -250,7 +255,10 @@ def _check_config(head: Head, cfg: Config, allowed: bool) -> None:
             WARN,
         )
         return
-    changes = compare(old, new, head.processes, world_size(cfg))
+    changes = [
+        *compare(old, new, head.processes, world_size(cfg)),
+        *changed_files(head.teachers, teacher_files(new)),
+    ]
     refused = [change for change in changes if change.refused]
     if refused and not allowed:
         listed = '\n  '.join(change.text for change in refused)

@@ -10,7 +10,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from luminet_mm.launch import RANK_VARIABLES
-from luminet_mm.runs.atomic import remove_parts
+from luminet_mm.runs.atomic import WriteError, full_disk, is_full, remove_parts
 from luminet_mm.runs.lock import LockedError, hold
 from luminet_mm.runs.resume import (
     ResumeError,
@@ -47,6 +47,7 @@ def work_dir_of(cfg: Config, args: argparse.Namespace) -> Iterator[list[Path]]:
     Raises:
         ResumeError: If another run is in the folder, or this one should not
             begin as it was asked to.
+        WriteError: If the disk is full, whoever writes.
     """
     if not _is_first(cfg):
         yield []
@@ -61,13 +62,19 @@ def work_dir_of(cfg: Config, args: argparse.Namespace) -> Iterator[list[Path]]:
             ) from None
         for folder in run_folders(cfg):
             remove_parts(folder)
-        yield plan_start(
+        replaced = plan_start(
             cfg,
             anew=args.resume == 'auto',
             overwrite=args.overwrite,
             allow_changes=args.allow_changes,
             trust=getattr(args, 'trust', False),
         )
+        try:
+            yield replaced
+        except (OSError, RuntimeError) as error:
+            if isinstance(error, WriteError) or not is_full(error):
+                raise
+            raise full_disk(cfg.work_dir, error) from error
 
 
 def clear(work_dir: Path, replaced: list[Path], keep: Path) -> None:

@@ -95,6 +95,13 @@ def test_mmengine_writes_through_it(file, monkeypatch):
     assert file.read_bytes() == b'old'
 
 
+def test_a_new_file_replaces_none(file):
+    with pytest.raises(FileExistsError):
+        write_atomically(file, b'new', new=True)
+    assert file.read_bytes() == b'old'
+    write_atomically(file.with_name('b'), b'new', new=True)
+
+
 def test_a_full_disk_is_told_from_other_errors():
     assert is_full(OSError(errno.ENOSPC, 'No space left on device'))
     assert is_full(

@@ -5,7 +5,13 @@ import copy
 import pytest
 from mmengine.config import Config
 
-from luminet_mm.runs.changes import compare, plain_config, same_teacher
+from luminet_mm.runs.changes import (
+    changed_files,
+    compare,
+    plain_config,
+    same_teacher,
+    teacher_files,
+)
 from luminet_mm.stock import parse_config
 
 OLD = dict(
@@ -150,12 +156,12 @@ def test_a_change_shows_both_values():
 )
 def test_a_changed_teacher_is_noticed(key, value, same):
     new = changed(**{key: value})
-    assert same_teacher(changed().pretty_text, new) is same
+    assert same_teacher(dict(cfg=changed().pretty_text), new) is same
 
 
 def test_a_config_that_is_code_is_not_run(tmp_path):
     text = f"model = open({str(tmp_path / 'x')!r}, 'w')"
-    assert same_teacher(text, Config()) is False
+    assert same_teacher(dict(cfg=text), Config()) is False
     assert not (tmp_path / 'x').exists()
 
 
@@ -172,5 +178,22 @@ def test_a_config_and_its_text_are_one(tmp_path):
         text = parse_config(cfg.pretty_text)
         assert text is not None
         assert compare(text, plain_config(cfg)) == []
-        assert same_teacher(cfg.pretty_text, cfg)
+        assert same_teacher(dict(cfg=cfg.pretty_text), cfg)
     assert 'ResNet' in plain_config(lazy)['model']['backbone']['type']
+
+
+def test_another_file_of_the_same_name_is_noticed(tmp_path):
+    """A teacher that was trained again in its own work dir."""
+    path = tmp_path / 't.pth'
+    path.write_bytes(b'one')
+    cfg = changed(**{'model.teacher.checkpoint': str(path)})
+    meta = dict(cfg=cfg.pretty_text, teachers=teacher_files(cfg))
+    assert same_teacher(meta, cfg)
+    assert changed_files(meta['teachers'], teacher_files(cfg)) == []
+    path.write_bytes(b'another')
+    assert not same_teacher(meta, cfg)
+    (change,) = changed_files(meta['teachers'], teacher_files(cfg))
+    assert change.refused and 'another content' in change.text
+    path.unlink()
+    assert teacher_files(cfg) == [None]
+    assert changed_files(meta['teachers'], [None]) == []

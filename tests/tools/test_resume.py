@@ -1,5 +1,6 @@
 """tools/train.py: killed, resumed, refused; what was trained is never lost."""
 
+import errno
 import os
 import resource
 import shutil
@@ -251,6 +252,25 @@ def test_a_full_disk_is_named_and_costs_nothing(
     assert not list(work.glob('.*'))
     train(toy, '--resume')
     assert_same_run(work / 'epoch_3.pth', finished[0] / 'epoch_3.pth')
+
+
+@pytest.mark.parametrize(
+    'error',
+    [
+        OSError(errno.ENOSPC, 'No space left on device'),
+        RuntimeError('[enforce fail] . PytorchStreamWriter failed writing'),
+    ],
+    ids=['log', 'torch.save'],
+)
+def test_a_full_disk_is_named_whoever_writes(toy, capfd, error):
+    def fails():
+        raise error
+
+    with pytest.MonkeyPatch.context() as patch:
+        at_epoch(patch, 1, fails)
+        text = refusal(capfd, toy)
+    assert 'The disk is full, or your share of it: ' in text
+    assert 'Traceback' not in text
 
 
 @pytest.fixture

@@ -187,16 +187,19 @@ def read_log(work_dir: str | os.PathLike) -> RunLog:
     metrics: dict[int, dict] = {}
     times, iterations = [], 0
     for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
-        for line in path.read_text().splitlines():
+        for line in path.read_text('utf-8', errors='replace').splitlines():
             try:
                 entry = json.loads(line)
-            except json.JSONDecodeError:
+            except (ValueError, RecursionError):
                 continue  # cut short when the run was killed
-            if 'iter' not in entry:  # a validation's
-                metrics[entry['step']] = entry
-            else:
+            if not isinstance(entry, dict):
+                continue
+            if isinstance(entry.get('iter'), int):
                 iterations = max(iterations, entry['iter'])
-                times.append(entry['time'])
+                if isinstance(entry.get('time'), (int, float)):
+                    times.append(entry['time'])
+            elif isinstance(entry.get('step'), int):  # a validation's
+                metrics[entry['step']] = entry
     return RunLog(
         metrics=[metrics[step] for step in sorted(metrics)],
         iterations=iterations,

@@ -262,6 +262,29 @@ def test_log_of_a_resumed_run_is_one(tmp_path):
     assert log.iterations == 0 and math.isnan(log.seconds)
 
 
+@pytest.mark.parametrize(
+    'line',
+    [
+        b'5',
+        b'[1]',
+        b'{}',
+        b'{"iter": "x", "step": null}',
+        b'{"iter": 1}',
+        b'{"step": [1]}',
+        b'\xff\xfe',
+        b'[' * 100000,
+    ],
+)
+def test_odd_lines_of_a_log_are_passed_over(tmp_path, line):
+    folder = tmp_path / 'a/vis_data'
+    folder.mkdir(parents=True)
+    good = b'{"coco/bbox_mAP": 0.5, "step": 1}\n{"iter": 3, "time": 0.5}\n'
+    (folder / 'scalars.json').write_bytes(good + line + b'\n')
+    log = read_log(tmp_path)
+    assert log.last() == 0.5 and len(log.metrics) == 1
+    assert log.iterations == 3 and log.seconds == 0.5
+
+
 def tool():
     path = Path(__file__).parent.parent / 'tools' / 'sweep.py'
     spec = importlib.util.spec_from_file_location('sweep_tool', path)

@@ -44,6 +44,7 @@ from luminet_mm.launch import (
     build_runner,
     load_config,
 )
+from luminet_mm.loading import load_weights
 from luminet_mm.preflight import check_config
 from luminet_mm.runs.console import reported
 from luminet_mm.stock import stock_config
@@ -213,14 +214,16 @@ def _load_student(model: BaseModel, args: argparse.Namespace) -> None:
     state = get_state_dict(load_checkpoint(args.checkpoint))
     for key in [key for key in state if key.startswith(BESIDE_STUDENT)]:
         del state[key]
-    try:
-        model.load_state_dict(state)
-    except RuntimeError as error:
-        lines = '\n'.join(str(error).splitlines()[:12])
+    fit = load_weights(model, state)
+    problems = fit.lines() + [f'{key}: unexpected' for key in fit.unexpected]
+    if problems:
+        more = len(problems) - 12
         raise AnalysisError(
             f'checkpoint {args.checkpoint} does not fit {args.config}. Give '
-            f'the config that it was trained with.\n{lines}'
-        ) from error
+            'the config that it was trained with.\n  '
+            + '\n  '.join(problems[:12])
+            + (f'\n  ... and {more} more' if more > 0 else '')
+        )
 
 
 def measure(pair: LogitPair, loader: DataLoader) -> PairStatistics | None:

@@ -23,6 +23,7 @@ from luminet_mm.datasets import make_digits
 from luminet_mm.progress import Progress, clock
 from luminet_mm.runs.checkpoints import last_checkpoint
 from luminet_mm.runs.console import reported
+from luminet_mm.runs.loading import install_strict_loading
 from luminet_mm.sweep import Cell, read_log, run_cells
 
 matplotlib.use('Agg')
@@ -48,7 +49,9 @@ def score_teacher(out: Path) -> dict:
     """AP of the shipped teacher on the validation set; kept in a file."""
     kept = out / 'teacher.json'
     if kept.is_file():
-        return json.loads(kept.read_text())
+        # cut short by a full disk, it is made again
+        with contextlib.suppress(ValueError):
+            return json.loads(kept.read_text())
     from mmengine.config import Config
     from mmengine.runner import Runner
 
@@ -183,6 +186,7 @@ def main() -> None:
         '--epochs', type=int, default=3, help='of each student'
     )
     args = parser.parse_args()
+    install_strict_loading()
     out = Path(args.out).resolve()
     os.chdir(ROOT)
     out.mkdir(parents=True, exist_ok=True)

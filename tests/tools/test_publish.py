@@ -304,3 +304,35 @@ def test_stock_config_of_types_that_are_classes():
     expected = stock_config(by_name)
     assert stock_config(by_class).to_dict() == expected.to_dict()
     assert expected.custom_hooks == []
+
+
+@pytest.mark.parametrize(
+    'meta',
+    [
+        dict(cfg=5),
+        dict(cfg='model = 5'),
+        dict(cfg='model = dict(teacher=1)'),
+        dict(cfg='model = dict(type=5, teacher=1)'),
+        dict(cfg="model = dict(type='a..b', teacher=1)"),
+        dict(cfg="model = dict(type='', distill=1)"),
+        dict(cfg="_base_ = 'x'"),
+        dict(cfg='custom_hooks = 5\nmodel = dict(teacher=1)'),
+        dict(cfg='a = ' + '[' * 5000),
+        dict(cfg='\0'),
+        dict(dataset_meta=5, CLASSES={1: [2, {3}]}),
+        dict(epoch=torch.ones(2, 2), seed='x'),
+    ],
+)
+@pytest.mark.parametrize('peer', [None, 0])
+def test_odd_metadata_is_left_out(load_tool, tmp_path, meta, peer):
+    source = tmp_path / 'in.pth'
+    torch.save({'w': torch.ones(1), 'peers.0.w': torch.ones(1), 'meta': meta},
+               source)  # fmt: skip
+    path = load_tool('publish').publish(
+        str(source), str(tmp_path / 'out'), peer=peer
+    )
+    published = torch.load(path, weights_only=True)
+    assert list(published['state_dict']) == ['w']
+    assert 'cfg' not in published['meta'] or isinstance(
+        published['meta']['cfg'], str
+    )

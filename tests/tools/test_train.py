@@ -6,6 +6,7 @@ import re
 
 import pytest
 import torch
+from tiny import build, detector
 
 from luminet_mm.launch import RANK_VARIABLES, LaunchError, start_processes
 from luminet_mm.stock import stock_config
@@ -85,6 +86,20 @@ def test_train_then_test_a_distiller(
     assert 'TwoStageDistiller' in (work / path.name).read_text()
     assert 'TwoStageDistiller' not in (work / 'toy_test.py').read_text()
     assert list(work.glob('*/painted/*.jpg'))
+    assert 'coco/bbox_mAP' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('tta', [[], ['--tta']])
+def test_a_checkpoint_of_another_width_is_not_tested(
+    run_tool, config, dump, tmp_path, capsys, tta
+):
+    """It would report an AP of 0."""
+    file = tmp_path / 'wide.pth'
+    torch.save(dict(state_dict=build(detector(width=12)).state_dict()), file)
+    error = refusal(run_tool, capsys, 'test', dump(config), file, *tta)
+    assert 'wide.pth' in error and 'does not fit the model' in error
+    assert '% of the numbers' in error and '--allow-partial' in error
+    run_tool('test', dump(config), file, '--allow-partial', *tta)
     assert 'coco/bbox_mAP' in capsys.readouterr().out
 
 

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import threading
 import time
+from pathlib import Path
 
 SCRIPT = 'LUMINET_LAUNCHER'  # set by tools/dist_train.sh: its process
 # What torchrun, Slurm and MPI tell the processes that they start.
@@ -54,14 +55,18 @@ def end_with_launcher(
 
 
 def _runs(process: str) -> bool:
-    """Whether a process is there; true of what is no number."""
+    """Whether a process runs; true of what is not a number.
+
+    One that was killed and that nobody waits for is still listed, as a zombie.
+    """
     try:
         os.kill(int(process), 0)
+        status = Path(f'/proc/{int(process)}/stat').read_text()
+        return status.rpartition(')')[2].split()[0] not in 'ZX'
     except ProcessLookupError:
         return False
-    except (ValueError, OverflowError, PermissionError):
+    except (ValueError, OverflowError, OSError):  # another user's, no /proc
         return True
-    return True
 
 
 def _end() -> None:

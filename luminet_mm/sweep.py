@@ -23,6 +23,12 @@ from typing import Any
 from mmengine.config import Config, DictAction
 
 from luminet_mm.runs.atomic import write_atomically
+from luminet_mm.runs.cells import (
+    environment,
+    read_settings,
+    reason_of,
+    usable_cores,
+)
 from luminet_mm.runs.lock import LockedError, hold
 
 METRICS = ('coco/bbox_mAP', 'accuracy/top1')
@@ -285,7 +291,7 @@ def _check_settings(cells: Sequence[Cell], out: Path) -> None:
                     '--out.'
                 )
             continue
-        old, new = _read_settings(path), cell.settings()
+        old, new = read_settings(path), cell.settings()
         different = [
             f'{key} is {new["options"].get(key)} now and was '
             f'{old["options"].get(key)}'
@@ -304,30 +310,6 @@ def _check_settings(cells: Sequence[Cell], out: Path) -> None:
                 f'{"; ".join(different)}. Choose another folder with --out, '
                 'or remove this one.'
             )
-
-
-def _read_settings(path: Path) -> dict:
-    """What a run was started with.
-
-    Raises:
-        ValueError: If the file does not say it.
-    """
-    try:
-        settings = json.loads(path.read_text('utf-8'))
-        if not isinstance(settings['options'], dict):
-            raise TypeError(f'options is {settings["options"]!r}')
-        return dict(
-            config=settings['config'],
-            options=settings['options'],
-            sha256=settings['sha256'],
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(
-            f'{path} cannot be read ({type(error).__name__}: {error}), so '
-            'nobody knows what this run was started with. It may have been '
-            f'killed then, or the disk was full. Remove {path.parent}, or '
-            'choose another folder with --out.'
-        ) from None
 
 
 def run_cell(
@@ -357,6 +339,7 @@ def run_cell(
     log, lock = work_dir / 'train.log', work_dir / 'lock'
     try:
         with log.open('ab') as stream, hold(lock) as held:
+            before = stream.tell()
             settings = json.dumps(cell.settings(), indent=1)
             write_atomically(work_dir / 'settings.json', settings)
             process = subprocess.Popen(
@@ -364,7 +347,7 @@ def run_cell(
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
-                env=_environment(threads),
+                env=environment(threads),
                 # the training keeps the lock even when this process dies
                 pass_fds=[held.fileno()],
             )
@@ -378,31 +361,9 @@ def run_cell(
             'Wait for it, or stop it.'
         )
     if code:
-        lines = log.read_text(errors='replace').strip().splitlines()
-        reason = lines[-1] if lines else 'nothing was printed'
-        return f'{cell.name} ended with code {code}: {reason} (see {log})'
+        return f'{cell.name} ended with code {code}: {reason_of(log, before)}'
     (work_dir / 'finished').touch()
     return None
-
-
-def usable_cores() -> int:
-    """Cores that this process may use, which can be fewer than there are."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # macOS
-        return os.cpu_count() or 1
-
-
-def _environment(threads: int) -> dict[str, str]:
-    """What a training gets: threads that leave other processes their time.
-
-    OpenMP's threads wait for each other by spinning. Where another process
-    has a core, they spin in the way of the one that they wait for: on two
-    cores with two other processes a step took 6.9 s, and 0.1 to 0.6 s where
-    they sleep. What they compute does not depend on it.
-    """
-    ours = dict(OMP_NUM_THREADS=str(threads), OMP_WAIT_POLICY='PASSIVE')
-    return {**ours, **os.environ}
 
 
 def find_metric(

@@ -33,6 +33,10 @@ calls.write_text((calls.read_text() if calls.exists() else '') + 'x')
 if 'broken' in sys.argv[1] and len(calls.read_text()) == 1:
     print('ValueError: out of luck')
     sys.exit(3)
+if 'diverges' in sys.argv[1]:
+    print('error: out of', ['luck', 'weights'][len(calls.read_text()) - 1])
+    print('The traceback is in a file')
+    sys.exit(1)
 if 'slow' in sys.argv[1]:
     time.sleep(250)
 seed = int(sys.argv[-1].split('=')[1])
@@ -51,7 +55,7 @@ def train(tmp_path, monkeypatch):
     script.write_text(FAKE_TRAIN)
     monkeypatch.setattr(sweep, 'TRAIN', script)
     monkeypatch.chdir(tmp_path)
-    for name in ('good', 'broken', 'slow'):
+    for name in ('good', 'broken', 'slow', 'diverges'):
         (tmp_path / f'{name}.py').write_text('x = 1')
     sweep._fingerprint.cache_clear()
 
@@ -72,6 +76,13 @@ def test_finished_runs_are_not_run_again(train, tmp_path):
     run_cells(cells(), tmp_path)
     assert calls(tmp_path / 'kd_0') == calls(tmp_path / 'kd_2') == 1
     assert seen[-1] == {'kd_0': 'finished', 'kd_2': 'finished'}
+
+
+def test_the_error_is_shown_and_not_what_follows_it(train, tmp_path):
+    """Of this training, not of one before with the same log."""
+    for why in ('luck', 'weights'):
+        error = sweep.run_cell(cells('diverges.py')[0], tmp_path / 'kd_0')
+        assert f'code 1: error: out of {why} (see ' in error
 
 
 @pytest.mark.parametrize(

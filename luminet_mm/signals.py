@@ -30,7 +30,7 @@ from typing import NamedTuple
 import torch
 from mmdet.models.detectors import BaseDetector
 from mmdet.models.necks import FPN
-from mmdet.models.roi_heads import MultiInstanceRoIHead
+from mmdet.models.roi_heads import MultiInstanceRoIHead, PISARoIHead
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from torch import Tensor, nn
 
@@ -184,6 +184,11 @@ def _check_roi_head(model: BaseDetector, signal: Signal, whose: str) -> None:
         problem = (
             'predicts several objects for each RoI, as CrowdDet does, so its '
             'scores are not those of one softmax; compare the neck or the RPN'
+        )
+    elif whose == 'student' and isinstance(roi_head, PISARoIHead):
+        problem = (
+            'computes its box loss itself, so the labels of its RoIs are not '
+            'known; take one that trains in the usual way. It can be a teacher'
         )
     # (stage,) maps, RoIs
     elif len(needed) > 2 + is_cascade(model):

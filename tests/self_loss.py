@@ -38,14 +38,20 @@ class SelfGap(FeatureLoss):
         return torch.stack(terms).max()
 
 
-def first_layer(model):
-    """What reads the image: the first convolution, or linear layer."""
+def first_layers(model):
+    """What reads the image: convolutions side by side, or a linear layer."""
     layers = [
         module
         for module in model.backbone.modules()
         if isinstance(module, (nn.Conv2d, nn.Linear))
     ]
-    return layers[0]
+    if isinstance(layers[0], nn.Linear):
+        return layers[:1]
+    return [
+        layer
+        for layer in layers
+        if isinstance(layer, nn.Conv2d) and layer.weight.shape[1] == 3
+    ]
 
 
 def pointwise(model):
@@ -97,14 +103,14 @@ def mirrored_preprocessor(student):
 def mirrored_state(model):
     """The weights of a model that sees channels in reverse order."""
     twin = copy.deepcopy(model)
-    layer = first_layer(twin)
-    weight = layer.weight.data
-    if isinstance(layer, nn.Linear):
-        # MMPretrain's unfold lays patches out channel by channel
-        patches = weight.unflatten(1, (3, -1))
-        layer.weight.data = patches.flip(1).flatten(1)
-    elif weight.shape[1] == 3:
-        layer.weight.data = weight.flip(1)
+    for layer in first_layers(twin):
+        weight = layer.weight.data
+        if isinstance(layer, nn.Linear):
+            # MMPretrain's unfold lays patches out channel by channel
+            weight = weight.unflatten(1, (3, -1)).flip(1).flatten(1)
+        else:
+            weight = weight.flip(1)
+        layer.weight.data = weight
     return twin.state_dict()
 
 

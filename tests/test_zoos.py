@@ -9,8 +9,7 @@ import zoos
 # whose stock model takes no step on this machine, or takes too long
 STOCK = {
     'mmdet': {
-        r'^carafe/': 'CARAFEPack needs mmcv.s compiled extension',
-        r'^dcnv?2?/.*m?dpool': 'needs mmcv.s compiled extension',
+        r'^(carafe|guided_anchoring|dcn)': 'mmcv.s compiled extension',
         r'^v3det/|x101-64x4d': 'too large',
     },
     'mmpretrain': {
@@ -23,11 +22,13 @@ REFUSED = {
     'mmdet': {
         r'^crowddet/': 'predicts several objects for each RoI',
         r'^panoptic_fpn/': 'has no semantic_head',
+        r'/htc_|^scnet/': 'with the help of another branch',
+        r'^pisa/': 'computes its box loss itself',
         r'^tridentnet/': 'runs each image in 3 branches',
         r'^(sparse_rcnn|queryinst)/': 'scores proposals of its own',
     },
     'mmpretrain': {
-        r'^csra/|^vgg/.*voc': 'gives every class a probability of its own',
+        r'^csra/|^vgg/.*voc': 'gives every class a probability',
         r'^conformer/': 'gives two logits',
     },
 }

@@ -25,7 +25,7 @@ from luminet_mm.teacher import FrozenTeacher
 from luminet_mm.teacher_cache import CachedTeacher, check_student
 from luminet_mm.teachers.inputs import crop_maps
 
-SIDES = (64, 128, 192, 224, 240, 256, 299, 320, 336, 384, 448, 512)
+SIDES = (64, 128, 192, 224, 240, 256, 299, 320, 336, 384, 448, 512, 32, 28)
 """Sides of the images of dry runs, in the order in which they are tried."""
 
 

@@ -34,7 +34,8 @@ def modulated_deform_conv2d(
     """`Deformable convolution v2 <https://arxiv.org/abs/1811.11168>`_.
 
     Computed in fp32 (or fp64), returned in the type of ``offset``, as in mmcv:
-    under autocast that is what the convolution before it gave.
+    under autocast that is what the convolution before it gave. Where an offset
+    is NaN, so is the output.
 
     Args:
         input (Tensor): Shape (B, C_in, H_in, W_in).
@@ -69,9 +70,14 @@ def modulated_deform_conv2d(
             f'offset channels, got {input.size(1)} and {offset.size(1)}'
         )
     dtype = widen(offset).dtype
+    places, lost = offset.to(dtype), None
+    if offset.device.type == 'cpu' and places.isnan().any():
+        # on a CPU torchvision's kernel reads memory that is not its own
+        lost = places.isnan().any(dim=1, keepdim=True)
+        places = places.nan_to_num()
     output = tv_ops.deform_conv2d(
         input.to(dtype),
-        offset.to(dtype),
+        places,
         weight.to(dtype),
         None if bias is None else bias.to(dtype),
         _pair(stride),
@@ -79,6 +85,8 @@ def modulated_deform_conv2d(
         _pair(dilation),
         None if mask is None else mask.to(dtype),
     )
+    if lost is not None:
+        output = output.masked_fill(lost, math.nan)
     return output.to(offset.dtype)
 
 

@@ -75,6 +75,22 @@ def test_crowddet(signal, whose):
         tiny.build(tiny.distiller(**names, loss_kd=loss))
 
 
+@pytest.mark.parametrize('whose', ['student', 'teacher'])
+def test_pisa(whose):
+    pisa = tiny.detector()
+    pisa.roi_head.type = 'PISARoIHead'
+    pisa.train_cfg.rcnn.sampler = dict(
+        type='ScoreHLRSampler', num=32, pos_fraction=0.25, neg_pos_ub=-1
+    )
+    if whose == 'student':
+        with pytest.raises(ValueError, match='computes its box loss itself'):
+            tiny.build(tiny.distiller(pisa))
+        return
+    model = tiny.build(tiny.distiller(teacher=pisa))
+    data = tiny.prepared(model)
+    assert model.loss(data['inputs'], data['data_samples'])['loss_luminet'] > 0
+
+
 def test_tridentnet(monkeypatch):
     init = TridentConv.__init__
 

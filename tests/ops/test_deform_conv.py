@@ -138,6 +138,22 @@ def test_under_autocast():
     assert out.dtype == torch.bfloat16 and out.isfinite().all()
 
 
+def test_lost_offsets_are_lost_outputs():
+    """A training that diverges is told so; torchvision's kernel crashes."""
+    x, weight = torch.randn(2, 4, 6, 6), torch.randn(4, 4, 3, 3)
+    offset = torch.zeros(2, 18, 6, 6)
+    offset[1, 5, 2, 3] = torch.nan
+    offset[0, 0, 0, 0] = torch.inf
+    out = deform_conv2d(x, offset, weight, padding=1)
+    lost = torch.zeros(2, 4, 6, 6, dtype=torch.bool)
+    lost[1, :, 2, 3] = True
+    assert torch.equal(out.isnan(), lost)
+    whole = torch.nn.functional.conv2d(x, weight, padding=1)
+    kept = ~lost
+    kept[0, :, 0, 0] = False
+    torch.testing.assert_close(out[kept], whole[kept])
+
+
 def test_empty_batch():
     x, offset, mask, weight = _inputs()
     out = modulated_deform_conv2d(

@@ -113,7 +113,7 @@ def test_write_then_train(run_tool, replayed, dump, tmp_path, capsys):
     image.write_bytes((image.parent / 'cat1.png').read_bytes())
     capsys.readouterr()
     with pytest.raises(SystemExit):
-        run_tool('train', path)
+        run_tool('train', path, '--overwrite')
     error = capsys.readouterr().err
     assert re.search('error: .*(data.bytes|view 0 has other pixels)', error)
 

@@ -94,7 +94,8 @@ def load_config(args: argparse.Namespace) -> Config:
         args (argparse.Namespace): With ``config`` and the shared flags.
 
     Returns:
-        Config: With ``launcher`` and ``work_dir`` set.
+        Config: With ``launcher`` and ``work_dir`` set. Keys on the command
+        line that nobody reads are in ``args.faults``.
 
     Raises:
         ConfigFileError: If the file cannot be read as a config.
@@ -105,12 +106,18 @@ def load_config(args: argparse.Namespace) -> Config:
     os.environ.setdefault('LOCAL_RANK', local_rank)
     cfg = read_config(args.config)
     cfg.launcher = args.launcher
+    args.faults = []
     if args.cfg_options is not None:
+        # imports the detectors, which not every tool needs
+        from luminet_mm.preflight.keys import option_problems
+
+        args.faults = option_problems(cfg, args.cfg_options)
         try:
             cfg.merge_from_dict(args.cfg_options)
         except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise LaunchError(
-                f'--cfg-options {" ".join(args.cfg_options)} cannot be put '
+                '\n'.join(args.faults)
+                or f'--cfg-options {" ".join(args.cfg_options)} cannot be put '
                 f'into {args.config}: {error}'
             ) from error
     if args.work_dir is not None:

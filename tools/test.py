@@ -136,7 +136,7 @@ def main() -> None:
     with reported(args):
         cfg = stock_config(load_config(args))
         apply_flags(cfg, args)
-        check_config(cfg, ('test',))
+        check_config(cfg, ('test',), args.faults)
         # the file in the work dir is the record of the training
         name = f'{Path(args.config).stem}_test.py'
         cfg = Config(cfg._cfg_dict, cfg_text=cfg.text, filename=name)

@@ -81,7 +81,7 @@ def main() -> None:
     with reported(args):
         cfg = load_config(args)
         apply_flags(cfg, args)
-        check_config(cfg)
+        check_config(cfg, known=args.faults)
         with start.work_dir_of(cfg, args) as replaced:
             runner = build_runner(
                 cfg, args.trust, args.allow_partial, last_layer=True, args=args

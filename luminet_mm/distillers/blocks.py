@@ -2,6 +2,7 @@
 
 import copy
 import math
+import os
 from numbers import Real
 from typing import Any
 
@@ -11,6 +12,7 @@ from luminet_mm.losses import DistillLoss, LogitLoss
 from luminet_mm.registry import MODELS
 
 _SIDES = ('student', 'teacher')
+PATHS = (str, os.PathLike)
 Names = tuple[str, ...]
 
 
@@ -114,7 +116,7 @@ def _cache_problems(teachers: list, distill: dict) -> list[str]:
     cached = {
         index
         for index, cfg in enumerate(teachers)
-        if isinstance(cfg, dict) and cfg.get('cache') is not None
+        if isinstance(cfg, dict) and isinstance(cfg.get('cache'), PATHS)
     }
     problems = []
     for name, cfg in distill.items():

@@ -49,6 +49,9 @@ def check_config(
             problems.extend(guarded(problems, key, check, *args) or [])
 
     run('config', keys.shape_problems, cfg)
+    if not isinstance(cfg.get('default_scope'), (str, type(None))):
+        # said; without it the rest can be checked
+        cfg = Config({**cfg, 'default_scope': None})
     run('config', keys.top_problems, cfg)
     run('model', models.model_problems, cfg)
     if 'train' in phases:

@@ -1,6 +1,7 @@
 """Check the blocks ``teacher``, ``distill`` and ``peers`` of a model."""
 
 import copy
+import functools
 import inspect
 import os
 from collections.abc import Mapping
@@ -145,7 +146,7 @@ def _config_problems(key: str, config: Any, scope: str | None) -> list[str]:
     if lines:
         return lines
     try:
-        cfg = stock_config(model_config(copy.deepcopy(config), key))
+        cfg = stock_config(_read(config, key))
     except Exception as error:  # a config is code, and may raise anything
         text = one_line(error)
         if not isinstance(error, (ValueError, FileNotFoundError)):
@@ -155,6 +156,19 @@ def _config_problems(key: str, config: Any, scope: str | None) -> list[str]:
     if isinstance(config, dict) and 'model' in config:
         key += '.model'
     return models.block_problems(cfg.model, key, where)
+
+
+def _read(config: str | dict, key: str) -> Config:
+    if isinstance(config, dict):
+        return model_config(copy.deepcopy(config), key)
+    time = os.stat(config).st_mtime if os.path.isfile(config) else 0
+    return _read_file(config, key, time)
+
+
+@functools.lru_cache(maxsize=4)
+def _read_file(config: str, key: str, time: float) -> Config:
+    """A teacher's config; several students of a sweep have the same one."""
+    return model_config(config, key)
 
 
 def _missing_config(key: str, config: Any) -> list[str]:

@@ -142,11 +142,13 @@ def option_problems(cfg: Config, options: Mapping[str, Any]) -> list[str]:
     return [
         f'--cfg-options {line}'
         for path in options
-        for line in _option_problem(cfg, path)
+        for line in _option_problem(cfg, path, options)
     ]
 
 
-def _option_problem(cfg: Config, path: str) -> list[str]:
+def _option_problem(
+    cfg: Config, path: str, options: Mapping[str, Any]
+) -> list[str]:
     first, *rest = path.split('.')
     if first not in READ:
         model = cfg.get('model') or {}
@@ -175,8 +177,12 @@ def _option_problem(cfg: Config, path: str) -> list[str]:
             node = node[int(name)]
         elif isinstance(node, Mapping):
             if name not in node:
-                # a block with a type is compared with its class
-                near = '' if 'type' in node else closest(name, node, 0.8)
+                # a block with a type is compared with its class, also a
+                # new one, which another option or this one gives a type
+                typed = 'type' in node or f'{where}.type' in options
+                if isinstance(options[path], Mapping):
+                    typed = True
+                near = '' if typed else closest(name, node, 0.8)
                 return (
                     [f'{where}: new in this block; did you mean {near!r}?']
                     if near

@@ -154,7 +154,7 @@ def unknown_type(
     elsewhere = [
         f'{scope}.{kind}'
         for scope in SCOPES
-        if '.' not in kind and find_class(f'{scope}.{kind}', registry, scope)
+        if '.' not in kind and find_class(f'{scope}.{kind}', registry, None)
     ]
     return (
         f'{key}.type: {kind!r} is not a registered {what}'

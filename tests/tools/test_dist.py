@@ -112,7 +112,7 @@ def test_two_nodes_train_as_one(distilled, dump, tmp_path):
     From another folder; the processes halve the steps.
     """
     path = dump(without_validation(distilled))
-    result = run('dist_train.sh', path, 2, cwd=tmp_path)
+    result = run('dist_train.sh', path, 2, '--verbose', cwd=tmp_path)
     assert result.returncode == 0, result.stderr[-3000:]
     assert 'Distributed training: True' in result.stdout
     assert re.search(r'Epoch\(train\) +\[1\]\[2/2\]', result.stdout)

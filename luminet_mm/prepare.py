@@ -140,7 +140,7 @@ def prepare(
     dtype = None if speed.dtype == 'auto' else speed.dtype
     if speed.fold_bn:
         total = sum(_count_norms(part) for part in parts(model))
-        unfit: list[str] = []
+        unfit: dict[str, None] = {}
         for name in PARTS:
             if isinstance(getattr(model, name, None), nn.Module):
                 _fold(
@@ -154,8 +154,8 @@ def prepare(
             done.append(f'{total - left} of {total} batch norms folded')
         if unfit:
             done[-1] += (
-                f' (fuse_conv_bn fails on {len(unfit)} part(s), such as '
-                f'{unfit[-1]})'
+                f' (fuse_conv_bn fails on some parts, such as '
+                f'{list(unfit)[-1]})'
             )
     if dtype:
         _cast(model, form, DTYPES[dtype])
@@ -364,32 +364,43 @@ def _report(done: Sequence[str], moved: float) -> str:
 
 
 def _fold(
-    parent: nn.Module, name: str, unchanged: Callable, unfit: list[str]
+    parent: nn.Module, name: str, unchanged: Callable, unfit: dict[str, None]
 ) -> None:
     """Fold the batch norms of a child; where that fails, those of its parts.
 
     The library's function takes a batch norm for the one after a convolution
-    when it was registered next; the answers say whether that was right. A
-    child on which it raises is noted in ``unfit``.
+    when it was registered next; the answers say whether that was right.
     """
     child = parent._modules[name]
     if child is None or not _count_norms(child):
         return
-    try:
-        fused = fuse_conv_bn(copy.deepcopy(child))
-    except Exception as error:  # of a network that nobody has thought of
-        what = f'{type(child).__name__} ({type(error).__name__}: {error})'
-        unfit.append(what)
-    else:
-        # the library's new layers would train
-        fused.requires_grad_(False)
-        fused.eval()
-        parent._modules[name] = fused
-        if unchanged():
-            return
-        parent._modules[name] = child
+    fused = _fused(child, unfit)
+    # the library's new layers would train
+    fused.requires_grad_(False)
+    fused.eval()
+    parent._modules[name] = fused
+    if unchanged():
+        return
+    parent._modules[name] = child
     for inner in list(child._modules):
         _fold(child, inner, unchanged, unfit)
+
+
+def _fused(module: nn.Module, unfit: dict[str, None]) -> nn.Module:
+    """A copy with folded norms, except in parts on which that raises.
+
+    These are noted in ``unfit``.
+    """
+    try:
+        return fuse_conv_bn(copy.deepcopy(module))
+    except Exception as error:  # of a network that nobody has thought of
+        what = f'{type(module).__name__} ({type(error).__name__}: {error})'
+        unfit[what] = None
+    twin = copy.deepcopy(module)
+    for name, inner in module._modules.items():
+        if inner is not None and _count_norms(inner):
+            twin._modules[name] = _fused(inner, unfit)
+    return twin
 
 
 def _count_norms(module: nn.Module) -> int:

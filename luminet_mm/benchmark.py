@@ -30,6 +30,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from luminet_mm.config_types import PRETRAINED, is_type
 from luminet_mm.distillers.blocks import teacher_list
 from luminet_mm.distillers.mixin import DistillMixin, regroup
 from luminet_mm.distillers.two_stage import TwoStageDistiller
@@ -560,7 +561,7 @@ def without_files(cfg: Config) -> Config:
     def strip(node: Any) -> None:
         if isinstance(node, dict):
             init = node.get('init_cfg')
-            if isinstance(init, dict) and init.get('type') == 'Pretrained':
+            if isinstance(init, dict) and is_type(init, *PRETRAINED):
                 node['init_cfg'] = None
             for value in node.values():
                 strip(value)

@@ -8,12 +8,14 @@ from pathlib import Path
 
 import torch
 import torch.distributed
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.runner import Runner
 
+from luminet_mm.config_types import is_type, type_name
 from luminet_mm.runs.config_file import read_config
 from luminet_mm.runs.loading import install_strict_loading
+from luminet_mm.runs.options import OptionsAction
 from luminet_mm.runs.parent import end_with_launcher
 from luminet_mm.runs.quiet import make_runner
 from luminet_mm.runs.weights import WeightsHook
@@ -35,22 +37,6 @@ DDP = ('MMDistributedDataParallel', 'DistributedDataParallel')
 
 class LaunchError(RuntimeError):
     """The machine or the environment cannot run what was asked for."""
-
-
-class OptionsAction(DictAction):
-    """``key=value`` pairs; what is none ends in the usage text."""
-
-    def __call__(self, parser, namespace, values, option_string=None) -> None:
-        for pair in values:
-            try:
-                super().__call__(parser, namespace, [pair], option_string)
-            except (AssertionError, RecursionError, ValueError):
-                parser.error(
-                    f'{option_string} {pair!r}: write key=value, as in '
-                    'optim_wrapper.optimizer.lr=0.01, a.list="[1,2]" or '
-                    'a.tuple="(1,2)"; a dict goes key by key, or into the '
-                    'config.'
-                )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -167,8 +153,8 @@ def check_amp(cfg: Config) -> None:
     Raises:
         LaunchError: If the config asks for it on a CPU.
     """
-    kind = str((cfg.get('optim_wrapper') or {}).get('type', ''))
-    if kind.endswith('AmpOptimWrapper') and _on_cpu():
+    wrapper = cfg.get('optim_wrapper') or {}
+    if is_type(wrapper, 'mmengine.AmpOptimWrapper') and _on_cpu():
         raise LaunchError(
             'Mixed precision (--amp, or optim_wrapper.type=AmpOptimWrapper) '
             'needs a GPU and this machine has none. Leave it out.'
@@ -262,8 +248,8 @@ def _set_ddp(cfg: Config) -> None:
     Raises:
         LaunchError: If the settings do not go together.
     """
-    kind = (cfg.get('model_wrapper_cfg') or {}).get('type', DDP[0])
-    if str(kind).split('.')[-1] not in DDP:
+    given = cfg.get('model_wrapper_cfg') or {}
+    if given.get('type') and type_name(given) not in DDP:
         return
     cfg.model_wrapper_cfg = ddp_settings(cfg)
     if _on_cpu():

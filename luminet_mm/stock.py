@@ -1,13 +1,19 @@
 """Turn a distillation config back into the stock student's."""
 
 import copy
-from inspect import isclass
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
 
+from luminet_mm.config_types import is_type, type_package, type_text
 from luminet_mm.files.plain_config import only_registered, plain_values
-from luminet_mm.registry import MODELS
+from luminet_mm.student import (
+    ZOOS,
+    extended_by,
+    find_model,
+    registered_name,
+    student_of,
+)
 
 # What a run adds to its config and a finished model does not need.
 RUN_KEYS = (
@@ -40,21 +46,24 @@ def stock_config(cfg: Config) -> Config:
         return cfg
     for key in ('teacher', 'distill', 'peers', 'dry_run_size'):
         model.pop(key, None)
-    model['type'] = _stock_type(model['type'])
+    scope = cfg.get('default_scope')
+    model['type'] = _stock_type(model['type'], scope)
     for node in (cfg, model):
         preprocessor = node.get('data_preprocessor') or {}
-        if _type_name(preprocessor).startswith('luminet_mm.'):
-            preprocessor['type'] = _stock_type(preprocessor['type'])
+        if type_package(preprocessor) == 'luminet_mm':
+            preprocessor['type'] = _stock_preprocessor(
+                preprocessor['type'], scope
+            )
     loader: dict = cfg.get('train_dataloader') or {}
     dataset = loader.get('dataset') or {}
-    if _type_name(dataset) == 'luminet_mm.ReplayDataset':
+    if is_type(dataset, 'luminet_mm.ReplayDataset'):
         loader['dataset'] = dataset['dataset']
         loader['sampler']['type'] = 'DefaultSampler'
     if cfg.get('custom_hooks'):
         cfg.custom_hooks = [
             hook
             for hook in cfg.custom_hooks
-            if not _type_name(hook).startswith('luminet_mm.')
+            if type_package(hook) != 'luminet_mm'
         ]
     return cfg
 
@@ -150,21 +159,38 @@ def parse_config(text: str) -> dict[str, Any] | None:
         return None
 
 
-def _type_name(cfg: dict) -> str:
-    """A block's type as text; configs in pure Python have the class."""
-    kind = cfg.get('type', '')
-    if isclass(kind):
-        return f'{kind.__module__.split(".")[0]}.{kind.__name__}'
-    return str(kind)
+def _stock_type(kind: Any, scope: str | None) -> str | type:
+    """The type of the student that a distiller extends.
 
-
-def _stock_type(kind: str | type) -> str:
-    """Name the first class of a distiller's bases that a stock zoo has."""
-    cls = kind if isclass(kind) else MODELS.get(kind)
+    Raises:
+        ValueError: If it is not known, or cannot stand for the distiller.
+    """
+    cls = find_model(kind, scope)
     if cls is None:
-        raise ValueError(f'model.type {kind!r} is in no registry.')
-    for base in cls.__mro__:
-        package = base.__module__.split('.')[0]
-        if package in ('mmdet', 'mmpretrain'):
+        raise ValueError(
+            f'model.type {type_text(kind)!r} is not in a registry. Import '
+            'its module with custom_imports.'
+        )
+    if not extended_by(cls):
+        return kind
+    student = student_of(cls)
+    name = registered_name(student)
+    if name is None and isinstance(kind, str):
+        raise ValueError(
+            f'model.type {kind!r}: its student {student.__name__} is not '
+            'registered, so that no config can name it. Put '
+            '@MODELS.register_module() before that class.'
+        )
+    return student if name is None else name
+
+
+def _stock_preprocessor(kind: Any, scope: str | None) -> str:
+    """Name the zoos' class that a preprocessor of this package extends."""
+    cls = find_model(kind, scope)
+    for base in cls.__mro__ if cls else ():
+        package = base.__module__.partition('.')[0]
+        if package in ZOOS:
             return f'{package}.{base.__name__}'
-    raise ValueError(f'model.type {kind!r} extends no stock model.')
+    raise ValueError(
+        f'data_preprocessor {type_text(kind)!r} extends no stock one.'
+    )

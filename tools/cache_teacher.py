@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from luminet_mm.classifier_signals import compute_signals, find_signal
+from luminet_mm.config_types import is_type
 from luminet_mm.datasets.replay import ReplayDataset
 from luminet_mm.distillers.classifier import ClassifierDistiller
 from luminet_mm.distillers.mixin import (
@@ -99,7 +100,7 @@ def take_caches(cfg: Config, out: str | None) -> dict[int, str]:
             'or --out DIR.'
         )
     dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
-    if dataset.get('type') != 'luminet_mm.ReplayDataset':
+    if not is_type(dataset, 'luminet_mm.ReplayDataset'):
         raise LaunchError(
             f'views that are drawn anew in each run cannot be cached. Set '
             f'{DATASET}rounds=..., dataset=<the data set>).'

@@ -13,6 +13,7 @@ from luminet_mm.launch import (
     load_config,
 )
 from luminet_mm.preflight import check_config
+from luminet_mm.runs.config_file import renamed
 from luminet_mm.runs.console import reported
 from luminet_mm.runs.weights import add_flags
 from luminet_mm.stock import stock_config
@@ -138,8 +139,7 @@ def main() -> None:
         apply_flags(cfg, args)
         check_config(cfg, ('test',), args.faults)
         # the file in the work dir is the record of the training
-        name = f'{Path(args.config).stem}_test.py'
-        cfg = Config(cfg._cfg_dict, cfg_text=cfg.text, filename=name)
+        cfg = renamed(cfg, f'{Path(args.config).stem}_test.py')
         runner = build_runner(cfg, args.trust, args.allow_partial, args=args)
         if args.out:
             from mmdet.evaluation import DumpDetResults

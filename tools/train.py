@@ -4,6 +4,7 @@ import argparse
 
 from mmengine.config import Config
 
+from luminet_mm.config_types import is_type
 from luminet_mm.launch import (
     LaunchError,
     add_arguments,
@@ -61,9 +62,9 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
     Raises:
         LaunchError: If a flag needs what the config lacks.
     """
-    if args.amp and cfg.optim_wrapper.get('type') != 'AmpOptimWrapper':
+    if args.amp and not is_type(cfg.optim_wrapper, 'mmengine.AmpOptimWrapper'):
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.loss_scale = 'dynamic'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise LaunchError(

@@ -14,6 +14,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from luminet_mm.analysis.statistics import AnalysisError
+from luminet_mm.config_types import type_name
 from luminet_mm.signals import (
     Signal,
     compute_signals,
@@ -176,7 +177,7 @@ def boxes_in_view(dataset: ConfigDict) -> None:
         boxes_in_view(inner)
     if not dataset.get('pipeline'):
         return
-    types = [str(step['type']).rpartition('.')[2] for step in dataset.pipeline]
+    types = [type_name(step) for step in dataset.pipeline]
     steps = [
         step
         for step, kind in zip(dataset.pipeline, types)

@@ -14,6 +14,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
+from luminet_mm.config_types import is_type
 from luminet_mm.stock import stock_config
 from luminet_mm.teacher import preserved_rng
 
@@ -186,7 +187,7 @@ def step_sizes(cfg: Config) -> tuple[int, list[int]]:
     exchanges = [
         size
         for loss in (cfg.model.get('distill') or {}).values()
-        if str(loss.type).endswith('LumiNetLoss')
+        if is_type(loss, 'luminet_mm.LumiNetLoss')
         for size in luminet_statistics(classes)
     ]
     return parameters, exchanges

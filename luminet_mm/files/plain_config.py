@@ -73,6 +73,10 @@ def _value(node: ast.expr) -> Any:
         return [_value(item) for item in node.elts]
     if isinstance(node, ast.Tuple):
         return tuple(_value(item) for item in node.elts)
+    if isinstance(node, ast.Attribute):  # how MMEngine writes a class
+        path = ast.unparse(node)
+        if all(part.isidentifier() for part in path.split('.')):
+            return path
     return ast.literal_eval(node)
 
 

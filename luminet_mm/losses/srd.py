@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from luminet_mm.config_types import type_name
 from luminet_mm.distributed import (
     all_reduce_with_grad,
     global_moments,
@@ -138,7 +139,7 @@ class SRDLoss(RowsLoss):
     ) -> None:
         super().__init__(**kwargs)
         if isinstance(connector, dict):
-            self._choice('connector', str(connector.get('type')), CONNECTORS)
+            self._choice('connector', type_name(connector), CONNECTORS)
         else:
             self._choice('connector', connector, CONNECTORS)
         self.connector = connector

@@ -6,6 +6,7 @@ from mmpretrain.models import ImageClassifier
 from torch import nn
 
 from luminet_mm.checkpoint import get_state_dict, load_checkpoint
+from luminet_mm.config_types import PRETRAINED, is_type
 from luminet_mm.registry import MODELS
 
 
@@ -43,7 +44,7 @@ class LinearProbe(ImageClassifier):
         """
         super().init_weights()
         cfg = self.backbone.init_cfg
-        if not isinstance(cfg, dict) or cfg.get('type') != 'Pretrained':
+        if not isinstance(cfg, dict) or not is_type(cfg, *PRETRAINED):
             return
         path, prefix = cfg['checkpoint'], cfg.get('prefix') or ''
         state = {

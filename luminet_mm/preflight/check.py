@@ -11,7 +11,14 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.logging import print_log
 
-from luminet_mm.preflight import distill, evaluators, hooks, keys, models
+from luminet_mm.preflight import (
+    distill,
+    evaluators,
+    hooks,
+    keys,
+    models,
+    student,
+)
 from luminet_mm.preflight.data import data_findings
 from luminet_mm.preflight.faults import (
     file_problem,
@@ -57,6 +64,7 @@ def check_config(
     if 'train' in phases:
         run('model', distill.distill_problems, cfg)
         run('model', distill.cached_problems, cfg)
+        run('model', student.student_problems, cfg)
         run('model', models.pretrained_problems, cfg.get('model'), 'model')
     run('hooks', hooks.hook_problems, cfg)
     run('load_from', _load_problems, cfg)

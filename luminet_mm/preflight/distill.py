@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmengine.utils import get_installed_path
 
+from luminet_mm.config_types import is_type
 from luminet_mm.distillers.blocks import (
     block_problems,
     build_loss,
@@ -226,18 +227,18 @@ def cached_problems(cfg: Config) -> list[str]:
     hooks = cfg.get('custom_hooks')
     needed = (
         (
-            _names(dataset, 'ReplayDataset'),
+            is_type(dataset, 'luminet_mm.ReplayDataset'),
             "set train_dataloader.dataset=dict(type='luminet_mm."
             "ReplayDataset', rounds=..., dataset=<the data set>)",
         ),
         (
-            _names(sampler, 'ReplaySampler'),
+            is_type(sampler, 'luminet_mm.ReplaySampler'),
             "set train_dataloader.sampler=dict(type='luminet_mm."
             "ReplaySampler')",
         ),
         (
             any(
-                _names(hook, 'TeacherCheckHook')
+                is_type(hook, 'luminet_mm.TeacherCheckHook')
                 for hook in (hooks if isinstance(hooks, (list, tuple)) else ())
             ),
             f'add {HOOK} to custom_hooks, which compares it with the data',
@@ -270,13 +271,3 @@ _REPLAYED = ('dataset', 'sampler')
 def _block(parent: Any, name: str) -> Mapping:
     value = parent.get(name) if hasattr(parent, 'get') else None
     return value if isinstance(value, Mapping) else {}
-
-
-def _names(block: Any, name: str) -> bool:
-    """Whether a block is of a class of this package, by text or as type."""
-    if not isinstance(block, Mapping):
-        return type(block).__name__ == name  # a hook that is built already
-    kind = block.get('type')
-    return (getattr(kind, '__name__', None) or str(kind).split('.')[-1]) == (
-        name
-    )

@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS
 from torch import nn
 
+from luminet_mm.config_types import PRETRAINED, is_type
 from luminet_mm.distillers.mixin import DistillMixin
 from luminet_mm.preflight.faults import file_problem, shown
 from luminet_mm.preflight.signatures import (
@@ -183,7 +184,7 @@ def pretrained_problems(node: Any, key: str) -> list[str]:
         ]
     if not isinstance(node, dict):
         return []
-    if node.get('type') == 'Pretrained':
+    if is_type(node, *PRETRAINED):
         return file_problem(
             f'{key}.checkpoint',
             node.get('checkpoint'),

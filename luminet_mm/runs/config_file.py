@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,16 @@ def read_config(path: str | os.PathLike, what: str = 'config') -> Config:
         raise ConfigFileError(
             f'{what} {path} sets nothing: it is empty, or the wrong file.'
         )
+    return cfg
+
+
+def renamed(cfg: Config, filename: str) -> Config:
+    """A copy of a config that is written under another name.
+
+    It stays what it is: one in pure Python knows what it only imported.
+    """
+    cfg = copy.deepcopy(cfg)
+    object.__setattr__(cfg, '_filename', filename)
     return cfg
 
 

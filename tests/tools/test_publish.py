@@ -196,7 +196,9 @@ def test_weights_of_a_model_that_is_not_imported(publish, tmp_path, capsys):
     )
     path = publish(str(source), str(tmp_path / 'a'))
     assert 'cfg' not in torch.load(path, weights_only=True)['meta']
-    assert "dropped, as model.type 'Mine' is in no" in capsys.readouterr().out
+    assert (
+        "dropped, as model.type 'Mine' is not in a" in capsys.readouterr().out
+    )
 
 
 def test_bare_weights_of_ddp(publish, tmp_path, capsys):

@@ -1,0 +1,182 @@
+"""Which model a distiller extends, and what of another it would lose."""
+
+from __future__ import annotations
+
+from inspect import isclass
+from typing import Any
+
+from mmengine.model import BaseModel
+from mmengine.registry import DefaultScope, Registry
+from mmengine.utils import get_object_from_string
+
+from luminet_mm.registry import MODELS
+
+ZOOS = ('mmdet', 'mmpretrain')
+# What a distiller may do in its own way: it is not called to predict.
+TRAINING = ('loss', 'train_step', 'parse_losses', 'init_weights')
+
+
+def find_model(kind: Any, scope: str | None = None) -> type | None:
+    """The class that a ``model.type`` stands for, None if there is none.
+
+    Args:
+        kind (str | type): The type.
+        scope (str | None): The config's ``default_scope``.
+    """
+    if not isinstance(kind, str):
+        kind = kind.build() if hasattr(kind, 'build') else kind
+        return kind if isclass(kind) else None
+    found = None
+    try:
+        with (
+            DefaultScope.overwrite_default_scope(scope),
+            MODELS.switch_scope_and_registry(None) as registry,
+        ):
+            found = registry.get(kind)
+        found = found or MODELS.get(kind)
+    except Exception:  # a name is looked for in packages, too
+        return None
+    return found if isclass(found) else None
+
+
+def extended_by(distiller: type) -> tuple[type, ...]:
+    """The classes that a distiller extends, nearest first.
+
+    Args:
+        distiller (type): Any class.
+
+    Returns:
+        tuple: What follows DistillMixin among its bases; empty where it is
+        not one of them.
+    """
+    order = distiller.__mro__
+    for place, cls in enumerate(order):
+        if cls.__name__ == 'DistillMixin' and _ours(cls):
+            rest = order[place + 1 :]
+            # what the mixin itself is made of
+            return tuple(
+                each
+                for each in rest
+                if not _ours(each) or issubclass(each, BaseModel)
+            )
+    return ()
+
+
+def student_of(distiller: type) -> type:
+    """The model that is left when a distiller has taught it.
+
+    Args:
+        distiller (type): A class with DistillMixin among its bases.
+
+    Raises:
+        ValueError: If that model cannot predict as the distiller does.
+    """
+    student, *_ = extended_by(distiller)
+    name = distiller.__name__
+    if not issubclass(student, BaseModel):
+        raise ValueError(
+            f'model.type {name}: its student begins with '
+            f'{student.__name__}, which is not a model. Make the student a '
+            f'class of its own, class Student({student.__name__}, ...), '
+            f'register it, and derive {name} from it.'
+        )
+    for cls in distiller.__mro__:
+        if cls.__name__ == 'DistillMixin' and _ours(cls):
+            break
+        own = [key for key in _overrides(cls, student) if key not in TRAINING]
+        if own and not _ours(cls):
+            raise ValueError(
+                f'model.type {name}: testing and publishing take its student '
+                f'alone, {student.__name__}, and that lacks what '
+                f'{cls.__name__} says of {_listed(own)}. Move this to a '
+                f'subclass of {student.__name__}, register that, and derive '
+                f'{name} from it.'
+            )
+    return student
+
+
+def registered_name(cls: type) -> str | None:
+    """The ``type`` by which a config finds a class, None if it does not."""
+    package = cls.__module__.partition('.')[0]
+    name = f'{package}.{cls.__name__}'
+    if package in ZOOS and MODELS.get(name) is cls:
+        return name
+    found = _search(MODELS._get_root_registry(), cls)
+    if found is not None:
+        return found
+    path = f'{cls.__module__}.{cls.__qualname__}'
+    try:
+        return path if get_object_from_string(path) is cls else None
+    except Exception:  # it imports the modules of that name
+        return None
+
+
+def lost_by(distiller: type, student: type) -> tuple[type, list[str]] | None:
+    """What a student does that a distiller put in its place would not.
+
+    A class of the zoos whose constructor alone is its own passes: those only
+    hand their arguments on.
+
+    Args:
+        distiller (type): A class with DistillMixin among its bases.
+        student (type): A model.
+
+    Returns:
+        tuple | None: The class that is lost, and names of what it does in
+        its own way. None where nothing is lost, or where the distiller is
+        for models of another kind.
+    """
+    bases = extended_by(distiller)
+    model = next((cls for cls in bases if issubclass(cls, BaseModel)), None)
+    if model is None or not issubclass(student, _root(model)):
+        return None
+    for cls in student.__mro__:
+        if cls in distiller.__mro__:
+            continue
+        own = _overrides(cls, model)
+        if '__init__' in vars(cls) and not cls.__module__.startswith(ZOOS):
+            own.append('__init__')
+        if own:
+            return cls, own
+    return None
+
+
+def _overrides(cls: type, model: type) -> list[str]:
+    """Names that a class gives another meaning than a model does.
+
+    What is new in it is called by nothing of the model.
+    """
+    return [
+        key
+        for key in vars(cls)
+        if not key.startswith(('__', '_abc_')) and hasattr(model, key)
+    ]
+
+
+def _root(model: type) -> type:
+    """The stock class that a family of distillers is for."""
+    stock = [
+        cls
+        for cls in model.__mro__
+        if cls.__name__ in ('TwoStageDetector', 'ImageClassifier')
+    ]
+    return stock[0] if stock else model
+
+
+def _search(registry: Registry, cls: type) -> str | None:
+    for name, found in registry.module_dict.items():
+        if found is cls:
+            return f'{registry.scope}.{name}'
+    for child in registry.children.values():
+        name = _search(child, cls)
+        if name is not None:
+            return name
+    return None
+
+
+def _ours(cls: type) -> bool:
+    return cls.__module__.startswith('luminet_mm.')
+
+
+def _listed(names: list[str]) -> str:
+    return ', '.join(sorted(names)[:5])

@@ -30,8 +30,9 @@ from luminet_mm.runs.cells import (
     usable_cores,
 )
 from luminet_mm.runs.lock import LockedError, hold
+from luminet_mm.runs.metrics import MAIN, choose
 
-METRICS = ('coco/bbox_mAP', 'accuracy/top1')
+METRICS = MAIN
 _PACKAGE = Path(__file__).parent
 TRAIN = _PACKAGE.parent / 'tools' / 'train.py'
 if not TRAIN.is_file():  # installed from a wheel, not from a clone
@@ -392,20 +393,28 @@ def choose_metric(
 
     Args:
         logged (Sequence): Names of what each run logged.
-        metric (str | None): A wish; by default the first of :data:`METRICS`
-            that every run has.
+        metric (str | None): A wish, with or without its prefix; by default
+            the first of :data:`METRICS` that every run has.
 
     Raises:
         ValueError: If it is not logged; names what is.
     """
-    for name in (metric,) if metric else METRICS:
-        if all(name in names for names in logged):
+    first, *others = list(logged) or [()]
+    common = [name for name in first if all(name in x for x in others)]
+    for name in METRICS if metric is None else ():
+        if name in common:
             return name
     there = sorted({name for names in logged for name in names})
-    what = f'{metric} is not logged' if metric else 'no accuracy is logged'
+    problem = 'no accuracy is logged by every run.'
+    if metric is not None:
+        try:
+            return choose(common, metric)
+        except ValueError as error:
+            # of those names that not every run has the message says all
+            problem = f'{metric} is not logged by every run. Of those that '
+            problem += f'are, {error}'
     raise ValueError(
-        f'{what} by every run. Give --metric; there is '
-        f'{", ".join(there) or "none"}.'
+        f'{problem} Give --metric; there is {", ".join(there) or "none"}.'
     )
 
 

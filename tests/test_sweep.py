@@ -392,3 +392,38 @@ def test_only_fractions_become_percent(metric, shown, capsys):
     group = {'missing': [], 'seconds': 0.1, metric: entry}
     tool().print_table({'kd': group}, metric)
     assert f' {shown} ±' in capsys.readouterr().out
+
+
+def test_a_metric_may_be_named_without_its_prefix():
+    names = ['coco/bbox_mAP', 'coco/bbox_mAP_50']
+    assert choose_metric([names, names], 'bbox_mAP_50') == 'coco/bbox_mAP_50'
+    with pytest.raises(ValueError, match="did you mean 'coco/bbox_mAP'"):
+        choose_metric([names, names], 'bbox_map')
+
+
+def test_a_misspelt_metric_is_found_before_the_first_run(tmp_path, capsys):
+    """A grid of hours would end in the message."""
+    config = tmp_path / 'a.py'
+    config.write_text(
+        "default_scope = 'mmdet'\n"
+        "val_evaluator = dict(type='CocoMetric', metric='bbox')\n"
+    )
+    grid = tmp_path / 'grid.py'
+    grid.write_text(f'runs = dict(a=dict(config={str(config)!r}, seeds=[0]))')
+    result = subprocess.run(
+        [
+            sys.executable,
+            'tools/sweep.py',
+            str(grid),
+            '--out',
+            str(tmp_path / 'out'),
+            '--metric',
+            'coco/bbox_map',
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert "did you mean 'coco/bbox_mAP'?" in result.stderr
+    assert 'Traceback' not in result.stderr
+    assert not (tmp_path / 'out').exists()

@@ -27,6 +27,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from luminet_mm.runs.console import reported
+from luminet_mm.runs.metrics import scale_of
 from luminet_mm.sweep import (
     find_metric,
     is_finished,
@@ -39,7 +40,7 @@ from luminet_mm.sweep import (
 def print_table(summary: dict, metric: str) -> None:
     """Print one line per group: mean, spread, last and best of each run."""
     # COCO metrics are fractions; MMPretrain reports percent
-    scale = 100 if metric.startswith('coco/') else 1
+    scale = 100 if scale_of(metric) == 1 else 1
     print(f'\n{"group":40} {metric}, last epoch      s/step  runs')
     for name, group in summary.items():
         entry = group[metric]
@@ -53,6 +54,21 @@ def print_table(summary: dict, metric: str) -> None:
 
 
 @reported()
+def check_metric(configs: list[str], metric: str) -> None:
+    """Find a misspelt metric before hours are spent.
+
+    Raises:
+        ValueError: If a config's evaluators do not report it.
+    """
+    # imports the detectors, which a sweep itself does not need
+    from luminet_mm.preflight.evaluators import metric_problem
+
+    for config in dict.fromkeys(configs):
+        problem = metric_problem(Config.fromfile(config), metric)
+        if problem:
+            raise ValueError(f'--metric {metric}: {config}: {problem}')
+
+
 def main() -> None:
     """Run a grid and write its table."""
     parser = argparse.ArgumentParser(
@@ -65,7 +81,8 @@ def main() -> None:
     parser.add_argument('--slots', type=int, default=2, help='runs at a time')
     parser.add_argument(
         '--metric',
-        help='what to summarise; default coco/bbox_mAP or accuracy/top1',
+        help='what to summarise, with or without its prefix; default '
+        'coco/bbox_mAP or accuracy/top1',
     )
     args = parser.parse_args()
     # as Ctrl-C: the trainings end with the sweep
@@ -84,6 +101,8 @@ def main() -> None:
 
     problem = None
     try:
+        if args.metric is not None:
+            check_metric([cell.config for cell in cells], args.metric)
         run_cells(cells, out, args.slots, watch)
     except KeyboardInterrupt:
         problem = 'interrupted; the same command goes on from here'

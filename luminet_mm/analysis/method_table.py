@@ -19,6 +19,7 @@ from matplotlib.text import Text
 
 from luminet_mm.analysis.step_times import BASE
 from luminet_mm.methods import METHODS
+from luminet_mm.runs.metrics import scale_of
 from luminet_mm.sweep import choose_metric
 
 TITLES = {f'luminet_mm.{method.loss}': method.title for method in METHODS}
@@ -55,7 +56,7 @@ def join(
     ]
     metric = choose_metric(there, metric)
     # COCO metrics are fractions; MMPretrain reports percent
-    scale = 100 if metric.startswith('coco/') else 1
+    scale = 100 if scale_of(metric) == 1 else 1
     rows = []
     for group, found in summary.items():
         if group not in steps:

@@ -17,6 +17,7 @@ from luminet_mm.preflight.signatures import (
     unknown_options,
     unknown_type,
 )
+from luminet_mm.runs import metrics
 
 
 def evaluator_blocks(cfg: Config, phase: str) -> list[tuple[str, Any]]:
@@ -67,3 +68,34 @@ def _block_problems(key: str, block: dict, scope: str | None) -> list[str]:
         except (ValueError, OSError) as error:
             lines.append(f'{key}.ann_file: {error}')
     return lines
+
+
+def reported_names(cfg: Config, phase: str = 'val') -> list[str] | None:
+    """The metrics that a config's evaluators report, None where unknown."""
+    names: list[str] = []
+    scope = cfg.get('default_scope')
+    for _, block in evaluator_blocks(cfg, phase):
+        if not isinstance(block, dict):
+            found = metrics.reported(block)
+        else:
+            cls = find_class(
+                block.get('type'), METRICS, scope, block.get('_scope_')
+            )
+            known = inspect.isclass(cls)
+            found = metrics.reported_by(cls, block) if known else None
+        if found is None:
+            return None  # known when it is scored
+        names += found
+    return names
+
+
+def metric_problem(cfg: Config, metric: str) -> str:
+    """Why a metric is not reported in validation; empty where it may be."""
+    names = reported_names(cfg)
+    if names is None:
+        return ''
+    try:
+        metrics.choose(names, metric)
+    except ValueError as error:
+        return f'of what val_evaluator reports, {error}'
+    return ''

@@ -6,12 +6,12 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.registry import HOOKS, METRICS
+from mmengine.registry import HOOKS
 from mmengine.runner import get_priority
 
 from luminet_mm.distillers.blocks import build_loss
 from luminet_mm.preflight import models
-from luminet_mm.preflight.evaluators import evaluator_blocks
+from luminet_mm.preflight.evaluators import evaluator_blocks, reported_names
 from luminet_mm.preflight.faults import guarded, one_line, shown
 from luminet_mm.preflight.signatures import (
     find_class,
@@ -150,12 +150,9 @@ def _check_problems(key: str, hook: Any, cfg: Config) -> list[str]:
             f'{key}.min_metric: it needs val_dataloader, val_cfg and '
             'val_evaluator to score the teacher with'
         ]
-    names: list[str] = []
-    for _, block in blocks:
-        found = _reported(block, cfg.get('default_scope'))
-        if found is None:
-            return []  # known when it is scored
-        names += found
+    names = reported_names(cfg)
+    if names is None:
+        return []  # known when it is scored
     if not names:
         return [
             f'{key}.min_metric: val_evaluator has format_only=True, which '
@@ -167,10 +164,3 @@ def _check_problems(key: str, hook: Any, cfg: Config) -> list[str]:
         return [f'{key}.metric: of what val_evaluator reports, {error}']
     problem = metrics.bound_problem(name, hook.min_metric)
     return [f'{key}.min_metric is {problem}'] if problem else []
-
-
-def _reported(block: Any, scope: str | None) -> list[str] | None:
-    if not isinstance(block, Mapping):
-        return metrics.reported(block)
-    cls = find_class(block.get('type'), METRICS, scope, block.get('_scope_'))
-    return metrics.reported_by(cls, block) if inspect.isclass(cls) else None

@@ -28,6 +28,7 @@ from luminet_mm.checkpoint import (
 )
 from luminet_mm.loading import load_weights
 from luminet_mm.prepare import Form, Speed, fit, part_tensors, prepare
+from luminet_mm.runs.config_file import read_config
 from luminet_mm.stock import model_block, stock_config
 from luminet_mm.streams import Pending, run_beside
 from luminet_mm.teachers.inputs import (
@@ -403,7 +404,7 @@ def _read_config(config: str | dict, key: str) -> Config:
             f'{key} {config!r}: no such file. Give a path, '
             "'mmdet::<folder>/<name>.py' or the config itself as a dict."
         )
-    return Config.fromfile(config)
+    return read_config(config, key)
 
 
 def _classes_of_config(cfg: Config) -> tuple[str, ...]:

@@ -8,14 +8,20 @@ import tiny_cls
 import torch
 from dist import run_ranks
 from mmengine.config import Config
-from mmengine.optim import OptimWrapper
+from mmengine.model import MMDistributedDataParallel
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import MODEL_WRAPPERS, DefaultScope
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-import luminet_mm  # noqa: F401  (the ranks load this file by itself)
+from luminet_mm import launch  # (the ranks load this file by itself)
 from luminet_mm.hooks.schedule import LossSchedule
-from luminet_mm.launch import LaunchError, ddp_settings, start_processes
+from luminet_mm.launch import (
+    LaunchError,
+    check_amp,
+    ddp_settings,
+    start_processes,
+)
 
 STEPS = 4
 PLAIN = dict(static_graph=False, gradient_as_bucket_view=False)
@@ -233,6 +239,25 @@ def test_static_graph_with_accumulation_is_refused(one_process):
     )
     with pytest.raises(LaunchError, match='accumulative_counts'):
         start_processes(cfg)
+
+
+def test_a_wrapper_as_a_class(one_process, monkeypatch):
+    """As a config in pure Python has it."""
+    monkeypatch.setattr(launch, '_on_cpu', lambda: True)
+    cfg = Config(
+        dict(
+            launcher='pytorch',
+            model=dict(distill={}),
+            model_wrapper_cfg=dict(type=MMDistributedDataParallel),
+        )
+    )
+    start_processes(cfg)
+    assert cfg.model_wrapper_cfg.device_ids is None
+    assert cfg.model_wrapper_cfg.static_graph
+    assert cfg.model_wrapper_cfg.type is MMDistributedDataParallel
+    cfg = Config(dict(optim_wrapper=dict(type=AmpOptimWrapper)))
+    with pytest.raises(LaunchError, match='needs a GPU'):
+        check_amp(cfg)
 
 
 def test_other_wrappers_are_left_alone(one_process):

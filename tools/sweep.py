@@ -24,8 +24,7 @@ import signal
 import sys
 from pathlib import Path
 
-from mmengine.config import Config
-
+from luminet_mm.runs.config_file import read_grid
 from luminet_mm.runs.console import reported
 from luminet_mm.runs.metrics import scale_of
 from luminet_mm.sweep import (
@@ -88,7 +87,7 @@ def main() -> None:
     # as Ctrl-C: the trainings end with the sweep
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     out = Path(args.out or f'work_dirs/{Path(args.grid).stem}')
-    cells = make_cells(Config.fromfile(args.grid).runs)
+    cells = make_cells(read_grid(args.grid))
     done: set[str] = set()
 
     def watch(states: dict[str, str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,21 @@ def read_config(path: str | os.PathLike, what: str = 'config') -> Config:
     return cfg
 
 
+def read_grid(path: str | os.PathLike) -> Mapping:
+    """Read the ``runs`` of a file for ``tools/sweep.py``.
+
+    Raises:
+        ConfigFileError: If it cannot be read, or has none.
+    """
+    runs = read_config(path, 'grid').get('runs')
+    if not isinstance(runs, Mapping):
+        raise ConfigFileError(
+            f'grid {path} has no runs=dict(...), which lists the groups of '
+            'runs. tools/sweep.py --help shows one.'
+        )
+    return runs
+
+
 def renamed(cfg: Config, filename: str) -> Config:
     """A copy of a config that is written under another name.
 
@@ -77,7 +93,7 @@ def _check_file(path: Path, what: str) -> None:
     Raises:
         ConfigFileError: With what the file is instead.
     """
-    name = what[0].upper() + what[1:] + f' {path}'
+    name = f'{what} {path}'
     if path.is_dir():
         raise ConfigFileError(
             f'{name} is a folder. Give a config file, such as one in it.'

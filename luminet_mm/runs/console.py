@@ -19,8 +19,9 @@ from pathlib import Path
 
 from mmengine.dist import get_rank
 from mmengine.logging import MMLogger
-from mmengine.runner import find_latest_checkpoint, loops
+from mmengine.runner import loops
 
+from luminet_mm.runs.checkpoints import last_checkpoint
 from luminet_mm.runs.quiet import without_notices
 
 PACKAGE = str(Path(__file__).parents[1])
@@ -190,8 +191,8 @@ def _how_to_go_on(args: argparse.Namespace) -> list[str]:
     """What a training has saved, and the command that goes on from it."""
     if not hasattr(args, 'resume'):
         return []
-    found = args.work_dir and find_latest_checkpoint(args.work_dir)
-    if not found or not os.path.isfile(found):
+    found = args.work_dir and last_checkpoint(args.work_dir)
+    if not found:
         return ['No checkpoint was saved: the same command starts anew.']
     if getattr(args, 'launcher', 'none') != 'none':
         return [f'{found} is saved: the same command with --resume goes on.']

@@ -3,7 +3,12 @@
 import pytest
 from mmengine.config import Config
 
-from luminet_mm.runs.config_file import ConfigFileError, read_config
+from luminet_mm.runs.config_file import (
+    ConfigFileError,
+    read_config,
+    read_grid,
+)
+from luminet_mm.teacher import FrozenTeacher
 
 READ_BASE = 'from mmengine.config import read_base\nwith read_base():\n'
 FILES = {
@@ -63,6 +68,20 @@ def test_what_is_not_a_config_is_refused(folder, name, said):
     assert said in message
     assert name in message
     assert 'Traceback' not in message
+
+
+def test_a_grid_needs_runs(folder):
+    (folder / 'grid.py').write_text("runs = dict(a=dict(config='b.py'))")
+    assert read_grid(folder / 'grid.py') == dict(a=dict(config='b.py'))
+    (folder / 'other.py').write_text('model = dict()')
+    with pytest.raises(ConfigFileError, match='other.py has no runs=dict'):
+        read_grid(folder / 'other.py')
+
+
+def test_a_teachers_config_is_read_alike(folder):
+    for name in ('page.py', 'syntax.py', 'empty.py'):
+        with pytest.raises(ConfigFileError, match=f'teacher.config.*{name}'):
+            FrozenTeacher(config=str(folder / name), checkpoint=None)
 
 
 def test_configs_of_every_kind_are_read(folder):

@@ -6,6 +6,7 @@ import re
 
 import pytest
 import torch
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from tiny import build, detector
 
 from luminet_mm.launch import RANK_VARIABLES, LaunchError, start_processes
@@ -161,8 +162,15 @@ def test_amp_keeps_a_configs_own_scaling(load_tool, config):
     assert config.optim_wrapper.type == 'AmpOptimWrapper'
     assert config.optim_wrapper.loss_scale == 'dynamic'
     config.optim_wrapper.loss_scale = 512.0
+    # as text, with its scope, and as a config in pure Python has it
+    for kind in ('AmpOptimWrapper', 'mmengine.AmpOptimWrapper', OptimWrapper):
+        config.optim_wrapper.type = kind
+        tool.apply_flags(config, flags)
+        assert config.optim_wrapper.loss_scale == 512.0
+    config.optim_wrapper.type = AmpOptimWrapper
+    del config.optim_wrapper['loss_scale']  # the wrapper's own default
     tool.apply_flags(config, flags)
-    assert config.optim_wrapper.loss_scale == 512.0
+    assert 'loss_scale' not in config.optim_wrapper
 
 
 def test_auto_scale_lr(load_tool, config):

@@ -1,5 +1,7 @@
 """The console shows what a person needs; the log file has everything."""
 
+from argparse import Namespace
+
 import mmengine.logging
 import pytest
 from mmengine.config import Config
@@ -10,6 +12,7 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
 
+from luminet_mm.runs.console import reported
 from luminet_mm.runs.quiet import make_runner, without_notices
 
 LONG = ('System environment:', 'Config:', 'before_train_epoch:')
@@ -24,11 +27,15 @@ class Numbers(Dataset):
 
 
 class Net(BaseModel):
-    def __init__(self):
+    def __init__(self, lasts=None):
         super().__init__()
         self.scale = nn.Linear(1, 1)
+        self.lasts = lasts
 
     def forward(self, first, second, mode='loss'):
+        if self.lasts is not None:
+            self.lasts -= 1
+            assert self.lasts >= 0
         return dict(loss=self.scale((first + second).float()[:, None]).mean())
 
 
@@ -99,6 +106,26 @@ def test_the_runner_leaves_no_trace_in_results(cfg):
     assert type(runner).__name__ == 'Runner'
     assert runner.cfg._cfg_dict == cfg._cfg_dict
     assert MODELS.get('Net') is None
+
+
+@pytest.mark.parametrize('stage', ['training', 'building'])
+def test_a_run_that_fails_says_how_it_goes_on(cfg, capsys, monkeypatch, stage):
+    """Only once it trains: what fails before would fail again."""
+    monkeypatch.setattr('sys.argv', ['tools/train.py', 'a.py'])
+    args = Namespace(resume=None, work_dir=cfg.work_dir)
+    run(cfg, capsys)
+    if stage == 'training':
+        cfg.train_cfg.max_epochs = 2
+        cfg.model.lasts = 4  # steps
+    else:
+        cfg.optim_wrapper.optimizer.type = 'Gone'
+    with pytest.raises(SystemExit), reported(args):
+        make_runner(cfg).train()
+    error = capsys.readouterr().err
+    assert error.startswith('error: ') and 'The traceback is in' in error
+    saved = 'epoch_1.pth is saved. To go on from it:' in error
+    assert saved == (stage == 'training')
+    assert ('python tools/train.py a.py --resume' in error) == saved
 
 
 def test_a_notice_of_the_zoos_is_dropped_and_no_other(capsys):

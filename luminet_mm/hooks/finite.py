@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,18 +11,18 @@ import torch.distributed as dist
 from mmengine.hooks import CheckpointHook, Hook
 from mmengine.model import is_model_wrapper
 from mmengine.optim import ApexOptimWrapper, OptimWrapperDict
-from mmengine.runner import find_latest_checkpoint
 from torch import Tensor, nn
 
 from luminet_mm.distributed import world_size
 from luminet_mm.registry import HOOKS
+from luminet_mm.runs.not_finite import (
+    NotFiniteError,
+    not_finite,
+    step_message,
+    weights_message,
+)
 
 GRADIENT = 'train/grad_norm'  # where optim_wrapper.clip_grad logs it
-SHOWN = 3  # names in one message
-
-
-class NotFiniteError(FloatingPointError):
-    """A loss, the gradient or a weight is NaN or infinite."""
 
 
 @HOOKS.register_module()
@@ -68,6 +67,7 @@ class FiniteHook(Hook):
         self._streak = 0
         self._constant: set[str] = set()
         self._pending: tuple[int, list[str], Tensor, Any] | None = None
+        self._step = 0  # iterations so far
         self._checked = -1
 
     def before_train(self, runner) -> None:
@@ -78,6 +78,7 @@ class FiniteHook(Hook):
         self, runner, batch_idx, data_batch=None, outputs=None
     ) -> None:
         self._read(runner)
+        self._step = runner.iter + 1
         values = self._send(runner, outputs)
         if not self._deferred(values):
             self._read(runner)
@@ -104,7 +105,9 @@ class FiniteHook(Hook):
                 if name.removeprefix('module.') not in self._constant
             ]
             if broken:
-                raise NotFiniteError(_weights_message(runner, broken))
+                raise NotFiniteError(
+                    weights_message(runner, self._step, broken)
+                )
 
     # -- losses and gradient, in each step ----------------------------------
 
@@ -142,7 +145,7 @@ class FiniteHook(Hook):
         if self._deferred(values):
             values, event = self._start_copy(values)
         names = [GRADIENT.split('/')[1], *losses]
-        self._pending = runner.iter, names, values, event
+        self._pending = self._step, names, values, event
         return values
 
     def _read(self, runner) -> None:
@@ -169,7 +172,7 @@ class FiniteHook(Hook):
         # of the first process that knows a name
         broken = next(filter(None, _gathered(broken)), broken)
         raise NotFiniteError(
-            _step_message(runner, step, broken, self._streak if skipped else 0)
+            step_message(runner, step, broken, self._streak if skipped else 0)
         )
 
     # -- weights, before a checkpoint ---------------------------------------
@@ -177,9 +180,9 @@ class FiniteHook(Hook):
     def _before_saving(self, runner) -> None:
         """Check the weights, once a step; every process has to call it."""
         self._read(runner)
-        if self._checked == runner.iter:
+        if self._checked == self._step:
             return
-        self._checked = runner.iter
+        self._checked = self._step
         broken = [
             name
             for name in not_finite(_tensors(_model(runner)))
@@ -187,31 +190,7 @@ class FiniteHook(Hook):
         ]
         broken = next(filter(None, _gathered(broken)), [])
         if broken:
-            raise NotFiniteError(_weights_message(runner, broken))
-
-
-def not_finite(tensors: Iterable[tuple[str, Any]]) -> list[str]:
-    """Names of those that hold NaN or inf; each device waits once.
-
-    Args:
-        tensors (Iterable[tuple]): Names and values; what has no floating
-            point is skipped.
-    """
-    flags: dict[torch.device, list[Tensor]] = {}
-    names: dict[torch.device, list[str]] = {}
-    for name, tensor in tensors:
-        if isinstance(tensor, Tensor) and tensor.is_floating_point():
-            flag = tensor.detach().isfinite().all()
-            flags.setdefault(flag.device, []).append(flag)
-            names.setdefault(flag.device, []).append(name)
-    return [
-        name
-        for device, found in flags.items()
-        for name, finite in zip(
-            names[device], torch.stack(found).tolist(), strict=True
-        )
-        if not finite
-    ]
+            raise NotFiniteError(weights_message(runner, self._step, broken))
 
 
 def _model(runner: Any) -> nn.Module:
@@ -270,45 +249,3 @@ def _gathered(found: Any) -> list:
     everyone: list = [None] * world_size()
     dist.all_gather_object(everyone, found)
     return everyone
-
-
-def _step_message(
-    runner: Any, step: int, broken: Mapping[str, float], streak: int
-) -> str:
-    parts = [name for name in broken if name != 'loss'] or list(broken)
-    shown = ', '.join(f'{name} is {broken[name]}' for name in parts[:SHOWN])
-    if len(parts) > SHOWN:
-        shown += f' and {len(parts) - SHOWN} more'
-    where = f'iteration {step + 1}: {shown}'
-    if streak:
-        where += (
-            f', and the {streak - 1} steps before it had to be skipped too'
-        )
-    return (
-        f'{where}. The run was stopped and nothing was saved after that. '
-        f'{_last_good(runner)} The training diverged, or an image, a box or '
-        'a weight is broken: look at the losses of the steps before in the '
-        'log. Lower the learning rate or loss_weight, warm up, or set '
-        'optim_wrapper.clip_grad=dict(max_norm=35)'
-        + ('; in mixed precision take bfloat16.' if streak else '.')
-    )
-
-
-def _weights_message(runner: Any, broken: list[str]) -> str:
-    shown = ', '.join(broken[:SHOWN])
-    if len(broken) > SHOWN:
-        shown += f' and {len(broken) - SHOWN} more'
-    return (
-        f'iteration {runner.iter + 1}: weights are NaN or infinite: {shown}. '
-        f'The run was stopped before they were saved. {_last_good(runner)} '
-        'The gradient overflowed: lower the learning rate or loss_weight, '
-        'warm up, or set optim_wrapper.clip_grad=dict(max_norm=35).'
-    )
-
-
-def _last_good(runner: Any) -> str:
-    """Where one can go on from."""
-    last = find_latest_checkpoint(runner.work_dir)
-    if last is None or not Path(last).exists():
-        return 'No checkpoint had been saved before.'
-    return f'The last good checkpoint is {last}.'

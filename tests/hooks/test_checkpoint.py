@@ -92,6 +92,24 @@ def test_the_new_one_is_there_before_the_old_one_goes(tmp_path, writes):
     assert all(bests[bests.index({best(1)}) :])
 
 
+def test_runs_that_count_iterations_too(tmp_path, writes):
+    hook = dict(
+        type='CheckpointHook', by_epoch=False, interval=2, max_keep_ckpts=1
+    )
+    run = runner(
+        classifier(),
+        tmp_path,
+        train_cfg=dict(type='IterBasedTrainLoop', max_iters=6),
+        default_hooks=dict(checkpoint=hook),
+    )
+    install_guards(run)
+    run.train()
+    assert names(tmp_path) == {'iter_6.pth'}
+    assert {'iter_2.pth', 'iter_4.pth'} in writes
+    assert all(writes[writes.index({'iter_2.pth'}) :])
+    assert (tmp_path / 'last_checkpoint').read_text().endswith('iter_6.pth')
+
+
 def test_contents_are_the_stock_hooks(tmp_path):
     """But for the number of processes and the hash of teachers."""
     options = dict(interval=1, max_keep_ckpts=2)

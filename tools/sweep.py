@@ -24,7 +24,7 @@ import signal
 import sys
 from pathlib import Path
 
-from luminet_mm.runs.config_file import read_grid
+from luminet_mm.runs.config_file import read_config, read_grid
 from luminet_mm.runs.console import reported
 from luminet_mm.runs.metrics import scale_of
 from luminet_mm.sweep import (
@@ -63,7 +63,7 @@ def check_metric(configs: list[str], metric: str) -> None:
     from luminet_mm.preflight.evaluators import metric_problem
 
     for config in dict.fromkeys(configs):
-        problem = metric_problem(Config.fromfile(config), metric)
+        problem = metric_problem(read_config(config), metric)
         if problem:
             raise ValueError(f'--metric {metric}: {config}: {problem}')
 

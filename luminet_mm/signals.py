@@ -196,14 +196,6 @@ def _check_roi_head(model: BaseDetector, signal: Signal, whose: str) -> None:
             'scores proposals of its own and not any RoI; take a detector '
             'with a standard or a cascade RoI head'
         )
-    elif whose == 'teacher' and any(
-        getattr(roi_head, f'with_{part}', False)
-        for part in ('semantic', 'glbctx')
-    ):
-        problem = (
-            'scores RoIs with the help of another branch, which is not '
-            'computed; take one without it, such as htc-without-semantic'
-        )
     elif signal.field == 'cls_score' and box_head.custom_cls_channels:
         problem = (
             f'has {type(box_head.loss_cls).__name__}, whose scores are not '
@@ -426,7 +418,7 @@ def _without_branch(head: BBoxHead, branch: str) -> Iterator[None]:
 def _without_extra_levels(model: BaseDetector) -> Iterator[None]:
     """Let an FPN stop at the levels that the RoI extractors read."""
     neck = model.neck
-    if type(neck).forward is not FPN.forward:
+    if type(neck).forward is not FPN.forward or _branches(model.roi_head):
         yield
         return
     extractors = model.roi_head.bbox_roi_extractor
@@ -440,6 +432,16 @@ def _without_extra_levels(model: BaseDetector) -> Iterator[None]:
         yield
     finally:
         neck.num_outs = num_outs
+
+
+def _branches(roi_head: nn.Module) -> dict[str, nn.Module]:
+    """What scores RoIs beside the box heads, as in HTC and SCNet."""
+    names = dict(semantic_feat='semantic', glbctx_feat='glbctx')
+    return {
+        key: getattr(roi_head, f'{name}_head')
+        for key, name in names.items()
+        if getattr(roi_head, f'with_{name}', False)
+    }
 
 
 class Outer(NamedTuple):
@@ -570,7 +572,11 @@ def _roi_forward(
             if not inside and output not in fields:
                 stack.enter_context(_without_branch(head, branch))
         where = (stage,) if is_cascade(model) else ()
-        outputs = model.roi_head._bbox_forward(*where, feats, rois)
+        further = {
+            key: branch(feats)[1]
+            for key, branch in _branches(model.roi_head).items()
+        }
+        outputs = model.roi_head._bbox_forward(*where, feats, rois, **further)
     if 'bbox_feats' in outputs:  # HTC keeps them to itself
         outputs['feats'] = outputs['bbox_feats']
     store.update(

@@ -22,7 +22,7 @@ REFUSED = {
     'mmdet': {
         r'^crowddet/': 'predicts several objects for each RoI',
         r'^panoptic_fpn/': 'has no semantic_head',
-        r'/htc_|^scnet/': 'with the help of another branch',
+        r'^seesaw_loss/': 'SeesawLoss, whose scores',
         r'^pisa/': 'computes its box loss itself',
         r'^tridentnet/': 'runs each image in 3 branches',
         r'^(sparse_rcnn|queryinst)/': 'scores proposals of its own',

@@ -50,6 +50,9 @@ def detector(kind='faster', depth=18, width=8, num_classes=4):
             head.update(
                 in_channels=16, conv_out_channels=16, num_classes=num_classes
             )
+    if 'semantic_head' in roi_head:
+        roi_head.semantic_roi_extractor.out_channels = 16
+        roi_head.semantic_head.update(in_channels=16, conv_out_channels=16)
     rcnn = model.train_cfg.rcnn
     for stage in rcnn if isinstance(rcnn, list) else [rcnn]:
         stage.sampler.num = 32

@@ -565,10 +565,6 @@ def sparse():
             'the RoI head of the teacher .*SeesawLoss, whose scores',
         ),
         (
-            tiny.distiller(teacher=tiny.detector('semantic'), **STAGE),
-            'teacher .HybridTaskCascadeRoIHead. scores RoIs with the help of',
-        ),
-        (
             tiny.distiller(teacher=sparse(), **STAGE),
             'teacher .SparseRoIHead. scores proposals of its own',
         ),

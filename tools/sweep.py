@@ -52,7 +52,6 @@ def print_table(summary: dict, metric: str) -> None:
         )
 
 
-@reported()
 def check_metric(configs: list[str], metric: str) -> None:
     """Find a misspelt metric before hours are spent.
 
@@ -68,6 +67,7 @@ def check_metric(configs: list[str], metric: str) -> None:
             raise ValueError(f'--metric {metric}: {config}: {problem}')
 
 
+@reported()
 def main() -> None:
     """Run a grid and write its table."""
     parser = argparse.ArgumentParser(

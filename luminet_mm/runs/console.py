@@ -25,6 +25,8 @@ from luminet_mm.runs.checkpoints import last_checkpoint
 from luminet_mm.runs.quiet import without_notices
 
 PACKAGE = str(Path(__file__).parents[1])
+# How an exchange fails in the processes that are left.
+_LEFT_ALONE = 'closed by peer|Connection reset|Broken pipe|remote process'
 LINES = 20  # of a message that was not written for this console
 # Exceptions that a mistake in a program raises, whoever raises them.
 BUGS = (AssertionError, AttributeError, NotImplementedError, RecursionError)
@@ -90,6 +92,8 @@ def _report(
         where = _keep(error, logger, rank)
         if where is not None:
             lines.append(f'The traceback is in {where}')
+    if several and re.search(_LEFT_ALONE, text):
+        lines.append('Another process of the run ended: its error says why.')
     if _was_training(error):
         lines += _how_to_go_on(args)
     _say('\n'.join(lines))

@@ -118,6 +118,14 @@ def test_one_of_several_processes_speaks(capsys, monkeypatch):
     assert on(0, 'the same') == 'error: the same\n'
 
 
+def test_the_processes_that_are_left_point_to_the_other(capsys):
+    lost = RuntimeError('gloo: Connection closed by peer [1.2.3.4]:5')
+    error = fail(lost, capsys, launcher='pytorch')
+    assert 'Another process of the run ended: its error says why' in error
+    error = fail(RuntimeError('mine'), capsys, launcher='pytorch')
+    assert 'Another process' not in error
+
+
 def test_another_rank_keeps_its_traceback(capsys, monkeypatch, tmp_path):
     """The first process alone has the log file open."""
     monkeypatch.setenv('RANK', '3')

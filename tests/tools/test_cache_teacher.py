@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
 
 import cv2
@@ -12,8 +13,14 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from mmengine.registry import DefaultScope
 from tiny_cls import build, classifier, distiller
+
+from luminet_mm.datasets.replay import ReplayDataset, ReplaySampler
+from luminet_mm.hooks import TeacherCheckHook
+from luminet_mm.launch import LaunchError
+from luminet_mm.preflight.distill import cached_problems
 
 ROOT = Path(__file__).parents[2]
 CLASSES = ('cat', 'dog')
@@ -116,6 +123,22 @@ def test_write_then_train(run_tool, replayed, dump, tmp_path, capsys):
         run_tool('train', path, '--overwrite')
     error = capsys.readouterr().err
     assert re.search('error: .*(data.bytes|view 0 has other pixels)', error)
+
+
+def test_a_config_in_pure_python(load_tool, replayed):
+    """Its types are classes: nothing of the cache is missed."""
+    replayed.train_dataloader.dataset.type = ReplayDataset
+    replayed.train_dataloader.sampler.type = ReplaySampler
+    replayed.custom_hooks[0].type = TeacherCheckHook
+    lines = cached_problems(replayed)  # of the folder, not there yet
+    assert lines and not [line for line in lines if 'Replay' in line]
+    assert not [line for line in lines if 'custom_hooks' in line]
+    replayed.train_dataloader.dataset.type = BaseDataset
+    assert any('ReplayDataset' in line for line in cached_problems(replayed))
+    with pytest.raises(LaunchError, match='drawn anew in each run'):
+        load_tool('cache_teacher').take_caches(deepcopy(replayed), None)
+    replayed.train_dataloader.dataset.type = ReplayDataset
+    assert load_tool('cache_teacher').take_caches(replayed, None)
 
 
 @pytest.mark.parametrize(

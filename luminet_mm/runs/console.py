@@ -23,6 +23,7 @@ from mmengine.runner import loops
 
 from luminet_mm.runs.checkpoints import last_checkpoint
 from luminet_mm.runs.quiet import without_notices
+from luminet_mm.runs.samples import SampleError
 
 PACKAGE = str(Path(__file__).parents[1])
 # How an exchange fails in the processes that are left.
@@ -92,6 +93,9 @@ def _report(
         where = _keep(error, logger, rank)
         if where is not None:
             lines.append(f'The traceback is in {where}')
+    config = getattr(args, 'config', None)
+    if isinstance(error, SampleError) and config:
+        lines.append(f'python tools/check_data.py {config} opens every photo.')
     if several and re.search(_LEFT_ALONE, text):
         lines.append('Another process of the run ended: its error says why.')
     if _was_training(error):

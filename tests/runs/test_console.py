@@ -10,6 +10,7 @@ from mmengine.logging import MMLogger
 from luminet_mm.launch import LaunchError
 from luminet_mm.runs import console
 from luminet_mm.runs.console import reported, resume_command
+from luminet_mm.runs.samples import SampleError
 from luminet_mm.sweep import choose_metric
 
 
@@ -116,6 +117,12 @@ def test_one_of_several_processes_speaks(capsys, monkeypatch):
     assert on(1, 'another') == 'error (rank 1): another\n'
     monkeypatch.setattr(os, 'getppid', lambda: -1)  # the next launch
     assert on(0, 'the same') == 'error: the same\n'
+
+
+def test_a_broken_photo_points_to_the_check_of_all(capsys):
+    error = fail(SampleError('a.jpg: LoadImage failed'), capsys, config='b.py')
+    assert error.startswith('error: a.jpg: LoadImage failed\n')
+    assert 'python tools/check_data.py b.py opens every photo' in error
 
 
 def test_the_processes_that_are_left_point_to_the_other(capsys):

@@ -31,6 +31,7 @@ from luminet_mm.preflight.images import (
     sample_of,
 )
 from luminet_mm.preflight.leaves import Leaf, makes_own_data, type_name
+from luminet_mm.preflight.scoring import scoring_findings
 
 
 def one_by_one(function: Callable, tasks: Sequence) -> list:
@@ -94,11 +95,13 @@ def coco_findings(
         f'{len(table)} boxes, {int(trains.sum())} of them without crowds and '
         'what is left out'
     )
-    if purpose.trains:
+    if not purpose.trains:
+        findings.attempt(leaf.key, scoring_findings, cfg, leaf)
+    else:
         findings.attempt('model', anchor_findings, cfg, leaf, table, trains)
     if leaf.remote and not complete:
         return findings
-    used = np.flatnonzero(used_images(table, purpose))
+    used = _chosen(leaf, np.flatnonzero(used_images(table, purpose)))
     names = [table.names[index] for index in used]
     loading = loading_of(leaf)
     key = f'{leaf.key}.data_prefix'
@@ -110,6 +113,14 @@ def coco_findings(
     rows = used if complete else used[sample_of(len(used))]
     findings += _opened(leaf, table, rows, each)
     return findings
+
+
+def _chosen(leaf: Leaf, rows: np.ndarray) -> np.ndarray:
+    """Those of the images that ``indices`` takes: a number, or places."""
+    indices = leaf.settings.get('indices')
+    if isinstance(indices, int):
+        return rows[:indices] if indices >= 0 else rows[indices:]
+    return rows if indices is None else rows[list(indices)]
 
 
 def _opened(

@@ -85,6 +85,20 @@ def test_class_names_are_compared(tmp_path):
         run(tmp_path, model, evaluate=False)
 
 
+def test_validation_of_other_classes_is_refused(tmp_path):
+    """A class too few shifts its labels, and the teacher's score with it."""
+    validation = tiny.validation()
+    validation['val_dataloader']['dataset'] = tiny.ToyDataset(
+        4, classes=('cat', 'hen', 'cow')
+    )
+    hook = dict(type='luminet_mm.TeacherCheckHook', evaluate=False)
+    runner = tiny.runner(
+        tiny.distiller(), tmp_path, custom_hooks=[hook], **validation
+    )
+    with pytest.raises(ValueError, match="ToyDataset: .* without 'dog'"):
+        runner.train()
+
+
 def test_resumed_run_is_not_scored_again(tmp_path):
     run(tmp_path)
     runner = tiny.runner(

@@ -224,6 +224,30 @@ def test_missing_photos(data):
     assert 'relative to that folder: change data_root' in fault(data)
 
 
+def test_images_that_are_not_taken_may_be_missing(data):
+    (data['root'] / 'images/2.jpg').unlink()
+    assert not check(data, indices=2).faults
+    assert not check(data, indices=[1, 0]).faults
+    assert '2.jpg' in fault(data, indices=-2)
+
+
+def test_an_evaluator_with_the_file_of_other_data(data):
+    """It would score one photo's predictions with another one's boxes."""
+    other = data['root'] / 'other.json'
+    metric = dict(type='CocoMetric', ann_file=str(other))
+    content = {k: v for k, v in data.items() if k != 'root'}
+    other.write_text(json.dumps(content))
+    assert not check(data, 'val', evaluator=metric).faults
+    further = [dict(each, file_name='x.jpg') for each in data['images']]
+    other.write_text(json.dumps(dict(content, images=further[:2])))
+    line = fault(data, 'val', evaluator=[metric])
+    assert line.startswith(f'val_evaluator.ann_file: {other} lacks 3 images')
+    assert 'set it to the file of val_dataloader.dataset' in line
+    order = data['categories'][::-1]
+    other.write_text(json.dumps(dict(content, categories=order)))
+    assert 'in another order' in fault(data, 'val', evaluator=metric)
+
+
 def test_unreadable_photos(data):
     path = data['root'] / 'images/1.jpg'
     noise = np.random.default_rng(0).integers(0, 255, (80, 100, 3), 'uint8')

@@ -5,6 +5,7 @@ photos before it starts.
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -50,15 +51,14 @@ def with_progress(workers: int) -> Callable[[Callable, Sequence], list]:
     def each(function: Callable, tasks: Sequence) -> list:
         if not tasks:
             return []
-        print(f'{len(tasks)} photos', file=sys.stderr)
+        print(f'opening {len(tasks)} photos', file=sys.stderr)
+        # a log file would get a line of all states of the bar
+        bar = sys.stderr if sys.stderr.isatty() else io.StringIO()
         if workers < 2 or len(tasks) < 100:
-            found = track_progress(function, tasks, file=sys.stderr)
-        else:
-            found = track_parallel_progress(
-                function, tasks, workers, chunksize=16, file=sys.stderr
-            )
-        print(file=sys.stderr)
-        return found
+            return track_progress(function, tasks, file=bar)
+        return track_parallel_progress(
+            function, tasks, workers, chunksize=16, file=bar
+        )
 
     return each
 

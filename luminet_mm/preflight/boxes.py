@@ -84,10 +84,11 @@ def box_findings(table: CocoTable, purpose: Purpose) -> Findings:
     return findings
 
 
-def _twice(values: Sequence) -> list:
-    if len(set(map(str, values))) == len(values):
+def _twice(values: Sequence) -> list[str]:
+    known = [v for v in values if isinstance(v, (int, float, str))]
+    if len(set(known)) == len(known):
         return []
-    return [each for each, n in Counter(map(str, values)).items() if n > 1]
+    return [str(each) for each, n in Counter(known).items() if n > 1]
 
 
 def _check_ids(table: CocoTable, add) -> None:

@@ -5,6 +5,7 @@ a time, in every process.
 """
 
 import logging
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -73,9 +74,11 @@ def check_config(
         run(f'{phase}_evaluator', evaluators.evaluator_problems, cfg, phase)
     found = guarded(problems, 'data', data_findings, cfg, phases)
     problems += found.faults if found else []
-    raise_faults([one_line(line, 2000) for line in problems])
-    for line in found.warnings if found else ():
+    # before the faults, which they may explain
+    first = os.environ.get('LOCAL_RANK', '0') == '0'
+    for line in dict.fromkeys(found.warnings) if found and first else ():
         print_log(line, 'current', logging.WARNING)
+    raise_faults([one_line(line, 2000) for line in problems])
 
 
 def _load_problems(cfg: Config) -> list[str]:

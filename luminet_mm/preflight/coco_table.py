@@ -125,11 +125,11 @@ def read_table(path: str | Path, masks: bool = False) -> CocoTable:
     table = CocoTable(
         path=os.fspath(path),
         names=_names(images, broken),
-        image_ids=[each['id'] for each in images],
+        image_ids=_ids(images, 'images', broken),
         sizes=np.stack(
             [column(images, name) for name in ('width', 'height')], axis=1
         ),
-        ann_ids=[each['id'] for each in annotations],
+        ann_ids=_ids(annotations, 'annotations', broken),
         image=_index(annotations, 'image_id', images, broken),
         category=_index(annotations, 'category_id', categories, broken),
         boxes=_boxes(annotations, broken),
@@ -137,7 +137,7 @@ def read_table(path: str | Path, masks: bool = False) -> CocoTable:
         crowd=_flags(annotations, 'iscrowd'),
         ignored=_flags(annotations, 'ignore'),
         masked=_flags(annotations, 'segmentation'),
-        categories=[str(each.get('name')) for each in categories],
+        categories=_category_names(categories, broken),
         broken=broken,
     )
     if masks:
@@ -155,6 +155,22 @@ def _names(images: Iterable[dict], broken: dict) -> list[str]:
             )
         names.append(str(name))
     return names
+
+
+def _ids(entries: Sequence[dict], kind: str, broken: dict) -> list:
+    wrong = [
+        f'entry {place}'
+        for place, each in enumerate(entries)
+        if type(each['id']) not in (int, float, str)
+    ]
+    if wrong:
+        broken[f'{kind}.id'] = wrong
+    return [each['id'] for each in entries]
+
+
+def _category_names(categories: Sequence[dict], broken: dict) -> list[str]:
+    _ids(categories, 'categories', broken)
+    return [str(each.get('name')) for each in categories]
 
 
 def _flags(entries: Sequence[dict], name: str) -> np.ndarray:

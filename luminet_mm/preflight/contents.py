@@ -92,8 +92,8 @@ def coco_findings(
     trains = trained_boxes(table, purpose)
     findings.notes.append(
         f'{leaf.key}: {leaf.ann_file}: {len(table.names)} images, '
-        f'{len(table)} boxes, {int(trains.sum())} of them without crowds and '
-        'what is left out'
+        f'{len(table)} boxes, {int(trains.sum())} of them to '
+        + ('train on' if purpose.trains else 'score with')
     )
     if not purpose.trains:
         findings.attempt(leaf.key, scoring_findings, cfg, leaf)

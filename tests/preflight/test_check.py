@@ -284,6 +284,7 @@ def test_classes_of_validation_and_test(config, data):
     (data / 'val.json').write_text((data / 'train.json').read_text())
     val = config.val_dataloader.dataset
     val.ann_file = 'val.json'
+    config.val_evaluator.ann_file = str(data / 'val.json')
     write_categories(data, ['hen', 'cat', 'dog', 'cow'], 'val.json')
     val.metainfo.classes = ('hen', 'cat', 'dog', 'cow')
     line = problem(config)

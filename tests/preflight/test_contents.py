@@ -2,9 +2,14 @@
 
 import json
 import math
+import random
+from contextlib import redirect_stdout
+from io import StringIO
 
 import numpy as np
 import pytest
+from mmdet.datasets import CocoDataset
+from mmdet.utils import register_all_modules
 from mmengine.config import Config
 from PIL import Image
 
@@ -322,3 +327,56 @@ def test_odd_entries_are_named_and_never_raise(data, entries):
     assert check(data, complete=True).faults
     data['images'] = [dict(id={}, file_name=5, width=None, height=[1])]
     assert check(data, complete=True).faults
+
+
+def test_mmdetection_loads_what_passes(data):
+    """Random changes: a file without faults is one that trains."""
+    rng = random.Random(0)
+    odd = [None, 0, -1, 1.5, 'x', [], {}, math.nan, math.inf, [1, 2], True]
+    original = json.dumps({k: v for k, v in data.items() if k != 'root'})
+    passed = failed = 0
+    for _ in range(80):
+        changed = json.loads(original)
+        for _ in range(rng.randint(1, 2)):
+            entry = rng.choice(
+                changed[rng.choice(['images', 'annotations', 'categories'])]
+            )
+            key = rng.choice(list(entry))
+            if rng.random() < 0.3:
+                entry.pop(key)
+            else:
+                entry[key] = rng.choice(odd)
+        faults = data_faults(changed, data['root'])
+        try:
+            with redirect_stdout(StringIO()):
+                load(data['root'])
+        except Exception as error:
+            assert faults, (changed, error)
+            failed += 1
+        passed += not faults
+    assert passed > 5 and failed > 20
+
+
+def data_faults(sections, root):
+    return check(dict(sections, root=root), phase='train').faults
+
+
+def load(root):
+    """All that training asks of a data set."""
+    register_all_modules(init_default_scope=False)
+    dataset = CocoDataset(
+        data_root=str(root),
+        ann_file='boxes.json',
+        data_prefix=dict(img='images/'),
+        metainfo=dict(classes=CLASSES),
+        serialize_data=False,  # that collects garbage
+        pipeline=[
+            dict(type='LoadImageFromFile'),
+            dict(type='mmdet.LoadAnnotations', with_bbox=True),
+            dict(type='mmdet.Resize', scale=(50, 40)),
+            dict(type='mmdet.PackDetInputs'),
+        ],
+    )
+    for index in range(len(dataset)):
+        boxes = dataset[index]['data_samples'].gt_instances.bboxes.tensor
+        assert boxes.isfinite().all()

@@ -3,6 +3,7 @@
 import pytest
 from mmengine.config import Config
 from mmpretrain.datasets import CustomDataset
+from PIL import Image
 from tiny_cls import classifier
 
 from luminet_mm.preflight import ConfigError, check_annotations, check_config
@@ -13,7 +14,7 @@ NAMES = ('cat', 'dog', 'hen')
 def folders(root, names):
     for name in names:
         (root / name).mkdir(parents=True, exist_ok=True)
-        (root / name / '0.png').touch()
+        Image.new('RGB', (8, 8)).save(root / name / '0.png')
 
 
 @pytest.fixture

@@ -120,7 +120,8 @@ def test_flags_and_variables_of_the_tools_exist(page):
     launch = (ROOT / 'luminet_mm/launch.py').read_text(encoding='utf-8')
     text = read(page).replace('\\\n', ' ')
     for before, tool, after in re.findall(
-        r'((?:\b[A-Z_]+=\S+ +)*)(?:python )?(tools/\w+\.(?:py|sh))([^`#\n]*)',
+        r'((?:\b[A-Z_]+=\S+ +)*)(?:python )?'
+        r'((?<!tests/)tools/\w+\.(?:py|sh))([^`#\n]*)',
         text,
     ):
         path = ROOT / tool

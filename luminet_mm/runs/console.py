@@ -86,7 +86,9 @@ def _report(
     if several and not _first_to_say(text):
         return
     rank = int(os.environ.get('RANK', get_rank())) if several else 0
-    lines = [f'error{f" (rank {rank})" if rank else ""}: {text}']
+    # before there is a run, a fault is every process's: the first speaks
+    shown = rank and (logger is not None or not known)
+    lines = [f'error{f" (rank {rank})" if shown else ""}: {text}']
     if getattr(args, 'verbose', False):
         _say(''.join(traceback.format_exception(error)).rstrip())
     elif logger is not None or not known:

@@ -112,9 +112,9 @@ def test_one_of_several_processes_speaks(capsys, monkeypatch):
         monkeypatch.setenv('LOCAL_RANK', str(rank))
         return fail(LaunchError(text), capsys, launcher='pytorch')
 
-    assert on(1, 'the same') == 'error (rank 1): the same\n'
+    assert on(1, 'the same') == 'error: the same\n'
     assert on(0, 'the same') == '' == on(2, 'the same')
-    assert on(1, 'another') == 'error (rank 1): another\n'
+    assert on(1, 'another') == 'error: another\n'
     monkeypatch.setattr(os, 'getppid', lambda: -1)  # the next launch
     assert on(0, 'the same') == 'error: the same\n'
 
@@ -143,6 +143,7 @@ def test_another_rank_keeps_its_traceback(capsys, monkeypatch, tmp_path):
         raise ZeroDivisionError('here')
 
     error = fail(build, capsys, launcher='pytorch')
+    assert error.startswith('error (rank 3): ZeroDivisionError: here\n')
     path = tmp_path / 'run_rank3_error.log'
     assert str(path) in error and 'in build' in path.read_text()
 

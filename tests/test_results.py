@@ -64,6 +64,33 @@ def test_means_and_seeds(heading, name):
         assert seeds == ', '.join(map(percent, entry['last']))
 
 
+def test_one_class():
+    names = [
+        'student',
+        'kd',
+        'luminet_weak',
+        'luminet',
+        'luminet_sharp',
+        'luminet_rows_weak',
+        'luminet_rows',
+        'luminet_rows_sharp',
+    ]
+    summary = load('one_class')
+    table = rows('Digits as one class', width=5)[1:]
+    assert set(names) == set(summary)
+    assert len(table) == len(names)
+    grid = Config.fromfile(ROOT / 'configs' / 'sweeps' / 'one_class.py')
+    for name, (_, tau, weight, ap, seeds) in zip(names, table, strict=True):
+        entry = summary[name]['coco/bbox_mAP']
+        assert seeds == ', '.join(map(percent, entry['last']))
+        spread = f'{percent(entry["mean"])} ± {percent(entry["std"])}'
+        assert ap == (spread if len(entry['last']) > 1 else '–')
+        assert len(entry['last']) == len(grid.runs[name].seeds)
+        if name != 'student':
+            assert float(tau) == grid.losses[name].tau
+            assert float(weight) == grid.losses[name].loss_weight
+
+
 def test_a_tenth_of_cifar10():
     """Accuracies are logged in percent; the best epoch is shown as well."""
     summary = load('cifar10')

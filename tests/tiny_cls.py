@@ -4,7 +4,7 @@ import copy
 
 import torch
 from mmengine.config import Config
-from mmengine.registry import MODELS
+from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner import Runner
 from mmpretrain.structures import DataSample
 
@@ -102,7 +102,9 @@ def distiller(student=None, teacher=None, **distill):
 def build(model, seed=0):
     """Build and initialise with a fixed seed."""
     torch.manual_seed(seed)
-    model = MODELS.build(Config(dict(model=copy.deepcopy(model))).model)
+    # whatever scope an earlier test left
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build(Config(dict(model=copy.deepcopy(model))).model)
     torch.manual_seed(seed)
     model.init_weights()
     return model.train()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+
 import torch
+from mmengine.logging import print_log
 from torch import Tensor
 
 from luminet_mm.distributed import (
@@ -197,6 +200,7 @@ class LumiNetLoss(LogitLoss):
         )
         self.center_rows = center_rows
         self.shared_scale = shared_scale
+        self._warned = False
 
     def compute(
         self,
@@ -206,6 +210,15 @@ class LumiNetLoss(LogitLoss):
         batch: DistillBatch,
     ) -> Tensor:
         """See :meth:`LogitLoss.compute`."""
+        if student.shape[1] <= 2 and not self._warned:
+            self._warned = True
+            print_log(
+                f'{self.name}: the logits have {student.shape[1]} columns, '
+                'too few for LumiNet to say much: on one class it ended '
+                'where the student alone did (docs/losses.md, few classes).',
+                'current',
+                logging.WARNING,
+            )
         return luminet_loss(
             student,
             teacher,

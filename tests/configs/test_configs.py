@@ -25,6 +25,7 @@ from mmengine.registry import (
     TRANSFORMS,
 )
 from mmengine.utils import get_installed_path
+from PIL import Image
 from tiny import batch
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -537,14 +538,20 @@ def test_one_step(name):
 
 
 def lay_out(root, classes, files, folders):
-    """Make a data set's folder with empty annotation files."""
+    """Make a data set's folder with one photo, of a box of each class."""
+    box = dict(image_id=1, bbox=[8, 8, 32, 32], area=1024, iscrowd=0)
+    # a mask for Mask R-CNN
+    box['segmentation'] = [[8, 8, 40, 8, 40, 40, 8, 40]]
     content = dict(
-        images=[],
-        annotations=[],
+        images=[dict(id=1, file_name='1.png', width=64, height=64)],
+        annotations=[
+            dict(box, id=i + 1, category_id=i) for i in range(len(classes))
+        ],
         categories=[dict(id=i, name=name) for i, name in enumerate(classes)],
     )
     for folder in folders:
         (root / folder).mkdir(parents=True)
+        Image.new('RGB', (64, 64)).save(root / folder / '1.png')
     for file in files:
         (root / file).parent.mkdir(exist_ok=True)
         (root / file).write_text(json.dumps(content))

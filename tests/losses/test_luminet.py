@@ -394,6 +394,18 @@ def test_a_shared_scale_keeps_the_ratio_of_classes():
     )
 
 
+def test_two_columns_are_warned_of_once(monkeypatch):
+    said = []
+    monkeypatch.setattr(luminet, 'print_log', lambda *args: said.append(args))
+    loss = LumiNetLoss()
+    loss(*rows(c=3))
+    assert not said
+    for _ in range(2):
+        loss(*rows(c=2))
+    assert len(said) == 1
+    assert 'the logits have 2 columns' in said[0][0]
+
+
 def test_bad_options_are_named():
     for key, value in (('tau', 0), ('eps', 0), ('stats_rows', 'fg')):
         with pytest.raises(ValueError, match=f'LumiNetLoss: {key} is'):

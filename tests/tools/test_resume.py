@@ -355,7 +355,7 @@ def test_another_teacher_is_refused_or_scored(copy, capfd, data):
         dict(
             type='luminet_mm.TeacherCheckHook',
             metric='accuracy/top1',
-            min_metric=101,
+            min_metric=100,
         )
     ]
     path = flags[0].with_name('checked.py')
@@ -363,7 +363,7 @@ def test_another_teacher_is_refused_or_scored(copy, capfd, data):
     with pytest.raises((ValueError, SystemExit)) as error:
         train(path, *flags[1:], '--resume', '--allow-changes')
     text = str(error.value) + capfd.readouterr().err
-    assert 'less than min_metric=101' in text
+    assert 'less than min_metric=100' in text
 
 
 def test_a_published_file_says_what_to_do(copy, capfd):

@@ -1,0 +1,14 @@
+# One-class teacher and student on digits: everything but the loss.
+_base_ = '../../frcnn_student_one-class.py'
+model = dict(
+    type='luminet_mm.TwoStageDistiller',
+    teacher=dict(
+        config='configs/frcnn_teacher_one-class.py',
+        checkpoint='work_dirs/frcnn_teacher_one-class/epoch_2.pth',
+    ),
+    distill=dict(),
+)
+custom_hooks = [
+    dict(type='luminet_mm.TeacherCheckHook', evaluate=False),
+    dict(type='luminet_mm.DistillScheduleHook'),
+]

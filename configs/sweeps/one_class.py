@@ -1,5 +1,5 @@
 # One class, two columns: KD, and LumiNet's published form beside others, each
-# with two weights. Train configs/frcnn_teacher_one-class.py first.
+# with two weights. Train configs/few_classes/frcnn_teacher_one-class.py first.
 luminet = dict(type='luminet_mm.LumiNetLoss', signal='roi.cls_score', tau=1.0)
 losses = dict(
     kd=dict(
@@ -11,6 +11,8 @@ losses = dict(
     luminet=dict(luminet, loss_weight=4.0),
     luminet_weak=dict(luminet, loss_weight=1.0),
     luminet_sharp=dict(luminet, tau=0.5, loss_weight=4.0),
+    luminet_shared=dict(luminet, shared_scale=True, loss_weight=4.0),
+    luminet_shared_weak=dict(luminet, shared_scale=True, loss_weight=1.0),
     luminet_rows=dict(luminet, center_rows=True, loss_weight=4.0),
     luminet_rows_weak=dict(luminet, center_rows=True, loss_weight=1.0),
     luminet_rows_sharp=dict(
@@ -18,10 +20,17 @@ losses = dict(
     ),
 )
 # What was best of the first round, or is the usual form, has three seeds.
-again = ('kd', 'luminet', 'luminet_weak', 'luminet_rows_weak')
+again = (
+    'kd',
+    'luminet',
+    'luminet_weak',
+    'luminet_shared',
+    'luminet_shared_weak',
+    'luminet_rows_weak',
+)
 runs = dict(
     student=dict(
-        config='configs/frcnn_student_one-class.py',
+        config='configs/few_classes/frcnn_student_one-class.py',
         seeds=[0, 1, 2],
         options={'train_cfg.val_interval': 3},
     ),

@@ -1,9 +1,9 @@
-# One-class teacher and student on digits: everything but the loss.
-_base_ = '../../frcnn_student_one-class.py'
+# Digits as one class, teacher and student: everything but the loss.
+_base_ = '../../few_classes/frcnn_student_one-class.py'
 model = dict(
     type='luminet_mm.TwoStageDistiller',
     teacher=dict(
-        config='configs/frcnn_teacher_one-class.py',
+        config='configs/few_classes/frcnn_teacher_one-class.py',
         checkpoint='work_dirs/frcnn_teacher_one-class/epoch_2.pth',
     ),
     distill=dict(),

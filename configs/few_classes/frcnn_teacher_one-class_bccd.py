@@ -1,12 +1,14 @@
-"""The teacher of the one-class runs: the digits' teacher, two epochs more.
+"""The teacher of blood cells of one class: that of BCCD, four epochs more.
 
 Its last layer, of one class, starts anew.
 
-Needs    the boxes as for configs/frcnn_student_one-class.py.
-Run      python tools/train.py configs/frcnn_teacher_one-class.py
+Needs    the boxes as for configs/few_classes/frcnn_student_one-class_bccd.py,
+         and the teacher that configs/frcnn_teacher_bccd.py trains.
+Run      python tools/train.py
+         configs/few_classes/frcnn_teacher_one-class_bccd.py
 """
 
-_base_ = 'frcnn_student_one-class.py'
+_base_ = 'frcnn_student_one-class_bccd.py'
 model = dict(
     backbone=dict(base_channels=24, stem_channels=24, init_cfg=None),
     neck=dict(in_channels=[24, 48, 96, 192], out_channels=40),
@@ -15,11 +17,10 @@ model = dict(
         bbox_roi_extractor=dict(out_channels=40),
         bbox_head=dict(in_channels=40),
     ),
-    train_cfg=dict(rcnn=dict(sampler=dict(num=64))),
 )
-load_from = 'weights/digits_teacher.pth'
-max_epochs = 2
-train_cfg = dict(max_epochs=max_epochs)
+load_from = 'work_dirs/frcnn_teacher_bccd/epoch_24.pth'
+max_epochs = 4
+train_cfg = dict(max_epochs=max_epochs, val_interval=4)
 optim_wrapper = dict(optimizer=dict(lr=0.001))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=30),

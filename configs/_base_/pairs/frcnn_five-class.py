@@ -1,0 +1,14 @@
+# Digits as five classes, teacher and student: everything but the loss.
+_base_ = '../../few_classes/frcnn_student_five-class.py'
+model = dict(
+    type='luminet_mm.TwoStageDistiller',
+    teacher=dict(
+        config='configs/few_classes/frcnn_teacher_five-class.py',
+        checkpoint='work_dirs/frcnn_teacher_five-class/epoch_2.pth',
+    ),
+    distill=dict(),
+)
+custom_hooks = [
+    dict(type='luminet_mm.TeacherCheckHook', evaluate=False),
+    dict(type='luminet_mm.DistillScheduleHook'),
+]

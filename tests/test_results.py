@@ -91,6 +91,51 @@ def test_one_class():
             assert float(weight) == grid.losses[name].loss_weight
 
 
+def test_a_last_relu():
+    """Both forms, on two data sets; a group has as many runs as its sweep."""
+    names = dict(
+        zip(
+            ('student', 'fgfi', 'fitnet', 'simkd'),
+            ('student alone', 'FGFI', 'FitNet', 'SimKD'),
+            strict=True,
+        )
+    )
+    names |= {
+        f'{name}_relu': f'{title}, ReLU'
+        for name, title in names.items()
+        if name != 'student'
+    }
+    table = {
+        row[0]: (row[1:3], row[3:]) for row in rows("A connector's last ReLU")
+    }
+    assert table.pop('') == (['digits', 'by seed'], ['blood cells', 'by seed'])
+    assert set(table) == set(names.values())
+    for column, data in enumerate(('digits', 'bccd')):
+        summary = load(f'{data}_last_relu')
+        path = ROOT / 'configs' / 'sweeps' / f'{data}_last_relu.py'
+        assert set(summary) == set(Config.fromfile(path).runs)
+        for name, title in names.items():
+            shown = table[title][column]
+            if name not in summary:
+                assert shown == ['–', '–']
+                continue
+            entry = summary[name]['coco/bbox_mAP']
+            assert len(entry['last']) == 3
+            assert shown == [
+                f'{percent(entry["mean"])} ± {percent(entry["std"])}',
+                ', '.join(map(percent, entry['last'])),
+            ]
+
+
+def test_rows_that_were_run_later():
+    """The digits' table has the later runs of seeds 0 and 1."""
+    table, later = load('digits_methods'), load('digits_last_relu')
+    for name in ('fgfi', 'fitnet', 'simkd'):
+        assert table[name]['options'] == later[name]['options']
+        runs = table[name]['coco/bbox_mAP']['last']
+        assert runs == later[name]['coco/bbox_mAP']['last'][:2]
+
+
 def test_a_tenth_of_cifar10():
     """Accuracies are logged in percent; the best epoch is shown as well."""
     summary = load('cifar10')

@@ -103,7 +103,7 @@ losses = dict(
     ab=dict(type='luminet_mm.ABLoss', signal='neck', loss_weight=0.04),
     ofd=dict(type='luminet_mm.OFDLoss', signal='neck', loss_weight=0.0001),
     vid=dict(type='luminet_mm.VIDLoss', signal='neck', loss_weight=9.0),
-    simkd=dict(type='luminet_mm.SimKDLoss', signal='neck', loss_weight=0.4),
+    simkd=dict(type='luminet_mm.SimKDLoss', signal='neck', loss_weight=0.5),
     srd=dict(type='luminet_mm.SRDLoss', signal='roi.feats', loss_weight=0.4),
     vkd=dict(type='luminet_mm.VkDLoss', signal='roi.feats', loss_weight=0.3),
     rkd=dict(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.runner import find_latest_checkpoint
 from torch import Tensor
+
+from luminet_mm.runs.checkpoints import last_checkpoint
 
 SHOWN = 3  # names in one message
 
@@ -87,7 +87,7 @@ def _shown(words: Sequence[str]) -> str:
 
 def _last_good(runner: Any) -> str:
     """Where one can go on from."""
-    last = find_latest_checkpoint(runner.work_dir)
-    if last is None or not Path(last).exists():
+    last = last_checkpoint(runner.work_dir)
+    if last is None:
         return 'No checkpoint had been saved before.'
     return f'The last good checkpoint is {last}.'

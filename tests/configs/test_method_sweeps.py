@@ -230,6 +230,11 @@ def test_blood_cells_have_the_best_of_both_grids():
             name: group[metric]['mean'] for name, group in results.items()
         }
         ranked = sorted(means, key=means.get, reverse=True)
-        there = [name for name in ranked if name in configs('detector')]
+        # SimKD had a last ReLU, and was not among them, when they were chosen
+        there = [
+            name
+            for name in ranked
+            if name in configs('detector') and name != 'simkd'
+        ]
         found |= set(there[:5])
     assert set(bccd()) == {'student', *found}

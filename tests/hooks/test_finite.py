@@ -14,6 +14,7 @@ from torch import nn
 
 from luminet_mm.hooks.finite import FiniteHook, NotFiniteError
 from luminet_mm.runs.guards import install_guards
+from luminet_mm.runs.not_finite import weights_message
 
 NAN, INF = float('nan'), float('inf')
 GUARD = dict(type='luminet_mm.FiniteHook')
@@ -83,6 +84,14 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, value):
     assert '"loss_other": NaN' in log.read_text() or 'Infinity' in (
         log.read_text()
     )
+
+
+def test_the_last_good_checkpoint_of_a_moved_folder(tmp_path):
+    (tmp_path / 'epoch_1.pth').touch()
+    (tmp_path / 'last_checkpoint').write_text('/elsewhere/epoch_1.pth')
+    runner = SimpleNamespace(work_dir=str(tmp_path))
+    text = weights_message(runner, 3, ['head.fc.bias'])
+    assert f'checkpoint is {tmp_path}/epoch_1.pth.' in text
 
 
 def test_in_the_first_step_there_is_no_checkpoint(tmp_path):

@@ -6,10 +6,12 @@ from argparse import Namespace
 
 import pytest
 from mmengine.logging import MMLogger
+from mmengine.runner import loops
 
 from luminet_mm.launch import LaunchError
 from luminet_mm.runs import console
 from luminet_mm.runs.console import reported, resume_command
+from luminet_mm.runs.not_finite import NotFiniteError
 from luminet_mm.runs.samples import SampleError
 from luminet_mm.sweep import choose_metric
 
@@ -170,6 +172,31 @@ def test_ctrl_c_says_what_is_saved(capsys, tmp_path, error):
         '  python tools/train.py a.py --resume',
         '',
     ]
+
+
+def diverged():
+    loops.EpochBasedTrainLoop.run_epoch(Diverging())
+
+
+class Diverging:
+    """A runner and a loop whose first hook meets NaN."""
+
+    @property
+    def runner(self):
+        raise NotFiniteError('loss is nan.')
+
+
+def test_nan_is_not_resumed_with_the_same_settings(capsys, tmp_path):
+    (tmp_path / 'epoch_3.pth').touch()
+    # where the run's folder lay before it was moved
+    (tmp_path / 'last_checkpoint').write_text('/elsewhere/epoch_3.pth')
+    said = fail(diverged, capsys, resume=None, work_dir=str(tmp_path))
+    assert 'The same settings would most likely end here again' in said
+    assert f'load_from={tmp_path / "epoch_3.pth"}\n' in said
+    assert 'To go on' not in said
+    (tmp_path / 'last_checkpoint').unlink()
+    said = fail(diverged, capsys, resume=None, work_dir=str(tmp_path))
+    assert 'end here again' in said and 'load_from' not in said
 
 
 def test_ctrl_c_before_a_checkpoint(capsys, tmp_path):

@@ -71,6 +71,8 @@ def test_one_class():
         'luminet_weak',
         'luminet',
         'luminet_sharp',
+        'luminet_shared_weak',
+        'luminet_shared',
         'luminet_rows_weak',
         'luminet_rows',
         'luminet_rows_sharp',
@@ -89,6 +91,50 @@ def test_one_class():
         if name != 'student':
             assert float(tau) == grid.losses[name].tau
             assert float(weight) == grid.losses[name].loss_weight
+
+
+def test_few_classes():
+    names = ('student', 'luminet', 'shared', 'rows')
+    sets = ('two-class', 'five-class', 'one-class_bccd')
+    summary = load('few_classes')
+    path = ROOT / 'configs' / 'sweeps' / 'few_classes.py'
+    assert list(summary) == list(Config.fromfile(path).runs)
+    assert len(summary) == len(names) * len(sets)
+    table = rows('Two and five classes, and blood cells of one')[1:]
+    for name, (_, *cells) in zip(names, table, strict=True):
+        for data, *shown in zip(sets, cells[::2], cells[1::2], strict=True):
+            entry = summary[f'{name}_{data}']['coco/bbox_mAP']
+            assert len(entry['last']) == 3
+            assert shown == [
+                f'{percent(entry["mean"])} ± {percent(entry["std"])}',
+                ', '.join(map(percent, entry['last'])),
+            ]
+
+
+def test_simulated_logits():
+    found = load('few_class_logits')
+    (_, *classes), *table = rows('On simulated logits')
+    assert classes == list(found)
+    weight, luminet = ', weight 4', 'LumiNet, weight 4, tau 1'
+    names = {
+        'teacher': 'teacher',
+        'labels alone': 'labels alone',
+        'KD': f'KD{weight}',
+        'LumiNet': luminet,
+        'LumiNet, `shared_scale`': f'{luminet}, shared_scale',
+        'LumiNet, `center_rows`': f'{luminet}, center_rows',
+        'LumiNet, both': f'{luminet}, both',
+    }
+    assert [row[0] for row in table] == list(names)
+    for title, *cells in table:
+        for many, cell in zip(classes, cells, strict=True):
+            each = found[many][names[title]]
+            assert len(each['AP']) == 8
+            both = statistics.fmean(each['correlation'])
+            assert cell.replace('−', '-') == (
+                f'{statistics.fmean(each["AP"]):.1f} ± '
+                f'{statistics.stdev(each["AP"]):.1f} ({both:+.2f})'
+            )
 
 
 def test_a_last_relu():

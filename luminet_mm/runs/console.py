@@ -20,6 +20,7 @@ from pathlib import Path
 from mmengine.dist import get_rank
 from mmengine.logging import MMLogger
 from mmengine.runner import loops
+from torch import distributed
 
 from luminet_mm.runs.checkpoints import last_checkpoint
 from luminet_mm.runs.quiet import without_notices
@@ -40,7 +41,8 @@ def reported(args: argparse.Namespace | None = None) -> Iterator[None]:
     An error that this package raises on purpose is its message alone; of any
     other the last line of its traceback is shown. The whole traceback goes to
     the run's log file, or to a file of its own where there is no run yet.
-    Ctrl-C says what is saved and how to go on. Of several processes on a
+    Ctrl-C says what is saved and how to go on. Without an error the exchange
+    with the other processes of a launch is closed. Of several processes on a
     machine that meet the same error one speaks; an error that only one of
     them meets is seen as well.
 
@@ -57,6 +59,7 @@ def reported(args: argparse.Namespace | None = None) -> Iterator[None]:
     try:
         with without_notices(getattr(args, 'verbose', False)):
             yield
+            _leave_the_others()
     except (Exception, KeyboardInterrupt) as error:
         if _was_interrupted(error):
             if os.environ.get('LOCAL_RANK', '0') == '0':
@@ -65,6 +68,19 @@ def reported(args: argparse.Namespace | None = None) -> Iterator[None]:
         logger = MMLogger.get_current_instance()
         _report(error, args, None if logger is before else logger)
         raise SystemExit(1) from error
+
+
+def _leave_the_others() -> None:
+    """Close the exchange with the other processes, which have ended well too.
+
+    Left to the interpreter's end, Gloo's threads now and then abort a process
+    that has done all its work (``terminate called without an active
+    exception``, pytorch/pytorch#190489); its launcher then calls the run
+    failed. After an error the others may be waiting in an exchange, where
+    closing it would wait for them.
+    """
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _was_interrupted(error: BaseException | None) -> bool:

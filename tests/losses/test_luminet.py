@@ -107,14 +107,14 @@ def test_worked_example(tau, alpha, value):
 def test_worked_example_perception_and_gradient():
     student, teacher = example()
     assert perception(student)[0].tolist() == pytest.approx(
-        [0.447212, 1.341635, -0.548819], abs=1e-6
+        [0.447212, 1.341635, -0.548819], abs=2e-6
     )
     assert perception(teacher)[0].tolist() == pytest.approx(
-        [1.121151, 0.390565, -1.348282], abs=1e-6
+        [1.121151, 0.390565, -1.348282], abs=2e-6
     )
     loss = LumiNetLoss(tau=4, loss_weight=33**2)(student, teacher)
     assert grad(loss, student)[0].tolist() == pytest.approx(
-        [-4.782263, 0.543488, 1.871323], abs=1e-6
+        [-4.782263, 0.543488, 1.871323], abs=2e-6
     )
 
 

@@ -7,6 +7,7 @@ from argparse import Namespace
 import pytest
 from mmengine.logging import MMLogger
 from mmengine.runner import loops
+from torch import distributed
 
 from luminet_mm.launch import LaunchError
 from luminet_mm.runs import console
@@ -148,6 +149,31 @@ def test_another_rank_keeps_its_traceback(capsys, monkeypatch, tmp_path):
     assert error.startswith('error (rank 3): ZeroDivisionError: here\n')
     path = tmp_path / 'run_rank3_error.log'
     assert str(path) in error and 'in build' in path.read_text()
+
+
+# -- the other processes ------------------------------------------------------
+
+
+@pytest.fixture
+def group(tmp_path):
+    distributed.init_process_group(
+        'gloo', f'file://{tmp_path}/init', rank=0, world_size=1
+    )
+    yield
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def test_a_tool_that_ends_well_leaves_the_group(group):
+    """Else Gloo's threads may abort it while the interpreter ends."""
+    with reported():
+        assert distributed.is_initialized()
+    assert not distributed.is_initialized()
+
+
+def test_after_an_error_nobody_is_waited_for(group, capsys):
+    fail(RuntimeError('mine'), capsys)
+    assert distributed.is_initialized()
 
 
 # -- Ctrl-C -----------------------------------------------------------------

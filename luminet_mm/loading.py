@@ -124,6 +124,16 @@ def load_weights(model: nn.Module, state: Mapping[str, Any]) -> Fit:
     )
 
 
+def unsaved(model: nn.Module) -> list[str]:
+    """Weights that a model leaves out of its ``state_dict``, by a hook of its.
+
+    MMPretrain's ``LoRAModel`` saves its own matrices alone. No checkpoint has
+    the others, and loading one does not miss them.
+    """
+    saved = model.state_dict()
+    return [name for name, _ in model.named_parameters() if name not in saved]
+
+
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model inside of DDP and of test-time augmentation."""
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):

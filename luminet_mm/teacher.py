@@ -6,6 +6,7 @@ import copy
 import logging
 import os
 import random
+import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -26,7 +27,7 @@ from luminet_mm.checkpoint import (
     get_state_dict,
     load_checkpoint,
 )
-from luminet_mm.loading import load_weights
+from luminet_mm.loading import load_weights, unsaved
 from luminet_mm.prepare import Form, Speed, fit, part_tensors, prepare
 from luminet_mm.runs.config_file import read_config
 from luminet_mm.stock import model_block, stock_config
@@ -113,6 +114,7 @@ class FrozenTeacher:
             )
         else:
             self._load(checkpoint)
+            self._check_unsaved(cfg.model)
         self.model.eval().requires_grad_(False)
 
     def _load(self, path: str) -> None:
@@ -141,6 +143,20 @@ class FrozenTeacher:
                 + '\nGive the config that this checkpoint was trained with.'
             )
         self.classes = _classes_of_checkpoint(checkpoint) or self.classes
+
+    def _check_unsaved(self, block: dict) -> None:
+        """Refuse weights that come neither from the checkpoint nor a file."""
+        left = unsaved(self.model)
+        if left and not re.search("'Pretrained'|'pretrained': '", str(block)):
+            total = sum(1 for _ in self.model.parameters())
+            raise ValueError(
+                f'teacher.checkpoint: {self.name} saves a part of itself '
+                f'alone (as LoRA does): {left[0]} and {len(left) - 1} more of '
+                f'{total} weights are in no checkpoint of it, and nothing in '
+                'teacher.config loads them. They would be random. Add the '
+                "init_cfg=dict(type='Pretrained', checkpoint=...) of its "
+                'training to that part.'
+            )
 
     def prepare(
         self,

@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 import tiny
+import tiny_cls
 import torch
 from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import build_optim_wrapper
@@ -34,6 +35,58 @@ def test_is_not_in_parameters_or_state_dict():
     ]
     assert all(
         not p.requires_grad for p in distiller.teacher.model.parameters()
+    )
+
+
+def lora(init_cfg=None):
+    transformer = dict(
+        type='VisionTransformer',
+        arch=dict(
+            embed_dims=8,
+            num_layers=1,
+            num_heads=2,
+            feedforward_channels=8,
+        ),
+        img_size=16,
+        patch_size=8,
+        init_cfg=init_cfg,
+    )
+    return dict(
+        type='ImageClassifier',
+        backbone=dict(
+            type='LoRAModel',
+            module=transformer,
+            alpha=2,
+            rank=2,
+            targets=[dict(type='qkv')],
+        ),
+        head=dict(
+            type='VisionTransformerClsHead', num_classes=3, in_channels=8
+        ),
+    ), transformer
+
+
+def test_weights_that_no_checkpoint_has(tmp_path):
+    """LoRA saves its own matrices; the others come from ``init_cfg``."""
+    model, transformer = lora()
+    trained = tiny_cls.build(model, seed=1)
+    path = str(tmp_path / 'lora.pth')
+    torch.save(dict(state_dict=trained.state_dict()), path)
+    with pytest.raises(ValueError, match='They would be random'):
+        FrozenTeacher(dict(model=model), path, 'mmpretrain')
+    base = str(tmp_path / 'base.pth')
+    plain = tiny_cls.build(dict(model, backbone=transformer)).backbone
+    torch.save(dict(state_dict=plain.state_dict()), base)
+    whole, _ = lora(dict(type='Pretrained', checkpoint=base))
+    teacher = FrozenTeacher(dict(model=whole), path, 'mmpretrain').model
+    state = torch.load(base)['state_dict']
+    projection = teacher.backbone.module.layers[0].attn.qkv
+    torch.testing.assert_close(
+        projection.original_layer.weight, state['layers.0.attn.qkv.weight']
+    )
+    torch.testing.assert_close(
+        projection.lora_up.weight,
+        trained.backbone.module.layers[0].attn.qkv.lora_up.weight,
     )
 
 

@@ -33,6 +33,8 @@ REFUSED = {
     'mmpretrain': {
         r'^csra/|^vgg/.*voc|mixup': 'gives every class a probability',
         r'^conformer/': 'gives two logits',
+        # the weights of its base are a download
+        r'-lora_': 'saves a part of itself alone',
     },
 }
 

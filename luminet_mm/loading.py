@@ -128,10 +128,19 @@ def unsaved(model: nn.Module) -> list[str]:
     """Weights that a model leaves out of its ``state_dict``, by a hook of its.
 
     MMPretrain's ``LoRAModel`` saves its own matrices alone. No checkpoint has
-    the others, and loading one does not miss them.
+    the others, and loading one does not miss them. Hooks may rename as well
+    (``TimmClassifier``), so that memory is compared and not names.
     """
-    saved = model.state_dict()
-    return [name for name, _ in model.named_parameters() if name not in saved]
+    saved = {
+        value.data_ptr()
+        for value in model.state_dict().values()
+        if isinstance(value, Tensor)
+    }
+    return [
+        name
+        for name, value in model.named_parameters()
+        if value.numel() and value.data_ptr() not in saved
+    ]
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

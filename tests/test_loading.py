@@ -9,9 +9,10 @@ import torch
 from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner.checkpoint import load_state_dict
+from torch import nn
 
 from luminet_mm.checkpoint import CheckpointError
-from luminet_mm.loading import load_weights
+from luminet_mm.loading import load_weights, unsaved
 from luminet_mm.teacher import FrozenTeacher
 
 VIT = dict(
@@ -148,3 +149,20 @@ def test_values_that_are_not_tensors(value):
     state = dict(model.state_dict(), bias=value)
     with pytest.raises(CheckpointError, match='Linear cannot take'):
         load_weights(model, state)
+
+
+def test_what_a_state_dict_leaves_out():
+    """Names that a hook changes, as TimmClassifier's does, are in it."""
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 1))
+    assert unsaved(model) == []
+
+    def rename(module, state, prefix, metadata):
+        for key in list(state):
+            state[key.removeprefix('0.')] = state.pop(key)
+
+    model._register_state_dict_hook(rename)
+    assert 'weight' in model.state_dict() and unsaved(model) == []
+    model._register_state_dict_hook(
+        lambda module, state, prefix, metadata: state.pop('1.bias') and None
+    )
+    assert unsaved(model) == ['1.bias']

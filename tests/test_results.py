@@ -252,6 +252,35 @@ def test_every_method(name, metric):
     assert (FOLDER / f'{name}.png').is_file()
 
 
+@pytest.mark.parametrize(
+    'name',
+    [
+        'cifar10_methods',
+        'digits_methods',
+        'bccd_methods',
+        'digits_last_relu',
+        'bccd_last_relu',
+        'few_classes',
+        'one_class',
+    ],
+)
+def test_the_sweep_has_the_settings_that_were_run(name):
+    grid = Config.fromfile(ROOT / 'configs' / 'sweeps' / f'{name}.py').runs
+    for group, entry in load(name).items():
+        assert flat(grid[group].to_dict()['options']) == entry['options']
+
+
+def flat(options, prefix=''):
+    """Dotted keys, as in a summary."""
+    found = {}
+    for key, value in options.items():
+        if isinstance(value, dict):
+            found |= flat(value, f'{prefix}{key}.')
+        else:
+            found[prefix + key] = value
+    return found
+
+
 def test_below_the_student():
     """All that are, once more, and with the settings of the configs."""
     first, again = load('cifar10_methods'), load('cifar10_second_look')

@@ -4,6 +4,7 @@ import json
 import sys
 
 import pytest
+import torch
 
 from luminet_mm.analysis import few_class_logits
 
@@ -54,8 +55,6 @@ def test_the_file_has_each_seed(monkeypatch, tmp_path, capsys):
 
 
 def test_losses_differ_in_their_options():
-    import torch
-
     torch.manual_seed(0)
     student, teacher = torch.randn(2, 30, 3)
     values = [

@@ -47,6 +47,14 @@ def percent(value):
     return f'{100 * value:.1f}'
 
 
+def spread(entry):
+    return f'{percent(entry["mean"])} ± {percent(entry["std"])}'
+
+
+def seeds_of(entry):
+    return ', '.join(map(percent, entry['last']))
+
+
 @pytest.mark.parametrize(
     ('heading', 'name'),
     [('Digits in scenes', 'digits'), ('Blood cells (BCCD)', 'bccd')],
@@ -58,10 +66,10 @@ def test_means_and_seeds(heading, name):
     for title, (ap, ap50, ap75, seeds) in table.items():
         group = summary[NAMES[title]]
         entry = group['coco/bbox_mAP']
-        assert ap == f'{percent(entry["mean"])} ± {percent(entry["std"])}'
+        assert ap == spread(entry)
         assert ap50 == percent(group['coco/bbox_mAP_50']['mean'])
         assert ap75 == percent(group['coco/bbox_mAP_75']['mean'])
-        assert seeds == ', '.join(map(percent, entry['last']))
+        assert seeds == seeds_of(entry)
 
 
 def test_one_class():
@@ -84,9 +92,8 @@ def test_one_class():
     grid = Config.fromfile(ROOT / 'configs' / 'sweeps' / 'one_class.py')
     for name, (_, tau, weight, ap, seeds) in zip(names, table, strict=True):
         entry = summary[name]['coco/bbox_mAP']
-        assert seeds == ', '.join(map(percent, entry['last']))
-        spread = f'{percent(entry["mean"])} ± {percent(entry["std"])}'
-        assert ap == (spread if len(entry['last']) > 1 else '–')
+        assert seeds == seeds_of(entry)
+        assert ap == (spread(entry) if len(entry['last']) > 1 else '–')
         assert len(entry['last']) == len(grid.runs[name].seeds)
         if name != 'student':
             assert float(tau) == grid.losses[name].tau
@@ -105,10 +112,7 @@ def test_few_classes():
         for data, *shown in zip(sets, cells[::2], cells[1::2], strict=True):
             entry = summary[f'{name}_{data}']['coco/bbox_mAP']
             assert len(entry['last']) == 3
-            assert shown == [
-                f'{percent(entry["mean"])} ± {percent(entry["std"])}',
-                ', '.join(map(percent, entry['last'])),
-            ]
+            assert shown == [spread(entry), seeds_of(entry)]
 
 
 def test_simulated_logits():
@@ -139,18 +143,11 @@ def test_simulated_logits():
 
 def test_a_last_relu():
     """Both forms, on two data sets; a group has as many runs as its sweep."""
-    names = dict(
-        zip(
-            ('student', 'fgfi', 'fitnet', 'simkd'),
-            ('student alone', 'FGFI', 'FitNet', 'SimKD'),
-            strict=True,
-        )
-    )
-    names |= {
-        f'{name}_relu': f'{title}, ReLU'
-        for name, title in names.items()
-        if name != 'student'
-    }
+    names = {'student': 'student alone'}
+    for name, title in dict(
+        fgfi='FGFI', fitnet='FitNet', simkd='SimKD'
+    ).items():
+        names |= {name: title, f'{name}_relu': f'{title}, ReLU'}
     table = {
         row[0]: (row[1:3], row[3:]) for row in rows("A connector's last ReLU")
     }
@@ -167,10 +164,7 @@ def test_a_last_relu():
                 continue
             entry = summary[name]['coco/bbox_mAP']
             assert len(entry['last']) == 3
-            assert shown == [
-                f'{percent(entry["mean"])} ± {percent(entry["std"])}',
-                ', '.join(map(percent, entry['last'])),
-            ]
+            assert shown == [spread(entry), seeds_of(entry)]
 
 
 def test_rows_that_were_run_later():

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from sklearn.metrics import average_precision_score
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -144,8 +145,6 @@ def _distil(
 
 
 def _score(logits: Tensor, labels: Tensor) -> dict[str, float]:
-    from sklearn.metrics import average_precision_score
-
     scores = logits.softmax(1)
     each = [
         average_precision_score((labels == k).numpy(), scores[:, k].numpy())

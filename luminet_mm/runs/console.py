@@ -117,11 +117,8 @@ def _report(
     if several and re.search(_LEFT_ALONE, text):
         lines.append('Another process of the run ended: its error says why.')
     if _was_training(error):
-        lines += (
-            _how_to_try_again(args)
-            if isinstance(error, FloatingPointError)  # NaN, of a loss too
-            else _how_to_go_on(args)
-        )
+        # NaN, of a loss too
+        lines += _how_to_go_on(args, isinstance(error, FloatingPointError))
     _say('\n'.join(lines))
 
 
@@ -217,32 +214,31 @@ def _keep(
         return None
 
 
-def _how_to_go_on(args: argparse.Namespace) -> list[str]:
-    """What a training has saved, and the command that goes on from it."""
+def _how_to_go_on(
+    args: argparse.Namespace, diverged: bool = False
+) -> list[str]:
+    """What a training has saved, and the command that goes on from it.
+
+    After NaN the same command would most likely bring it again.
+    """
     if not hasattr(args, 'resume'):
         return []
     found = args.work_dir and last_checkpoint(args.work_dir)
+    if diverged:
+        lines = ['The same settings would most likely end here again.']
+        if found:
+            lines.append(
+                '--resume takes another optim_wrapper.clip_grad. With another '
+                'loss_weight or learning rate it is another run: give it a '
+                '--work-dir of its own, and these weights with --cfg-options '
+                f'load_from={found}'
+            )
+        return lines
     if not found:
         return ['No checkpoint was saved: the same command starts anew.']
     if getattr(args, 'launcher', 'none') != 'none':
         return [f'{found} is saved: the same command with --resume goes on.']
     return [f'{found} is saved. To go on from it:', f'  {resume_command()}']
-
-
-def _how_to_try_again(args: argparse.Namespace) -> list[str]:
-    """What to do after NaN, which the same settings would bring again."""
-    if not hasattr(args, 'resume'):
-        return []
-    lines = ['The same settings would most likely end here again.']
-    found = args.work_dir and last_checkpoint(args.work_dir)
-    if found:
-        lines.append(
-            '--resume takes another optim_wrapper.clip_grad. With another '
-            'loss_weight or learning rate it is another run: give it a '
-            f'--work-dir of its own, and these weights with --cfg-options '
-            f'load_from={found}'
-        )
-    return lines
 
 
 def resume_command() -> str:

@@ -17,7 +17,7 @@ from luminet_mm.analysis import (
     boxes_in_view,
     roi_labels,
 )
-from luminet_mm.teacher import FrozenTeacher
+from luminet_mm.teachers.frozen import FrozenTeacher
 
 
 def statistics(student, teacher, labels=None):

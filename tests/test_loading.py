@@ -13,7 +13,7 @@ from torch import nn
 
 from luminet_mm.checkpoint import CheckpointError
 from luminet_mm.loading import load_weights, unsaved
-from luminet_mm.teacher import FrozenTeacher
+from luminet_mm.teachers.frozen import FrozenTeacher
 
 VIT = dict(
     arch=dict(

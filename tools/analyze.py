@@ -38,17 +38,17 @@ from luminet_mm.checkpoint import (
     load_checkpoint,
 )
 from luminet_mm.distillers.blocks import teacher_list
-from luminet_mm.launch import (
+from luminet_mm.loading import load_weights
+from luminet_mm.preflight import check_config
+from luminet_mm.runs.console import reported
+from luminet_mm.runs.launch import (
     LaunchError,
     add_arguments,
     build_runner,
     load_config,
 )
-from luminet_mm.loading import load_weights
-from luminet_mm.preflight import check_config
-from luminet_mm.runs.console import reported
 from luminet_mm.stock import stock_config
-from luminet_mm.teacher import FrozenTeacher
+from luminet_mm.teachers.frozen import FrozenTeacher
 
 
 def parse_args() -> argparse.Namespace:

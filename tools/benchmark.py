@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 
-from luminet_mm.benchmark import benchmark, draw
-from luminet_mm.launch import add_arguments, load_config
 from luminet_mm.runs.console import reported
+from luminet_mm.runs.launch import add_arguments, load_config
+from luminet_mm.timing.benchmark import benchmark, draw
 
 
 def parse_args() -> argparse.Namespace:

@@ -19,7 +19,6 @@ from mmengine.runner import Runner
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from luminet_mm.classifier_signals import compute_signals, find_signal
 from luminet_mm.config_types import is_type
 from luminet_mm.datasets.replay import ReplayDataset
 from luminet_mm.distillers.classifier import ClassifierDistiller
@@ -28,15 +27,16 @@ from luminet_mm.distillers.mixin import (
     distiller_of,
     teacher_entries,
 )
-from luminet_mm.launch import (
+from luminet_mm.preflight import check_config, leaf_datasets
+from luminet_mm.runs.console import reported
+from luminet_mm.runs.launch import (
     LaunchError,
     add_arguments,
     build_runner,
     load_config,
 )
-from luminet_mm.preflight import check_config, leaf_datasets
-from luminet_mm.runs.console import reported
-from luminet_mm.teacher_cache import DATASET, check_student
+from luminet_mm.signals.classifier import compute_signals, find_signal
+from luminet_mm.teachers.cache import DATASET, check_student
 from luminet_mm.teachers.cache_files import DTYPES, CacheError
 from luminet_mm.teachers.cache_header import make_header
 from luminet_mm.teachers.cache_writer import CacheWriter

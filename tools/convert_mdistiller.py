@@ -19,8 +19,8 @@ import mmengine
 import torch
 
 from luminet_mm.checkpoint import get_state_dict, load_checkpoint
+from luminet_mm.files.atomic import write_atomically
 from luminet_mm.models.mdistiller import NETWORKS, convert_state_dict
-from luminet_mm.runs.atomic import write_atomically
 from luminet_mm.runs.console import reported
 
 

@@ -21,7 +21,7 @@ from luminet_mm.checkpoint import (
     get_state_dict,
     load_checkpoint,
 )
-from luminet_mm.runs.atomic import write_atomically
+from luminet_mm.files.atomic import write_atomically
 from luminet_mm.runs.console import reported
 from luminet_mm.stock import stock_config_text
 

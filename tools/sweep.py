@@ -24,10 +24,10 @@ import signal
 import sys
 from pathlib import Path
 
-from luminet_mm.runs.config_file import read_config, read_grid
+from luminet_mm.files.config_file import read_config, read_grid
 from luminet_mm.runs.console import reported
 from luminet_mm.runs.metrics import scale_of
-from luminet_mm.sweep import (
+from luminet_mm.runs.sweep import (
     find_metric,
     is_finished,
     make_cells,

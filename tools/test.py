@@ -6,15 +6,15 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from luminet_mm.launch import (
+from luminet_mm.files.config_file import renamed
+from luminet_mm.preflight import check_config
+from luminet_mm.runs.console import reported
+from luminet_mm.runs.launch import (
     LaunchError,
     add_arguments,
     build_runner,
     load_config,
 )
-from luminet_mm.preflight import check_config
-from luminet_mm.runs.config_file import renamed
-from luminet_mm.runs.console import reported
 from luminet_mm.runs.weights import add_flags
 from luminet_mm.stock import stock_config
 

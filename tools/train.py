@@ -5,16 +5,16 @@ import argparse
 from mmengine.config import Config
 
 from luminet_mm.config_types import is_type
-from luminet_mm.launch import (
+from luminet_mm.preflight import check_config
+from luminet_mm.runs import start
+from luminet_mm.runs.console import reported
+from luminet_mm.runs.guards import install_guards
+from luminet_mm.runs.launch import (
     LaunchError,
     add_arguments,
     build_runner,
     load_config,
 )
-from luminet_mm.preflight import check_config
-from luminet_mm.runs import start
-from luminet_mm.runs.console import reported
-from luminet_mm.runs.guards import install_guards
 from luminet_mm.runs.resume import agree
 from luminet_mm.runs.weights import add_flags
 

@@ -22,8 +22,8 @@ from mmengine.runner import Runner, set_random_seed
 from torch import Tensor
 
 from luminet_mm.distillers.blocks import teacher_list
+from luminet_mm.runs.sweep import make_cells
 from luminet_mm.stock import model_block
-from luminet_mm.sweep import make_cells
 
 SHARED = ('backbone', 'neck')
 

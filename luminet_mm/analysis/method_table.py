@@ -2,7 +2,7 @@
 
 ``python -m luminet_mm.analysis.method_table SUMMARY STEPS`` joins what
 tools/sweep.py found (``summary.json``) with what a step of each method costs
-(``--json`` of :mod:`luminet_mm.analysis.step_times`), prints a table in
+(``--json`` of :mod:`luminet_mm.timing.step_times`), prints a table in
 Markdown, the best method first, and draws accuracy against step time.
 """
 
@@ -17,10 +17,10 @@ from adjustText import adjust_text
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from luminet_mm.analysis.step_times import BASE
 from luminet_mm.methods import METHODS
 from luminet_mm.runs.metrics import scale_of
-from luminet_mm.sweep import choose_metric
+from luminet_mm.runs.sweep import choose_metric
+from luminet_mm.timing.step_times import BASE
 
 TITLES = {f'luminet_mm.{method.loss}': method.title for method in METHODS}
 LOGITS = ('logits', 'roi.cls_score')
@@ -62,7 +62,7 @@ def join(
         if group not in steps:
             raise ValueError(
                 f'`{group}` was not timed. Run `python -m '
-                'luminet_mm.analysis.step_times` on the same grid.'
+                'luminet_mm.timing.step_times` on the same grid.'
             )
         loss = _loss(found['options'])
         rows.append(

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from luminet_mm.analysis.statistics import AnalysisError
 from luminet_mm.config_types import type_name
-from luminet_mm.signals import (
+from luminet_mm.signals.two_stage import (
     Signal,
     compute_signals,
     find_signal,
     is_cascade,
 )
-from luminet_mm.teacher import FrozenTeacher
+from luminet_mm.teachers.frozen import FrozenTeacher
 
 
 class LogitPair:

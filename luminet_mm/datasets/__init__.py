@@ -1,11 +1,11 @@
 """Data sets that need no download, and what transforms their images."""
 
-from .cifar_augment import CIFARAutoAugment
-from .digit_crops import CropAroundBox, DigitCropsDataset
-from .digit_files import fingerprint, make_digits
-from .digits import DigitsDataset
-from .handwritten import HandwrittenDigits
-from .replay import ReplayDataset, ReplaySampler
+from luminet_mm.datasets.cifar_augment import CIFARAutoAugment
+from luminet_mm.datasets.digits.crops import CropAroundBox, DigitCropsDataset
+from luminet_mm.datasets.digits.dataset import DigitsDataset
+from luminet_mm.datasets.digits.files import fingerprint, make_digits
+from luminet_mm.datasets.handwritten import HandwrittenDigits
+from luminet_mm.datasets.replay import ReplayDataset, ReplaySampler
 
 __all__ = [
     'CIFARAutoAugment',

@@ -5,10 +5,9 @@ from typing import Any
 import numpy as np
 from mmpretrain.datasets import BaseDataset
 
+from luminet_mm.datasets.digits.files import CLASSES
+from luminet_mm.datasets.digits.sources import DIGITS, load_handwritten
 from luminet_mm.registry import DATASETS
-
-from .digit_files import CLASSES
-from .digit_sources import DIGITS, load_handwritten
 
 
 @DATASETS.register_module()

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from luminet_mm.losses.base import NotFiniteError
-from luminet_mm.prepare import broken_weights
+from luminet_mm.losses.base.loss import NotFiniteError
+from luminet_mm.teachers.speed import broken_weights
 
 SHOWN = 3  # files or weights in one message
 

@@ -10,19 +10,19 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.models.utils import to_2tuple
 from torch import Tensor, nn
 
-from luminet_mm.classifier_signals import (
+from luminet_mm.distillers.mixin import DistillMixin, regroup
+from luminet_mm.distillers.refusals import check_head, check_keys
+from luminet_mm.losses.base.loss import DistillBatch, LogitLoss
+from luminet_mm.models.necks.simkd import ReusedClsHead
+from luminet_mm.registry import MODELS
+from luminet_mm.signals.classifier import (
     compute_signals,
     find_signal,
     record_signals,
 )
-from luminet_mm.distillers.mixin import DistillMixin, regroup
-from luminet_mm.distillers.refusals import check_head, check_keys
-from luminet_mm.losses.base import DistillBatch, LogitLoss
-from luminet_mm.models.simkd import ReusedClsHead
-from luminet_mm.registry import MODELS
-from luminet_mm.signals import Signal, read_signal
-from luminet_mm.teacher import FrozenTeacher
-from luminet_mm.teacher_cache import CachedTeacher, check_student
+from luminet_mm.signals.two_stage import Signal, read_signal
+from luminet_mm.teachers.cache import CachedTeacher, check_student
+from luminet_mm.teachers.frozen import FrozenTeacher
 from luminet_mm.teachers.inputs import crop_maps
 
 SIDES = (64, 128, 192, 224, 240, 256, 299, 320, 336, 384, 448, 512, 32, 28)
@@ -42,7 +42,7 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
         teacher (dict | list[dict]): ``config`` and ``checkpoint``, see
             :class:`~luminet_mm.distillers.mixin.DistillMixin`.
         distill (dict): Losses by key, see there too; signals are listed in
-            :mod:`luminet_mm.classifier_signals`.
+            :mod:`luminet_mm.signals.classifier`.
 
     Raises:
         ValueError: If a signal does not exist, or student and teacher count

@@ -21,15 +21,15 @@ from luminet_mm.distillers.blocks import (
 )
 from luminet_mm.distillers.dry_run import DryRuns, read_size
 from luminet_mm.losses import DistillBatch
-from luminet_mm.losses.base import NotFiniteError
+from luminet_mm.losses.base.loss import NotFiniteError
 from luminet_mm.streams import Pending
-from luminet_mm.teacher import FrozenTeacher
-from luminet_mm.teacher_cache import CachedTeacher
+from luminet_mm.teachers.cache import CachedTeacher
+from luminet_mm.teachers.frozen import FrozenTeacher
 
 if TYPE_CHECKING:
     from mmengine.model import BaseModel as _StockModel
 
-    from luminet_mm.signals import Signal
+    from luminet_mm.signals.two_stage import Signal
 else:
     _StockModel = object  # the stock model comes next in the bases
 
@@ -43,11 +43,11 @@ class DistillMixin(DryRuns, _StockModel):
 
     Args:
         teacher (dict | list[dict]): ``config`` and ``checkpoint`` of the
-            :class:`~luminet_mm.teacher.FrozenTeacher`. Several teachers are
-            an ensemble: their logits are averaged, by ``weight`` where a
-            teacher has one (default 1; only the ratios matter). With
+            :class:`~luminet_mm.teachers.frozen.FrozenTeacher`. Several
+            teachers are an ensemble: their logits are averaged, by ``weight``
+            where a teacher has one (default 1; only the ratios matter). With
             ``cache``, a folder, its logits are read from disk: see
-            :mod:`luminet_mm.teacher_cache`. Left out where no loss has a
+            :mod:`luminet_mm.teachers.cache`. Left out where no loss has a
             teacher (USKD).
         distill (dict): One loss per key; each key starts with ``loss_``. An
             entry is the config of a loss and the ``signal`` that it compares,

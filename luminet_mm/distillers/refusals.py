@@ -15,7 +15,7 @@ from mmpretrain.models.heads import (
 )
 from torch import nn
 
-from luminet_mm.signals import Signal
+from luminet_mm.signals.two_stage import Signal
 
 _MEANINGS = dict(
     bbox_head='a one-stage detector or a DETR',

@@ -16,7 +16,7 @@ from luminet_mm.distillers.refusals import (
 )
 from luminet_mm.losses import DistillBatch
 from luminet_mm.registry import MODELS
-from luminet_mm.signals import (
+from luminet_mm.signals.two_stage import (
     Signal,
     bbox_heads,
     compute_outer,
@@ -25,7 +25,7 @@ from luminet_mm.signals import (
     record_signals,
     score_rois,
 )
-from luminet_mm.teacher import FrozenTeacher
+from luminet_mm.teachers.frozen import FrozenTeacher
 from luminet_mm.teachers.inputs import crop_maps
 
 SIDES = (128, 256, 512, 640, 1024)
@@ -47,7 +47,7 @@ class TwoStageDistiller(DistillMixin, TwoStageDetector):
         teacher (dict | list[dict]): ``config`` and ``checkpoint``, see
             :class:`~luminet_mm.distillers.mixin.DistillMixin`.
         distill (dict): Losses by key, see there too; signals are listed in
-            :mod:`luminet_mm.signals`.
+            :mod:`luminet_mm.signals.two_stage`.
 
     Raises:
         ValueError: If a signal does not exist, or student and teacher count

@@ -8,8 +8,8 @@ from typing import Any
 from mmengine.dist import is_main_process
 from mmengine.hooks import CheckpointHook
 
+from luminet_mm.files.atomic import write_atomically
 from luminet_mm.registry import HOOKS
-from luminet_mm.runs.atomic import write_atomically
 
 
 @HOOKS.register_module()

@@ -11,12 +11,12 @@ from mmengine.hooks import Hook
 from luminet_mm.distillers.blocks import compares_classes
 from luminet_mm.distillers.mixin import distiller_of
 from luminet_mm.hooks.teacher_score import TeacherScore, class_count
-from luminet_mm.models.simkd import ReusedClsHead
+from luminet_mm.models.necks.simkd import ReusedClsHead
 from luminet_mm.preflight import check_annotations, leaf_datasets
 from luminet_mm.registry import HOOKS
 from luminet_mm.runs import metrics
 from luminet_mm.runs.changes import same_teacher
-from luminet_mm.teacher_cache import CachedTeacher
+from luminet_mm.teachers.cache import CachedTeacher
 
 
 @HOOKS.register_module()
@@ -29,7 +29,7 @@ class TeacherCheckHook(Hook):
     with another teacher, or other arguments of this hook.
     COCO annotation files that lack a class, or order them otherwise, are
     refused as well, and so are cached logits
-    (:mod:`luminet_mm.teacher_cache`) of other data or another augmentation.
+    (:mod:`luminet_mm.teachers.cache`) of other data or another augmentation.
 
     Class names are compared where a loss compares class by class. A teacher
     of features alone may know other classes; it is then not scored. With

@@ -10,7 +10,7 @@ import torch
 from mmengine.evaluator import DumpResults, Evaluator
 
 from luminet_mm.runs import metrics
-from luminet_mm.teacher import preserved_rng
+from luminet_mm.teachers.frozen import preserved_rng
 
 # What an evaluator of MMDetection cannot do without, among predictions.
 NEEDS = dict(

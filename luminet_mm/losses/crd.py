@@ -13,9 +13,9 @@ from luminet_mm.distributed import (
     global_mean,
     global_rows,
 )
-from luminet_mm.losses.base import DistillBatch
-from luminet_mm.losses.feature import FeatureLoss, pooled
-from luminet_mm.losses.tensors import unit
+from luminet_mm.losses.base.feature import FeatureLoss, pooled
+from luminet_mm.losses.base.loss import DistillBatch
+from luminet_mm.losses.base.tensors import unit
 from luminet_mm.registry import MODELS
 
 NEGATIVES = ('all', 'other_classes')

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from luminet_mm.connectors import make_connector
 from luminet_mm.distributed import global_mean
-from luminet_mm.losses.base import DistillBatch
-from luminet_mm.losses.connectors import make_connector
-from luminet_mm.losses.feature import FeatureLoss
+from luminet_mm.losses.base.feature import FeatureLoss
+from luminet_mm.losses.base.loss import DistillBatch
 from luminet_mm.registry import MODELS
 
 
@@ -60,7 +60,7 @@ class CWDLoss(FeatureLoss):
     Args:
         tau: Temperature, > 0.
         connector: Brings the student's maps to the teacher's channels, see
-            :mod:`luminet_mm.losses.connectors` (``'linear'`` is a 1x1
+            :mod:`luminet_mm.connectors` (``'linear'`` is a 1x1
             convolution); None compares them as they are, which then need
             equal channels. Heights and widths always have to be equal.
         kwargs: Options of :class:`FeatureLoss`.

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from luminet_mm.distributed import global_mean, global_moments, row_total
-from luminet_mm.losses.base import DistillBatch, LogitLoss, safe_sqrt
-from luminet_mm.losses.tensors import FLAT
+from luminet_mm.losses.base.loss import DistillBatch, LogitLoss, safe_sqrt
+from luminet_mm.losses.base.tensors import FLAT
 from luminet_mm.registry import MODELS
 
 
@@ -36,8 +36,9 @@ def dist_loss(
     Rows :math:`i` (inter-class) and columns :math:`c` (intra-class). One row
     has no intra-class relation: that term is then the constant 1. The
     student's norms count as no less than those of logits that deviate by
-    :math:`\tau` times :data:`~luminet_mm.losses.tensors.FLAT`: equal logits,
-    with which a head may start, have no norm, and a gradient without bound.
+    :math:`\tau` times :data:`~luminet_mm.losses.base.tensors.FLAT`: equal
+    logits, with which a head may start, have no norm, and a gradient without
+    bound.
 
     Args:
         student_logits: ``(N, C)``.

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from luminet_mm.losses.base import DistillBatch
-from luminet_mm.losses.feature import FeatureLoss, Features, pooled
+from luminet_mm.losses.base.feature import FeatureLoss, Features, pooled
+from luminet_mm.losses.base.loss import DistillBatch
 from luminet_mm.losses.fitnet import hint_loss
 from luminet_mm.losses.kd import kd_loss
 from luminet_mm.registry import MODELS
@@ -226,7 +226,7 @@ class FCFDLoss(FeatureLoss):
     ) -> None:
         """See :meth:`FeatureLoss.read_models`."""
         # MMPretrain takes seconds to import and no other loss needs it
-        from luminet_mm.stages import Stages
+        from luminet_mm.models.cuts import Stages
 
         levels = self.levels or range(len(student_names))
         try:
@@ -440,7 +440,7 @@ class FCFDRoILoss(FeatureLoss):
         teacher_names: Sequence[str],
     ) -> None:
         """See :meth:`FeatureLoss.read_models`."""
-        from luminet_mm.stages import RoIHead
+        from luminet_mm.models.cuts import RoIHead
 
         for side, names in (
             ('student', student_names),

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import box_iou
 
+from luminet_mm.connectors import LAST_RELU, ends_in_relu
 from luminet_mm.distributed import global_mean
-from luminet_mm.losses.base import DistillBatch
-from luminet_mm.losses.boxes import by_image
-from luminet_mm.losses.connectors import LAST_RELU, ends_in_relu
-from luminet_mm.losses.feature import FeatureLoss, Features, size_of
+from luminet_mm.losses.base.feature import FeatureLoss, Features, size_of
+from luminet_mm.losses.base.loss import DistillBatch
+from luminet_mm.losses.base.tensors import by_image
 from luminet_mm.registry import MODELS
 
 Priors = Callable[[list[tuple[int, int]]], list[Tensor]]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from luminet_mm.connectors import make_connector
 from luminet_mm.distributed import global_mean
-from luminet_mm.losses.base import DistillBatch
-from luminet_mm.losses.connectors import make_connector
-from luminet_mm.losses.feature import FeatureLoss
+from luminet_mm.losses.base.feature import FeatureLoss
+from luminet_mm.losses.base.loss import DistillBatch
 from luminet_mm.registry import MODELS
 
 
@@ -50,7 +50,7 @@ class FitNetLoss(FeatureLoss):
 
     Args:
         connector: Brings the student's features to the teacher's shape, see
-            :mod:`luminet_mm.losses.connectors`; None compares them as they
+            :mod:`luminet_mm.connectors`; None compares them as they
             are, which then need equal shapes. The default ends in the
             paper's ReLU where the teacher's map has passed one, being
             nowhere negative in the dry run;

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from luminet_mm.losses.base import DistillBatch, safe_sqrt
+from luminet_mm.losses.base.loss import DistillBatch, safe_sqrt
+from luminet_mm.losses.base.tensors import FLAT
 from luminet_mm.losses.dkd import DKDLoss
 from luminet_mm.losses.kd import kd_loss
-from luminet_mm.losses.tensors import FLAT
 from luminet_mm.registry import MODELS
 
 
@@ -19,8 +19,8 @@ def logit_standardization(logits: Tensor, eps: float = 1e-7) -> Tensor:
 
     with the unbiased standard deviation. (LumiNet standardises the other
     axis: each class over the rows.) A deviation less than
-    :data:`~luminet_mm.losses.tensors.FLAT` counts as that, which bounds the
-    gradient where a head starts with equal logits.
+    :data:`~luminet_mm.losses.base.tensors.FLAT` counts as that, which bounds
+    the gradient where a head starts with equal logits.
 
     Args:
         logits: ``(N, C)``.

@@ -15,7 +15,7 @@ from luminet_mm.distributed import (
     row_total,
     world_size,
 )
-from luminet_mm.losses.base import DistillBatch, LogitLoss
+from luminet_mm.losses.base.loss import DistillBatch, LogitLoss
 from luminet_mm.losses.kd import kl_rows, unscaled_kl_rows
 from luminet_mm.registry import MODELS
 

@@ -6,8 +6,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from luminet_mm.distributed import global_mean
-from luminet_mm.losses.base import DistillBatch
-from luminet_mm.losses.feature import FeatureLoss, size_of
+from luminet_mm.losses.base.feature import FeatureLoss, size_of
+from luminet_mm.losses.base.loss import DistillBatch
 from luminet_mm.registry import MODELS
 
 
@@ -45,7 +45,7 @@ class NORMLoss(FeatureLoss):
 
     `NORM: Knowledge Distillation via N-to-One Representation Matching
     <https://openreview.net/forum?id=CRNwGauQpb6>`_. The student has a
-    :class:`~luminet_mm.models.norm.NORMNeck`; its wide layer,
+    :class:`~luminet_mm.models.necks.norm.NORMNeck`; its wide layer,
     ``student='neck.0.expand'``, is compared with ``teacher='backbone'``. N is
     the ratio of their channels. The larger map is max-pooled to the smaller.
 

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from luminet_mm.connectors import make_connector
 from luminet_mm.distributed import global_mean, global_sum
-from luminet_mm.losses.base import DistillBatch
-from luminet_mm.losses.connectors import make_connector
-from luminet_mm.losses.feature import FeatureLoss
+from luminet_mm.losses.base.feature import FeatureLoss
+from luminet_mm.losses.base.loss import DistillBatch
 from luminet_mm.registry import MODELS
 
 

@@ -6,9 +6,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from luminet_mm.distributed import global_mean, global_moments
-from luminet_mm.losses.base import DistillBatch, safe_sqrt
-from luminet_mm.losses.feature import FeatureLoss
-from luminet_mm.losses.tensors import FLAT
+from luminet_mm.losses.base.feature import FeatureLoss
+from luminet_mm.losses.base.loss import DistillBatch, safe_sqrt
+from luminet_mm.losses.base.tensors import FLAT
 from luminet_mm.registry import MODELS
 
 
@@ -28,9 +28,9 @@ def pkd_loss(
     .. math:: L = \tfrac12\, \mathrm{mean}_{B, C, hw} (\tilde s - \tilde t)^2,
               \qquad \tilde f_c = \frac{f_c - \mu_c}{\sigma_c + \epsilon}
 
-    where a deviation less than :data:`~luminet_mm.losses.tensors.FLAT` counts
-    as that. Up to :math:`\epsilon` and the unbiased :math:`\sigma` this is
-    one minus the Pearson correlation, averaged over channels.
+    where a deviation less than :data:`~luminet_mm.losses.base.tensors.FLAT`
+    counts as that. Up to :math:`\epsilon` and the unbiased :math:`\sigma` this
+    is one minus the Pearson correlation, averaged over channels.
 
     Args:
         student: ``(B, C, H, W)``.

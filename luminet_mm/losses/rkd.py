@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from luminet_mm.distributed import global_rows
-from luminet_mm.losses.base import DistillBatch
-from luminet_mm.losses.feature import FeatureLoss, pooled
-from luminet_mm.losses.tensors import FLAT, unit
+from luminet_mm.losses.base.feature import FeatureLoss, pooled
+from luminet_mm.losses.base.loss import DistillBatch
+from luminet_mm.losses.base.tensors import FLAT, unit
 from luminet_mm.registry import MODELS
 
 
@@ -37,10 +37,10 @@ def rkd_loss(
            + w_A\, \mathrm{mean}_{ijk}\, h(\psi^{A,s} - \psi^{A,t})
 
     Lengths and mean distances less than
-    :data:`~luminet_mm.losses.tensors.FLAT` are divided by that. The means of
-    :math:`h` are over all :math:`B^2` and :math:`B^3` entries,
-    equal indices included. Time and memory grow with
-    :math:`B^2 D`, and with :math:`B^3` unless the weight of the angles is 0.
+    :data:`~luminet_mm.losses.base.tensors.FLAT` are divided by that. The means
+    of :math:`h` are over all :math:`B^2` and :math:`B^3` entries, equal
+    indices included. Time and memory grow with :math:`B^2 D`, and with
+    :math:`B^3` unless the weight of the angles is 0.
 
     Args:
         student: ``(B, D_s)``.

@@ -8,13 +8,13 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from luminet_mm.losses.base import DistillBatch
-from luminet_mm.losses.connectors import LAST_RELU, ends_in_relu
-from luminet_mm.losses.feature import (
+from luminet_mm.connectors import LAST_RELU, ends_in_relu
+from luminet_mm.losses.base.feature import (
     FeatureLoss,
     Features,
     pool_to_smaller,
 )
+from luminet_mm.losses.base.loss import DistillBatch
 from luminet_mm.losses.fitnet import hint_loss
 from luminet_mm.registry import MODELS
 
@@ -74,8 +74,8 @@ class SimKDLoss(FeatureLoss):
 
     The published student predicts with the *teacher's* classifier on the
     pooled projection and so keeps both. For it give the student a
-    :class:`~luminet_mm.models.simkd.SimKDNeck` and a
-    :class:`~luminet_mm.models.simkd.ReusedClsHead`, and this loss
+    :class:`~luminet_mm.models.necks.simkd.SimKDNeck` and a
+    :class:`~luminet_mm.models.necks.simkd.ReusedClsHead`, and this loss
     ``factor=None``, ``student='neck.0'`` and ``teacher='backbone'``. With a
     projector of its own this class is the loss alone: the student keeps and
     trains its own classifier.

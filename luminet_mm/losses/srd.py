@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from luminet_mm.config_types import type_name
+from luminet_mm.connectors import make_connector
 from luminet_mm.distributed import (
     all_reduce_with_grad,
     global_moments,
     row_total,
 )
-from luminet_mm.losses.base import DistillBatch
-from luminet_mm.losses.connectors import make_connector
-from luminet_mm.losses.rows import RowsLoss, feature_rows
+from luminet_mm.losses.base.loss import DistillBatch
+from luminet_mm.losses.base.rows import RowsLoss, feature_rows
 from luminet_mm.registry import MODELS
 
 FORMS = ('elementwise', 'correlation')
@@ -110,7 +110,7 @@ class SRDLoss(RowsLoss):
 
     Args:
         connector: ``'linear'``, ``'mlp'`` or ``'orthogonal'``, see
-            :mod:`luminet_mm.losses.connectors`. A bias at its end is left
+            :mod:`luminet_mm.connectors`. A bias at its end is left
             out: the normalisation would subtract it again.
         form: ``'elementwise'`` or ``'correlation'``; their values and weights
             cannot be compared.
@@ -118,7 +118,8 @@ class SRDLoss(RowsLoss):
         eps: Added to the variance, > 0.
         log_eps: Added inside the logarithm, >= 0. The authors' element-wise
             form has none, which is infinite where the features are equal.
-        kwargs: Options of :class:`~luminet_mm.losses.rows.RowsLoss`; a DeiT's
+        kwargs: Options of :class:`~luminet_mm.losses.base.rows.RowsLoss`; a
+        DeiT's
             tokens are ``student='backbone.ln1'`` with ``extra_tokens=2``.
 
     Raises:

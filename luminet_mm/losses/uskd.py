@@ -7,8 +7,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from luminet_mm.distributed import global_mean, global_sum
-from luminet_mm.losses.base import DistillBatch
-from luminet_mm.losses.feature import FeatureLoss, pooled
+from luminet_mm.losses.base.feature import FeatureLoss, pooled
+from luminet_mm.losses.base.loss import DistillBatch
 from luminet_mm.registry import MODELS
 
 

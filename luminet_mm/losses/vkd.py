@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from luminet_mm.connectors import make_connector
 from luminet_mm.distributed import global_mean
-from luminet_mm.losses.base import DistillBatch
-from luminet_mm.losses.connectors import make_connector
-from luminet_mm.losses.rows import RowsLoss, feature_rows
+from luminet_mm.losses.base.loss import DistillBatch
+from luminet_mm.losses.base.rows import RowsLoss, feature_rows
 from luminet_mm.registry import MODELS
 
 
@@ -66,7 +66,8 @@ class VkDLoss(RowsLoss):
     Args:
         beta: Distance at which the loss turns from squared to linear, > 0.
         eps: Added to the teacher's variance, > 0.
-        kwargs: Options of :class:`~luminet_mm.losses.rows.RowsLoss`; a DeiT's
+        kwargs: Options of :class:`~luminet_mm.losses.base.rows.RowsLoss`; a
+        DeiT's
             tokens are ``student='backbone.ln1'`` with ``extra_tokens=2``.
 
     Raises:

@@ -10,8 +10,8 @@ from typing import Any
 from mmengine.config import Config
 
 from luminet_mm.distillers.blocks import teacher_list
-from luminet_mm.fingerprints import file_sha256
 from luminet_mm.stock import parse_config
+from luminet_mm.teachers.fingerprints import file_sha256
 
 # Entries of a config that decide what is trained, and how.
 COMPARED = (

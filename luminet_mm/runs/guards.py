@@ -6,10 +6,10 @@ from typing import Any
 
 from mmengine.hooks import CheckpointHook
 
+from luminet_mm.files.atomic import install_backends
 from luminet_mm.hooks.checkpoint import SafeCheckpointHook
 from luminet_mm.hooks.run_start import RunStartHook
 from luminet_mm.registry import HOOKS
-from luminet_mm.runs.atomic import install_backends
 
 # Hooks that every run gets, unless its config has one of that type already.
 GUARDS: tuple[dict, ...] = (dict(type='luminet_mm.FiniteHook'),)

@@ -10,7 +10,6 @@ from mmengine.dist import broadcast_object_list
 from mmengine.logging import print_log
 
 from luminet_mm.checkpoint import UnsafeCheckpointError
-from luminet_mm.launch import RANK_VARIABLES, LaunchError
 from luminet_mm.runs.changes import (
     changed_files,
     compare,
@@ -29,6 +28,7 @@ from luminet_mm.runs.checkpoints import (
     read_head,
     written_checkpoints,
 )
+from luminet_mm.runs.launch import RANK_VARIABLES, LaunchError
 from luminet_mm.stock import parse_config
 
 WARN = 30  # logging.WARNING

@@ -9,9 +9,14 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from luminet_mm.launch import RANK_VARIABLES
-from luminet_mm.runs.atomic import WriteError, full_disk, is_full, remove_parts
-from luminet_mm.runs.lock import LockedError, hold
+from luminet_mm.files.atomic import (
+    WriteError,
+    full_disk,
+    is_full,
+    remove_parts,
+)
+from luminet_mm.files.lock import LockedError, hold
+from luminet_mm.runs.launch import RANK_VARIABLES
 from luminet_mm.runs.resume import (
     ResumeError,
     checkpoints_of,

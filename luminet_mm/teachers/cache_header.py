@@ -8,14 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from luminet_mm.fingerprints import (
-    augmentation_part,
-    data_part,
-    differences,
-    package_versions,
-    teacher_part,
-    view_digests,
-)
 from luminet_mm.teachers.cache_files import (
     ANEW,
     DTYPES,
@@ -24,6 +16,14 @@ from luminet_mm.teachers.cache_files import (
     WHOLE,
     CacheError,
     open_file,
+)
+from luminet_mm.teachers.fingerprints import (
+    augmentation_part,
+    data_part,
+    differences,
+    package_versions,
+    teacher_part,
+    view_digests,
 )
 
 if TYPE_CHECKING:

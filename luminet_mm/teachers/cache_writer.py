@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from luminet_mm.runs.atomic import (
+from luminet_mm.files.atomic import (
     WriteError,
     remove_parts,
     write_atomically,
 )
-from luminet_mm.runs.lock import LockedError, hold
+from luminet_mm.files.lock import LockedError, hold
 from luminet_mm.teachers.cache_files import (
     FORMAT,
     UNCHECKED,

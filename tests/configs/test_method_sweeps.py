@@ -14,8 +14,8 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import HOOKS, MODELS, DefaultScope
 
 from luminet_mm.methods import METHODS, TASKS
+from luminet_mm.runs.sweep import make_cells
 from luminet_mm.stock import stock_config
-from luminet_mm.sweep import make_cells
 
 ROOT = Path(__file__).parents[2]
 SWEEPS = dict(classifier='cifar10_methods', detector='digits_methods')

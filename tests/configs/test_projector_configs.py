@@ -351,7 +351,7 @@ def test_header_quotes_the_papers_accuracy(name):
 def test_a_regnet_of_timm_is_such_a_teacher():
     """Its last stage is `s4`, its checkpoints fit as they are."""
     timm = pytest.importorskip('timm')
-    from luminet_mm.classifier_signals import compute_signals, find_signal
+    from luminet_mm.signals.classifier import compute_signals, find_signal
 
     for name, width in (('regnety-160', 3024), ('regnety-040', 1088)):
         cfg = Config.fromfile(f'configs/_base_/models/{name}_timm.py').model

@@ -11,11 +11,6 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
-from luminet_mm.classifier_signals import (
-    compute_signals,
-    find_signal,
-    record_signals,
-)
 from luminet_mm.distillers.classifier import batch_for
 from luminet_mm.distillers.mixin import _weighted_mean
 from luminet_mm.losses import (
@@ -26,6 +21,11 @@ from luminet_mm.losses import (
     pkt_loss,
 )
 from luminet_mm.losses.kd import kd_loss
+from luminet_mm.signals.classifier import (
+    compute_signals,
+    find_signal,
+    record_signals,
+)
 
 KINDS = ('resnet', 'vit', 'deit')
 

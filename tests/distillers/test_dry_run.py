@@ -13,8 +13,8 @@ from mmpretrain.registry import MODELS
 from torch import nn
 
 from luminet_mm.distillers.dry_run import read_size
-from luminet_mm.prepare import Form, Speed, prepare
 from luminet_mm.stock import stock_config
+from luminet_mm.teachers.speed import Form, Speed, prepare
 
 
 @MODELS.register_module(force=True)

@@ -9,9 +9,9 @@ import torch
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 
-from luminet_mm.classifier_signals import find_signal, record_signals
 from luminet_mm.losses import FitNetLoss
-from luminet_mm.teacher import FrozenTeacher
+from luminet_mm.signals.classifier import find_signal, record_signals
+from luminet_mm.teachers.frozen import FrozenTeacher
 
 STAGES = ['backbone.layer2', 'backbone.layer4']
 

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.registry import MODELS
 
-from luminet_mm.signals import find_signal
+from luminet_mm.signals.two_stage import find_signal
 
 KINDS = ('faster', 'mask', 'cascade')
 SIGNALS = dict(

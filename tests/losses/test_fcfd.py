@@ -25,8 +25,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from luminet_mm.losses import FCFDLoss, FCFDRoILoss, kd_loss
 from luminet_mm.losses.fcfd import make_bridge, mixed_paths, stage_distance
-from luminet_mm.models.base import CIFARBackbone
-from luminet_mm.stages import Stages, batch_statistics
+from luminet_mm.models.backbones.cifar_base import CIFARBackbone
+from luminet_mm.models.cuts import Stages, batch_statistics
 
 CASES = {case.id: case for case in golden_cases('fcfd')}
 NAMES = ['backbone.layer1', 'backbone.layer2', 'backbone.layer3', 'logits']

@@ -11,7 +11,7 @@ from goldens import (
 from torch.nn import functional as F
 
 from luminet_mm.losses import SimKDLoss
-from luminet_mm.losses.feature import pool_to_smaller
+from luminet_mm.losses.base.feature import pool_to_smaller
 from luminet_mm.losses.simkd import make_projector
 
 

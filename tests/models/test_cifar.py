@@ -29,9 +29,9 @@ from luminet_mm.models import (
     CIFARShuffleNetV2,
     CIFARWideResNet,
 )
+from luminet_mm.models.backbones.cifar_shufflenet_v2 import LastBlock
 from luminet_mm.models.mdistiller import convert_state_dict
-from luminet_mm.models.shufflenet_v2 import LastBlock
-from luminet_mm.signals import tap_path
+from luminet_mm.signals.two_stage import tap_path
 
 # One of each family, the cheapest.
 FAMILIES = [

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from luminet_mm import launch
-from luminet_mm.runs import parent
+from luminet_mm.runs import launch, parent
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,8 +11,8 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from luminet_mm.checkpoint import CheckpointError
-from luminet_mm.launch import build_runner
 from luminet_mm.loading import Fit, load_weights
+from luminet_mm.runs.launch import build_runner
 from luminet_mm.runs.loading import strict_loading
 from luminet_mm.runs.weights import (
     WeightsHook,

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from luminet_mm.teacher_cache import TeacherCache
 from luminet_mm.teachers import cache_writer
+from luminet_mm.teachers.cache import TeacherCache
 from luminet_mm.teachers.cache_files import CacheError
 from luminet_mm.teachers.cache_header import read_header
 from luminet_mm.teachers.cache_writer import CacheWriter
@@ -259,7 +259,7 @@ def test_bytes_are_compared_once_and_by_whoever_reads(cache, monkeypatch):
 def test_large_ones_are_read_through_round_by_round(cache, monkeypatch):
     reader = TeacherCache(cache)
     assert list(reader.first_rounds(9)) == [0, 1]
-    monkeypatch.setattr('luminet_mm.teacher_cache.AT_ONCE', 150)
+    monkeypatch.setattr('luminet_mm.teachers.cache.AT_ONCE', 150)
     assert list(reader.first_rounds(9)) == [0]
     assert list(reader.first_rounds(0)) == []
 
@@ -428,7 +428,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     def full(*args):
         raise OSError(errno.ENOSPC, 'No space left on device')
 
-    monkeypatch.setattr('luminet_mm.runs.atomic.os.replace', full)
+    monkeypatch.setattr('luminet_mm.files.atomic.os.replace', full)
     with CacheWriter(tmp_path / 'new', header()) as writer:
         with pytest.raises(CacheError, match='unfinished.json cannot be writ'):
             writer.begin()

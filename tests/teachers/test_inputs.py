@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from self_loss import gaps, self_distiller
 
-from luminet_mm.fingerprints import teacher_part
+from luminet_mm.teachers.fingerprints import teacher_part
 from luminet_mm.teachers.inputs import _positions
 
 
@@ -33,7 +33,8 @@ def test_a_classifiers_block_alone_sees_what_the_student_sees(
 ):
     said = []
     monkeypatch.setattr(
-        'luminet_mm.teacher.print_log', lambda text, *args: said.append(text)
+        'luminet_mm.teachers.frozen.print_log',
+        lambda text, *args: said.append(text),
     )
     config = tiny_cls.distiller()
     block = bare(config['teacher']['config']['model'])

@@ -19,7 +19,7 @@ from torchvision.ops import box_iou
 from luminet_mm.analysis import LogitPair, PairStatistics, read_runs
 from luminet_mm.analysis.statistics import AnalysisError
 from luminet_mm.stock import stock_config
-from luminet_mm.teacher import FrozenTeacher
+from luminet_mm.teachers.frozen import FrozenTeacher
 
 ROOT = Path(__file__).parents[2]
 PICTURES = ('similarity.png', 'reliability.png')

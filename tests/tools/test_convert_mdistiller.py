@@ -18,7 +18,7 @@ from mmpretrain.datasets import CIFAR100
 
 from luminet_mm.checkpoint import load_checkpoint
 from luminet_mm.models.mdistiller import NETWORKS
-from luminet_mm.teacher import FrozenTeacher
+from luminet_mm.teachers.frozen import FrozenTeacher
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Every path that reads a file: code in it never runs, and one line says so.
 
-The teacher's cache has its own test (`tests/test_teacher_cache.py`).
+The teacher's cache has its own test (`tests/teachers/test_cache.py`).
 """
 
 import json

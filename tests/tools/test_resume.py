@@ -22,8 +22,8 @@ from mmengine.visualization import Visualizer
 from tiny_cls import build, classifier, distiller
 from yapf.yapflib import yapf_api
 
-from luminet_mm.runs import atomic
-from luminet_mm.runs.lock import hold
+from luminet_mm.files import atomic
+from luminet_mm.files.lock import hold
 
 TRAIN = Path(__file__).parents[2] / 'tools' / 'train.py'
 CLASSES = ['cat', 'dog']

@@ -1,0 +1,1 @@
+"""Digits in scenes: data that are drawn from what scikit-learn ships."""

@@ -1,0 +1,1 @@
+"""What the losses share: weights, rows, features, checks."""

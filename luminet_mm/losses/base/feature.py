@@ -1,0 +1,331 @@
+"""What every loss on features shares: maps, levels, connectors, checks."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from luminet_mm.losses.base.loss import DistillBatch, DistillLoss
+
+Features = Tensor | Sequence[Tensor]
+_SHAPES = {2: '(B, D)', 3: '(B, N, D)', 4: '(B, C, H, W)'}
+
+
+class FeatureLoss(DistillLoss):
+    """Base of the losses that compare two models' features.
+
+    Subclasses implement :meth:`compute`. The arithmetic is float32 (float64
+    for float64 features) whatever autocast says, and the teacher never gets a
+    gradient. NaN and inf raise: at once on a CPU, at the next call on CUDA.
+
+    A signal is one tensor or several (``backbone`` and ``neck`` are tuples of
+    maps, a list of names is one value each); the student's are compared with
+    the teacher's of the same place.
+
+    A method that trains something beside the student sets
+    :attr:`has_connectors` and implements :meth:`make_connectors`. Distillers
+    call :meth:`build` with features of a dry run, before the optimizer is
+    built, so that no channel number has to be written in a config.
+
+    Args:
+        loss_weight: See :class:`~luminet_mm.losses.base.loss.DistillLoss`.
+        levels: Which of a signal's tensors, by index; all by default.
+        sync_stats: See :class:`~luminet_mm.losses.base.loss.DistillLoss`.
+
+    Raises:
+        ValueError: An argument is out of its range.
+    """
+
+    values = 'features'
+    dims: tuple[int, ...] = (2, 4)
+    """Numbers of dimensions that a feature may have."""
+    has_connectors = False
+    """Whether the method trains something of its own."""
+    same_size = False
+    """Whether student's and teacher's maps need equal heights and widths."""
+    same_width = False
+    """Whether student's and teacher's features need equal channels."""
+
+    def __init__(
+        self,
+        *,
+        loss_weight: float = 1.0,
+        levels: Sequence[int] | None = None,
+        sync_stats: bool = True,
+    ) -> None:
+        super().__init__(loss_weight=loss_weight, sync_stats=sync_stats)
+        if levels is not None and not (
+            levels and all(isinstance(level, int) for level in levels)
+        ):
+            raise ValueError(
+                f'{self.name}: levels is {levels!r}; set a list of indices, '
+                'such as [0, 1, 2], or leave it out for all.'
+            )
+        self.levels = None if levels is None else tuple(levels)
+        self._built = False
+        self.after_relu: dict[str, list[bool]] = {}
+
+    def build(
+        self, student: Features, teacher: Features | None = None
+    ) -> FeatureLoss:
+        """Make the connectors for features of these shapes and signs.
+
+        Which of them have passed a ReLU, being nowhere negative, is then in
+        ``after_relu``, for ``'student'`` and ``'teacher'``.
+
+        Args:
+            student: Features such as :meth:`forward` will get, of both
+                networks on some image. Only their shapes and signs matter,
+                and not their batch size.
+            teacher: The teacher's.
+
+        Returns:
+            Itself.
+
+        Raises:
+            ValueError: The features do not correspond, or no connector fits.
+        """
+        ours, theirs = self._both(student, teacher)
+        self.after_relu = {
+            side: [bool((each >= 0).all()) for each in features]
+            for side, features in (('student', ours), ('teacher', theirs))
+        }
+        if self.has_connectors:
+            try:
+                self.make_connectors(
+                    [feature.shape for feature in ours],
+                    [feature.shape for feature in theirs],
+                )
+            except ValueError as error:
+                raise ValueError(f'{self.name}: {error}') from error
+        self._built = True
+        return self
+
+    def make_connectors(
+        self, student: list[torch.Size], teacher: list[torch.Size]
+    ) -> None:
+        """Set the submodules that are trained beside the student.
+
+        Args:
+            student: Shapes of the student's features, as :meth:`compute` gets
+                them. The batch size is that of a dry run; what it tells of
+                signs is in ``after_relu``.
+            teacher: The teacher's.
+        """
+
+    def read_models(
+        self,
+        student: nn.Module,
+        teacher: nn.Module,
+        student_names: Sequence[str],
+        teacher_names: Sequence[str],
+    ) -> None:
+        """Take what the method needs of both networks: nothing.
+
+        Distillers call it once, before :meth:`build`. A loss that keeps a
+        network must not register it as a submodule, see
+        :mod:`luminet_mm.models.cuts`.
+
+        Args:
+            student: The distiller itself.
+            teacher: The teacher.
+            student_names: The student's signals, as in the config.
+            teacher_names: The teacher's.
+        """
+
+    def read_teacher(self, model: nn.Module) -> None:
+        """Take what the method needs of the teacher itself: nothing.
+
+        Distillers call it once, after :meth:`build`.
+
+        Args:
+            model: The teacher.
+        """
+
+    def forward(
+        self,
+        student: Features,
+        teacher: Features | None = None,
+        batch: DistillBatch | None = None,
+    ) -> Tensor:
+        """Compute the weighted loss.
+
+        Args:
+            student: A feature, ``(B, D)`` or ``(B, C, H, W)``, or several.
+            teacher: As many of the same kind and with the same ``B``; width
+                and size may differ where the method allows it.
+            batch: What is known of the images, for methods that ask for it.
+
+        Returns:
+            Scalar; 0, with a graph, when ``B`` is 0.
+
+        Raises:
+            ValueError: The features do not correspond, or the connectors are
+                not built.
+            FloatingPointError: They hold NaN or inf.
+        """
+        ours, theirs = self._both(student, teacher)
+        if self.has_connectors and not self._built:
+            raise ValueError(
+                f'{self.name}: it has no connectors yet. Call '
+                'build(student_features, teacher_features) before the '
+                'optimizer is built; distillers do it.'
+            )
+        self._check_finite(self.name, ours, theirs or ours)
+        exact = ours[0].dtype == torch.float64
+        dtype = torch.float64 if exact else torch.float32
+        with torch.autocast(ours[0].device.type, enabled=False):
+            loss = self.compute(
+                [feature.to(dtype) for feature in ours],
+                [feature.detach().to(dtype) for feature in theirs],
+                batch or DistillBatch(),
+            )
+        return loss * (self.loss_weight * self.schedule_factor)
+
+    @abstractmethod
+    def compute(
+        self,
+        student: list[Tensor],
+        teacher: list[Tensor],
+        batch: DistillBatch,
+    ) -> Tensor:
+        """The unweighted loss, implemented by each method.
+
+        Args:
+            student: Features, float32 or float64.
+            teacher: As many, without gradient.
+            batch: What is known of the images.
+
+        Returns:
+            Scalar, this rank's share when ``sync_stats`` is active.
+        """
+
+    def select(self, side: str, value: Features) -> list[Tensor]:
+        """The features that are compared.
+
+        Args:
+            side: ``student`` or ``teacher``, for errors.
+            value: The signal's value.
+
+        Raises:
+            ValueError: It holds something else than features, or lacks a
+                level.
+        """
+        features = [value] if isinstance(value, Tensor) else list(value)
+        if self.levels is not None:
+            try:
+                features = [features[level] for level in self.levels]
+            except IndexError:
+                raise ValueError(
+                    f'{self.name}: levels is {list(self.levels)}, but the '
+                    f"{side}'s signal has only {len(features)} tensors."
+                ) from None
+        for item in features:
+            if not isinstance(item, Tensor) or item.dim() not in self.dims:
+                what = (
+                    f'shape {tuple(item.shape)}'
+                    if isinstance(item, Tensor)
+                    else f'type {type(item).__name__}'
+                )
+                needed = ' or '.join(_SHAPES[dim] for dim in self.dims)
+                raise ValueError(
+                    f"{self.name}: the {side}'s signal has a value of {what}; "
+                    f'this loss compares features of shape {needed}. Name '
+                    "another signal, such as 'backbone' or 'neck'."
+                )
+        return features
+
+    def _both(
+        self, student: Features, teacher: Features | None
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """The features of both sides, checked; without a teacher of one."""
+        ours = self.select('student', student)
+        if not self.uses_teacher:
+            return ours, []
+        theirs = self.select('teacher', () if teacher is None else teacher)
+        self._check_pairs(ours, theirs)
+        return ours, theirs
+
+    def connect(
+        self,
+        connectors: nn.ModuleList,
+        features: list[Tensor],
+        targets: list[Tensor] | None = None,
+    ) -> list[Tensor]:
+        """Pass each feature through its connector, in its weights' type.
+
+        Raises:
+            ValueError: If ``targets`` are given and have other shapes.
+        """
+        connected = []
+        for connector, feature in zip(connectors, features, strict=True):
+            weights = connector.parameters()
+            dtype = next((each.dtype for each in weights), feature.dtype)
+            connected.append(connector(feature.to(dtype)).to(feature.dtype))
+        for ours, theirs in zip(connected, targets or ()):
+            if ours.shape[1:] != theirs.shape[1:]:
+                raise ValueError(
+                    f'{self.name}: a connector makes features of shape '
+                    f"{tuple(ours.shape)} for the teacher's "
+                    f'{tuple(theirs.shape)}. It was built for images of '
+                    'another size; give all images that size, or compare '
+                    'layers of equal strides.'
+                )
+        return connected
+
+    @staticmethod
+    def total(terms: Iterable[Tensor]) -> Tensor:
+        """Add the losses of several features up."""
+        return torch.stack(list(terms)).sum()
+
+    def _check_pairs(self, ours: list[Tensor], theirs: list[Tensor]) -> None:
+        def kinds(features: list[Tensor]) -> list:
+            return [
+                (
+                    feature.dim(),
+                    len(feature),
+                    feature.shape[1] if self.same_width else None,
+                    feature.shape[2:] if self.same_size else None,
+                )
+                for feature in features
+            ]
+
+        if ours and kinds(ours) == kinds(theirs):
+            return
+        shown = [[tuple(x.shape) for x in side] for side in (ours, theirs)]
+        needs = ['rows']
+        needs += ['channels'] * self.same_width
+        needs += ['sizes'] * self.same_size
+        raise ValueError(
+            f'{self.name}: the student has features of shape {shown[0]} and '
+            f'the teacher {shown[1]}; this loss needs as many on both sides, '
+            f'in the same order, with equal {" and ".join(needs)}. Choose '
+            'with levels, or name other signals'
+            + (', or set a connector.' if self.has_connectors else '.')
+        )
+
+
+def pool_to_smaller(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Average-pool the larger of two ``(B, C, H, W)`` maps to the smaller.
+
+    As attention transfer and its successors do in mdistiller (a08d46f).
+    """
+    if one.shape[2] > other.shape[2]:
+        one = F.adaptive_avg_pool2d(one, size_of(other))
+    elif one.shape[2:] != other.shape[2:]:
+        other = F.adaptive_avg_pool2d(other, size_of(one))
+    return one, other
+
+
+def size_of(maps: Tensor) -> tuple[int, int]:
+    """Height and width of maps ``(B, C, H, W)``."""
+    return maps.shape[2], maps.shape[3]
+
+
+def pooled(feature: Tensor) -> Tensor:
+    """Average maps ``(B, C, H, W)`` to ``(B, C)``; leave vectors as is."""
+    return feature.mean(dim=(2, 3)) if feature.dim() == 4 else feature

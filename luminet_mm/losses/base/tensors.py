@@ -1,0 +1,52 @@
+"""Small operations that several losses share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from luminet_mm.streams import upload
+
+FLAT = 1e-5**0.5
+"""What is divided by in place of a smaller length or deviation.
+
+A loss that ignores scale has a gradient of the order of one over the scale,
+without bound where values are equal: logits that a head starts at 0, channels
+that are dead. Batch norm and LumiNet add 1e-5 to the variance, so theirs is
+at most of the order of 1 / FLAT. Larger deviations are left as they are.
+"""
+
+
+def unit(x: Tensor, dim: int = -1, eps: float = FLAT) -> Tensor:
+    """Divide by the norms along a dimension.
+
+    Where a norm is less than ``eps`` by that, so that no gradient is larger
+    than its inverse. Zeros have no direction and get none.
+    """
+    norms = torch.linalg.vector_norm(x, dim=dim, keepdim=True)
+    return x * ((norms > 0) / norms.clamp(min=eps))
+
+
+def by_image(values: Tensor, boxes: list[Tensor]) -> Tensor:
+    """Regroup what was computed for every box of a batch.
+
+    The counts are known on the host, so nothing waits for a GPU.
+
+    Args:
+        values: ``(G, ...)``, one row per box, image after image.
+        boxes: The boxes of each image, G in all.
+
+    Returns:
+        ``(B, G_max, ...)``, padded with zeros (False).
+    """
+    counts = [len(each) for each in boxes]
+    most = max(counts, default=0)
+    rows = [
+        image * most + row
+        for image, count in enumerate(counts)
+        for row in range(count)
+    ]
+    padded = values.new_zeros(len(boxes) * most, *values.shape[1:])
+    # one operator for all images
+    padded = padded.index_copy(0, upload(rows, values.device).long(), values)
+    return padded.unflatten(0, (len(boxes), most))

@@ -1,0 +1,185 @@
+"""Vision transformers whose patch embedding is one or two stems."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from mmcv.cnn import ConvModule
+from mmcv.cnn.bricks.transformer import PatchEmbed
+from mmengine.model import BaseModule, ModuleList, Sequential
+from mmpretrain.models.backbones import VisionTransformer
+from torch import Tensor, nn
+
+from luminet_mm.models.backbones.rednet import rednet_stem
+from luminet_mm.registry import MODELS
+
+STEM_CHANNELS = 64
+
+
+def conv_stem(in_channels: int = 3) -> nn.Sequential:
+    """Convolution of 7x7 and stride 2, and two of 3x3, 64 channels each.
+
+    Batch norm and ReLU follow each of them.
+    """
+    norm_cfg = dict(type='BN')
+    return nn.Sequential(
+        ConvModule(
+            in_channels,
+            STEM_CHANNELS,
+            7,
+            stride=2,
+            padding=3,
+            norm_cfg=norm_cfg,
+        ),
+        *(
+            ConvModule(
+                STEM_CHANNELS, STEM_CHANNELS, 3, padding=1, norm_cfg=norm_cfg
+            )
+            for _ in range(2)
+        ),
+    )
+
+
+class StemEmbed(BaseModule):
+    r"""Patch tokens and distillation tokens of some stems.
+
+    Each stem halves the image and is projected patch by patch to tokens
+    :math:`z^k`. With several stems the patch tokens are their sum; the
+    distillation token of a stem is the mean of its own tokens ("token
+    inductive bias alignment"):
+
+    .. math:: \Big[\mathrm{mean}_n\, z^1_n,\; \ldots,\;
+              \mathrm{mean}_n\, z^K_n,\; \sum_k z^k_1,\; \ldots,\;
+              \sum_k z^k_N\Big]
+
+    Args:
+        stems (Sequence[nn.Module]): From images to maps of 64 channels and
+            half the size.
+        embed_dims (int): Channels of a token.
+        patch_size (int): Pixels of a patch, even.
+        img_size (int | tuple[int, int]): Size for which positions are
+            learned.
+
+    Raises:
+        ValueError: The patch is of an odd size.
+    """
+
+    def __init__(
+        self,
+        stems: Sequence[nn.Module],
+        embed_dims: int,
+        patch_size: int,
+        img_size: int | tuple[int, int],
+    ) -> None:
+        # As in the authors' code: normal, variance 2 / fan_in.
+        super().__init__(
+            init_cfg=dict(type='Kaiming', layer='Conv2d', mode='fan_in')
+        )
+        if patch_size % 2:
+            raise ValueError(
+                f'patch_size is {patch_size}; a stem has a stride of 2, so '
+                'set an even number.'
+            )
+        height, width = (
+            (img_size, img_size) if isinstance(img_size, int) else img_size
+        )
+        self.stems = ModuleList(
+            Sequential(
+                stem,
+                PatchEmbed(
+                    in_channels=STEM_CHANNELS,
+                    embed_dims=embed_dims,
+                    kernel_size=patch_size // 2,
+                    stride=patch_size // 2,
+                    input_size=(-(-height // 2), -(-width // 2)),
+                ),
+            )
+            for stem in stems
+        )
+        self.init_out_size = self.stems[0][1].init_out_size
+
+    def forward(self, x: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """Embed images.
+
+        Args:
+            x (Tensor): Images, ``(B, 3, H, W)``.
+
+        Returns:
+            tuple: Tokens ``(B, K + N, D)`` of ``K`` stems and ``N`` patches,
+            and the number of patches in height and width.
+        """
+        tokens = []
+        for stem in self.stems:
+            values, size = stem(x)
+            tokens.append(values)
+        means = [each.mean(dim=1, keepdim=True) for each in tokens]
+        return torch.cat([*means, torch.stack(tokens).sum(dim=0)], 1), size
+
+
+@MODELS.register_module()
+class ConvStemViT(VisionTransformer):
+    """DeiT with a convolutional stem, whose mean is the distillation token.
+
+    The student of `Understanding the Role of the Projector in Knowledge
+    Distillation <https://arxiv.org/abs/2303.11098>`_ and of `VkD
+    <https://arxiv.org/abs/2403.06213>`_, which differs from DeiT in the patch
+    embedding (:func:`conv_stem` and a projection of 8x8 and stride 8) and in
+    that the distillation token is no parameter. Checked against
+    github.com/roymiles/Simple-Recipe-Distillation, ``deit/models.py``, at
+    facc946, and github.com/roymiles/VkD, ``models/deit.py``, at 0c9cc5e.
+
+    The output is the pair of class token and distillation token, as that of
+    MMPretrain's ``DistilledVisionTransformer``. ``backbone.ln1`` is the signal
+    of all tokens ``(B, 2 + N, D)``, of which losses leave out the first two
+    with ``extra_tokens=2``.
+
+    Args:
+        arch (str | dict): As for MMPretrain's ``VisionTransformer``.
+        img_size (int | tuple[int, int]): Height and width.
+        patch_size (int): Pixels of a patch, even.
+        in_channels (int): Channels of the image.
+        kwargs: As for MMPretrain's ``VisionTransformer``, but ``patch_cfg``.
+
+    Raises:
+        ValueError: The patch is of an odd size.
+    """
+
+    num_extra_tokens = 2  # class token and a distillation token for each stem
+    make_stems: tuple[Callable[[int], nn.Module], ...] = (conv_stem,)
+
+    def __init__(
+        self,
+        arch: str | dict = 'deit-tiny',
+        img_size: int | tuple[int, int] = 224,
+        patch_size: int = 16,
+        in_channels: int = 3,
+        **kwargs,
+    ) -> None:
+        super().__init__(arch, img_size, patch_size, in_channels, **kwargs)
+        self.patch_embed = StemEmbed(
+            [make(in_channels) for make in self.make_stems],
+            self.embed_dims,
+            patch_size,
+            img_size,
+        )
+
+    def _format_output(self, x: Tensor, hw: tuple[int, int]):
+        if self.out_type == 'cls_token':
+            return tuple(x[:, : self.num_extra_tokens].unbind(dim=1))
+        return super()._format_output(x, hw)
+
+
+@MODELS.register_module()
+class CivT(ConvStemViT):
+    """Cross inductive bias transformer: two stems, two distillation tokens.
+
+    `Co-advise: Cross Inductive Bias Distillation
+    <https://arxiv.org/abs/2106.12378>`_. Checked against
+    github.com/OliverRensu/co-advise, ``models.py``, at 8049918. Beside
+    :func:`conv_stem` there is RedNet's stem with its involution; tokens are
+    class, convolution, involution, and the patches, sums of both stems'.
+    """
+
+    num_extra_tokens = 3
+    make_stems = (conv_stem, rednet_stem)

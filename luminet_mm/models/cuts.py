@@ -1,0 +1,246 @@
+"""Networks run in parts: a classifier from map to map, an RoI head on maps.
+
+For methods that send one network's features through another's layers. Nothing
+here is a module, so neither network is registered with the loss that uses it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from mmdet.models.detectors import BaseDetector
+from mmengine.model import BaseModel
+from mmpretrain.models import ImageClassifier
+from mmpretrain.models.backbones import ResNet, ResNet_CIFAR
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from luminet_mm.models.backbones.cifar_base import CIFARBackbone
+from luminet_mm.models.backbones.cifar_wide_resnet import CIFARWideResNet
+from luminet_mm.models.backbones.mobilenet_v1 import MobileNetV1
+
+
+class NetworkPart:
+    """A network that a loss runs without owning it.
+
+    Args:
+        model (BaseModel): The network.
+        shared (bool): Whether a deep copy (EMA) shares the network, as that
+            of a distiller shares its teacher. Else the copy of the loss runs
+            the copy of the network.
+    """
+
+    def __init__(self, model: BaseModel, shared: bool) -> None:
+        self.model = model
+        self.shared = shared
+
+    def __deepcopy__(self, memo: dict) -> NetworkPart:
+        twin = copy.copy(self)
+        memo[id(self)] = twin
+        if not self.shared:
+            # where the whole distiller is copied, `memo` has its copy
+            twin.model = copy.deepcopy(self.model, memo)
+        return twin
+
+
+class Stages(NetworkPart):
+    """A classifier that continues from one of its maps.
+
+    It knows MMPretrain's ResNets, MobileNetV1 and the backbones of CIFAR in
+    :mod:`luminet_mm.models`. Modules are looked up when they run, so that
+    their replacement (SyncBN) is seen.
+
+    Args:
+        model (BaseModel): The classifier.
+        names (Sequence[str]): Dotted paths of its maps in the order in which
+            they come, and ``logits``: signals, as in a config.
+        whose (str): ``student`` or ``teacher``, for errors.
+        shared (bool): See :class:`NetworkPart`.
+
+    Raises:
+        ValueError: If the classifier cannot be cut there.
+    """
+
+    def __init__(
+        self,
+        model: BaseModel,
+        names: Sequence[str],
+        whose: str,
+        shared: bool = False,
+    ) -> None:
+        super().__init__(model, shared)
+        chain, ends = _chain(model, whose)
+        *cuts, last = names
+        places = [ends.get(name, -1) for name in cuts]
+        known = -1 not in places and last == 'logits' and bool(cuts)
+        if not known or places != sorted(set(places)):
+            raise ValueError(
+                f'the {whose} is to be cut at {list(names)}; name maps in the '
+                "order in which they come, then 'logits'. It can be cut at "
+                f'{", ".join(ends)}.'
+            )
+        places.append(len(chain))
+        self.parts = [chain[a:b] for a, b in zip(places, places[1:])]
+
+    def step(self, index: int, maps: Tensor) -> Tensor:
+        """Go from the map of a cut to that of the next.
+
+        Args:
+            index (int): Place of the map among the cuts.
+            maps (Tensor): ``(B, C, H, W)``.
+        """
+        modules = [self.model.get_submodule(p) for p in self.parts[index]]
+        x = maps.to(next(self.model.backbone.parameters()).dtype)
+        if modules and getattr(modules[0], 'inplace', False):
+            x = x.clone()  # the map is compared as well
+        with batch_statistics(*modules):
+            for module in modules:
+                x = module(x)
+        return x
+
+    def logits(self, maps: Tensor) -> Tensor:
+        """Classify the map of the last cut, ``(B, C, H, W)``."""
+        last = self.step(len(self.parts) - 1, maps)
+        rows = len(last)
+        if not rows:  # pooling cannot tell how wide none of them are
+            last = torch.cat([last, last.new_zeros(2, *last.shape[1:])])
+        x: Any = (last,)
+        model = self.model
+        tail = [model.neck, model.head] if model.with_neck else [model.head]
+        with batch_statistics(*tail):
+            for module in tail:
+                x = module(x)
+        return x[:rows]
+
+
+def _chain(model: BaseModel, whose: str) -> tuple[list[str], dict[str, int]]:
+    """Modules that run one after the other up to a classifier's neck.
+
+    Returns:
+        tuple: Their paths in that order, and for each path at which a cut is
+        possible how many of them are before it.
+    """
+    backbone: Any = getattr(model, 'backbone', None)
+    stages: list[str] | None
+    if not isinstance(model, ImageClassifier) or not model.with_head:
+        stages = None
+    elif isinstance(backbone, CIFARWideResNet):
+        stages = ['stem', 'layer1', 'layer2', 'layer3']
+        stages += ['bn', 'layer3.preact', 'relu']
+        if max(backbone.out_indices) != 4:
+            stages = None
+    elif isinstance(backbone, CIFARBackbone):
+        stages = [*backbone.stages][: max(backbone.out_indices) + 1]
+    elif isinstance(backbone, MobileNetV1):
+        last = max(backbone.out_indices)
+        stages = [f'layer{i}' for i in range(1, last + 2)]
+    elif type(backbone).forward in (ResNet.forward, ResNet_CIFAR.forward):
+        stages = backbone.res_layers[: max(backbone.out_indices) + 1]
+    else:
+        stages = None
+    if stages is None:
+        raise ValueError(
+            f'the {whose} ({type(model).__name__}, backbone '
+            f'{type(backbone).__name__}) cannot be run from a map in its '
+            'middle. ImageClassifiers with a ResNet of MMPretrain or a '
+            'convolutional backbone of luminet_mm can.'
+        )
+    chain: list[str] = []
+    ends: dict[str, int] = {}
+    for stage in stages:
+        _unroll(
+            backbone.get_submodule(stage), f'backbone.{stage}', chain, ends
+        )
+    return chain, ends
+
+
+def _unroll(
+    module: nn.Module, path: str, chain: list[str], ends: dict[str, int]
+) -> None:
+    """Append a module to the chain; of a Sequential its children."""
+    if isinstance(module, nn.Sequential) and (
+        type(module).forward is nn.Sequential.forward
+    ):
+        for name, child in module.named_children():
+            _unroll(child, f'{path}.{name}', chain, ends)
+    else:
+        chain.append(path)
+    ends[path] = len(chain)
+
+
+class RoIHead(NetworkPart):
+    """A two-stage detector whose first box head scores RoIs on given maps.
+
+    Args:
+        model (BaseDetector): The detector.
+        whose (str): ``student`` or ``teacher``, for errors.
+        shared (bool): See :class:`NetworkPart`.
+
+    Raises:
+        ValueError: If the detector has no such head.
+    """
+
+    def __init__(
+        self, model: BaseDetector, whose: str, shared: bool = False
+    ) -> None:
+        super().__init__(model, shared)
+        extractor: Any = getattr(
+            getattr(model, 'roi_head', None), 'bbox_roi_extractor', None
+        )
+        if not hasattr(extractor, 'num_inputs'):
+            raise ValueError(
+                f'the {whose} ({type(model).__name__}) has no RoI head with '
+                'one box head that could score the RoIs on other maps. '
+                'Faster and Mask R-CNN have.'
+            )
+        self.levels: int = extractor.num_inputs
+        self.box_coder: Any = model.roi_head.bbox_head.bbox_coder
+
+    def predict(
+        self, maps: Sequence[Tensor], rois: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Score RoIs in the precision of the head's weights.
+
+        Args:
+            maps (Sequence[Tensor]): At least as many levels as it reads.
+            rois (Tensor): ``(N, 5)``.
+
+        Returns:
+            tuple: ``cls_score`` and ``bbox_pred``, one row for each RoI.
+        """
+        head = self.model.roi_head
+        dtype = next(head.parameters()).dtype
+        levels = [level.to(dtype) for level in maps[: self.levels]]
+        with (
+            torch.autocast(rois.device.type, enabled=False),
+            batch_statistics(head),
+        ):
+            outputs = head._bbox_forward(levels, rois.to(dtype))
+        return outputs['cls_score'], outputs['bbox_pred']
+
+
+@contextmanager
+def batch_statistics(*modules: nn.Module) -> Iterator[None]:
+    """Let batch norms in train mode normalise without counting the batch.
+
+    Features of another network must not enter the running statistics.
+    """
+    norms = [
+        norm
+        for module in modules
+        for norm in module.modules()
+        if isinstance(norm, _BatchNorm)
+        and norm.training
+        and norm.track_running_stats
+    ]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True

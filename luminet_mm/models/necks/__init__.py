@@ -1,0 +1,1 @@
+"""Necks that some methods put into a classifier."""

@@ -1,0 +1,79 @@
+"""Progress: how far a set of training runs is, and how long it will take."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from luminet_mm.runs.sweep import Cell, is_finished, read_log
+
+
+class Progress:
+    """One line that says how far the runs are and how long they will take.
+
+    Args:
+        out (Path): Folder of the runs.
+        cells (Sequence[Cell]): The runs.
+        iterations (int): Training steps of each.
+        titles (Mapping[str, str]): What to call a run; its name by default.
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        cells: Sequence[Cell],
+        iterations: int,
+        titles: Mapping[str, str] | None = None,
+    ) -> None:
+        self.out, self.cells, self.iterations = out, cells, iterations
+        self.titles = titles or {}
+        self.start = time.monotonic()
+        self.first = self._share()
+        self.printed = -math.inf
+
+    def _share(self) -> float:
+        """The part of all training steps that is done."""
+        done = sum(
+            self.iterations
+            if is_finished(self.out / cell.name)
+            else min(
+                read_log(self.out / cell.name).iterations, self.iterations
+            )
+            for cell in self.cells
+        )
+        return done / (self.iterations * len(self.cells))
+
+    def __call__(self, states: dict[str, str]) -> None:
+        """Print the line: rewritten on a terminal, else twice a minute."""
+        terminal = sys.stdout.isatty()
+        now = time.monotonic()
+        if now - self.printed < (2 if terminal else 30):
+            return
+        self.printed = now
+        share = self._share()
+        elapsed = now - self.start
+        left = 'time left: measuring'
+        if share - self.first > 0.02:
+            seconds = elapsed * (1 - share) / (share - self.first)
+            left = f'about {clock(seconds)} left'
+        running = ', '.join(
+            self.titles.get(name, name)
+            for name, state in states.items()
+            if state == 'running'
+        )
+        line = f'  {share:4.0%}  {left}' + (
+            f'  ({running})' if running else ''
+        )
+        print(
+            f'\r{line:<78}' if terminal else line,
+            end='' if terminal else '\n',
+            flush=True,
+        )
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, to read."""
+    return f'{int(seconds) // 60} min {int(seconds) % 60:02d} s'

@@ -1,0 +1,1 @@
+"""Signals: what a model computes, by name; one file per family."""

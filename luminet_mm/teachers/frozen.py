@@ -1,0 +1,446 @@
+"""FrozenTeacher: a trained model that is used, never trained or saved."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import os
+import random
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.hub import get_config
+from mmengine.logging import print_log
+from mmengine.model import BaseModel
+from mmengine.registry import MODELS, DefaultScope
+from torch import Tensor, nn
+
+from luminet_mm.checkpoint import (
+    BESIDE_STUDENT,
+    CheckpointError,
+    get_state_dict,
+    load_checkpoint,
+)
+from luminet_mm.files.config_file import read_config
+from luminet_mm.loading import load_weights, unsaved
+from luminet_mm.stock import model_block, stock_config
+from luminet_mm.streams import Pending, run_beside
+from luminet_mm.teachers.inputs import (
+    convert_images,
+    image_channels,
+    normalises,
+    pad_to_multiple,
+    preprocess_alike,
+)
+from luminet_mm.teachers.speed import Form, Speed, fit, part_tensors, prepare
+
+
+@contextmanager
+def preserved_rng() -> Iterator[None]:
+    """Leave the random state of Python, NumPy and torch as it was.
+
+    A distilled run then draws the same numbers as a stock run.
+    """
+    python, numpy = random.getstate(), np.random.get_state()
+    devices = list(range(torch.cuda.device_count()))
+    try:
+        with torch.random.fork_rng(devices=devices):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+class FrozenTeacher:
+    """A teacher beside the student, outside of everything that trains.
+
+    It is no ``nn.Module``, so it is not in the student's ``parameters()``,
+    ``state_dict()``, DDP buckets or optimizer, ``init_weights()`` and
+    ``train()`` never reach it, and a deep copy of the student (EMA) shares its
+    model. The holder passes device and dtype changes on through :meth:`apply`.
+
+    Args:
+        config (str | dict): Path of a config, ``'mmdet::...'`` or
+            ``'mmpretrain::...'``, a whole config or only its ``model`` block.
+        checkpoint (str | None): Path or URL of its weights. None keeps the
+            random weights and says so in the log: for tests and benchmarks.
+        default_scope (str): Where the config's types are looked up when the
+            config itself does not say.
+        fold_bn, channels_last, dtype, compile, stream: How it is made fast,
+            see :class:`~luminet_mm.teachers.speed.Speed`.
+
+    Raises:
+        FileNotFoundError: If config or checkpoint do not exist.
+        ValueError: If the checkpoint does not fit the model, or holds more
+            than plain data; if an option is unknown.
+    """
+
+    def __init__(
+        self,
+        config: str | dict,
+        checkpoint: str | None,
+        default_scope: str = 'mmdet',
+        fold_bn: bool = True,
+        channels_last: bool | str = 'auto',
+        dtype: str | None = None,
+        compile: bool = False,
+        stream: bool = False,
+    ) -> None:
+        self._speed = Speed(fold_bn, channels_last, dtype, compile, stream)
+        self._form = Form()  # copies share it, as they share the model
+        # of a distilled teacher only the model: its teacher has done its work
+        cfg = stock_config(model_config(config))
+        scope = cfg.get('default_scope', default_scope)
+        with preserved_rng(), DefaultScope.overwrite_default_scope(scope):
+            self.model: BaseModel = MODELS.build(cfg.model)
+        self.follows = True
+        self.name = cfg.model.type
+        self._file = config if isinstance(config, str) else None
+        self._own_inputs = cfg.model.get('data_preprocessor') is not None
+        self.classes = _classes_of_config(cfg)
+        self._same_inputs: bool | None = None
+        if checkpoint is None:
+            print_log(
+                'teacher.checkpoint is None: the teacher has random weights '
+                'and teaches noise. Right for a benchmark, wrong for a run.',
+                'current',
+                logging.WARNING,
+            )
+        else:
+            self._load(checkpoint)
+            self._check_unsaved(cfg.model)
+        self.model.eval().requires_grad_(False)
+
+    def _load(self, path: str) -> None:
+        checkpoint = load_checkpoint(path)
+        state = get_state_dict(checkpoint)
+        for key in [key for key in state if key.startswith(BESIDE_STUDENT)]:
+            del state[key]  # what a distilled teacher was itself trained with
+        try:
+            fit = load_weights(self.model, state)
+        except CheckpointError as error:
+            raise ValueError(
+                f'teacher.checkpoint {path!r} does not fit teacher.config '
+                f'({self.name}): {error}'
+            ) from error
+        problems = fit.lines()
+        problems += [f'{key}: unexpected' for key in fit.unexpected]
+        if problems:
+            shown = '\n  '.join(problems[:12])
+            more = len(problems) - 12
+            entries = len(fit.loaded) + len(fit.missing) + len(fit.reshaped)
+            raise ValueError(
+                f'teacher.checkpoint {path!r} does not fit teacher.config '
+                f'({self.name}): {len(problems)} of {entries} entries '
+                f'differ.\n  {shown}'
+                + (f'\n  ... and {more} more' if more > 0 else '')
+                + '\nGive the config that this checkpoint was trained with.'
+            )
+        self.classes = _classes_of_checkpoint(checkpoint) or self.classes
+
+    def _check_unsaved(self, block: dict) -> None:
+        """Refuse weights that come neither from the checkpoint nor a file."""
+        left = unsaved(self.model)
+        if left and not re.search("'Pretrained'|'pretrained': '", str(block)):
+            total = sum(1 for _ in self.model.parameters())
+            raise ValueError(
+                f'teacher.checkpoint: {self.name} saves a part of itself '
+                f'alone (as LoRA does): {left[0]} and {len(left) - 1} more of '
+                f'{total} weights are in no checkpoint of it, and nothing in '
+                'teacher.config loads them. They would be random. Add the '
+                "init_cfg=dict(type='Pretrained', checkpoint=...) of its "
+                'training to that part.'
+            )
+
+    def prepare(
+        self,
+        answers: Callable[[], Any],
+        before: Any,
+        trained_through: bool = False,
+    ) -> None:
+        """Make it fast as far as every device likes it, and log how exactly.
+
+        Args:
+            answers (Callable): Computes what the losses read of it.
+            before (Any): What it says as it is.
+            trained_through (bool): Whether gradients will pass its layers;
+                they then keep layout and precision.
+
+        Raises:
+            ValueError: If low precision moves the answers too far.
+        """
+        if trained_through:
+            if self._speed.dtype or self._speed.compile:
+                print_log(
+                    f'teacher ({self.name}): dtype and compile are left out, '
+                    'for a loss sends gradients through its layers.',
+                    'current',
+                    logging.WARNING,
+                )
+            self._speed = replace(
+                self._speed, channels_last=False, dtype=None, compile=False
+            )
+        done = prepare(self.model, answers, self._speed, self._form, before)
+        print_log(f'teacher ({self.name}): {done}', 'current')
+
+    @property
+    def fitted(self) -> bool:
+        """Whether it has been fitted to its device; or a copy of it has."""
+        return self._form.fitted
+
+    def fit(
+        self,
+        answers: Callable[[], Any],
+        device: torch.device,
+        tapped: Collection[str] = (),
+    ) -> None:
+        """Make it fast on its device, once, and log how and how exactly.
+
+        Args:
+            answers (Callable): As for :meth:`prepare`, on the device.
+            device (torch.device): Where it is.
+            tapped (Collection[str]): ``backbone``, ``neck``: those whose
+                inner modules a loss reads.
+
+        Raises:
+            ValueError: If the answers are others than before.
+        """
+        self._form.fitted = True
+        half = torch.is_autocast_enabled(device.type)
+        with torch.autocast(device.type, enabled=False):
+            done = fit(
+                self.model,
+                answers,
+                self._speed,
+                self._form,
+                device,
+                half,
+                tapped,
+            )
+        print_log(f'teacher ({self.name}) on {device}: {done}', 'current')
+
+    def begin(self, compute: Callable[[], Any], inputs: Tensor) -> Pending:
+        """Compute ahead what needs nothing of the student's step.
+
+        On CUDA this is queued on a stream beside the student's.
+
+        Args:
+            compute (Callable): Runs the model; returns tensors in any nesting.
+            inputs (Tensor): What of the current step it reads.
+        """
+        device = inputs.device
+        with torch.no_grad(), self.own_precision(device.type):
+            if device.type == 'cuda' and self._speed.stream:
+                return run_beside(compute, inputs)
+            return Pending(compute())
+
+    def own_precision(self, device_type: str):
+        """Autocast as it is, or off where the teacher has a precision."""
+        if self._form.inside is None:
+            return nullcontext()
+        return torch.autocast(device_type, enabled=False)
+
+    def __deepcopy__(self, memo: dict) -> FrozenTeacher:
+        # Moving or casting a copy of the student (to export it, say) must
+        # not take the teacher away from the run.
+        shared = copy.copy(self)
+        shared.follows = False
+        return shared
+
+    def apply(self, fn: Callable[[Tensor], Tensor]) -> None:
+        """Move or cast the teacher as the student is moved or cast.
+
+        Backbone and neck stay in the low precision that was chosen for them.
+        A deep copy shares the model and leaves it where it is.
+        """
+        if not self.follows:
+            return
+        low = []
+        if self._form.inside is not None:
+            low = list(part_tensors(self.model))
+            # what the heads, which follow, want to get
+            self._form.outside = fn(
+                torch.empty(0, dtype=self._form.outside)
+            ).dtype
+
+        known = set(map(id, low))
+
+        def moved(tensor: Tensor) -> Tensor:
+            if id(tensor) in known:
+                return tensor.to(fn(tensor).device)
+            return fn(tensor)
+
+        self.model._apply(moved)
+
+    def check_classes(self, classes: Sequence[str]) -> None:
+        """Compare class names and their order with the student's.
+
+        Nothing is compared where one side does not name its classes.
+
+        Raises:
+            ValueError: If they differ; names the first that does.
+        """
+        theirs, ours = list(self.classes), list(classes)
+        if not theirs or not ours or theirs == ours:
+            return
+        if len(theirs) == len(ours):
+            index = next(
+                i for i, (a, b) in enumerate(zip(theirs, ours)) if a != b
+            )
+            what = (
+                f'class {index} is {theirs[index]!r} for the teacher and '
+                f'{ours[index]!r} for the student'
+            )
+        else:
+            only = sorted(set(theirs) ^ set(ours))
+            what = (
+                f'the teacher has {len(theirs)} classes, the student '
+                f'{len(ours)}; not in both: {", ".join(only[:8])}'
+            )
+        raise ValueError(
+            f'teacher and student disagree on the classes: {what}. Logits are '
+            'compared class by class, so names and order must be the same: '
+            'train the teacher on this data set, or give the data set the '
+            "teacher's order with metainfo=dict(classes=...)."
+        )
+
+    def fit_inputs(self, data_preprocessor, student: nn.Module) -> None:
+        """Settle how it sees images: as its config says, or as the student.
+
+        A ``model`` block alone often does not say it: MMPretrain's configs
+        keep ``data_preprocessor`` beside it. ``dict()`` there, or a
+        preprocessor without mean, means images as they are.
+
+        Args:
+            data_preprocessor: The student's.
+            student (nn.Module): The student.
+
+        Raises:
+            ValueError: If the two read images of different channels, or if a
+                file says nothing of what the student does to images.
+        """
+        theirs, ours = map(image_channels, (self.model, student))
+        if theirs != ours:
+            raise ValueError(
+                f'the teacher ({self.name}) reads images of {theirs} '
+                f'channel(s) and the student of {ours}. Both see the same '
+                'images: take a teacher that was trained on such.'
+            )
+        if self._own_inputs:
+            return
+        if self._file is not None and normalises(data_preprocessor):
+            raise ValueError(
+                f'teacher.config {self._file!r} has no data_preprocessor, so '
+                'mean, std and channel order of its images are unknown, and '
+                "the student's are normalised. Add data_preprocessor=dict("
+                'mean=..., std=...) to that config, as the teacher was '
+                'trained.'
+            )
+        self.model.data_preprocessor = copy.deepcopy(data_preprocessor)
+        print_log(
+            f'teacher ({self.name}): its config has no data_preprocessor; it '
+            "sees images normalised as the student's.",
+            'current',
+            logging.WARNING,
+        )
+
+    def convert_inputs(
+        self,
+        batch_inputs: Tensor,
+        data_preprocessor,
+        image_sizes: Sequence[tuple[int, int]],
+    ) -> Tensor:
+        """Re-normalise the student's images the way the teacher knows them.
+
+        They are padded further where the teacher's strides ask for it.
+
+        Args:
+            batch_inputs (Tensor): Normalised images, ``(B, 3, H, W)``.
+            data_preprocessor: The student's, which made them.
+            image_sizes (Sequence): Height and width of each image without
+                padding; outside of it pixels stay zero.
+
+        Returns:
+            Tensor: The same tensor when both preprocess alike.
+        """
+        theirs = self.model.data_preprocessor
+        if self._same_inputs is None:
+            # once: comparing tensors would make a GPU wait in every step
+            self._same_inputs = preprocess_alike(data_preprocessor, theirs)
+        if self._same_inputs:
+            return pad_to_multiple(batch_inputs, theirs)
+        return convert_images(
+            batch_inputs, data_preprocessor, theirs, image_sizes
+        )
+
+
+def model_config(config: str | dict, key: str = 'teacher.config') -> Config:
+    """Read a config, with the data preprocessor in its ``model`` block.
+
+    Args:
+        config (str | dict): A path, ``'mmdet::...'`` or ``'mmpretrain::...'``,
+            a whole config or only its ``model`` block.
+        key (str): What named it, for errors.
+
+    Raises:
+        FileNotFoundError: If it does not exist.
+        ValueError: If it has no block ``model``.
+    """
+    cfg = _read_config(config, key)
+    if 'model' not in cfg:
+        raise ValueError(
+            f'{key} {config!r} has no block `model`. Give the config '
+            'that the model was trained with.'
+        )
+    cfg.model = model_block(cfg)
+    return cfg
+
+
+def _read_config(config: str | dict, key: str) -> Config:
+    if isinstance(config, dict):
+        whole = config if 'model' in config else dict(model=config)
+        return Config(dict(whole))
+    if '::' in config:
+        try:
+            return get_config(config)
+        except Exception as error:
+            raise FileNotFoundError(
+                f'{key} {config!r}: {error}. Write '
+                "'mmdet::<folder>/<name>.py' or 'mmpretrain::...', as in "
+                "that package's configs folder."
+            ) from error
+    if not os.path.isfile(config):
+        raise FileNotFoundError(
+            f'{key} {config!r}: no such file. Give a path, '
+            "'mmdet::<folder>/<name>.py' or the config itself as a dict."
+        )
+    return read_config(config, key)
+
+
+def _classes_of_config(cfg: Config) -> tuple[str, ...]:
+    """Class names that a config's training data declares; else empty."""
+    dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
+    while 'dataset' in dataset or 'datasets' in dataset:
+        dataset = dataset.get('dataset') or dataset['datasets'][0]
+    classes = (dataset.get('metainfo') or {}).get('classes') or ()
+    return () if isinstance(classes, str) else tuple(classes)
+
+
+def _classes_of_checkpoint(checkpoint: dict) -> tuple[str, ...]:
+    """Class names in the metadata of MMDetection 2 or 3; else empty."""
+    meta = checkpoint.get('meta') or {}
+    dataset_meta = meta.get('dataset_meta')
+    if not isinstance(dataset_meta, dict):
+        dataset_meta = {}
+    # capital letters until MMDetection 3.0
+    named = {str(key).lower(): value for key, value in dataset_meta.items()}
+    classes = named.get('classes') or meta.get('CLASSES') or ()
+    if not isinstance(classes, (list, tuple)):
+        return ()
+    return tuple(map(str, classes))

@@ -1,0 +1,1 @@
+"""Timing: of steps, losses and processes, side by side."""

@@ -1,0 +1,516 @@
+"""A prepared teacher answers as it did, and faster."""
+
+import copy
+
+import pytest
+import tiny
+import tiny_cls
+import torch
+from mmengine.registry import DefaultScope
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from luminet_mm.teachers import speed as preparing
+from luminet_mm.teachers.speed import (
+    Form,
+    Speed,
+    fit,
+    gains_channels_last,
+    prepare,
+)
+
+CPU = torch.device('cpu')
+
+
+def norms(module):
+    return [m for m in module.modules() if isinstance(m, _BatchNorm)]
+
+
+def trained(model):
+    """Weights and statistics that are not those of the start."""
+    generator = torch.Generator().manual_seed(0)
+    for norm in norms(model):
+        for tensor in (norm.weight, norm.bias, norm.running_mean):
+            nn.init.uniform_(tensor, -1, 1, generator=generator)
+        nn.init.uniform_(norm.running_var, 0.5, 2, generator=generator)
+    return model.eval().requires_grad_(False)
+
+
+class Net(nn.Module):
+    """A network with nothing but a backbone."""
+
+    def __init__(self, backbone):
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, x):
+        return self.backbone(x)
+
+
+def answers(net, size=16, width=None):
+    image = torch.randn(
+        2,
+        3,
+        size,
+        width or size,
+        generator=torch.Generator().manual_seed(1),
+    )
+    return lambda: net(image)
+
+
+def made_fast(net, ask, **options):
+    """Both halves, as a distiller on a CPU does them; what they said."""
+    speed, form = Speed(**options), Form()
+    said = prepare(net, ask, speed, form)
+    return said, fit(net, ask, speed, form, CPU)
+
+
+def simple():
+    return nn.Sequential(
+        nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 4, 3)
+    )
+
+
+def test_folded_and_laid_out_it_answers_the_same():
+    net = trained(Net(simple()))
+    before = answers(net)()
+    folded, fitted = made_fast(net, answers(net))
+    assert folded.startswith('1 of 1 batch norms folded; what the losses')
+    assert fitted.startswith('channels_last; what the losses')
+    after = answers(net)()
+    assert not norms(net)
+    assert after.is_contiguous(memory_format=torch.channels_last)
+    torch.testing.assert_close(after, before, rtol=1e-5, atol=1e-5)
+
+
+def test_each_step_can_be_switched_off():
+    net = trained(Net(simple()))
+    for said in made_fast(
+        net, answers(net), fold_bn=False, channels_last=False
+    ):
+        assert said.startswith('as it is; what the losses read of it moved ')
+        assert '0.0e+00' in said
+    assert len(norms(net)) == 1
+    assert answers(net)().is_contiguous()
+
+
+class Disorder(nn.Module):
+    """Its batch norm is registered after a convolution that it is not of."""
+
+    def __init__(self):
+        super().__init__()
+        self.good = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
+        self.conv = nn.Conv2d(3, 3, 1)
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, x):
+        return self.conv(self.norm(self.good(x)).relu())
+
+
+def test_what_cannot_be_folded_is_left():
+    """Only the part that is wrong stays as it was."""
+    net = trained(Net(Disorder()))
+    before = answers(net)()
+    said, _ = made_fast(net, answers(net))
+    assert said.startswith('1 of 2 batch norms folded')
+    assert norms(net) == [net.backbone.norm]
+    torch.testing.assert_close(answers(net)(), before, rtol=1e-5, atol=1e-5)
+
+
+def test_a_tapped_convolution_keeps_its_own_output():
+    net = trained(Net(simple()))
+    taken = []
+    net.backbone[0].register_forward_hook(lambda m, i, out: taken.append(out))
+
+    def tapped():
+        taken.clear()
+        net(torch.ones(1, 3, 8, 8))
+        return taken[0]
+
+    before = tapped()
+    assert '0 of 1 batch norms' in made_fast(net, tapped)[0]
+    torch.testing.assert_close(tapped(), before)
+
+
+@pytest.mark.parametrize('dtype', ['bf16', 'fp16'])
+def test_low_precision_inside_and_float32_outside(dtype):
+    net = trained(Net(simple()))
+    before = answers(net)()
+    said, _ = made_fast(net, answers(net), dtype=dtype)
+    assert f'norms folded, {dtype};' in said
+    assert {p.dtype for p in net.parameters()} == {
+        dict(bf16=torch.bfloat16, fp16=torch.float16)[dtype]
+    }
+    after = answers(net)()
+    assert after.dtype == torch.float32
+    assert 0 < (after - before).norm() / before.norm() < 0.02
+
+
+def test_precision_that_moves_the_answers_too_far_is_refused():
+    net = trained(Net(simple()))
+    net.backbone.insert(0, nn.Hardtanh(99.9, 100.1))  # all alike in 8 bits
+    net.backbone.insert(1, nn.BatchNorm2d(3).eval())
+    net.backbone[1].running_mean.fill_(100)
+    net.backbone[1].running_var.fill_(1e-4)
+    noise = torch.rand(2, 3, 16, 16) * 0.2 + 99.9
+    with pytest.raises(ValueError, match=r"dtype='bf16' moves .* Set teach"):
+        made_fast(net, lambda: net(noise), dtype='bf16')
+
+
+@pytest.mark.parametrize(
+    'option, value, message',
+    [
+        ('dtype', 'int8', "set 'bf16', 'fp16', 'auto' or None"),
+        ('channels_last', 'yes', "set one of 'auto', True, False"),
+        ('stream', 2, 'set one of True, False'),
+        ('compile', 'auto', 'set one of True, False'),
+    ],
+)
+def test_an_unknown_option_is_named(option, value, message):
+    cfg = tiny.distiller()
+    cfg.teacher[option] = value
+    with pytest.raises(
+        ValueError, match=f'teacher.{option} is {value!r}; {message}'
+    ):
+        tiny.build(cfg)
+
+
+@pytest.mark.parametrize('depth', [18, 50])
+def test_a_detector(depth):
+    """All norms of backbone and pyramid; RoI logits and boxes to 1e-4."""
+    model = tiny.build(
+        tiny.distiller(
+            teacher=tiny.detector(depth=depth),
+            loss_x=dict(type='luminet_mm.KDLoss', signal='roi.cls_score'),
+        )
+    )
+    prepared = model.teacher.model
+    assert not norms(prepared.backbone) and not norms(prepared.neck)
+    assert norms(model.backbone)
+
+
+@pytest.mark.parametrize(
+    'backbone',
+    [
+        dict(type='luminet_mm.CIFARResNet', depth=20),
+        dict(type='luminet_mm.CIFARWideResNet', depth=16, widen_factor=2),
+        dict(type='luminet_mm.CIFARMobileNetV2'),
+        dict(type='luminet_mm.CIFARShuffleNetV1'),
+        dict(type='luminet_mm.CIFARShuffleNetV2'),
+        dict(type='luminet_mm.CIFARVGG', depth=8),
+        dict(type='mmpretrain.ResNet', depth=50, base_channels=8),
+        dict(type='mmpretrain.MobileNetV2'),
+        dict(type='mmpretrain.RegNet', arch='regnetx_400mf'),
+    ],
+    ids=lambda cfg: cfg['type'].partition('.')[2],
+)
+def test_backbones(backbone):
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = dict(tiny_cls.classifier(), backbone=backbone)
+        net = trained(Net(tiny_cls.build(model).backbone))
+    original = copy.deepcopy(net)
+    count = len(norms(net))
+    made_fast(net, answers(net, size=32))
+    left = len(norms(net))
+    # a pre-activation network begins its blocks with a norm
+    assert left <= 0.6 * count
+    ours, theirs = answers(net, size=32)(), answers(original, size=32)()
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_a_teacher_says_how_it_was_prepared(monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        'luminet_mm.teachers.frozen.print_log',
+        lambda text, *_: said.append(text),
+    )
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        cfg = tiny_cls.distiller()
+        cfg['teacher'].update(fold_bn=False, dtype='bf16')
+        model = tiny_cls.build(cfg)
+        assert 'ImageClassifier): bf16; what the' in said[-1]
+        data = tiny_cls.prepared(model)
+        for _ in range(2):
+            model.loss(data['inputs'], data['data_samples'])
+    assert len(said) == 3  # that its weights are random, and one line twice
+    assert 'ImageClassifier) on cpu: channels_last; what the' in said[-1]
+    backbone = model.teacher.model.backbone
+    assert next(backbone.parameters()).dtype == torch.bfloat16
+    head = model.teacher.model.head
+    assert next(head.parameters()).dtype == torch.float32
+
+
+def test_a_low_precision_detector_keeps_its_heads():
+    cfg = tiny.distiller()
+    cfg['teacher']['dtype'] = 'bf16'
+    model = tiny.build(cfg)
+    teacher = model.teacher.model
+    assert next(teacher.neck.parameters()).dtype == torch.bfloat16
+    assert next(teacher.roi_head.parameters()).dtype == torch.float32
+    batch = tiny.prepared(model)
+    losses = model.loss(batch['inputs'], batch['data_samples'])
+    assert losses['loss_luminet'].isfinite()
+
+
+def test_what_gradients_pass_keeps_its_layout():
+    """oneDNN of torch 2.15 crashed on channels-last maps in training."""
+    stages = [f'backbone.layer{i}' for i in (1, 2, 3)]
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = tiny_cls.build(
+            tiny_cls.distiller(
+                *[
+                    dict(
+                        tiny_cls.classifier(),
+                        backbone=dict(
+                            type='luminet_mm.CIFARResNet',
+                            depth=8,
+                            stage_channels=(width, width, 8, 16),
+                        ),
+                        head=dict(
+                            type='LinearClsHead',
+                            num_classes=tiny_cls.NUM_CLASSES,
+                            in_channels=16,
+                        ),
+                    )
+                    for width in (4, 6)
+                ],
+                loss_x=dict(
+                    type='luminet_mm.FCFDLoss', signal=[*stages, 'logits']
+                ),
+            )
+        )
+    backbone = model.teacher.model.backbone
+    assert not norms(backbone) and not backbone._forward_pre_hooks
+
+
+def test_losses_get_maps_in_the_usual_layout():
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = tiny_cls.build(
+            tiny_cls.distiller(
+                loss_x=dict(type='luminet_mm.ATLoss', signal='backbone')
+            )
+        )
+        seen = []
+        model.distill.loss_x.register_forward_pre_hook(
+            lambda module, args: seen.append(args[1])
+        )
+        data = tiny_cls.prepared(model)
+        model.loss(data['inputs'], data['data_samples'])
+    assert all(each.is_contiguous() for each in seen[0])
+    raw = model.teacher.model.backbone(data['inputs'])
+    assert not raw[0].is_contiguous()
+
+
+def test_low_precision_is_no_default():
+    assert Speed().dtype is None
+
+
+def blind():
+    """A network whose inputs are all alike in 8 bits, and its inputs."""
+    net = trained(Net(simple()))
+    net.backbone.insert(0, nn.BatchNorm2d(3).eval())
+    net.backbone[0].running_mean.fill_(100)
+    net.backbone[0].running_var.fill_(1e-4)
+    noise = torch.rand(
+        2, 3, 16, 16, generator=torch.Generator().manual_seed(0)
+    )
+    return net.requires_grad_(False), noise * 0.2 + 99.9
+
+
+def test_automatic_precision_takes_bf16_where_it_is_native(monkeypatch):
+    monkeypatch.setattr(preparing, 'computes_bf16', lambda device: True)
+    net = trained(Net(simple()))
+    _, said = made_fast(net, answers(net), dtype='auto')
+    assert said.startswith('bf16, channels_last;')
+    assert {p.dtype for p in net.parameters()} == {torch.bfloat16}
+    assert answers(net)().dtype == torch.float32
+
+
+def test_automatic_precision_takes_float32_elsewhere(monkeypatch):
+    monkeypatch.setattr(preparing, 'computes_bf16', lambda device: False)
+    net = trained(Net(simple()))
+    _, said = made_fast(net, answers(net), dtype='auto')
+    assert said.startswith('float32 (no native bf16 on cpu), channels_last;')
+    assert {p.dtype for p in net.parameters()} == {torch.float32}
+
+
+def test_automatic_precision_goes_back_where_it_moves_too_much(monkeypatch):
+    monkeypatch.setattr(preparing, 'computes_bf16', lambda device: True)
+    net, noise = blind()
+    before = copy.deepcopy(net)
+    _, said = made_fast(net, lambda: net(noise), dtype='auto', fold_bn=False)
+    assert said.startswith('float32 (bf16 would move them by ')
+    for key, value in net.state_dict().items():
+        assert torch.equal(value, before.state_dict()[key]), key
+    torch.testing.assert_close(net(noise), before(noise))
+
+
+@pytest.mark.parametrize(
+    'known, native',
+    [
+        (dict(architecture='x86_64', avx512_bf16=True), True),
+        (dict(architecture='x86_64', amx_bf16=True), True),
+        (dict(architecture='x86_64', avx2=True, avx512_f=True), False),
+        (dict(architecture='aarch64', bf16=True), True),
+        (dict(architecture='aarch64', bf16=False), False),
+    ],
+)
+def test_what_a_cpu_computes(known, native, monkeypatch):
+    monkeypatch.setattr(
+        torch.cpu, 'get_capabilities', lambda: known, raising=False
+    )
+    assert preparing.computes_bf16(CPU) is native
+
+
+def test_an_older_torch_does_not_say_what_a_cpu_computes(monkeypatch):
+    monkeypatch.delattr(torch.cpu, 'get_capabilities', raising=False)
+    assert preparing.computes_bf16(CPU) is False
+
+
+@pytest.mark.parametrize(
+    'capability, half, tf32, gains',
+    [
+        ((6, 1), True, True, False),
+        ((7, 0), True, True, True),
+        ((7, 5), False, True, False),
+        ((8, 0), False, True, True),
+        ((8, 0), False, False, False),
+        ((9, 0), True, False, True),
+    ],
+)
+def test_which_gpus_gain_by_channels_last(
+    capability, half, tf32, gains, monkeypatch
+):
+    monkeypatch.setattr(
+        torch.cuda, 'get_device_capability', lambda device: capability
+    )
+    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', tf32)
+    gpu = torch.device('cuda')
+    assert gains_channels_last(Net(simple()), gpu, half) is gains
+    assert gains_channels_last(Net(simple()), CPU, half)
+    assert not gains_channels_last(Net(simple()), torch.device('mps'), half)
+
+
+def test_a_transformer_has_no_maps_to_lay_out():
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        vit = tiny_cls.build(tiny_cls.classifier('vit'))
+    assert not gains_channels_last(vit, CPU, False)
+
+
+def test_answers_that_the_device_moves_too_far_are_refused(monkeypatch):
+    monkeypatch.setattr(preparing, '_bound', lambda form, device: -1.0)
+    net = trained(Net(simple()))
+    with pytest.raises(ValueError, match='channels_last on cpu, answers oth'):
+        made_fast(net, answers(net), channels_last=True)
+
+
+@pytest.fixture
+def graphs(monkeypatch):
+    """Compile without generating code, and count the graphs."""
+    from torch._dynamo.utils import counters
+
+    torch._dynamo.reset()
+    compile = nn.Module.compile
+    monkeypatch.setattr(
+        nn.Module,
+        'compile',
+        lambda self, **options: compile(self, backend='eager', **options),
+    )
+    counters.clear()
+    yield lambda: counters['stats']['unique_graphs']
+    torch._dynamo.reset()
+
+
+def test_one_compilation_serves_every_image_size(graphs):
+    net = trained(Net(simple()))
+    plain = copy.deepcopy(net)
+    _, said = made_fast(net, answers(net, width=24), compile=True)
+    assert said.startswith('channels_last, compiled backbone;')
+    assert graphs() == 1
+    for shape in ((2, 3, 16, 16), (5, 3, 20, 36), (4, 3, 41, 24)):
+        image = torch.randn(shape)
+        with torch.no_grad():
+            torch.testing.assert_close(
+                net(image), plain(image), rtol=1e-5, atol=1e-5
+            )
+    assert graphs() == 1
+
+
+def test_a_part_that_is_read_inside_is_not_compiled(graphs):
+    net = trained(Net(simple()))
+    net.neck = nn.Conv2d(4, 4, 1)
+    said = fit(
+        net,
+        answers(net),
+        Speed(compile=True),
+        Form(),
+        CPU,
+        tapped=['backbone'],
+    )
+    assert 'compiled neck (losses read inside of backbone)' in said
+    assert net.backbone._compiled_call_impl is None
+    assert net.neck._compiled_call_impl is not None
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize('kind', ['classifier', 'detector'])
+def test_compiled_teachers_of_images_of_several_sizes(kind):
+    """With generated code: the same losses, and compiling comes to an end.
+
+    A size that equals another, such as images in a batch and pixels in a map,
+    may cost one more graph. `backbone` and `neck` are signals as well: hooks
+    that are registered later would not be called.
+    """
+    from torch._dynamo.utils import counters
+
+    helper = tiny if kind == 'detector' else tiny_cls
+    logits = 'roi.cls_score' if kind == 'detector' else 'logits'
+    losses = dict(
+        loss_kd=dict(type='luminet_mm.KDLoss', signal=logits),
+        loss_at=dict(type='luminet_mm.ATLoss', signal='backbone'),
+    )
+    scope = 'mmdet' if kind == 'detector' else 'mmpretrain'
+    with DefaultScope.overwrite_default_scope(scope):
+        models = []
+        for compile in (False, True):
+            cfg = helper.distiller(**losses)
+            cfg['teacher']['compile'] = compile
+            models.append(helper.build(cfg))
+        counters.clear()
+        counts = []
+        for size, images in ((64, 2), (96, 3), (128, 4), (160, 5)):
+            found = []
+            for model in models:
+                data = helper.prepared(model, num_images=images, size=size)
+                torch.manual_seed(0)
+                found.append(model.loss(data['inputs'], data['data_samples']))
+            for name in losses:
+                torch.testing.assert_close(
+                    found[0][name], found[1][name], rtol=1e-3, atol=1e-5
+                )
+            counts.append(counters['stats']['unique_graphs'])
+        assert 0 < counts[2] == counts[3]
+
+
+@pytest.mark.parametrize('named', ['auto', True])
+def test_a_layout_that_an_operator_does_not_know(named):
+    """Some compiled operators want one layout: 'auto' goes back to it."""
+
+    class Picky(nn.Conv2d):
+        def forward(self, x):
+            if not self.weight.is_contiguous():
+                raise RuntimeError('weight must be contiguous')
+            return super().forward(x)
+
+    net = trained(Net(nn.Sequential(Picky(3, 6, 3), nn.Conv2d(6, 4, 3))))
+    before = answers(net)()
+    if named is True:
+        with pytest.raises(RuntimeError, match='must be contiguous'):
+            made_fast(net, answers(net), channels_last=named)
+        return
+    _, fitted = made_fast(net, answers(net), channels_last=named)
+    assert fitted.startswith('not channels_last (it answers otherwise); ')
+    assert net.backbone[0].weight.is_contiguous()
+    assert torch.equal(answers(net)(), before)

@@ -212,3 +212,85 @@ def _regressor(
         )
     layers = [conv, nn.BatchNorm2d(theirs)]
     return nn.Sequential(*layers, *[nn.ReLU()] * last_relu)
+
+
+def make_projector(
+    inputs: int, outputs: int, *, factor: float = 2, last_relu: bool = True
+) -> nn.Sequential:
+    """SimKD's bottleneck: three convolutions, each with batch norm and ReLU.
+
+    Args:
+        inputs: Channels of the student.
+        outputs: Channels of the teacher.
+        factor: The 1x1, 3x3 and 1x1 convolutions have ``outputs // factor``
+            channels between them.
+        last_relu: Whether the last has its ReLU too.
+
+    Returns:
+        A module from ``(B, inputs, H, W)`` to ``(B, outputs, H, W)``.
+
+    Raises:
+        ValueError: No channels are left.
+    """
+    hidden = int(outputs // factor)
+    if hidden < 1:
+        raise ValueError(
+            f'factor is {factor}, which leaves no channel of the '
+            f"teacher's {outputs}; set a smaller one."
+        )
+    return nn.Sequential(
+        nn.Conv2d(inputs, hidden, 1, bias=False),
+        nn.BatchNorm2d(hidden),
+        nn.ReLU(),
+        nn.Conv2d(hidden, hidden, 3, padding=1, bias=False),
+        nn.BatchNorm2d(hidden),
+        nn.ReLU(),
+        nn.Conv2d(hidden, outputs, 1, bias=False),
+        nn.BatchNorm2d(outputs),
+        *[nn.ReLU()] * last_relu,
+    )
+
+
+def make_bridge(
+    source: Sequence[int], target: Sequence[int], *, after_relu: bool = False
+) -> nn.Sequential:
+    """FCFD's bridge from one network's maps to the other's.
+
+    A 3x3 convolution without bias and batch norm. Where the source's maps are
+    twice as large the convolution has stride 2, where they are half as large
+    it is a 4x4 transposed one; both have a bias.
+
+    Args:
+        source: Shape ``(B, C, H, W)`` of the maps that come in.
+        target: Shape of the maps that they become.
+        after_relu: Whether the target's maps have passed a ReLU; the bridge
+            then ends in a leaky one of slope 0.1.
+
+    Returns:
+        A module from ``(B, c_source, ...)`` to ``(B, c_target, ...)``.
+
+    Raises:
+        ValueError: No bridge fits between these sizes.
+    """
+    channels = source[1], target[1]
+    ours, theirs = tuple(source[2:]), tuple(target[2:])
+    conv: nn.Module
+    if ours == theirs:
+        conv = nn.Conv2d(*channels, 3, padding=1, bias=False)
+    elif ours == tuple(2 * size for size in theirs):
+        conv = nn.Conv2d(*channels, 3, stride=2, padding=1)
+    elif theirs == tuple(2 * size for size in ours):
+        conv = nn.ConvTranspose2d(*channels, 4, stride=2, padding=1)
+    else:
+        raise ValueError(
+            f'no bridge leads from maps of size {ours} to {theirs}; one has '
+            'to be as large as the other, or twice as large. Name other maps.'
+        )
+    if isinstance(conv, nn.Conv2d):
+        nn.init.kaiming_normal_(
+            conv.weight, mode='fan_out', nonlinearity='relu'
+        )
+    bridge = nn.Sequential(conv, nn.BatchNorm2d(target[1]))
+    if after_relu:
+        bridge.append(nn.LeakyReLU(0.1))
+    return bridge

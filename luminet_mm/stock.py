@@ -1,11 +1,14 @@
 """Turn a distillation config back into the stock student's."""
 
 import copy
+import os
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmengine.hub import get_config
 
 from luminet_mm.config_types import is_type, type_package, type_text
+from luminet_mm.files.config_file import read_config
 from luminet_mm.files.plain_config import only_registered, plain_values
 from luminet_mm.student import (
     ZOOS,
@@ -194,3 +197,46 @@ def _stock_preprocessor(kind: Any, scope: str | None) -> str:
     raise ValueError(
         f'data_preprocessor {type_text(kind)!r} extends no stock one.'
     )
+
+
+def model_config(config: str | dict, key: str = 'teacher.config') -> Config:
+    """Read a config, with the data preprocessor in its ``model`` block.
+
+    Args:
+        config (str | dict): A path, ``'mmdet::...'`` or ``'mmpretrain::...'``,
+            a whole config or only its ``model`` block.
+        key (str): What named it, for errors.
+
+    Raises:
+        FileNotFoundError: If it does not exist.
+        ValueError: If it has no block ``model``.
+    """
+    cfg = _read_config(config, key)
+    if 'model' not in cfg:
+        raise ValueError(
+            f'{key} {config!r} has no block `model`. Give the config '
+            'that the model was trained with.'
+        )
+    cfg.model = model_block(cfg)
+    return cfg
+
+
+def _read_config(config: str | dict, key: str) -> Config:
+    if isinstance(config, dict):
+        whole = config if 'model' in config else dict(model=config)
+        return Config(dict(whole))
+    if '::' in config:
+        try:
+            return get_config(config)
+        except Exception as error:
+            raise FileNotFoundError(
+                f'{key} {config!r}: {error}. Write '
+                "'mmdet::<folder>/<name>.py' or 'mmpretrain::...', as in "
+                "that package's configs folder."
+            ) from error
+    if not os.path.isfile(config):
+        raise FileNotFoundError(
+            f'{key} {config!r}: no such file. Give a path, '
+            "'mmdet::<folder>/<name>.py' or the config itself as a dict."
+        )
+    return read_config(config, key)

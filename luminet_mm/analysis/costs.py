@@ -24,9 +24,9 @@ from luminet_mm.files.plain_config import (
     only_registered,
     plain_values,
 )
+from luminet_mm.rng import preserved_rng
 from luminet_mm.runs.sweep import choose_metric, read_log
 from luminet_mm.stock import stock_config
-from luminet_mm.teachers.frozen import preserved_rng
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -11,7 +11,6 @@ import copy
 import hashlib
 import random
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -21,23 +20,7 @@ from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from torch.utils.data import Dataset
 
 from luminet_mm.registry import DATA_SAMPLERS, DATASETS
-
-
-@contextmanager
-def kept_rng() -> Iterator[None]:
-    """Leave the random state of Python, NumPy and torch's CPU as it was.
-
-    That of a GPU is neither read nor changed: images are augmented on the
-    CPU, and asking a GPU for each batch would take longer than that.
-    """
-    python, numpy = random.getstate(), np.random.get_state()
-    state = torch.get_rng_state()
-    try:
-        yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
-        torch.set_rng_state(state)
+from luminet_mm.rng import kept_rng
 
 
 def seed_view(seed: int, turn: int, index: int) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from luminet_mm.distillers.mixin import DistillMixin, regroup
 from luminet_mm.distillers.refusals import check_head, check_keys
 from luminet_mm.losses.base.loss import DistillBatch, LogitLoss
-from luminet_mm.models.necks.simkd import ReusedClsHead
+from luminet_mm.models.heads.reused import ReusedClsHead
 from luminet_mm.registry import MODELS
 from luminet_mm.signals.classifier import (
     compute_signals,

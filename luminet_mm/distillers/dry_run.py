@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from luminet_mm.losses import FeatureLoss
+from luminet_mm.rng import preserved_rng
 from luminet_mm.signals.two_stage import MissingSignal
-from luminet_mm.teachers.frozen import preserved_rng
 from luminet_mm.teachers.inputs import image_channels
 
 if TYPE_CHECKING:

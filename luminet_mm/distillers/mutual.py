@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from luminet_mm.distillers.classifier import ClassifierDistiller, batch_for
 from luminet_mm.losses.base.loss import LogitLoss
 from luminet_mm.registry import MODELS
+from luminet_mm.rng import preserved_rng
 from luminet_mm.signals.classifier import find_signal, record_signals
 from luminet_mm.signals.two_stage import Signal, read_signal
-from luminet_mm.stock import stock_config
-from luminet_mm.teachers.frozen import model_config, preserved_rng
+from luminet_mm.stock import model_config, stock_config
 from luminet_mm.teachers.inputs import preprocess_alike
 
 

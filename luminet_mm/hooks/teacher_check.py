@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from luminet_mm.distillers.blocks import compares_classes
 from luminet_mm.distillers.mixin import distiller_of
 from luminet_mm.hooks.teacher_score import TeacherScore, class_count
-from luminet_mm.models.necks.simkd import ReusedClsHead
+from luminet_mm.models.heads.reused import ReusedClsHead
 from luminet_mm.preflight import check_annotations, leaf_datasets
 from luminet_mm.registry import HOOKS
 from luminet_mm.runs import metrics

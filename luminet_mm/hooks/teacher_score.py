@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from mmengine.evaluator import DumpResults, Evaluator
 
+from luminet_mm.rng import preserved_rng
 from luminet_mm.runs import metrics
-from luminet_mm.teachers.frozen import preserved_rng
 
 # What an evaluator of MMDetection cannot do without, among predictions.
 NEEDS = dict(

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from luminet_mm.connectors import make_bridge
 from luminet_mm.losses.base.feature import FeatureLoss, Features, pooled
 from luminet_mm.losses.base.loss import DistillBatch
 from luminet_mm.losses.fitnet import hint_loss
@@ -18,51 +19,6 @@ from luminet_mm.registry import MODELS
 DIRECTIONS = ('both', 'to_teacher', 'to_student')
 Path = tuple[str, int]
 """Where a path leads, and the place of the map after which it switches."""
-
-
-def make_bridge(
-    source: Sequence[int], target: Sequence[int], *, after_relu: bool = False
-) -> nn.Sequential:
-    """FCFD's bridge from one network's maps to the other's.
-
-    A 3x3 convolution without bias and batch norm. Where the source's maps are
-    twice as large the convolution has stride 2, where they are half as large
-    it is a 4x4 transposed one; both have a bias.
-
-    Args:
-        source: Shape ``(B, C, H, W)`` of the maps that come in.
-        target: Shape of the maps that they become.
-        after_relu: Whether the target's maps have passed a ReLU; the bridge
-            then ends in a leaky one of slope 0.1.
-
-    Returns:
-        A module from ``(B, c_source, ...)`` to ``(B, c_target, ...)``.
-
-    Raises:
-        ValueError: No bridge fits between these sizes.
-    """
-    channels = source[1], target[1]
-    ours, theirs = tuple(source[2:]), tuple(target[2:])
-    conv: nn.Module
-    if ours == theirs:
-        conv = nn.Conv2d(*channels, 3, padding=1, bias=False)
-    elif ours == tuple(2 * size for size in theirs):
-        conv = nn.Conv2d(*channels, 3, stride=2, padding=1)
-    elif theirs == tuple(2 * size for size in ours):
-        conv = nn.ConvTranspose2d(*channels, 4, stride=2, padding=1)
-    else:
-        raise ValueError(
-            f'no bridge leads from maps of size {ours} to {theirs}; one has '
-            'to be as large as the other, or twice as large. Name other maps.'
-        )
-    if isinstance(conv, nn.Conv2d):
-        nn.init.kaiming_normal_(
-            conv.weight, mode='fan_out', nonlinearity='relu'
-        )
-    bridge = nn.Sequential(conv, nn.BatchNorm2d(target[1]))
-    if after_relu:
-        bridge.append(nn.LeakyReLU(0.1))
-    return bridge
 
 
 def stage_distance(

@@ -8,7 +8,7 @@ import torch
 from mmengine.logging import print_log
 from torch import Tensor, nn
 
-from luminet_mm.connectors import LAST_RELU, ends_in_relu
+from luminet_mm.connectors import LAST_RELU, ends_in_relu, make_projector
 from luminet_mm.losses.base.feature import (
     FeatureLoss,
     Features,
@@ -17,43 +17,6 @@ from luminet_mm.losses.base.feature import (
 from luminet_mm.losses.base.loss import DistillBatch
 from luminet_mm.losses.fitnet import hint_loss
 from luminet_mm.registry import MODELS
-
-
-def make_projector(
-    inputs: int, outputs: int, *, factor: float = 2, last_relu: bool = True
-) -> nn.Sequential:
-    """SimKD's bottleneck: three convolutions, each with batch norm and ReLU.
-
-    Args:
-        inputs: Channels of the student.
-        outputs: Channels of the teacher.
-        factor: The 1x1, 3x3 and 1x1 convolutions have ``outputs // factor``
-            channels between them.
-        last_relu: Whether the last has its ReLU too.
-
-    Returns:
-        A module from ``(B, inputs, H, W)`` to ``(B, outputs, H, W)``.
-
-    Raises:
-        ValueError: No channels are left.
-    """
-    hidden = int(outputs // factor)
-    if hidden < 1:
-        raise ValueError(
-            f'factor is {factor}, which leaves no channel of the '
-            f"teacher's {outputs}; set a smaller one."
-        )
-    return nn.Sequential(
-        nn.Conv2d(inputs, hidden, 1, bias=False),
-        nn.BatchNorm2d(hidden),
-        nn.ReLU(),
-        nn.Conv2d(hidden, hidden, 3, padding=1, bias=False),
-        nn.BatchNorm2d(hidden),
-        nn.ReLU(),
-        nn.Conv2d(hidden, outputs, 1, bias=False),
-        nn.BatchNorm2d(outputs),
-        *[nn.ReLU()] * last_relu,
-    )
 
 
 @MODELS.register_module()
@@ -75,7 +38,7 @@ class SimKDLoss(FeatureLoss):
     The published student predicts with the *teacher's* classifier on the
     pooled projection and so keeps both. For it give the student a
     :class:`~luminet_mm.models.necks.simkd.SimKDNeck` and a
-    :class:`~luminet_mm.models.necks.simkd.ReusedClsHead`, and this loss
+    :class:`~luminet_mm.models.heads.reused.ReusedClsHead`, and this loss
     ``factor=None``, ``student='neck.0'`` and ``teacher='backbone'``. With a
     projector of its own this class is the loss alone: the student keeps and
     trains its own classifier.

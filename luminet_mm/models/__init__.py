@@ -12,10 +12,12 @@ from luminet_mm.models.backbones.deit3 import DeiT3
 from luminet_mm.models.backbones.mobilenet_v1 import MobileNetV1
 from luminet_mm.models.backbones.rednet import RedNet
 from luminet_mm.models.heads.deit import DeiTDistillHead
+from luminet_mm.models.heads.normalized import NormalizedClsHead
+from luminet_mm.models.heads.reused import ReusedClsHead
 from luminet_mm.models.linear_probe import LinearProbe
 from luminet_mm.models.multi_view import MultiViewClsDataPreprocessor
-from luminet_mm.models.necks.norm import NormalizedClsHead, NORMNeck
-from luminet_mm.models.necks.simkd import ReusedClsHead, SimKDNeck
+from luminet_mm.models.necks.norm import NORMNeck
+from luminet_mm.models.necks.simkd import SimKDNeck
 
 __all__ = [
     'CIFARVGG',

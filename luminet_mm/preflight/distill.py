@@ -34,9 +34,9 @@ from luminet_mm.preflight.signatures import (
     unknown_type,
 )
 from luminet_mm.registry import MODELS as OWN_MODELS
-from luminet_mm.stock import stock_config
+from luminet_mm.stock import model_config, stock_config
 from luminet_mm.teachers.cache import HOOK, cache_problems
-from luminet_mm.teachers.frozen import FrozenTeacher, model_config
+from luminet_mm.teachers.frozen import FrozenTeacher
 from luminet_mm.teachers.speed import Speed
 
 SIGNALS = ('signal', 'student', 'teacher', 'teachers')

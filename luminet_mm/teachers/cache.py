@@ -266,8 +266,8 @@ def check_student(key: str, model: Any) -> None:
         CacheError: If it mixes images, has several views of each, or takes
             weights of the teacher.
     """
+    from luminet_mm.models.heads.reused import ReusedClsHead
     from luminet_mm.models.multi_view import MultiViewClsDataPreprocessor
-    from luminet_mm.models.necks.simkd import ReusedClsHead
 
     preprocessor = model.data_preprocessor
     what = ''

@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from luminet_mm.stock import stock_config
-from luminet_mm.teachers.frozen import model_config
+from luminet_mm.stock import model_config, stock_config
 
 if TYPE_CHECKING:
     from luminet_mm.datasets.replay import ReplayDataset

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import copy
 import logging
-import os
-import random
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.hub import get_config
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS, DefaultScope
@@ -27,9 +23,9 @@ from luminet_mm.checkpoint import (
     get_state_dict,
     load_checkpoint,
 )
-from luminet_mm.files.config_file import read_config
 from luminet_mm.loading import load_weights, unsaved
-from luminet_mm.stock import model_block, stock_config
+from luminet_mm.rng import preserved_rng
+from luminet_mm.stock import model_config, stock_config
 from luminet_mm.streams import Pending, run_beside
 from luminet_mm.teachers.inputs import (
     convert_images,
@@ -39,22 +35,6 @@ from luminet_mm.teachers.inputs import (
     preprocess_alike,
 )
 from luminet_mm.teachers.speed import Form, Speed, fit, part_tensors, prepare
-
-
-@contextmanager
-def preserved_rng() -> Iterator[None]:
-    """Leave the random state of Python, NumPy and torch as it was.
-
-    A distilled run then draws the same numbers as a stock run.
-    """
-    python, numpy = random.getstate(), np.random.get_state()
-    devices = list(range(torch.cuda.device_count()))
-    try:
-        with torch.random.fork_rng(devices=devices):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)
 
 
 class FrozenTeacher:
@@ -378,49 +358,6 @@ class FrozenTeacher:
         return convert_images(
             batch_inputs, data_preprocessor, theirs, image_sizes
         )
-
-
-def model_config(config: str | dict, key: str = 'teacher.config') -> Config:
-    """Read a config, with the data preprocessor in its ``model`` block.
-
-    Args:
-        config (str | dict): A path, ``'mmdet::...'`` or ``'mmpretrain::...'``,
-            a whole config or only its ``model`` block.
-        key (str): What named it, for errors.
-
-    Raises:
-        FileNotFoundError: If it does not exist.
-        ValueError: If it has no block ``model``.
-    """
-    cfg = _read_config(config, key)
-    if 'model' not in cfg:
-        raise ValueError(
-            f'{key} {config!r} has no block `model`. Give the config '
-            'that the model was trained with.'
-        )
-    cfg.model = model_block(cfg)
-    return cfg
-
-
-def _read_config(config: str | dict, key: str) -> Config:
-    if isinstance(config, dict):
-        whole = config if 'model' in config else dict(model=config)
-        return Config(dict(whole))
-    if '::' in config:
-        try:
-            return get_config(config)
-        except Exception as error:
-            raise FileNotFoundError(
-                f'{key} {config!r}: {error}. Write '
-                "'mmdet::<folder>/<name>.py' or 'mmpretrain::...', as in "
-                "that package's configs folder."
-            ) from error
-    if not os.path.isfile(config):
-        raise FileNotFoundError(
-            f'{key} {config!r}: no such file. Give a path, '
-            "'mmdet::<folder>/<name>.py' or the config itself as a dict."
-        )
-    return read_config(config, key)
 
 
 def _classes_of_config(cfg: Config) -> tuple[str, ...]:

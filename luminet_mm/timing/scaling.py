@@ -15,8 +15,8 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
 from luminet_mm.config_types import is_type
+from luminet_mm.rng import preserved_rng
 from luminet_mm.stock import stock_config
-from luminet_mm.teachers.frozen import preserved_rng
 
 MIB = 2**20
 FIRST_BUCKET, BUCKET = 1 * MIB, 25 * MIB  # DDP's defaults

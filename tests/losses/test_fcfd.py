@@ -23,8 +23,9 @@ from mmpretrain.models import ImageClassifier
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from luminet_mm.connectors import make_bridge
 from luminet_mm.losses import FCFDLoss, FCFDRoILoss, kd_loss
-from luminet_mm.losses.fcfd import make_bridge, mixed_paths, stage_distance
+from luminet_mm.losses.fcfd import mixed_paths, stage_distance
 from luminet_mm.models.backbones.cifar_base import CIFARBackbone
 from luminet_mm.models.cuts import Stages, batch_statistics
 

@@ -10,9 +10,9 @@ from goldens import (
 )
 from torch.nn import functional as F
 
+from luminet_mm.connectors import make_projector
 from luminet_mm.losses import SimKDLoss
 from luminet_mm.losses.base.feature import pool_to_smaller
-from luminet_mm.losses.simkd import make_projector
 
 
 @pytest.mark.parametrize('case', golden_cases('simkd'))

@@ -11,7 +11,8 @@ from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
-from luminet_mm.teachers.frozen import FrozenTeacher, preserved_rng
+from luminet_mm.rng import preserved_rng
+from luminet_mm.teachers.frozen import FrozenTeacher
 
 
 def saved_teacher(tmp_path, change=None, meta=None, **kwargs):

@@ -15,9 +15,7 @@ from typing import Any
 
 import torch
 from mmengine.model import BaseModule
-from mmpretrain.models.heads import LinearClsHead
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from luminet_mm.models.backbones.cifar_base import KAIMING_INIT
@@ -138,39 +136,3 @@ def _fused(layers: nn.Sequential) -> tuple[Tensor, Tensor]:
         norm.bias.double(),
     )
     return weight[:, :, 0, 0], bias
-
-
-@MODELS.register_module()
-class NormalizedClsHead(LinearClsHead):
-    """A linear head whose logits are standardised over the classes.
-
-    What it predicts first stays first; the cross entropy sees logits of mean
-    0 and of standard deviation ``scale``. The authors of NORM train with it
-    (github.com/OSVAI/NORM, ``helper/loops.py``, at c6dfc39).
-
-    Args:
-        num_classes: As for ``LinearClsHead``.
-        in_channels: As for ``LinearClsHead``.
-        scale: Standard deviation of the logits.
-        eps: Added to their variance.
-        kwargs: Options of ``LinearClsHead``.
-    """
-
-    def __init__(
-        self,
-        num_classes: int,
-        in_channels: int,
-        scale: float = 2.5,
-        eps: float = 1e-7,
-        **kwargs,
-    ) -> None:
-        super().__init__(num_classes, in_channels, **kwargs)
-        self.scale = scale
-        self.eps = eps
-
-    def forward(self, feats: tuple[Tensor, ...]) -> Tensor:
-        """Compute the logits ``(B, num_classes)``."""
-        logits = super().forward(feats)
-        return self.scale * F.layer_norm(
-            logits, (self.num_classes,), eps=self.eps
-        )

@@ -14,13 +14,11 @@ from __future__ import annotations
 from typing import Any
 
 from mmengine.model import BaseModule
-from mmpretrain.models.heads import LinearClsHead
 from torch import Tensor
 from torch.nn import functional as F
 
-from luminet_mm.losses.simkd import make_projector
+from luminet_mm.connectors import make_projector
 from luminet_mm.registry import MODELS
-from luminet_mm.teachers.frozen import FrozenTeacher
 
 
 @MODELS.register_module()
@@ -74,113 +72,3 @@ class SimKDNeck(BaseModule):
         if self.pool > 1:
             x = F.avg_pool2d(x, self.pool)
         return (self.projector(x),)
-
-
-@MODELS.register_module()
-class ReusedClsHead(LinearClsHead):
-    """A linear head with the weights of the teacher's, which stay as they are.
-
-    :class:`~luminet_mm.distillers.classifier.ClassifierDistiller` hands it
-    its teacher. The weights are neither trained nor decayed, are saved with
-    the student, and have the keys of a ``LinearClsHead``. A checkpoint that
-    holds another classifier is refused while there is a teacher; without one
-    (in the stock config) the head takes what its checkpoint holds and
-    predicts.
-
-    Args:
-        num_classes: As for ``LinearClsHead``.
-        in_channels: Width of the teacher's classifier.
-        init_cfg: None: only a teacher or a checkpoint fills this head.
-        kwargs: Options of ``ClsHead``.
-
-    Raises:
-        ValueError: ``init_cfg`` is set, or the teacher does not fit.
-    """
-
-    def __init__(
-        self,
-        num_classes: int,
-        in_channels: int,
-        init_cfg: Any = None,
-        **kwargs,
-    ) -> None:
-        if init_cfg:
-            raise ValueError(
-                'ReusedClsHead: its weights come from the teacher; remove '
-                'init_cfg.'
-            )
-        super().__init__(num_classes, in_channels, init_cfg=None, **kwargs)
-        self.fc.requires_grad_(False)
-        # no module, and shared with copies of the student
-        self._teacher: FrozenTeacher | None = None
-
-    def reuse(self, teachers: list[FrozenTeacher]) -> None:
-        """Take the weights of the teacher's classifier.
-
-        Args:
-            teachers: The student's one teacher.
-
-        Raises:
-            ValueError: There is not one teacher, its head is not linear, or
-                of another size.
-        """
-        if len(teachers) != 1:
-            raise ValueError(
-                f'ReusedClsHead: there are {len(teachers)} teachers, and the '
-                'student predicts with the classifier of one. List one in '
-                'model.teacher.'
-            )
-        head = getattr(teachers[0].model, 'head', None)
-        if not isinstance(head, LinearClsHead):
-            raise ValueError(
-                "ReusedClsHead: the teacher's head is "
-                f'{type(head).__name__}; only a LinearClsHead is one linear '
-                'layer on pooled features. Take another teacher.'
-            )
-        ours, theirs = self.fc.weight.shape, head.fc.weight.shape
-        if ours != theirs:
-            raise ValueError(
-                f'ReusedClsHead: it has {ours[0]} classes and {ours[1]} '
-                f"channels, the teacher's classifier {theirs[0]} and "
-                f'{theirs[1]}. Set num_classes={theirs[0]} and '
-                f"in_channels={theirs[1]}, and the neck's out_channels."
-            )
-        self._teacher = teachers[0]
-        self.init_weights()
-
-    def init_weights(self) -> None:
-        """Set the teacher's weights.
-
-        A model's own ``init_cfg`` may have overwritten them: the model
-        initialises its parts after itself.
-        """
-        if self._teacher is not None:
-            self.fc.load_state_dict(self._teacher.model.head.fc.state_dict())
-
-    def loss(self, feats, data_samples, **kwargs) -> dict:
-        """See ``ClsHead.loss``.
-
-        Raises:
-            RuntimeError: There is no teacher whose classifier this is.
-        """
-        if self._teacher is None:
-            raise RuntimeError(
-                'ReusedClsHead: no teacher has filled it. Train with '
-                'luminet_mm.ClassifierDistiller; to train the classifier, '
-                "set model.head.type to 'LinearClsHead', which has the same "
-                'keys.'
-            )
-        return super().loss(feats, data_samples, **kwargs)
-
-    def _load_from_state_dict(self, state_dict, prefix, *args) -> None:
-        if self._teacher is not None:
-            for key, own in self.fc.state_dict().items():
-                value = state_dict.get(f'{prefix}fc.{key}')
-                if value is not None and not own.equal(value.to(own)):
-                    raise ValueError(
-                        f"ReusedClsHead: the checkpoint's {prefix}fc.{key} is "
-                        "not the teacher's. Give the teacher that this "
-                        'student was trained with, or start from a '
-                        'checkpoint without a head.'
-                    )
-        super()._load_from_state_dict(state_dict, prefix, *args)

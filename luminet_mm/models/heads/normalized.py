@@ -1,4 +1,4 @@
-"""A linear classifier on features of length one, for NORM."""
+"""A linear classifier whose logits are standardised, for NORM."""
 
 from __future__ import annotations
 

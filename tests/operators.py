@@ -9,7 +9,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from luminet_mm.losses import LogitLoss
-from luminet_mm.losses.base.loss import FiniteCheck
+from luminet_mm.losses.base.finite import FiniteCheck
 
 # On CUDA the host waits for the result of each of these.
 _READS = (

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from luminet_mm.losses.base.loss import NotFiniteError
+from luminet_mm.losses.base.finite import NotFiniteError
 from luminet_mm.teachers.speed import broken_weights
 
 SHOWN = 3  # files or weights in one message

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from luminet_mm.distillers.mixin import DistillMixin, regroup
 from luminet_mm.distillers.refusals import check_head, check_keys
-from luminet_mm.losses.base.loss import DistillBatch, LogitLoss
+from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.logit import LogitLoss
 from luminet_mm.models.heads.reused import ReusedClsHead
 from luminet_mm.registry import MODELS
 from luminet_mm.signals.classifier import (

@@ -21,7 +21,7 @@ from luminet_mm.distillers.blocks import (
 )
 from luminet_mm.distillers.dry_run import DryRuns, read_size
 from luminet_mm.losses import DistillBatch
-from luminet_mm.losses.base.loss import NotFiniteError
+from luminet_mm.losses.base.finite import NotFiniteError
 from luminet_mm.streams import Pending
 from luminet_mm.teachers.cache import CachedTeacher
 from luminet_mm.teachers.frozen import FrozenTeacher

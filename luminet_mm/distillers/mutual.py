@@ -13,7 +13,7 @@ from mmpretrain.models import ImageClassifier
 from torch import Tensor, nn
 
 from luminet_mm.distillers.classifier import ClassifierDistiller, batch_for
-from luminet_mm.losses.base.loss import LogitLoss
+from luminet_mm.losses.base.logit import LogitLoss
 from luminet_mm.registry import MODELS
 from luminet_mm.rng import preserved_rng
 from luminet_mm.signals.classifier import find_signal, record_signals

@@ -3,14 +3,17 @@
 from luminet_mm.connectors import make_connector
 from luminet_mm.losses.ab import ABLoss, ab_loss
 from luminet_mm.losses.at import ATLoss, attention_loss
+from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.losses.base.feature import FeatureLoss
-from luminet_mm.losses.base.loss import DistillBatch, DistillLoss, LogitLoss
+from luminet_mm.losses.base.logit import LogitLoss
+from luminet_mm.losses.base.loss import DistillLoss
 from luminet_mm.losses.cc import CCLoss, cc_loss
 from luminet_mm.losses.crd import CRDLoss, crd_loss
 from luminet_mm.losses.cwd import CWDLoss, cwd_loss
 from luminet_mm.losses.dist import DISTLoss, dist_loss
 from luminet_mm.losses.dkd import DKDLoss, dkd_loss
-from luminet_mm.losses.fcfd import FCFDLoss, FCFDRoILoss
+from luminet_mm.losses.fcfd import FCFDLoss
+from luminet_mm.losses.fcfd_roi import FCFDRoILoss
 from luminet_mm.losses.fgd import FGDLoss, fgd_loss
 from luminet_mm.losses.fgfi import FGFILoss, fgfi_loss
 from luminet_mm.losses.fitnet import FitNetLoss, hint_loss

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from luminet_mm.connectors import make_connector
 from luminet_mm.distributed import global_mean
+from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.losses.base.feature import FeatureLoss
-from luminet_mm.losses.base.loss import DistillBatch
 from luminet_mm.registry import MODELS
 
 

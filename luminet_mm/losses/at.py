@@ -5,9 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from luminet_mm.distributed import global_mean
-from luminet_mm.losses.base.feature import FeatureLoss, pool_to_smaller
-from luminet_mm.losses.base.loss import DistillBatch
-from luminet_mm.losses.base.tensors import FLAT, unit
+from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.feature import FeatureLoss
+from luminet_mm.losses.base.tensors import FLAT, pool_to_smaller, unit
 from luminet_mm.registry import MODELS
 
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from luminet_mm.distributed import global_rows
-from luminet_mm.losses.base.feature import FeatureLoss, pooled
-from luminet_mm.losses.base.loss import DistillBatch
-from luminet_mm.losses.base.tensors import unit
+from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.feature import FeatureLoss
+from luminet_mm.losses.base.tensors import pooled, unit
 from luminet_mm.registry import MODELS
 
 FORMS = ('consecutive', 'kernel')

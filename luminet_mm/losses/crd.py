@@ -13,9 +13,14 @@ from luminet_mm.distributed import (
     global_mean,
     global_rows,
 )
-from luminet_mm.losses.base.feature import FeatureLoss, pooled
-from luminet_mm.losses.base.loss import DistillBatch
-from luminet_mm.losses.base.tensors import unit
+from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.feature import FeatureLoss
+from luminet_mm.losses.base.memory_bank import (
+    bank_products,
+    draw_contrast,
+    update_bank,
+)
+from luminet_mm.losses.base.tensors import pooled, unit
 from luminet_mm.registry import MODELS
 
 NEGATIVES = ('all', 'other_classes')
@@ -72,8 +77,8 @@ def crd_loss(
     """
     scores = torch.stack(
         [
-            _products(student, teacher_bank, contrast),
-            _products(teacher, student_bank, contrast),
+            bank_products(student, teacher_bank, contrast),
+            bank_products(teacher, student_bank, contrast),
         ]
     ).div(tau)
     images, negatives = len(student_bank), contrast.shape[1] - 1
@@ -90,17 +95,6 @@ def crd_loss(
     return global_mean(rows, sync=sync), log_z
 
 
-def _products(rows: Tensor, bank: Tensor, contrast: Tensor) -> Tensor:
-    """Each row's inner products ``(B, K + 1)`` with some rows of the bank."""
-    bank = bank.detach().to(rows.dtype)
-    whole = bank.numel() + len(rows) * len(bank)
-    if whole < contrast.numel() * bank.shape[1]:
-        # Products with the whole bank take less memory than its drawn rows.
-        # Backward needs the bank as it is now.
-        return (rows @ bank.clone().T).gather(1, contrast)
-    return torch.einsum('bd,bkd->bk', rows, bank[contrast])
-
-
 def _log_mean_exp(scores: Tensor, sync: bool) -> Tensor:
     """Over all but the first dimension, and all ranks; NaN without rows."""
     count = scores.new_full((1,), scores[0].numel())
@@ -108,70 +102,6 @@ def _log_mean_exp(scores: Tensor, sync: bool) -> Tensor:
     ranks = all_gather_with_grad(sums) if sync else sums[None]
     sums = ranks.logsumexp(dim=0)
     return sums[:-1] - sums[-1]
-
-
-def draw_contrast(
-    ids: Tensor,
-    num_samples: int,
-    num_negatives: int,
-    labels: Tensor | None = None,
-) -> Tensor:
-    """Draw other images for each image, with replacement.
-
-    Every draw is uniform over the images that are allowed. No draw has to be
-    repeated and nothing waits for a GPU: images are sorted by label, and a
-    draw skips the block of the anchor's.
-
-    Args:
-        ids: ``(B,)`` int64 index of each anchor.
-        num_samples: Number of images, at least 2.
-        num_negatives: Images to draw for each anchor.
-        labels: ``(num_samples,)`` int64 class of each image, -1 where it is
-            not known. Images with the label of the anchor are not drawn,
-            unless there are no others. None allows all but the anchor itself.
-
-    Returns:
-        ``(B, 1 + num_negatives)`` int64; the first column is ``ids``.
-    """
-    # So many numbers leave the remainders uniform.
-    draws = torch.randint(2**62, (len(ids), num_negatives), device=ids.device)
-    if labels is None:
-        start, size = ids, torch.ones_like(ids)
-    else:
-        blocks, images = labels.sort()
-        own = labels[ids]
-        start = torch.searchsorted(blocks, own)
-        size = torch.searchsorted(blocks, own, right=True) - start
-        size = size * (size < num_samples)
-    draws = draws % (num_samples - size)[:, None]
-    draws = draws + size[:, None] * (draws >= start[:, None])
-    if labels is not None:
-        draws = images[draws]
-    return torch.cat([ids[:, None], draws], dim=1)
-
-
-@torch.no_grad()
-def update_bank(
-    bank: Tensor, ids: Tensor, rows: Tensor, momentum: float
-) -> None:
-    """Move some rows of a bank, in place, towards new embeddings.
-
-    ``M[i] = m * M[i] + (1 - m) * u``, brought to length 1. Of several rows of
-    one image the last counts.
-
-    Args:
-        bank: ``(N, D)``.
-        ids: ``(B,)`` int64 rows of the bank.
-        rows: ``(B, D)`` embeddings.
-        momentum: Share of the old row.
-    """
-    if not len(ids):
-        return
-    moved = unit(momentum * bank[ids].to(rows.dtype) + (1 - momentum) * rows)
-    # Every copy of an image writes the same, so their order is of no matter.
-    order = torch.arange(1, len(ids) + 1, device=ids.device)
-    last = ((ids[:, None] == ids) * order).argmax(dim=1)
-    bank.index_copy_(0, ids, moved[last].to(bank.dtype))
 
 
 @MODELS.register_module()

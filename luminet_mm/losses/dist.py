@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from luminet_mm.distributed import global_mean, global_moments, row_total
-from luminet_mm.losses.base.loss import DistillBatch, LogitLoss, safe_sqrt
-from luminet_mm.losses.base.tensors import FLAT
+from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.logit import LogitLoss
+from luminet_mm.losses.base.tensors import FLAT, safe_sqrt
 from luminet_mm.registry import MODELS
 
 

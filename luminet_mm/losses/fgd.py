@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from luminet_mm.connectors import align_channels
 from luminet_mm.distributed import global_mean
+from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.losses.base.feature import FeatureLoss
-from luminet_mm.losses.base.loss import DistillBatch
 from luminet_mm.losses.base.tensors import by_image
 from luminet_mm.registry import MODELS
 from luminet_mm.streams import upload

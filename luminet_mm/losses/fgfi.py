@@ -12,9 +12,9 @@ from torchvision.ops import box_iou
 
 from luminet_mm.connectors import LAST_RELU, ends_in_relu
 from luminet_mm.distributed import global_mean
-from luminet_mm.losses.base.feature import FeatureLoss, Features, size_of
-from luminet_mm.losses.base.loss import DistillBatch
-from luminet_mm.losses.base.tensors import by_image
+from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.feature import FeatureLoss, Features
+from luminet_mm.losses.base.tensors import by_image, size_of
 from luminet_mm.registry import MODELS
 
 Priors = Callable[[list[tuple[int, int]]], list[Tensor]]

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from luminet_mm.distributed import global_mean
+from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.losses.base.feature import FeatureLoss, Features
-from luminet_mm.losses.base.loss import DistillBatch
 from luminet_mm.registry import MODELS
 
 POOLS = ('avg', 'max')

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from luminet_mm.losses.base.loss import DistillBatch, safe_sqrt
-from luminet_mm.losses.base.tensors import FLAT
+from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.tensors import FLAT, safe_sqrt
 from luminet_mm.losses.dkd import DKDLoss
 from luminet_mm.losses.kd import kd_loss
 from luminet_mm.registry import MODELS

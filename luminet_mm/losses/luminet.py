@@ -15,7 +15,8 @@ from luminet_mm.distributed import (
     row_total,
     world_size,
 )
-from luminet_mm.losses.base.loss import DistillBatch, LogitLoss
+from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.logit import LogitLoss
 from luminet_mm.losses.kd import kl_rows, unscaled_kl_rows
 from luminet_mm.registry import MODELS
 

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from luminet_mm.distributed import global_mean, global_rows
-from luminet_mm.losses.base.loss import DistillBatch, LogitLoss
+from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.logit import LogitLoss
 from luminet_mm.losses.kd import kl_rows
 from luminet_mm.losses.logit_standardization import logit_standardization
 from luminet_mm.registry import MODELS

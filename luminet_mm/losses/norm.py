@@ -6,8 +6,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from luminet_mm.distributed import global_mean
-from luminet_mm.losses.base.feature import FeatureLoss, size_of
-from luminet_mm.losses.base.loss import DistillBatch
+from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.feature import FeatureLoss
+from luminet_mm.losses.base.tensors import size_of
 from luminet_mm.registry import MODELS
 
 

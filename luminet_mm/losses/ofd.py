@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from luminet_mm.connectors import make_connector
 from luminet_mm.distributed import global_mean, global_sum
+from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.losses.base.feature import FeatureLoss
-from luminet_mm.losses.base.loss import DistillBatch
 from luminet_mm.registry import MODELS
 
 

@@ -6,9 +6,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from luminet_mm.distributed import global_mean, global_moments
+from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.losses.base.feature import FeatureLoss
-from luminet_mm.losses.base.loss import DistillBatch, safe_sqrt
-from luminet_mm.losses.base.tensors import FLAT
+from luminet_mm.losses.base.tensors import FLAT, safe_sqrt
 from luminet_mm.registry import MODELS
 
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from luminet_mm.distributed import global_rows
-from luminet_mm.losses.base.feature import FeatureLoss, pooled
-from luminet_mm.losses.base.loss import DistillBatch
-from luminet_mm.losses.base.tensors import FLAT
+from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.feature import FeatureLoss
+from luminet_mm.losses.base.tensors import FLAT, pooled
 from luminet_mm.registry import MODELS
 
 

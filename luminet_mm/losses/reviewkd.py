@@ -11,8 +11,9 @@ from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from luminet_mm.distributed import global_mean, world_size
-from luminet_mm.losses.base.feature import FeatureLoss, size_of
-from luminet_mm.losses.base.loss import DistillBatch
+from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.feature import FeatureLoss
+from luminet_mm.losses.base.tensors import size_of
 from luminet_mm.registry import MODELS
 
 

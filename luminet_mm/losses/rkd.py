@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from luminet_mm.distributed import global_rows
-from luminet_mm.losses.base.feature import FeatureLoss, pooled
-from luminet_mm.losses.base.loss import DistillBatch
-from luminet_mm.losses.base.tensors import FLAT, unit
+from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.feature import FeatureLoss
+from luminet_mm.losses.base.tensors import FLAT, pooled, unit
 from luminet_mm.registry import MODELS
 
 

@@ -9,12 +9,9 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from luminet_mm.connectors import LAST_RELU, ends_in_relu, make_projector
-from luminet_mm.losses.base.feature import (
-    FeatureLoss,
-    Features,
-    pool_to_smaller,
-)
-from luminet_mm.losses.base.loss import DistillBatch
+from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.feature import FeatureLoss, Features
+from luminet_mm.losses.base.tensors import pool_to_smaller
 from luminet_mm.losses.fitnet import hint_loss
 from luminet_mm.registry import MODELS
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from luminet_mm.distributed import global_rows
+from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.losses.base.feature import FeatureLoss
-from luminet_mm.losses.base.loss import DistillBatch
 from luminet_mm.losses.base.tensors import unit
 from luminet_mm.registry import MODELS
 

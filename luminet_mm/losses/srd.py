@@ -12,7 +12,7 @@ from luminet_mm.distributed import (
     global_moments,
     row_total,
 )
-from luminet_mm.losses.base.loss import DistillBatch
+from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.losses.base.rows import RowsLoss, feature_rows
 from luminet_mm.registry import MODELS
 

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from luminet_mm.distributed import global_mean, global_sum
-from luminet_mm.losses.base.feature import FeatureLoss, pooled
-from luminet_mm.losses.base.loss import DistillBatch
+from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.feature import FeatureLoss
+from luminet_mm.losses.base.tensors import pooled
 from luminet_mm.registry import MODELS
 
 

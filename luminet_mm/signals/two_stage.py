@@ -34,7 +34,7 @@ from mmdet.models.roi_heads import MultiInstanceRoIHead, PISARoIHead
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from torch import Tensor, nn
 
-from luminet_mm.losses.base.loss import DistillBatch
+from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.signals.preact import (
     SUFFIX,
     has_output,

@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
-from luminet_mm.losses.base.loss import FiniteCheck, NotFiniteError
+from luminet_mm.losses.base.finite import FiniteCheck, NotFiniteError
 
 NAN = float('nan')
 

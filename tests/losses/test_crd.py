@@ -13,7 +13,7 @@ from goldens import (
 )
 
 from luminet_mm.losses import CRDLoss, DistillBatch, crd_loss
-from luminet_mm.losses.crd import draw_contrast, update_bank
+from luminet_mm.losses.base.memory_bank import draw_contrast, update_bank
 
 N, K = 30, 7
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from luminet_mm.connectors import make_projector
 from luminet_mm.losses import SimKDLoss
-from luminet_mm.losses.base.feature import pool_to_smaller
+from luminet_mm.losses.base.tensors import pool_to_smaller
 
 
 @pytest.mark.parametrize('case', golden_cases('simkd'))

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from luminet_mm.losses.base.loss import DistillBatch, DistillLoss
+from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.loss import DistillLoss
 
 Features = Tensor | Sequence[Tensor]
 _SHAPES = {2: '(B, D)', 3: '(B, N, D)', 4: '(B, C, H, W)'}
@@ -307,25 +307,3 @@ class FeatureLoss(DistillLoss):
             'with levels, or name other signals'
             + (', or set a connector.' if self.has_connectors else '.')
         )
-
-
-def pool_to_smaller(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-    """Average-pool the larger of two ``(B, C, H, W)`` maps to the smaller.
-
-    As attention transfer and its successors do in mdistiller (a08d46f).
-    """
-    if one.shape[2] > other.shape[2]:
-        one = F.adaptive_avg_pool2d(one, size_of(other))
-    elif one.shape[2:] != other.shape[2:]:
-        other = F.adaptive_avg_pool2d(other, size_of(one))
-    return one, other
-
-
-def size_of(maps: Tensor) -> tuple[int, int]:
-    """Height and width of maps ``(B, C, H, W)``."""
-    return maps.shape[2], maps.shape[3]
-
-
-def pooled(feature: Tensor) -> Tensor:
-    """Average maps ``(B, C, H, W)`` to ``(B, C)``; leave vectors as is."""
-    return feature.mean(dim=(2, 3)) if feature.dim() == 4 else feature

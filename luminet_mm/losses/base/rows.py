@@ -7,12 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from luminet_mm.losses.base.feature import (
-    FeatureLoss,
-    Features,
-    pool_to_smaller,
-    pooled,
-)
+from luminet_mm.losses.base.feature import FeatureLoss, Features
+from luminet_mm.losses.base.tensors import pool_to_smaller, pooled
 
 ROWS = ('pooled', 'positions')
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from luminet_mm.streams import upload
 
@@ -50,3 +51,31 @@ def by_image(values: Tensor, boxes: list[Tensor]) -> Tensor:
     # one operator for all images
     padded = padded.index_copy(0, upload(rows, values.device).long(), values)
     return padded.unflatten(0, (len(boxes), most))
+
+
+def safe_sqrt(x: Tensor) -> Tensor:
+    """Square root whose gradient at 0 is 0, not infinite."""
+    positive = x > 0
+    return torch.where(positive, x, torch.ones_like(x)).sqrt() * positive
+
+
+def pool_to_smaller(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    """Average-pool the larger of two ``(B, C, H, W)`` maps to the smaller.
+
+    As attention transfer and its successors do in mdistiller (a08d46f).
+    """
+    if one.shape[2] > other.shape[2]:
+        one = F.adaptive_avg_pool2d(one, size_of(other))
+    elif one.shape[2:] != other.shape[2:]:
+        other = F.adaptive_avg_pool2d(other, size_of(one))
+    return one, other
+
+
+def size_of(maps: Tensor) -> tuple[int, int]:
+    """Height and width of maps ``(B, C, H, W)``."""
+    return maps.shape[2], maps.shape[3]
+
+
+def pooled(feature: Tensor) -> Tensor:
+    """Average maps ``(B, C, H, W)`` to ``(B, C)``; leave vectors as is."""
+    return feature.mean(dim=(2, 3)) if feature.dim() == 4 else feature

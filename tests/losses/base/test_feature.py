@@ -39,9 +39,8 @@ from luminet_mm.losses import (
     ViTKDLoss,
     VkDLoss,
 )
-from luminet_mm.losses.base.feature import pool_to_smaller, pooled
 from luminet_mm.losses.base.tensors import FLAT as FLAT_LENGTH
-from luminet_mm.losses.base.tensors import unit
+from luminet_mm.losses.base.tensors import pool_to_smaller, pooled, unit
 
 MAPS = [(6, 4, 8, 8), (6, 6, 4, 4)], [(6, 5, 8, 8), (6, 8, 4, 4)]
 VECTORS = [(6, 4)], [(6, 7)]

@@ -20,7 +20,7 @@ from luminet_mm.losses import (
     NKDLoss,
     WSLDLoss,
 )
-from luminet_mm.losses.base.loss import FiniteCheck
+from luminet_mm.losses.base.finite import FiniteCheck
 from luminet_mm.registry import MODELS
 
 # Every loss, at settings that none of them is insensitive to.

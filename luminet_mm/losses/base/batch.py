@@ -1,0 +1,54 @@
+"""What a loss may know of the rows, or of the images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+_LOGITS = "'roi.cls_score' of a two-stage detector"
+_MAPS = "'neck' or 'backbone' of a two-stage detector"
+FIELDS = {  # of a batch: what they are, and which signals come with them
+    'labels': ('the class of each row', f"{_LOGITS}, 'logits' or 'feats'"),
+    'background': ('the column of the background', _LOGITS),
+    'added_gt': ('which rows are added ground truth', _LOGITS),
+    'boxes': ('the ground-truth boxes', _MAPS),
+    'image_shapes': ("the images' heights and widths", _MAPS),
+    'input_shape': ("the batch's height and width", _MAPS),
+    'priors': ('the anchors of the pyramid levels', _MAPS),
+}
+
+
+@dataclass
+class DistillBatch:
+    """What some losses need to know about the rows, or about the images.
+
+    Args:
+        labels: ``(N,)`` int64 class of each row; for RoIs the background is
+            a class too. ``(B, H, W)`` for dense logits.
+        background: Index of the background column, None without one.
+        added_gt: ``(N,)`` bool, whether the row is a ground-truth box that
+            the sampler appended.
+        soft_labels: ``(N, C)`` target probabilities where the batch has no
+            hard labels (Mixup, CutMix, soft annotations).
+        sample_ids: ``(B,)`` int64 index of each image in the data set.
+        boxes: ``(G, 4)`` ground-truth boxes of each image, as corners
+            ``(x1, y1, x2, y2)`` in pixels of the network's input.
+        image_shapes: Height and width of each image, without padding.
+        input_shape: Height and width of the batch, with padding.
+        priors: Gives the anchors ``(h * w * A, 4)`` of each pyramid level,
+            point by point, for the levels' ``(h, w)``.
+        rois: ``(N, 5)`` image and box of each row, where rows are RoIs.
+    """
+
+    labels: Tensor | None = None
+    background: int | None = None
+    added_gt: Tensor | None = None
+    soft_labels: Tensor | None = None
+    sample_ids: Tensor | None = None
+    boxes: list[Tensor] | None = None
+    image_shapes: list[tuple[int, int]] | None = None
+    input_shape: tuple[int, int] | None = None
+    priors: Callable[[list[tuple[int, int]]], list[Tensor]] | None = None
+    rois: Tensor | None = None

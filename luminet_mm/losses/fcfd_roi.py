@@ -1,0 +1,203 @@
+"""FCFD of two-stage detectors: RoI heads score either network's maps (Liu)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from luminet_mm.connectors import make_bridge
+from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.feature import FeatureLoss, Features
+from luminet_mm.losses.fitnet import hint_loss
+from luminet_mm.losses.kd import kd_loss
+from luminet_mm.registry import MODELS
+
+
+@MODELS.register_module()
+class FCFDRoILoss(FeatureLoss):
+    r"""Function-consistent feature distillation of two-stage detectors.
+
+    The stages are the levels of the pyramid. Bridges lead from the student's
+    maps to the teacher's and back, and the RoI heads score the student's RoIs
+    on the maps of either network:
+
+    .. math:: L = w \sum_l \mathrm{mean}\,(B_l(s_l) - t_l)^2
+              + \sum_{p} \left[w_{kd} \tau^2
+              \mathrm{KL}(\sigma(z_t/\tau)\,\|\,\sigma(z_p/\tau))
+              + w_{box}\,\mathrm{mean}\,(b_p - b_t)^2\right]
+
+    where p are the predictions of the student, of the teacher's head on the
+    bridged maps of the student and of the student's head on the bridged maps
+    of the teacher; z are class scores and b box deltas.
+
+    Checked against github.com/LiuDongyang6/FCFD, ``detection/model/rcnn.py``
+    and ``FCFD.py``, at 2aefb7b, where every weight and tau are 1 (the box
+    weight's default is 0, and 1 in all configs). Its backbones have frozen
+    batch norms, so that train or eval mode of the teacher makes no
+    difference. Of the bridges to the student those of the levels that its
+    RoI head reads are built; no other gets a gradient there.
+
+    Args:
+        tau: Temperature, > 0.
+        feature_weight: w.
+        kd_weight: :math:`w_{kd}`.
+        box_weight: :math:`w_{box}`.
+        kwargs: Options of :class:`FeatureLoss`.
+
+    Raises:
+        ValueError: An argument is out of its range, or the signals are not
+            ``['neck', 'roi.cls_score', 'roi.bbox_pred']`` of two detectors
+            with one box head each.
+    """
+
+    has_connectors = True
+    runs_layers = True
+    values = 'features or predictions'
+    names = ('neck', 'roi.cls_score', 'roi.bbox_pred')
+
+    def __init__(
+        self,
+        *,
+        tau: float = 1.0,
+        feature_weight: float = 1.0,
+        kd_weight: float = 1.0,
+        box_weight: float = 1.0,
+        **kwargs,
+    ) -> None:
+        super().__init__(**kwargs)
+        if self.levels is not None:
+            raise ValueError(
+                'FCFDRoILoss: levels is not for this loss; it compares all '
+                'levels of the pyramid. Leave it out.'
+            )
+        self.tau = self._number('tau', tau, positive=True)
+        self.feature_weight = self._number('feature_weight', feature_weight)
+        self.kd_weight = self._number('kd_weight', kd_weight)
+        self.box_weight = self._number('box_weight', box_weight)
+        self._networks: dict[str, Any] = {}
+
+    def read_models(
+        self,
+        student: nn.Module,
+        teacher: nn.Module,
+        student_names: Sequence[str],
+        teacher_names: Sequence[str],
+    ) -> None:
+        """See :meth:`FeatureLoss.read_models`."""
+        from luminet_mm.models.cuts import RoIHead
+
+        for side, names in (
+            ('student', student_names),
+            ('teacher', teacher_names),
+        ):
+            if tuple(names) != self.names:
+                raise ValueError(
+                    f"{self.name}: the {side}'s signals are {list(names)}; "
+                    f'set signal={list(self.names)}.'
+                )
+        try:
+            self._networks = {
+                'student': RoIHead(student, 'student'),
+                'teacher': RoIHead(teacher, 'teacher', shared=True),
+            }
+        except ValueError as error:
+            raise ValueError(f'{self.name}: {error}') from None
+        ours, theirs = (
+            {
+                key: getattr(network.box_coder, key, None)
+                for key in ('means', 'stds')
+            }
+            for network in self._networks.values()
+        )
+        if self.box_weight and ours != theirs:
+            raise ValueError(
+                f"{self.name}: the student's bbox_coder has {ours} and the "
+                f"teacher's {theirs}, so equal deltas are different boxes. "
+                'Make them equal, or set box_weight=0.'
+            )
+
+    def select(self, side: str, value: Features) -> list[Tensor]:
+        """See :meth:`FeatureLoss.select`; levels and predictions in a row."""
+        flat = [
+            each
+            for item in value
+            for each in ([item] if isinstance(item, Tensor) else item or [])
+        ]
+        return super().select(side, flat)
+
+    def make_connectors(
+        self, student: list[torch.Size], teacher: list[torch.Size]
+    ) -> None:
+        """See :meth:`FeatureLoss.make_connectors`."""
+        if student[-2:] != teacher[-2:]:
+            raise ValueError(
+                'the student predicts '
+                f'{[tuple(shape[1:]) for shape in student[-2:]]} numbers for '
+                'each RoI, class scores and box deltas, and the teacher '
+                f'{[tuple(shape[1:]) for shape in teacher[-2:]]}. Set the '
+                'same num_classes and reg_class_agnostic.'
+            )
+        ours, theirs = student[:-2], teacher[:-2]
+        network = self._networks.get('student')
+        read = network.levels if network else len(ours)
+        self.to_teacher = nn.ModuleList(map(make_bridge, ours, theirs))
+        self.to_student = nn.ModuleList(
+            map(make_bridge, theirs[:read], ours[:read])
+        )
+
+    def forward(
+        self,
+        student: Features,
+        teacher: Features | None = None,
+        batch: DistillBatch | None = None,
+    ) -> Tensor:
+        """See :meth:`FeatureLoss.forward`."""
+        if not self._networks or batch is None or batch.rois is None:
+            raise ValueError(
+                f'{self.name}: it needs both detectors (read_models) and '
+                'batch.rois; a TwoStageDistiller gives them.'
+            )
+        return super().forward(student, teacher, batch)
+
+    def compute(
+        self,
+        student: list[Tensor],
+        teacher: list[Tensor],
+        batch: DistillBatch,
+    ) -> Tensor:
+        """See :meth:`FeatureLoss.compute`."""
+        *ours, logits, deltas = student
+        *theirs, target, boxes = teacher
+        assert batch.rois is not None
+        rois = batch.rois
+        to_teacher = self.connect(self.to_teacher, ours)
+        to_student = self.connect(
+            self.to_student, theirs[: len(self.to_student)]
+        )
+        predictions = [
+            (logits, deltas),
+            self._networks['teacher'].predict(to_teacher, rois),
+            self._networks['student'].predict(to_student, rois),
+        ]
+        features = self.total(
+            hint_loss(maps, t, sync=self.sync_stats)
+            for maps, t in zip(to_teacher, theirs, strict=True)
+        )
+        distance = self.total(
+            kd_loss(
+                z.to(target.dtype), target, tau=self.tau, sync=self.sync_stats
+            )
+            for z, _ in predictions
+        )
+        offsets = self.total(
+            hint_loss(b.to(boxes.dtype), boxes, sync=self.sync_stats)
+            for _, b in predictions
+        )
+        return (
+            self.feature_weight * features
+            + self.kd_weight * distance
+            + self.box_weight * offsets
+        )

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from luminet_mm.losses.base.finite import NotFiniteError
+from luminet_mm.losses.base.finite import NotFiniteInputError
 from luminet_mm.teachers.speed import broken_weights
 
 SHOWN = 3  # files or weights in one message
@@ -23,16 +23,16 @@ def image_names(data_samples: Sequence | None) -> list[str]:
 
 
 def explain(
-    error: NotFiniteError,
+    error: NotFiniteInputError,
     inputs: Any,
     data_samples: Sequence | None,
     networks: Iterable[tuple[str, nn.Module]],
     previous: Sequence[str] = (),
-) -> NotFiniteError:
+) -> NotFiniteInputError:
     """Find the cause of an error of a loss.
 
     Args:
-        error (NotFiniteError): What a loss raised.
+        error (NotFiniteInputError): What a loss raised.
         inputs (Tensor): The batch of that step, ``(B, C, H, W)``.
         data_samples (Sequence | None): What belongs to the images.
         networks (Iterable): The teachers and then the student, each with the
@@ -41,7 +41,7 @@ def explain(
             which an error that comes late belongs.
 
     Returns:
-        NotFiniteError: With the cause, or the same where none was found.
+        NotFiniteInputError: With the cause, or the same where none was found.
     """
     names = [] if error.late else _broken_images(inputs, data_samples)
     if names:

@@ -21,7 +21,7 @@ from luminet_mm.distillers.blocks import (
 )
 from luminet_mm.distillers.dry_run import DryRuns, read_size
 from luminet_mm.losses import DistillBatch
-from luminet_mm.losses.base.finite import NotFiniteError
+from luminet_mm.losses.base.finite import NotFiniteInputError
 from luminet_mm.streams import Pending
 from luminet_mm.teachers.cache import CachedTeacher
 from luminet_mm.teachers.frozen import FrozenTeacher
@@ -115,7 +115,7 @@ class DistillMixin(DryRuns, _StockModel):
         """As for the stock model; NaN is traced to where it came from.
 
         Raises:
-            NotFiniteError: If a loss is given NaN or inf.
+            NotFiniteInputError: If a loss is given NaN or inf.
         """
         if mode != 'loss':
             return super().forward(inputs, data_samples, mode)
@@ -125,7 +125,7 @@ class DistillMixin(DryRuns, _StockModel):
         )
         try:
             return super().forward(inputs, data_samples, mode)
-        except NotFiniteError as error:
+        except NotFiniteInputError as error:
             teachers = [
                 (f'teacher ({each.name})', each.model)
                 for each in self.teachers

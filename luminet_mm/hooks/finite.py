@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from luminet_mm.distributed import world_size
 from luminet_mm.registry import HOOKS
 from luminet_mm.runs.not_finite import (
-    NotFiniteError,
+    NotFiniteStepError,
     not_finite,
     step_message,
     weights_message,
@@ -47,7 +47,7 @@ class FiniteHook(Hook):
 
     Raises:
         ValueError: If ``patience`` is not a positive number.
-        NotFiniteError: On all processes, in the step that broke; names the
+        NotFiniteStepError: On all processes, in the step that broke; names the
             loss and the last good checkpoint.
     """
 
@@ -105,7 +105,7 @@ class FiniteHook(Hook):
                 if name.removeprefix('module.') not in self._constant
             ]
             if broken:
-                raise NotFiniteError(
+                raise NotFiniteStepError(
                     weights_message(runner, self._step, broken)
                 )
 
@@ -171,7 +171,7 @@ class FiniteHook(Hook):
         }
         # of the first process that knows a name
         broken = next(filter(None, _gathered(broken)), broken)
-        raise NotFiniteError(
+        raise NotFiniteStepError(
             step_message(runner, step, broken, self._streak if skipped else 0)
         )
 
@@ -190,7 +190,9 @@ class FiniteHook(Hook):
         ]
         broken = next(filter(None, _gathered(broken)), [])
         if broken:
-            raise NotFiniteError(weights_message(runner, self._step, broken))
+            raise NotFiniteStepError(
+                weights_message(runner, self._step, broken)
+            )
 
 
 def _model(runner: Any) -> nn.Module:

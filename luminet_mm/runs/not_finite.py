@@ -13,7 +13,7 @@ from luminet_mm.runs.checkpoints import last_checkpoint
 SHOWN = 3  # names in one message
 
 
-class NotFiniteError(FloatingPointError):
+class NotFiniteStepError(FloatingPointError):
     """A loss, the gradient or a weight is NaN or infinite."""
 
 

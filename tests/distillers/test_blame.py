@@ -7,7 +7,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
-from luminet_mm.losses.base.finite import FiniteCheck, NotFiniteError
+from luminet_mm.losses.base.finite import FiniteCheck, NotFiniteInputError
 
 NAN = float('nan')
 
@@ -29,7 +29,7 @@ def classifier():
 
 
 def step(model, data):
-    with pytest.raises(NotFiniteError) as error:
+    with pytest.raises(NotFiniteInputError) as error:
         model(**data, mode='loss')
     return str(error.value)
 

@@ -12,7 +12,7 @@ from mmengine.registry import OPTIM_WRAPPERS
 from tiny_cls import classifier, runner, validation
 from torch import nn
 
-from luminet_mm.hooks.finite import FiniteHook, NotFiniteError
+from luminet_mm.hooks.finite import FiniteHook, NotFiniteStepError
 from luminet_mm.runs.guards import install_guards
 from luminet_mm.runs.not_finite import weights_message
 
@@ -72,7 +72,7 @@ def saved(work_dir):
 def test_a_loss_that_is_not_finite_ends_the_run(tmp_path, value):
     run = guarded(tmp_path)
     break_loss(run, at_iterations(6), value)
-    with pytest.raises(NotFiniteError) as error:
+    with pytest.raises(NotFiniteStepError) as error:
         run.train()
     text = str(error.value)
     assert text.startswith(f'iteration 6: loss_other is {value}. The run was')
@@ -97,7 +97,9 @@ def test_the_last_good_checkpoint_of_a_moved_folder(tmp_path):
 def test_in_the_first_step_there_is_no_checkpoint(tmp_path):
     run = guarded(tmp_path)
     break_loss(run, at_iterations(1))
-    with pytest.raises(NotFiniteError, match='No checkpoint had been saved'):
+    with pytest.raises(
+        NotFiniteStepError, match='No checkpoint had been saved'
+    ):
         run.train()
 
 
@@ -114,7 +116,9 @@ def test_a_gradient_ends_the_run_where_it_is_clipped(tmp_path):
     )
     run = guarded(tmp_path, optim_wrapper=clip)
     break_gradient(run, at_iterations(6))
-    with pytest.raises(NotFiniteError, match='iteration 6: grad_norm is nan'):
+    with pytest.raises(
+        NotFiniteStepError, match='iteration 6: grad_norm is nan'
+    ):
         run.train()
     assert saved(tmp_path) == ['epoch_1.pth']
 
@@ -122,7 +126,7 @@ def test_a_gradient_ends_the_run_where_it_is_clipped(tmp_path):
 def test_a_gradient_that_nobody_measures_shows_in_the_next_loss(tmp_path):
     run = guarded(tmp_path)
     break_gradient(run, at_iterations(6))
-    with pytest.raises(NotFiniteError, match='iteration 7: loss is nan'):
+    with pytest.raises(NotFiniteStepError, match='iteration 7: loss is nan'):
         run.train()
     assert saved(tmp_path) == ['epoch_1.pth']
 
@@ -145,7 +149,7 @@ def test_weights_are_checked_before_each_checkpoint(tmp_path, settings, kept):
     """At the last iteration, whose losses say nothing yet."""
     run = guarded(tmp_path, default_hooks=settings, **validation())
     break_weight(run, at_iterations(8))
-    with pytest.raises(NotFiniteError) as error:
+    with pytest.raises(NotFiniteStepError) as error:
         run.train()
     text = str(error.value)
     assert 'weights are NaN or infinite: head.fc.bias. The run' in text
@@ -169,7 +173,9 @@ def test_averaged_weights_are_checked_where_they_are_written(tmp_path):
                 ema.ema_model.module.head.fc.bias.data.fill_(NAN)
 
     run.register_hook(Break())
-    with pytest.raises(NotFiniteError, match='infinite: head.fc.bias. The'):
+    with pytest.raises(
+        NotFiniteStepError, match='infinite: head.fc.bias. The'
+    ):
         run.train()
     assert saved(tmp_path) == ['epoch_1.pth']
 
@@ -195,7 +201,7 @@ def test_a_scaler_may_skip_steps_but_not_for_ever(tmp_path):
         custom_hooks=[dict(GUARD, patience=3)],
     )
     break_loss(run, at_iterations(1, 2, 4, 6, 7, 8))
-    with pytest.raises(NotFiniteError) as error:
+    with pytest.raises(NotFiniteStepError) as error:
         run.train()
     text = str(error.value)
     assert text.startswith('iteration 8: loss_other is nan, and the 2 steps')
@@ -207,7 +213,7 @@ def test_accumulated_gradients(tmp_path):
     wrapper = dict(optimizer=dict(type='SGD', lr=0.01), accumulative_counts=4)
     run = guarded(tmp_path, optim_wrapper=wrapper)
     break_loss(run, at_iterations(6))
-    with pytest.raises(NotFiniteError, match='iteration 6: loss_other'):
+    with pytest.raises(NotFiniteStepError, match='iteration 6: loss_other'):
         run.train()
 
 
@@ -237,13 +243,13 @@ def test_on_a_gpu_the_values_are_read_one_step_later(tmp_path, monkeypatch):
     )
     run = guarded(tmp_path / 'a', max_epochs=1)
     break_loss(run, at_iterations(2))
-    with pytest.raises(NotFiniteError, match='iteration 2: loss_other'):
+    with pytest.raises(NotFiniteStepError, match='iteration 2: loss_other'):
         run.train()
     assert run.iter == 2, 'counted from 0: it is the third'
     # nothing is pending when a checkpoint is saved
     run = guarded(tmp_path / 'b', max_epochs=1)
     break_loss(run, at_iterations(4))
-    with pytest.raises(NotFiniteError, match='iteration 4: loss_other'):
+    with pytest.raises(NotFiniteStepError, match='iteration 4: loss_other'):
         run.train()
     assert saved(tmp_path / 'b') == []
 
@@ -260,7 +266,7 @@ def test_a_step_does_not_wait_for_the_gpu(tmp_path):
     finally:
         torch.cuda.set_sync_debug_mode('default')
     hook.after_train_iter(run, 0, None, losses_of(NAN, 'cuda'))
-    with pytest.raises(NotFiniteError):
+    with pytest.raises(NotFiniteStepError):
         hook.after_train_epoch(run)
 
 
@@ -307,13 +313,13 @@ def on_rank(rank, world_size, folder):
             hook.after_train_iter(
                 run, 0, None, losses_of(NAN if broken else 1.0)
             )
-        except NotFiniteError as error:
+        except NotFiniteStepError as error:
             found.append((run.iter, str(error)))
     if rank == 1:
         run.model.weight.data.fill_(INF)
     try:
         hook.after_train_epoch(run)
-    except NotFiniteError as error:
+    except NotFiniteStepError as error:
         found.append((run.iter, str(error)))
     return found
 

@@ -12,7 +12,7 @@ from torch import distributed
 from luminet_mm.runs import console
 from luminet_mm.runs.console import reported, resume_command
 from luminet_mm.runs.launch import LaunchError
-from luminet_mm.runs.not_finite import NotFiniteError
+from luminet_mm.runs.not_finite import NotFiniteStepError
 from luminet_mm.runs.samples import SampleError
 from luminet_mm.runs.sweep import choose_metric
 
@@ -209,7 +209,7 @@ class Diverging:
 
     @property
     def runner(self):
-        raise NotFiniteError('loss is nan.')
+        raise NotFiniteStepError('loss is nan.')
 
 
 def test_nan_is_not_resumed_with_the_same_settings(capsys, tmp_path):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-class NotFiniteError(FloatingPointError):
+class NotFiniteInputError(FloatingPointError):
     """A loss was given NaN or inf.
 
     Args:
@@ -24,7 +24,7 @@ class NotFiniteError(FloatingPointError):
         super().__init__(f'{name}: {reason}')
         self.name, self.both, self.late = name, both, late
 
-    def because(self, reason: str) -> NotFiniteError:
+    def because(self, reason: str) -> NotFiniteInputError:
         """The same error with another reason."""
         reason = reason.removeprefix(f'{self.name}: ')
         return type(self)(self.name, reason, self.both, self.late)
@@ -109,7 +109,7 @@ class FiniteCheck:
         else:
             return
         both = not student and not teacher
-        raise NotFiniteError(name, reason, both, late=bool(when))
+        raise NotFiniteInputError(name, reason, both, late=bool(when))
 
 
 def _all_finite(tensors: Sequence[Tensor]) -> Tensor:

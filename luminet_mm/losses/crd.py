@@ -17,6 +17,7 @@ from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.losses.base.feature import FeatureLoss
 from luminet_mm.losses.base.memory_bank import (
     bank_products,
+    check_ids,
     draw_contrast,
     update_bank,
 )
@@ -234,7 +235,7 @@ class CRDLoss(FeatureLoss):
         """See :meth:`FeatureLoss.compute`."""
         embeds = [pooled(feature) for feature in (*student, *teacher)]
         ours, theirs = map(unit, self.connect(self.embeds, embeds))
-        ids = self._sample_ids(batch, ours)
+        ids = check_ids(self.name, batch.sample_ids, ours, self.num_samples)
         everyone = self._learn_labels(ids, batch)
         loss, log_z = crd_loss(
             ours,
@@ -281,32 +282,6 @@ class CRDLoss(FeatureLoss):
         everyone, labels = global_rows(pairs, self.sync_stats).unbind(dim=1)
         self.labels.index_copy_(0, everyone, labels)
         return everyone
-
-    def _sample_ids(self, batch: DistillBatch, rows: Tensor) -> Tensor:
-        ids = batch.sample_ids
-        if ids is None:
-            raise ValueError(
-                f'{self.name}: it needs batch.sample_ids, the index of each '
-                'image in the training set, and the data samples have none. '
-                "Keep 'sample_idx' in the meta_keys of the pipeline's "
-                'PackInputs.'
-            )
-        if ids.shape != rows.shape[:1] or ids.is_floating_point():
-            raise ValueError(
-                f'{self.name}: batch.sample_ids has shape {tuple(ids.shape)} '
-                f'and type {ids.dtype}; {len(rows)} rows need one integer '
-                'each. Name a signal with one row for each image.'
-            )
-        # On CUDA the lookup asserts; reading ids would stall the GPU.
-        if ids.device.type == 'cpu' and len(ids):
-            low, high = int(ids.min()), int(ids.max())
-            if low < 0 or high >= self.num_samples:
-                raise ValueError(
-                    f'{self.name}: batch.sample_ids run from {low} to {high}, '
-                    f'but num_samples is {self.num_samples}. Set it to the '
-                    'number of images of the training set.'
-                )
-        return ids.to(rows.device, torch.int64, non_blocking=True)
 
     def _hard_labels(self, batch: DistillBatch, ids: Tensor) -> Tensor:
         why = "negatives='other_classes'"

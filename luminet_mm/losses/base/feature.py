@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.checks import check_kinds, check_pairs
 from luminet_mm.losses.base.loss import DistillLoss
 
 Features = Tensor | Sequence[Tensor]
-_SHAPES = {2: '(B, D)', 3: '(B, N, D)', 4: '(B, C, H, W)'}
 
 
 class FeatureLoss(DistillLoss):
@@ -224,19 +224,7 @@ class FeatureLoss(DistillLoss):
                     f'{self.name}: levels is {list(self.levels)}, but the '
                     f"{side}'s signal has only {len(features)} tensors."
                 ) from None
-        for item in features:
-            if not isinstance(item, Tensor) or item.dim() not in self.dims:
-                what = (
-                    f'shape {tuple(item.shape)}'
-                    if isinstance(item, Tensor)
-                    else f'type {type(item).__name__}'
-                )
-                needed = ' or '.join(_SHAPES[dim] for dim in self.dims)
-                raise ValueError(
-                    f"{self.name}: the {side}'s signal has a value of {what}; "
-                    f'this loss compares features of shape {needed}. Name '
-                    "another signal, such as 'backbone' or 'neck'."
-                )
+        check_kinds(self.name, side, features, self.dims)
         return features
 
     def _both(
@@ -283,27 +271,11 @@ class FeatureLoss(DistillLoss):
         return torch.stack(list(terms)).sum()
 
     def _check_pairs(self, ours: list[Tensor], theirs: list[Tensor]) -> None:
-        def kinds(features: list[Tensor]) -> list:
-            return [
-                (
-                    feature.dim(),
-                    len(feature),
-                    feature.shape[1] if self.same_width else None,
-                    feature.shape[2:] if self.same_size else None,
-                )
-                for feature in features
-            ]
-
-        if ours and kinds(ours) == kinds(theirs):
-            return
-        shown = [[tuple(x.shape) for x in side] for side in (ours, theirs)]
-        needs = ['rows']
-        needs += ['channels'] * self.same_width
-        needs += ['sizes'] * self.same_size
-        raise ValueError(
-            f'{self.name}: the student has features of shape {shown[0]} and '
-            f'the teacher {shown[1]}; this loss needs as many on both sides, '
-            f'in the same order, with equal {" and ".join(needs)}. Choose '
-            'with levels, or name other signals'
-            + (', or set a connector.' if self.has_connectors else '.')
+        check_pairs(
+            self.name,
+            ours,
+            theirs,
+            width=self.same_width,
+            size=self.same_size,
+            instead=', or set a connector' if self.has_connectors else '',
         )

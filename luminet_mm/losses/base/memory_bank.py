@@ -81,3 +81,45 @@ def bank_products(rows: Tensor, bank: Tensor, contrast: Tensor) -> Tensor:
         # Backward needs the bank as it is now.
         return (rows @ bank.clone().T).gather(1, contrast)
     return torch.einsum('bd,bkd->bk', rows, bank[contrast])
+
+
+def check_ids(
+    name: str, ids: Tensor | None, rows: Tensor, num_samples: int
+) -> Tensor:
+    """The rows of a bank that a batch's images have.
+
+    Args:
+        name: Begins the error.
+        ids: ``(B,)`` index of each image in the training set.
+        rows: ``(B, D)`` embeddings of the images.
+        num_samples: Number of rows of the bank.
+
+    Returns:
+        ``(B,)`` int64, where the embeddings are.
+
+    Raises:
+        ValueError: There are none, not one for each image, or one is not a
+            row of the bank.
+    """
+    if ids is None:
+        raise ValueError(
+            f'{name}: it needs batch.sample_ids, the index of each image in '
+            'the training set, and the data samples have none. Keep '
+            "'sample_idx' in the meta_keys of the pipeline's PackInputs."
+        )
+    if ids.shape != rows.shape[:1] or ids.is_floating_point():
+        raise ValueError(
+            f'{name}: batch.sample_ids has shape {tuple(ids.shape)} and type '
+            f'{ids.dtype}; {len(rows)} rows need one integer each. Name a '
+            'signal with one row for each image.'
+        )
+    # On CUDA the lookup asserts; reading ids would stall the GPU.
+    if ids.device.type == 'cpu' and len(ids):
+        low, high = int(ids.min()), int(ids.max())
+        if low < 0 or high >= num_samples:
+            raise ValueError(
+                f'{name}: batch.sample_ids run from {low} to {high}, but '
+                f'num_samples is {num_samples}. Set it to the number of '
+                'images of the training set.'
+            )
+    return ids.to(rows.device, torch.int64, non_blocking=True)

@@ -16,6 +16,7 @@ from luminet_mm.losses.base.tensors import pooled
 from luminet_mm.losses.fcfd_paths import DIRECTIONS, Path, mixed_paths
 from luminet_mm.losses.fitnet import hint_loss
 from luminet_mm.losses.kd import kd_loss
+from luminet_mm.models.cuts import Stages
 from luminet_mm.registry import MODELS
 
 
@@ -155,9 +156,6 @@ class FCFDLoss(FeatureLoss):
         teacher_names: Sequence[str],
     ) -> None:
         """See :meth:`FeatureLoss.read_models`."""
-        # MMPretrain takes seconds to import and no other loss needs it
-        from luminet_mm.models.cuts import Stages
-
         levels = self.levels or range(len(student_names))
         try:
             self._networks = {
@@ -184,7 +182,7 @@ class FCFDLoss(FeatureLoss):
             raise ValueError(
                 f'the student has {[*map(tuple, student)]} and the teacher '
                 f'{[*map(tuple, teacher)]}; name maps (B, C, H, W) and then '
-                "'logits' of the same classes."
+                'the logits, of the same classes.'
             )
         known = len(mixed_paths(len(ours), self.direction))
         if known < self.paths:

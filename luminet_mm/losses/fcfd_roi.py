@@ -13,6 +13,7 @@ from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.losses.base.feature import FeatureLoss, Features
 from luminet_mm.losses.fitnet import hint_loss
 from luminet_mm.losses.kd import kd_loss
+from luminet_mm.models.cuts import RoIHead
 from luminet_mm.registry import MODELS
 
 
@@ -49,14 +50,13 @@ class FCFDRoILoss(FeatureLoss):
 
     Raises:
         ValueError: An argument is out of its range, or the signals are not
-            ``['neck', 'roi.cls_score', 'roi.bbox_pred']`` of two detectors
+            :attr:`~luminet_mm.models.cuts.RoIHead.signals` of two detectors
             with one box head each.
     """
 
     has_connectors = True
     runs_layers = True
     values = 'features or predictions'
-    names = ('neck', 'roi.cls_score', 'roi.bbox_pred')
 
     def __init__(
         self,
@@ -87,16 +87,14 @@ class FCFDRoILoss(FeatureLoss):
         teacher_names: Sequence[str],
     ) -> None:
         """See :meth:`FeatureLoss.read_models`."""
-        from luminet_mm.models.cuts import RoIHead
-
         for side, names in (
             ('student', student_names),
             ('teacher', teacher_names),
         ):
-            if tuple(names) != self.names:
+            if tuple(names) != RoIHead.signals:
                 raise ValueError(
                     f"{self.name}: the {side}'s signals are {list(names)}; "
-                    f'set signal={list(self.names)}.'
+                    f'set signal={list(RoIHead.signals)}.'
                 )
         try:
             self._networks = {

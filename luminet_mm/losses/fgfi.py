@@ -114,8 +114,8 @@ class FGFILoss(FeatureLoss):
     It has no ReLU where the teacher's map is negative somewhere, as a
     pyramid's is: its target would be out of reach.
 
-    It needs the ground-truth boxes and the anchors, which belong to the
-    signal that the RPN reads: ``'neck'``, or ``'backbone'`` without a neck.
+    It needs the ground-truth boxes and the anchors, which belong to the maps
+    that the RPN reads: those of the neck, where there is one.
 
     Args:
         threshold: Part of an object's best IoU that an anchor has to exceed,
@@ -218,8 +218,7 @@ class FGFILoss(FeatureLoss):
         ):
             raise ValueError(
                 f'{self.name}: the anchors do not belong to maps of size '
-                f"{sizes}. Compare the signal that the student's RPN reads, "
-                "such as 'neck'."
+                f"{sizes}. Compare the maps that the student's RPN reads."
             )
         return anchors
 

@@ -121,7 +121,7 @@ class FSPLoss(FeatureLoss):
             raise ValueError(
                 f"{self.name}: the {side}'s signal has {len(features)} map; "
                 'this loss compares how one map becomes the next. Name a '
-                "signal of several, such as 'backbone' with more "
+                'signal of several, such as a backbone with more '
                 'out_indices, or a list of signals.'
             )
         return features

@@ -104,9 +104,9 @@ class SRDLoss(RowsLoss):
     A connector, also between equal widths, brings the student to the
     teacher's width; losses of several features add up. The statistics are
     always the batch's, with ``sync_stats`` those of all ranks' rows. Two rows
-    are normalised to plus and minus 1, so take a signal with many:
-    ``roi.feats``, or maps with ``rows='positions'``, where a rank has few
-    images.
+    are normalised to plus and minus 1, so take a signal with many where a
+    rank has few images: a vector for each box, or maps with
+    ``rows='positions'``.
 
     Args:
         connector: ``'linear'``, ``'mlp'`` or ``'orthogonal'``, see

@@ -152,8 +152,8 @@ class USKDLoss(FeatureLoss):
         if len(student) != 2 or len(student[0]) != 2:
             raise ValueError(
                 f'student has features of shape {[tuple(s) for s in student]}'
-                '; name two signals, the logits and an early feature: student='
-                "['logits', 'backbone.layer3']."
+                '; name two signals in student, the logits and an early '
+                'feature, in this order.'
             )
         (_, classes), feature = student
         width = feature[2] if len(feature) == 3 else feature[1]
@@ -184,7 +184,7 @@ class USKDLoss(FeatureLoss):
         if batch.soft_labels is not None:
             return batch.soft_labels.to(logits)
         labels = self.need(
-            batch, 'labels', instead="name 'logits' first in student"
+            batch, 'labels', instead='name the logits first in student'
         )
         hot = F.one_hot(labels.to(logits.device), logits.shape[1])
         return hot.to(logits)

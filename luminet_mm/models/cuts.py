@@ -184,6 +184,9 @@ class RoIHead(NetworkPart):
         ValueError: If the detector has no such head.
     """
 
+    signals = ('neck', 'roi.cls_score', 'roi.bbox_pred')
+    """The maps that it takes, and what it predicts on them."""
+
     def __init__(
         self, model: BaseDetector, whose: str, shared: bool = False
     ) -> None:

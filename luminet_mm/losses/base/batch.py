@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-_LOGITS = "'roi.cls_score' of a two-stage detector"
-_MAPS = "'neck' or 'backbone' of a two-stage detector"
-FIELDS = {  # of a batch: what they are, and which signals come with them
-    'labels': ('the class of each row', f"{_LOGITS}, 'logits' or 'feats'"),
-    'background': ('the column of the background', _LOGITS),
-    'added_gt': ('which rows are added ground truth', _LOGITS),
+_BOXES = "the logits of a detector's boxes"
+_MAPS = "a detector's maps"
+FIELDS = {  # what they are, and which kind of signal comes with them
+    'labels': (
+        'the class of each row',
+        'logits, or vectors with a row for each image or box',
+    ),
+    'background': ('the column of the background', _BOXES),
+    'added_gt': ('which rows are added ground truth', _BOXES),
     'boxes': ('the ground-truth boxes', _MAPS),
     'image_shapes': ("the images' heights and widths", _MAPS),
     'input_shape': ("the batch's height and width", _MAPS),

@@ -84,7 +84,7 @@ class LogitLoss(DistillLoss):
                 raise ValueError(
                     f"{self.name}: the {side}'s signal is a "
                     f'{type(logits).__name__}, not one tensor of logits. '
-                    "Name a signal of logits: 'roi.cls_score', 'logits'."
+                    'Name a signal of logits, the class scores before softmax.'
                 )
         if student.shape != teacher.shape or student.dim() not in (2, 4):
             raise ValueError(

@@ -117,8 +117,8 @@ class DistillLoss(nn.Module, metaclass=ABCMeta):
             what, signals = FIELDS[field]
             raise ValueError(
                 f'{self.name}: {why} needs batch.{field}, {what}, which this '
-                f'signal does not come with. Name one that does, {signals}, '
-                f'or {instead}.'
+                f'signal does not come with. Name one that does, such as '
+                f'{signals}, or {instead}.'
             )
         if images is not None and len(value) != images:
             raise ValueError(

@@ -666,8 +666,8 @@ def test_what_a_batch_lacks_is_named_with_the_fix():
         loss.need(DistillBatch(), 'boxes', 'legacy=True', 'set legacy=False')
     assert str(error.value) == (
         'loss_x: legacy=True needs batch.boxes, the ground-truth boxes, which '
-        "this signal does not come with. Name one that does, 'neck' or "
-        "'backbone' of a two-stage detector, or set legacy=False."
+        'this signal does not come with. Name one that does, such as a '
+        "detector's maps, or set legacy=False."
     )
     soft = DistillBatch(soft_labels=torch.rand(2, 3))
     with pytest.raises(ValueError, match='are soft .* or set legacy=False'):

@@ -351,6 +351,7 @@ def _tap_roi_stage(
             batch=DistillBatch(
                 labels=result['bbox_targets'][0],
                 background=head.num_classes,
+                no_object=head.num_classes,
                 added_gt=torch.cat(added_gt).bool(),
                 rois=rois.detach(),
             ),

@@ -123,7 +123,7 @@ def test_rois_include_the_added_ground_truth(monkeypatch):
     model.loss(data['inputs'], data['data_samples'])
     ((student, teacher, batch),) = seen
     assert student.shape == teacher.shape == (64, 5)
-    assert batch.background == 4
+    assert batch.background == batch.no_object == 4
     assert batch.added_gt.sum() == 6, 'three boxes in each of two images'
     boxes = torch.cat(
         [s.gt_instances.labels for s in data['data_samples']]

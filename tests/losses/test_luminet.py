@@ -273,7 +273,7 @@ def test_float16_logits_keep_eps():
 def test_statistics_and_loss_rows_are_two_choices():
     student, teacher = rows(n=8)
     labels = torch.tensor([9, 0, 9, 1, 2, 9, 9, 3])
-    batch = DistillBatch(labels=labels, background=9)
+    batch = DistillBatch(labels=labels, background=9, no_object=9)
     fg = labels != 9
 
     def kl(h_student, h_teacher):
@@ -301,7 +301,7 @@ def test_statistics_of_fewer_than_two_rows_are_no_loss(count):
     student, teacher = rows(n=6)
     labels = torch.full((6,), 2)
     labels[:count] = 0
-    batch = DistillBatch(labels=labels, background=2)
+    batch = DistillBatch(labels=labels, background=2, no_object=2)
     loss = LumiNetLoss(stats_rows='foreground')(student, teacher, batch)
     assert loss == 0
     loss.backward()

@@ -316,7 +316,8 @@ OPTIONS = {
 
 
 def labelled(n):
-    return DistillBatch(labels=torch.arange(n) * 3 % 5, background=4)
+    labels = torch.arange(n) * 3 % 5
+    return DistillBatch(labels=labels, background=4, no_object=4)
 
 
 @pytest.mark.parametrize('views', [1, 2, 3])
@@ -333,7 +334,9 @@ def test_views_add_up(views, option):
             student[start : start + size],
             teacher[start : start + size],
             DistillBatch(
-                labels=labelled(12).labels[start : start + size], background=4
+                labels=labelled(12).labels[start : start + size],
+                background=4,
+                no_object=4,
             ),
         )
         for start in range(0, 12, size)

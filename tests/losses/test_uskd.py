@@ -159,7 +159,7 @@ def test_it_says_what_it_needs():
     with pytest.raises(ValueError, match='name two signals'):
         USKDLoss().build([torch.randn(3, 5)])
     loss = USKDLoss().build([torch.randn(3, 5), torch.randn(3, 6)])
-    with pytest.raises(ValueError, match="labels, .*name the logits first"):
+    with pytest.raises(ValueError, match='labels, .*name the logits first'):
         loss([torch.randn(3, 5), torch.randn(3, 6)])
     with pytest.raises(ValueError, match='mu is -1'):
         USKDLoss(mu=-1)

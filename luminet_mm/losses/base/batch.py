@@ -15,6 +15,7 @@ FIELDS = {  # what they are, and which kind of signal comes with them
         'logits, or vectors with a row for each image or box',
     ),
     'background': ('the column of the background', _BOXES),
+    'no_object': ('the label of rows without an object', _BOXES),
     'added_gt': ('which rows are added ground truth', _BOXES),
     'boxes': ('the ground-truth boxes', _MAPS),
     'image_shapes': ("the images' heights and widths", _MAPS),
@@ -28,9 +29,12 @@ class DistillBatch:
     """What some losses need to know about the rows, or about the images.
 
     Args:
-        labels: ``(N,)`` int64 class of each row; for RoIs the background is
-            a class too. ``(B, H, W)`` for dense logits.
-        background: Index of the background column, None without one.
+        labels: ``(N,)`` int64 class of each row, the index of its column, or
+            ``no_object``. ``(B, H, W)`` for dense logits.
+        background: Index of the logits' background column; None without one,
+            as where each class has a sigmoid of its own.
+        no_object: The label that means "no object"; None where every row is
+            of a class. With a background column it is often its index.
         added_gt: ``(N,)`` bool, whether the row is a ground-truth box that
             the sampler appended.
         soft_labels: ``(N, C)`` target probabilities where the batch has no
@@ -47,6 +51,7 @@ class DistillBatch:
 
     labels: Tensor | None = None
     background: int | None = None
+    no_object: int | None = None
     added_gt: Tensor | None = None
     soft_labels: Tensor | None = None
     sample_ids: Tensor | None = None

@@ -27,7 +27,7 @@ class LogitLoss(DistillLoss):
     Args:
         loss_weight: See :class:`DistillLoss`.
         rows: Which rows the loss is averaged over. ``'all'``;
-            ``'foreground'``: rows whose label is not the background;
+            ``'foreground'``: rows whose label is that of an object;
             ``'teacher_foreground'``: every row, weighted by the teacher's
             foreground probability ``1 - p_t(background)`` at temperature 1.
             The mean is a weighted one: ``sum(w * l) / sum(w)``, so the
@@ -150,8 +150,8 @@ class LogitLoss(DistillLoss):
         option = f'{key}={choice!r}'
         if choice == 'foreground':
             labels = self.need(batch, 'labels', option, _DEFAULT)
-            column = self.need(batch, 'background', option, _DEFAULT)
-            weights = (labels != column).to(teacher.dtype)
+            empty = self.need(batch, 'no_object', option, _DEFAULT)
+            weights = (labels != empty).to(teacher.dtype)
         elif choice == 'teacher_foreground':
             column = self.need(batch, 'background', option, _DEFAULT)
             # A sum, since 1 - p loses the small values that matter here.
@@ -167,8 +167,9 @@ class LogitLoss(DistillLoss):
     ) -> tuple[Tensor, Tensor | None]:
         """Each row's target class, for methods that treat it apart.
 
-        With ``background=False`` a row assigned to the background has no
-        target left and is dropped.
+        The target of a row without an object is the background column. Where
+        the head has none, or ``background=False`` removed it, such a row has
+        no target and is dropped.
 
         Args:
             student: ``(N, C)`` logits, as :meth:`compute` gets them.
@@ -187,14 +188,22 @@ class LogitLoss(DistillLoss):
             'the target class',
             'take a loss that needs no labels, such as KD, DIST or LumiNet',
         ).long()
-        if not self.background:
-            kept = labels != batch.background
+        column, empty = batch.background, batch.no_object
+        if column is not None and self.background:
+            if empty not in (None, column):
+                labels = labels.masked_fill(labels == empty, column)
+        elif (column, empty) != (None, None):
+            lost = torch.zeros_like(labels, dtype=torch.bool)
+            for each in {column, empty} - {None}:
+                lost = lost | (labels == each)
+            kept = ~lost
             row_weights = (
                 kept.to(student) if row_weights is None else row_weights * kept
             )
-            # The columns behind the background have moved up by one.
-            labels = labels - (labels > batch.background).long()
-            labels = torch.where(kept, labels, torch.zeros_like(labels))
+            if column is not None:
+                # The columns behind the background have moved up by one.
+                labels = labels - (labels > column).long()
+            labels = labels.masked_fill(lost, 0)
         self._check_labels(labels, student.shape[1])
         return labels, row_weights
 

@@ -85,6 +85,7 @@ def rows(n=8, dtype=torch.float64, seed=0):
     batch = DistillBatch(
         labels=torch.tensor([4, 0, 4, 1, 2, 4, 3, 1])[:n],
         background=BACKGROUND,
+        no_object=BACKGROUND,
         added_gt=torch.tensor([0, 1, 0, 0, 0, 0, 1, 0])[:n].bool(),
     )
     return student.to(dtype), teacher.to(dtype), batch
@@ -94,6 +95,7 @@ def part(batch, where):
     return DistillBatch(
         labels=batch.labels[where],
         background=batch.background,
+        no_object=batch.no_object,
         added_gt=batch.added_gt[where],
     )
 
@@ -397,6 +399,7 @@ def test_background_may_stand_anywhere(name):
     moved = DistillBatch(
         labels=(batch.labels + 1) % 5,
         background=0,
+        no_object=0,
         added_gt=batch.added_gt,
     )
     for option in OPTIONS.values():
@@ -432,7 +435,7 @@ def test_every_pixel_of_dense_logits_is_a_row(name):
     ('options', 'field', 'text'),
     [
         ({'rows': 'foreground'}, 'labels', "rows='foreground'"),
-        ({'rows': 'foreground'}, 'background', "rows='foreground'"),
+        ({'rows': 'foreground'}, 'no_object', "rows='foreground'"),
         (
             {'rows': 'teacher_foreground'},
             'background',

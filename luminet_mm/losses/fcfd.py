@@ -113,6 +113,7 @@ class FCFDLoss(FeatureLoss):
             at the signals, or there are fewer paths.
     """
 
+    activations = ('softmax',)
     has_connectors = True
     runs_layers = True
     draws: Tensor

@@ -54,6 +54,7 @@ class FCFDRoILoss(FeatureLoss):
             with one box head each.
     """
 
+    activations = ('softmax',)
     has_connectors = True
     runs_layers = True
     values = 'features or predictions'

@@ -128,6 +128,7 @@ class USKDLoss(FeatureLoss):
         ValueError: An argument is out of its range.
     """
 
+    activations = ('softmax',)
     dims = (2, 3, 4)
     has_connectors = True
     uses_teacher = False

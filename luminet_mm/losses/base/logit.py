@@ -42,6 +42,8 @@ class LogitLoss(DistillLoss):
         ValueError: An argument is out of its range.
     """
 
+    activations = ('softmax',)
+
     def __init__(
         self,
         *,

@@ -13,6 +13,7 @@ from luminet_mm.losses.base.batch import FIELDS, DistillBatch
 from luminet_mm.losses.base.finite import FiniteCheck
 
 Choice = TypeVar('Choice')
+ACTIVATIONS = ('softmax', 'sigmoid')
 
 
 class DistillLoss(nn.Module, metaclass=ABCMeta):
@@ -35,6 +36,13 @@ class DistillLoss(nn.Module, metaclass=ABCMeta):
     """
 
     values = 'logits'  # what it compares, for errors
+    activations: tuple[str, ...] = ()
+    """What may turn the logits that it takes into probabilities.
+
+    Some of :data:`ACTIVATIONS`. A loss that takes the softmax over classes
+    says nothing of a head with a sigmoid for each class, whose logits have a
+    meaning each, and not only their differences. Empty where it takes none.
+    """
     uses_teacher = True
     """Whether it compares with a teacher; self-distillation has none."""
     runs_layers = False

@@ -108,16 +108,10 @@ class CCLoss(FeatureLoss):
         super().__init__(**kwargs)
         self.form = self._choice('form', form, FORMS)
         self.gamma = self._number('gamma', gamma, positive=True)
-        for key, value in (('embed_dim', embed_dim), ('order', order)):
-            if value is None and key == 'embed_dim':
-                continue
-            if not isinstance(value, int) or value < 1:
-                raise ValueError(
-                    f'{self.name}: {key} is {value!r}; set a whole number '
-                    '>= 1.'
-                )
+        if embed_dim is not None:
+            self._whole('embed_dim', embed_dim)
         self.embed_dim = embed_dim
-        self.order = order
+        self.order = self._whole('order', order)
         self.has_connectors = embed_dim is not None
         self.same_width = embed_dim is None and form == 'consecutive'
 

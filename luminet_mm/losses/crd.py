@@ -176,19 +176,9 @@ class CRDLoss(FeatureLoss):
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        for key, value, fewest in (
-            ('num_samples', num_samples, 2),
-            ('embed_dim', embed_dim, 1),
-            ('num_negatives', num_negatives, 1),
-        ):
-            if not isinstance(value, int) or value < fewest:
-                raise ValueError(
-                    f'{self.name}: {key} is {value!r}; set a whole number '
-                    f'>= {fewest}.'
-                )
-        self.num_samples = num_samples
-        self.embed_dim = embed_dim
-        self.num_negatives = num_negatives
+        self.num_samples = self._whole('num_samples', num_samples, 2)
+        self.embed_dim = self._whole('embed_dim', embed_dim)
+        self.num_negatives = self._whole('num_negatives', num_negatives)
         self.negatives = self._choice('negatives', negatives, NEGATIVES)
         self.tau = self._number('tau', tau, positive=True)
         self.momentum = self._number('momentum', momentum)

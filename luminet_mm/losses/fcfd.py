@@ -12,43 +12,15 @@ from torch import Tensor, nn
 from luminet_mm.connectors import make_bridge
 from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.losses.base.feature import FeatureLoss, Features
-from luminet_mm.losses.base.tensors import pooled
-from luminet_mm.losses.fcfd_paths import DIRECTIONS, Path, mixed_paths
-from luminet_mm.losses.fitnet import hint_loss
+from luminet_mm.losses.fcfd_stages import (
+    DIRECTIONS,
+    Path,
+    mixed_paths,
+    stage_distance,
+)
 from luminet_mm.losses.kd import kd_loss
 from luminet_mm.models.cuts import Stages
 from luminet_mm.registry import MODELS
-
-
-def stage_distance(
-    maps: Sequence[Tensor],
-    teacher: Tensor,
-    *,
-    last: bool = False,
-    sync: bool = False,
-) -> Tensor:
-    r"""Squared distance of maps in the teacher's space to the teacher's.
-
-    .. math:: L = \sum_v \mathrm{mean}\,(v - t)^2
-
-    and for the last stage also
-    :math:`\mathrm{mean}\,(\mathrm{GAP}(v^+) - \mathrm{GAP}(t^+))^2` with
-    :math:`x^+ = \max(x, 0)`, what the classifiers see.
-
-    Args:
-        maps: Several of ``(B, C, H, W)``.
-        teacher: The same shape; detach it if it carries a graph.
-        last: Whether the classifier follows.
-        sync: Whether means are over the rows of all ranks.
-
-    Returns:
-        Scalar; 0 without rows.
-    """
-    pairs = [(each, teacher) for each in maps]
-    if last:
-        seen = pooled(teacher.relu())
-        pairs += [(pooled(each.relu()), seen) for each in maps]
-    return FeatureLoss.total(hint_loss(*pair, sync=sync) for pair in pairs)
 
 
 @MODELS.register_module()
@@ -134,11 +106,7 @@ class FCFDLoss(FeatureLoss):
         self.feature_weight = self._number('feature_weight', feature_weight)
         self.kd_weight = self._number('kd_weight', kd_weight)
         self.mixed_weight = self._number('mixed_weight', mixed_weight)
-        if not isinstance(paths, int) or paths < 0:
-            raise ValueError(
-                f'FCFDLoss: paths is {paths!r}; set a whole number >= 0.'
-            )
-        self.paths = paths
+        self.paths = self._whole('paths', paths, 0)
         self.direction = self._choice('direction', direction, DIRECTIONS)
         self.part_factors = {'features': 1.0}
         self._networks: dict[str, Any] = {}

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from luminet_mm.distributed import global_mean, global_rows
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.gram import column_gram_distance, row_gram_distance
 from luminet_mm.losses.base.logit import LogitLoss
+from luminet_mm.losses.base.tensors import lower_half
 from luminet_mm.losses.kd import kl_rows
 from luminet_mm.losses.logit_standardization import logit_standardization
 from luminet_mm.registry import MODELS
@@ -88,11 +89,11 @@ def mlld_loss(
     probs = teacher.softmax(dim=1)
     kept_rows = weights
     if mask_rows:
-        kept_rows = weights * _lower_half(probs.amax(dim=1), weights)
+        kept_rows = weights * lower_half(probs.amax(dim=1), weights)
     kept_classes = probs.new_ones(probs.shape[1])
     if mask_classes:
         sums = (weights[:, None] * probs).sum(dim=0)
-        kept_classes = _lower_half(sums, torch.ones_like(sums)).to(probs)
+        kept_classes = lower_half(sums, torch.ones_like(sums)).to(probs)
     z_s, z_t = student, teacher
     if standardize:
         z_s, z_t = map(logit_standardization, (student, teacher))
@@ -103,53 +104,11 @@ def mlld_loss(
         instance = global_mean(kl_rows(z_s, z_t, tau), kept_rows, sync=False)
         loss = loss + (
             instance_weight * tau**2 * instance
-            + batch_weight * _batch_term(p_s, p_t, kept_rows)
-            + class_weight * _class_term(p_s, p_t, weights, kept_classes)
+            + batch_weight * row_gram_distance(p_s, p_t, kept_rows)
+            + class_weight
+            * column_gram_distance(p_s, p_t, weights, kept_classes)
         )
     return loss
-
-
-def _lower_half(values: Tensor, weights: Tensor) -> Tensor:
-    """Which values are not above the weighted median, of two the lower.
-
-    Those of which smaller ones have less than half of the weight.
-    """
-    ordered, order = values.sort()
-    # whole numbers, whose sums are the same in any order and on any device
-    share = weights.double() / weights.sum().clamp(min=1e-300)
-    parts = (share * 2**52).round().long()
-    below = F.pad(parts[order].cumsum(dim=0), (1, 0))
-    smaller = below[torch.searchsorted(ordered, values)]
-    # by more than weights are rounded, so that a half is not less than a half
-    return below[-1] - 2 * smaller > below[-1] // 2**20
-
-
-# Both terms start from the difference of the probabilities: a difference of
-# Gram matrices loses its digits where the models nearly agree. And neither
-# makes an (N, N) matrix, as rows may be thousands of RoIs or pixels.
-def _batch_term(p_s: Tensor, p_t: Tensor, weights: Tensor) -> Tensor:
-    """``|P_t P_t' - P_s P_s'|²`` over the weight of the rows.
-
-    With ``D = P_t - P_s`` and ``S = P_t + P_s`` the matrix is
-    ``(D S' + S D') / 2``, the square of which is a sum over
-    ``D'D * S'S + D'S * S'D``, halved.
-    """
-    root = weights.sqrt()[:, None]
-    diff, both = root * (p_t - p_s), root * (p_t + p_s)
-    cross = diff.T @ both
-    square = (diff.T @ diff) * (both.T @ both) + cross * cross.T
-    total = weights.sum()
-    total = torch.where(total > 0, total, torch.ones_like(total))
-    return square.sum() / 2 / total
-
-
-def _class_term(
-    p_s: Tensor, p_t: Tensor, weights: Tensor, kept: Tensor
-) -> Tensor:
-    """``|P_t' P_t - P_s' P_s|²`` over the number of classes that are kept."""
-    diff, both = weights[:, None] * (p_t - p_s), p_t + p_s
-    cross = (diff * kept).T @ (both * kept)
-    return (cross + cross.T).square().sum() / 4 / kept.sum()
 
 
 @MODELS.register_module()
@@ -213,10 +172,6 @@ class MLLDLoss(LogitLoss):
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        if isinstance(views, bool) or not isinstance(views, int) or views < 1:
-            raise ValueError(
-                f'{self.name}: views is {views!r}; set a whole number >= 1.'
-            )
         several = tau if isinstance(tau, Sequence) else [tau]
         if not several:
             raise ValueError(
@@ -232,7 +187,7 @@ class MLLDLoss(LogitLoss):
         self.mask_rows = mask_rows
         self.mask_classes = mask_classes
         self.standardize = standardize
-        self.views = views
+        self.views = self._whole('views', views)
 
     def compute(
         self,

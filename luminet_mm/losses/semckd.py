@@ -127,10 +127,7 @@ class SemCKDLoss(FeatureLoss):
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        if not isinstance(factor, int) or factor < 1:
-            raise ValueError(
-                f'{self.name}: factor is {factor!r}; set a whole number > 0.'
-            )
+        self.factor = self._whole('factor', factor)
         if not isinstance(batch_size, int) or batch_size < factor:
             raise ValueError(
                 f'{self.name}: batch_size is {batch_size!r}; set a whole '
@@ -138,7 +135,6 @@ class SemCKDLoss(FeatureLoss):
             )
         self.batch_size = batch_size
         self.tau = self._number('tau', tau, positive=True)
-        self.factor = factor
 
     def _check_pairs(self, ours: list[Tensor], theirs: list[Tensor]) -> None:
         # any number on each side, of the same images

@@ -149,11 +149,11 @@ class ViTKDLoss(FeatureLoss):
                 f'{self.name}: mask_ratio is {mask_ratio!r}; set a share '
                 'greater than 0 and less than 1.'
             )
-        self.student_extra_tokens = self._count(
-            'student_extra_tokens', student_extra_tokens
+        self.student_extra_tokens = self._whole(
+            'student_extra_tokens', student_extra_tokens, 0
         )
-        self.teacher_extra_tokens = self._count(
-            'teacher_extra_tokens', teacher_extra_tokens
+        self.teacher_extra_tokens = self._whole(
+            'teacher_extra_tokens', teacher_extra_tokens, 0
         )
         if grid is not None and (
             len(grid) != 2
@@ -164,14 +164,6 @@ class ViTKDLoss(FeatureLoss):
                 'columns of patches, such as (14, 14).'
             )
         self.grid = None if grid is None else (grid[0], grid[1])
-
-    def _count(self, key: str, value: int) -> int:
-        if not isinstance(value, int) or value < 0:
-            raise ValueError(
-                f'{self.name}: {key} is {value!r}; set a whole number >= 0, '
-                '1 for a class token.'
-            )
-        return value
 
     def select(self, side: str, value: Tensor | Sequence[Tensor]) -> list:
         """The patch tokens, see :meth:`FeatureLoss.select`."""

@@ -25,8 +25,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from luminet_mm.connectors import make_bridge
 from luminet_mm.losses import FCFDLoss, FCFDRoILoss, kd_loss
-from luminet_mm.losses.fcfd import stage_distance
-from luminet_mm.losses.fcfd_paths import mixed_paths
+from luminet_mm.losses.fcfd_stages import mixed_paths, stage_distance
 from luminet_mm.models.backbones.cifar_base import CIFARBackbone
 from luminet_mm.models.cuts import Stages, batch_statistics
 
@@ -36,7 +35,7 @@ ROI_NAMES = ['neck', 'roi.cls_score', 'roi.bbox_pred']
 
 
 def test_docstring_examples():
-    module = importlib.import_module('luminet_mm.losses.fcfd_paths')
+    module = importlib.import_module('luminet_mm.losses.fcfd_stages')
     result = doctest.testmod(module)
     assert result.attempted
     assert not result.failed

@@ -21,7 +21,7 @@ from luminet_mm.losses import (
     mlld,
     mlld_loss,
 )
-from luminet_mm.losses.mlld import _batch_term, _class_term
+from luminet_mm.losses.base.gram import column_gram_distance, row_gram_distance
 
 LEVELS = ('instance', 'batch', 'class')
 
@@ -144,8 +144,8 @@ def test_nearly_equal_models_keep_their_digits_in_float32():
     p_s, p_t = ((z / 2).softmax(1).float() for z in probs)
     ones = torch.ones(64), torch.ones(10)
     for term, of_grams, weights in (
-        (_batch_term, gram_distance(p_s, p_t) / 64, ones[:1]),
-        (_class_term, gram_distance(p_s.T, p_t.T) / 10, ones),
+        (row_gram_distance, gram_distance(p_s, p_t) / 64, ones[:1]),
+        (column_gram_distance, gram_distance(p_s.T, p_t.T) / 10, ones),
     ):
         exact = term(*(x.double() for x in (p_s, p_t, *weights)))
         torch.testing.assert_close(  # 2e-7 was seen

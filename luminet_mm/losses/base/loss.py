@@ -79,6 +79,14 @@ class DistillLoss(nn.Module, metaclass=ABCMeta):
             )
         return value
 
+    def _whole(self, key: str, value: int, fewest: int = 1) -> int:
+        if type(value) is not int or value < fewest:
+            raise ValueError(
+                f'{type(self).__name__}: {key} is {value!r}; set a whole '
+                f'number >= {fewest}.'
+            )
+        return value
+
     def _choice(
         self, key: str, value: Choice, allowed: tuple[Choice, ...]
     ) -> Choice:

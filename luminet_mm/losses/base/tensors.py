@@ -79,3 +79,18 @@ def size_of(maps: Tensor) -> tuple[int, int]:
 def pooled(feature: Tensor) -> Tensor:
     """Average maps ``(B, C, H, W)`` to ``(B, C)``; leave vectors as is."""
     return feature.mean(dim=(2, 3)) if feature.dim() == 4 else feature
+
+
+def lower_half(values: Tensor, weights: Tensor) -> Tensor:
+    """Which values are not above the weighted median, of two the lower.
+
+    Those of which smaller ones have less than half of the weight.
+    """
+    ordered, order = values.sort()
+    # whole numbers, whose sums are the same in any order and on any device
+    share = weights.double() / weights.sum().clamp(min=1e-300)
+    parts = (share * 2**52).round().long()
+    below = F.pad(parts[order].cumsum(dim=0), (1, 0))
+    smaller = below[torch.searchsorted(ordered, values)]
+    # by more than weights are rounded, so that a half is not less than a half
+    return below[-1] - 2 * smaller > below[-1] // 2**20

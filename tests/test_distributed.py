@@ -4,7 +4,7 @@ import doctest
 
 import pytest
 import torch
-from dist import run_ranks
+from ranks import run_ranks
 from torch import distributed as torch_dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel

@@ -5,9 +5,9 @@ import copy
 import pytest
 import tiny
 import torch
-from dist import run_ranks
 from mmengine.model import MMDistributedDataParallel
 from mmengine.registry import DefaultScope
+from ranks import run_ranks
 
 import luminet_mm  # noqa: F401  (the ranks load this file by itself)
 

@@ -181,7 +181,7 @@ def load_url_on_rank(rank, world_size, folder, url):
 
 
 def test_ranks_share_one_download(server, tmp_path):
-    from dist import run_ranks
+    from ranks import run_ranks
 
     server.files = {'good.pth': content_of(7.0)}
     results = run_ranks(load_url_on_rank, 2, str(tmp_path), server.url)

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from dist import run_ranks
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
+from ranks import run_ranks
 from tiny_cls import classifier, runner, validation
 from torch import nn
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import tiny
 import torch
-from dist import run_ranks
 from mmengine.registry import DefaultScope
+from ranks import run_ranks
 
 import luminet_mm  # noqa: F401  (the ranks load this file by itself)
 

@@ -6,9 +6,16 @@ import importlib
 import pytest
 import torch
 from goldens import assert_golden_grads, golden_cases, golden_inputs
+from losses.contracts import FeatureContract
+from losses.contracts.feature import MAPS
 from torch import nn
 
 from luminet_mm.losses import ABLoss, ab_loss
+
+
+class TestAB(FeatureContract):
+    loss = ABLoss
+    shapes = MAPS
 
 
 def test_docstring_examples():

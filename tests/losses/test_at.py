@@ -3,8 +3,15 @@
 import pytest
 import torch
 from goldens import assert_golden_grads, golden_cases, golden_inputs
+from losses.contracts import FeatureContract
+from losses.contracts.feature import MAPS
 
 from luminet_mm.losses import ATLoss, attention_loss
+
+
+class TestAT(FeatureContract):
+    loss = ATLoss
+    shapes = MAPS
 
 
 @pytest.mark.parametrize('case', golden_cases('at'))

@@ -8,10 +8,24 @@ from goldens import (
     golden_inputs,
     golden_state,
 )
+from losses.contracts import FeatureContract
+from losses.contracts.feature import MAPS, VECTORS
 
 from luminet_mm.losses import CCLoss, cc_loss
 
 FORMS = {'repdistiller': 'consecutive', 'paper_gaussian_rbf': 'kernel'}
+
+
+class TestCC(FeatureContract):
+    loss = CCLoss
+    options = {'embed_dim': 5}
+    shapes = VECTORS
+
+
+class TestKernel(FeatureContract):
+    loss = CCLoss
+    options = {'form': 'kernel', 'embed_dim': 5}
+    shapes = MAPS
 
 
 @pytest.mark.parametrize('case', golden_cases('cc'))

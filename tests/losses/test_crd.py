@@ -4,18 +4,45 @@ import copy
 
 import pytest
 import torch
-from dist import run_ranks
 from goldens import (
     assert_golden_grads,
     golden_cases,
     golden_inputs,
     golden_state,
 )
+from losses.contracts import FeatureContract
+from losses.contracts.feature import VECTORS
 
 from luminet_mm.losses import CRDLoss, DistillBatch, crd_loss
-from luminet_mm.losses.base.memory_bank import draw_contrast, update_bank
+from luminet_mm.losses.base.memory_bank import draw_contrast
 
 N, K = 30, 7
+
+
+class InOrder(CRDLoss):
+    """CRD without chance: the images that follow are the negatives."""
+
+    def draw(self, ids):
+        steps = torch.arange(self.num_negatives + 1)
+        return (ids[:, None] + steps) % self.num_samples
+
+
+class TestCRD(FeatureContract):
+    loss = InOrder
+    options = {'num_samples': 20, 'num_negatives': 5, 'embed_dim': 6}
+    shapes = VECTORS
+
+    @classmethod
+    def build(cls, *args, **options):
+        return super().build(*args, **options).eval()  # banks stay as they are
+
+    @classmethod
+    def batch(cls, student, teacher):
+        """Images that are known by their values."""
+        value = teacher if isinstance(teacher, torch.Tensor) else teacher[0]
+        first = torch.atleast_2d(value).flatten(1)[:, 0]
+        ids = (first.double() * 1000).long() % cls.options['num_samples']
+        return DistillBatch(sample_ids=ids, labels=ids % 3)
 
 
 class Fixed(CRDLoss):
@@ -213,41 +240,6 @@ def test_dead_embeddings_have_no_gradient_and_no_direction():
 # -- draws ------------------------------------------------------------------
 
 
-def test_any_other_image_is_drawn_equally_often():
-    ids = torch.tensor([0, 4, 9])
-    drawn = draw_contrast(ids, 10, 90_000)
-    assert torch.equal(drawn[:, 0], ids)
-    for i, row in zip(ids, drawn[:, 1:], strict=True):
-        counts = row.bincount(minlength=10)
-        assert counts[i] == 0
-        others = counts[torch.arange(10) != i].double()
-        assert (others / 10_000 - 1).abs().max() < 0.05
-
-
-def test_images_of_other_or_unknown_classes_are_drawn():
-    labels = torch.tensor([2, 0, 1, 2, -1, 0, 2, -1])
-    ids = torch.tensor([0, 5, 2])
-    drawn = draw_contrast(ids, 8, 60_000, labels)
-    assert torch.equal(drawn[:, 0], ids)
-    for i, row in zip(ids, drawn[:, 1:], strict=True):
-        counts = row.bincount(minlength=8)
-        same = labels == labels[i]
-        assert not counts[same].any()
-        share = counts[~same].double() * (~same).sum() / 60_000
-        assert (share - 1).abs().max() < 0.05
-
-
-def test_where_all_are_of_one_class_any_image_is_drawn():
-    drawn = draw_contrast(torch.tensor([1]), 3, 100, torch.zeros(3).long())
-    assert set(drawn.flatten().tolist()) == {0, 1, 2}
-
-
-def test_no_anchors_draw_nothing():
-    for labels in (None, torch.zeros(N).long()):
-        ids = torch.empty(0, dtype=torch.int64)
-        assert draw_contrast(ids, N, K, labels).shape == (0, 1 + K)
-
-
 def test_labels_are_learned_before_the_draw():
     loss = make()
     ids = torch.arange(6) * 4
@@ -260,17 +252,6 @@ def test_labels_are_learned_before_the_draw():
 
 
 # -- banks ------------------------------------------------------------------
-
-
-def test_of_several_rows_of_one_image_the_last_counts():
-    bank, new = unit_rows(N), unit_rows(5, seed=1)
-    ids = torch.tensor([7, 2, 7, 0, 7])
-    expected = bank.clone()
-    for i, row in zip(ids[[1, 3, 4]], new[[1, 3, 4]], strict=True):
-        mixed = 0.25 * bank[i] + 0.75 * row
-        expected[i] = mixed / mixed.norm()
-    update_bank(bank, ids, new, 0.25)
-    torch.testing.assert_close(bank, expected)
 
 
 def test_z_is_set_once_and_not_by_a_step_without_rows():
@@ -386,9 +367,10 @@ def train_rank(rank, world_size):
     return [train(make(), rank, world_size, counts) for counts in COUNTS]
 
 
-def test_two_ranks_share_banks_and_equal_one():
+@pytest.mark.two_ranks(run=train_rank)
+def test_two_ranks_share_banks_and_equal_one(two_ranks):
     alone, state = train(make(), 0, 1, (6,))
-    for ranks in zip(*run_ranks(train_rank, 2), strict=True):
+    for ranks in zip(*two_ranks, strict=True):
         (one, state_1), (two, state_2) = ranks
         for mine, yours, whole in zip(one, two, alone, strict=True):
             share = (mine[0] + yours[0]) / 2
@@ -408,8 +390,9 @@ def train_apart(rank, world_size):
     return loss.state_dict()
 
 
-def test_ranks_may_stay_apart():
-    one, two = run_ranks(train_apart, 2)
+@pytest.mark.two_ranks(run=train_apart)
+def test_ranks_may_stay_apart(two_ranks):
+    one, two = two_ranks
     assert not torch.equal(one['student_bank'], two['student_bank'])
     alone = make()
     step(alone)

@@ -6,8 +6,27 @@ import importlib
 import pytest
 import torch
 from goldens import assert_golden_grads, golden_cases, golden_inputs
+from losses.contracts import FeatureContract
+from losses.contracts.feature import MAPS
 
 from luminet_mm.losses import CWDLoss, cwd_loss
+
+
+class TestCWD(FeatureContract):
+    loss = CWDLoss
+    options = {'tau': 2.0}
+    shapes = [(6, 5, 4, 4)], [(6, 5, 4, 4)]
+
+
+class TestWithConnector(FeatureContract):
+    loss = CWDLoss
+    options = {'connector': 'linear'}
+    shapes = MAPS
+
+    @classmethod
+    def biases_without_effect(cls, loss):
+        """The softmax over positions takes them out again."""
+        return {k for k, _ in loss.named_parameters() if k.endswith('bias')}
 
 
 def test_docstring_examples():

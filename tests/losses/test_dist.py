@@ -6,8 +6,14 @@ import importlib
 import pytest
 import torch
 from goldens import assert_golden, golden_cases, golden_logits
+from losses.contracts import LogitContract
 
 from luminet_mm.losses import DISTLoss, dist_loss
+
+
+class TestDIST(LogitContract):
+    loss = DISTLoss
+    options = {'gamma': 0.5}
 
 
 def rows(n=6, c=5, seed=0):

@@ -5,8 +5,15 @@ import doctest
 import pytest
 import torch
 from goldens import assert_golden, golden_cases, golden_logits
+from losses.contracts import LogitContract
 
 from luminet_mm.losses import DistillBatch, DKDLoss, dkd, dkd_loss, kd_loss
+
+
+class TestDKD(LogitContract):
+    loss = DKDLoss
+    options = {'beta': 2.0}
+    targeted = row_by_row = True
 
 
 def rows(n=6, c=5, seed=0):

@@ -8,9 +8,35 @@ from goldens import (
     golden_inputs,
     golden_state,
 )
+from losses.contracts import FeatureContract
+from losses.contracts.feature import PYRAMID, objects
 
 from luminet_mm.losses import DistillBatch, FGDLoss, fgd_loss
 from luminet_mm.losses.fgd import focal_masks, relative_boxes
+
+
+class TestFGD(FeatureContract):
+    loss = FGDLoss
+    options = {
+        'foreground': 1.0,
+        'background': 0.5,
+        'attention': 0.1,
+        'relation': 0.01,
+    }
+    shapes = PYRAMID
+
+    @classmethod
+    def batch(cls, student, teacher):
+        return objects(student)
+
+    @classmethod
+    def biases_without_effect(cls, loss):
+        """A softmax over positions takes that of the mask out again."""
+        return {
+            key
+            for key, _ in loss.named_parameters()
+            if key.endswith('conv_mask.bias')
+        }
 
 
 @pytest.mark.parametrize('legacy', [False, True])

@@ -11,10 +11,21 @@ from goldens import (
     golden_inputs,
     golden_state,
 )
+from losses.contracts import FeatureContract
+from losses.contracts.feature import PYRAMID, objects
 from mmdet.models.task_modules import AnchorGenerator
 
 from luminet_mm.losses import DistillBatch, FGFILoss, fgfi_loss
 from luminet_mm.losses.fgfi import imitation_mask
+
+
+class TestFGFI(FeatureContract):
+    loss = FGFILoss
+    shapes = PYRAMID
+
+    @classmethod
+    def batch(cls, student, teacher):
+        return objects(student)
 
 
 def test_docstring_examples():

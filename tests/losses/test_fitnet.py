@@ -11,9 +11,22 @@ from goldens import (
     golden_inputs,
     golden_state,
 )
+from losses.contracts import FeatureContract
+from losses.contracts.feature import MAPS, VECTORS
 from torch import nn
 
 from luminet_mm.losses import FitNetLoss, hint_loss
+
+
+class TestFitNet(FeatureContract):
+    loss = FitNetLoss
+    shapes = MAPS
+
+
+class TestLinear(FeatureContract):
+    loss = FitNetLoss
+    options = {'connector': 'linear'}
+    shapes = VECTORS
 
 
 def test_docstring_examples():

@@ -3,10 +3,20 @@
 import pytest
 import torch
 from goldens import assert_golden_grads, golden_cases, golden_inputs
+from losses.contracts import FeatureContract
 from torch.nn import functional as F
 
 from luminet_mm.losses import FSPLoss, fsp_loss
 from luminet_mm.losses.fsp import fsp_matrix
+
+
+class TestFSP(FeatureContract):
+    loss = FSPLoss
+    shapes = (
+        [(6, 4, 8, 8), (6, 5, 8, 8), (6, 8, 4, 4)],
+        [(6, 4, 4, 4), (6, 5, 4, 4), (6, 8, 2, 2)],
+    )
+    fewest = 2
 
 
 @pytest.mark.parametrize('case', golden_cases('fsp'))

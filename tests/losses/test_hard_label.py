@@ -4,6 +4,7 @@ import doctest
 
 import pytest
 import torch
+from losses.contracts import LogitContract
 from torch.nn import functional as F
 
 from luminet_mm.losses import (
@@ -12,6 +13,13 @@ from luminet_mm.losses import (
     hard_label,
     hard_label_loss,
 )
+
+
+class TestHardLabel(LogitContract):
+    loss = HardLabelLoss
+    options = {'loss_weight': 2.0}
+    row_by_row = True
+    test_a_bad_temperature_names_the_class_and_the_key = None  # it has none
 
 
 def rows(n=6, c=5, seed=0):

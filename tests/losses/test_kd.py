@@ -5,9 +5,16 @@ import doctest
 import pytest
 import torch
 from goldens import assert_golden, golden_cases, golden_logits
+from losses.contracts import LogitContract
 from torch.nn import functional as F
 
 from luminet_mm.losses import KDLoss, kd, kd_loss
+
+
+class TestKD(LogitContract):
+    loss = KDLoss
+    options = {'tau': 2.0}
+    row_by_row = True
 
 
 def rows(n=6, c=5, seed=0):

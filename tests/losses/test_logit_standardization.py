@@ -6,6 +6,7 @@ import importlib
 import pytest
 import torch
 from goldens import assert_golden, golden_cases, golden_logits
+from losses.contracts import LogitContract
 
 from luminet_mm.losses import (
     DistillBatch,
@@ -14,6 +15,17 @@ from luminet_mm.losses import (
     perception,
 )
 from luminet_mm.losses.logit_standardization import logit_standardization
+
+
+class TestOnKD(LogitContract):
+    loss = LogitStandardizationKDLoss
+    row_by_row = True
+
+
+class TestOnDKD(LogitContract):
+    loss = LogitStandardizationKDLoss
+    options = {'base': 'dkd', 'loss_weight': 1.0}
+    targeted = row_by_row = True
 
 
 def rows(n=6, c=5, seed=0):

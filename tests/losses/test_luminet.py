@@ -5,6 +5,8 @@ import doctest
 import pytest
 import torch
 from goldens import assert_golden, golden_cases, golden_logits
+from losses.contracts import LogitContract
+from losses.contracts.logit import DTYPES, OPTIONS, SPLITS
 from torch.nn import functional as F
 
 from luminet_mm.losses import (
@@ -18,6 +20,36 @@ from luminet_mm.losses import (
 # The worked example of the formula.
 STUDENT = [[1.0, 2, 0.5], [0, -1, 3], [2, 0, 1], [-1, 1, 0]]
 TEACHER = [[3.0, 1, -2], [-1, 0, 4], [2.5, -0.5, 0.5], [0, 2, 1]]
+
+
+class LumiNetContract(LogitContract):
+    """LumiNet's promises: those of its statistics too."""
+
+    loss = LumiNetLoss
+    rank_options = {
+        **OPTIONS,
+        'foreground_stats': {'stats_rows': 'foreground', 'rows': 'foreground'},
+    }
+    # Its statistics stay those of all rows.
+    test_foreground_rows_equal_indexing_by_hand = None
+
+    @pytest.mark.two_ranks
+    @pytest.mark.parametrize('dtype', DTYPES)
+    @pytest.mark.parametrize('split', SPLITS)
+    def test_ranks_share_the_statistics_of_foreground_rows(
+        self, two_ranks, split, dtype
+    ):
+        self.test_ranks_together_equal_one_process(
+            two_ranks, 'foreground_stats', split, dtype
+        )
+
+
+class TestLumiNet(LumiNetContract):
+    options = {'loss_weight': 2.0}
+
+
+class TestOtherForms(LumiNetContract):
+    options = {'center_rows': True, 'shared_scale': True, 'loss_weight': 2.0}
 
 
 def example():

@@ -8,9 +8,17 @@ from goldens import (
     golden_inputs,
     golden_state,
 )
+from losses.contracts import FeatureContract
+from losses.contracts.feature import MAPS
 
 from luminet_mm.losses import MGDLoss, mgd_loss
 from luminet_mm.losses import mgd as module
+
+
+class TestMGD(FeatureContract):
+    loss = MGDLoss
+    options = {'mask_ratio': 0.0}  # without its random masks
+    shapes = MAPS
 
 
 @pytest.mark.parametrize('case', golden_cases('mgd'))

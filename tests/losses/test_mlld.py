@@ -11,6 +11,8 @@ from goldens import (
     golden_inputs,
     golden_logits,
 )
+from losses.contracts import LogitContract
+from losses.contracts import logit as contract
 from torch.nn import functional as F
 
 from luminet_mm.losses import (
@@ -21,9 +23,23 @@ from luminet_mm.losses import (
     mlld,
     mlld_loss,
 )
-from luminet_mm.losses.base.gram import column_gram_distance, row_gram_distance
 
 LEVELS = ('instance', 'batch', 'class')
+
+
+class TestMLLD(LogitContract):
+    loss = MLLDLoss
+    options = {'tau': 2.0}
+
+
+class TestMasks(LogitContract):
+    loss = MLLDLoss
+    options = {'tau': [1.0, 2.0], 'mask_rows': True, 'mask_classes': True}
+
+
+class TestStandardized(LogitContract):
+    loss = MLLDLoss
+    options = {'tau': 2.0, 'standardize': True}
 
 
 def rows(n=6, c=5, seed=0):
@@ -131,27 +147,6 @@ def test_gram_terms_forget_the_order_of_classes_and_of_rows():
     assert level('class', student, student[:, order]) > 1e-3
     assert level('class', student, student[order + [5]]).abs() < 1e-12
     assert level('batch', student, student[order + [5]]) > 1e-3
-
-
-def test_nearly_equal_models_keep_their_digits_in_float32():
-    """A difference of Gram matrices is rounding noise there.
-
-    The terms are computed from the probabilities as they are: what a float32
-    softmax rounds before is of the size of the models' difference.
-    """
-    student, teacher = rows(64, 10)
-    probs = (teacher + 1e-6 * student, teacher)
-    p_s, p_t = ((z / 2).softmax(1).float() for z in probs)
-    ones = torch.ones(64), torch.ones(10)
-    for term, of_grams, weights in (
-        (row_gram_distance, gram_distance(p_s, p_t) / 64, ones[:1]),
-        (column_gram_distance, gram_distance(p_s.T, p_t.T) / 10, ones),
-    ):
-        exact = term(*(x.double() for x in (p_s, p_t, *weights)))
-        torch.testing.assert_close(  # 2e-7 was seen
-            term(p_s, p_t, *weights).double(), exact, rtol=1e-5, atol=0
-        )
-        assert abs(of_grams.double() / exact - 1) > 1e-3  # 0.02 and 0.2
 
 
 def test_weights_of_rows_are_repetitions():
@@ -407,3 +402,55 @@ def test_standardisation_is_of_the_first_term_alone():
     torch.testing.assert_close(
         *(torch.autograd.grad(x, student)[0] for x in (whole, sum(parts)))
     )
+
+
+# -- two views on two ranks -------------------------------------------------
+
+# Images on each rank, options and sync; each image has two rows.
+VIEWS = [
+    (images, option, sync)
+    for images in ((3, 1), (4, 0))
+    for option in ('default', 'teacher_foreground')
+    for sync in (True, False)
+]
+
+
+def two_views(images):
+    """Each rank's rows: its images in one view, then in the other."""
+    first, every = images[0], sum(images)
+    return [
+        [*range(first), *range(every, every + first)],
+        [*range(first, every), *range(every + first, 2 * every)],
+    ]
+
+
+def of_two_views(images, option, sync, mine):
+    student, teacher, batch = contract.rows()
+    loss = TestMasks.build(
+        views=2, sync_stats=sync, **contract.OPTIONS[option]
+    )
+    return contract.loss_and_grad(
+        loss, student[mine], teacher[mine], contract.part(batch, mine)
+    )
+
+
+def views_on_rank(rank, world_size):
+    return {
+        case: of_two_views(*case, two_views(case[0])[rank]) for case in VIEWS
+    }
+
+
+@pytest.mark.two_ranks(run=views_on_rank)
+@pytest.mark.parametrize('case', VIEWS, ids=str)
+def test_each_view_is_that_of_all_ranks(two_ranks, case):
+    images, *_, sync = case
+    expected, grad = of_two_views(*case, slice(None))
+    ranks = [results[case] for results in two_ranks]
+    value = torch.stack([rank[0] for rank in ranks]).mean()
+    rank_grad = torch.cat([rank[1] for rank in ranks]) / 2
+    grad = grad[sum(two_views(images), [])]
+    if sync:
+        assert contract.relative(value, expected) < 1e-12
+        assert contract.relative(rank_grad, grad) < 1e-12
+    else:
+        assert contract.relative(rank_grad, grad) > 0.05

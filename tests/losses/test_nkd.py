@@ -5,8 +5,15 @@ import doctest
 import pytest
 import torch
 from goldens import assert_golden, golden_cases, golden_logits
+from losses.contracts import LogitContract
 
 from luminet_mm.losses import DistillBatch, NKDLoss, kd_loss, nkd, nkd_loss
+
+
+class TestNKD(LogitContract):
+    loss = NKDLoss
+    options = {'tau': 2.0}
+    targeted = row_by_row = True
 
 
 def rows(n=6, c=5, seed=0):

@@ -8,11 +8,17 @@ from goldens import (
     golden_inputs,
     golden_state,
 )
+from losses.contracts import FeatureContract
 from torch.nn import functional as F
 
 from luminet_mm.losses import NORMLoss, norm_loss
 from luminet_mm.losses.fitnet import hint_loss
 from luminet_mm.models import NORMNeck
+
+
+class TestNORM(FeatureContract):
+    loss = NORMLoss
+    shapes = [(6, 8, 4, 4)], [(6, 4, 8, 8)]
 
 
 @pytest.mark.parametrize('case', golden_cases('norm'))

@@ -3,9 +3,16 @@
 import pytest
 import torch
 from goldens import assert_golden_grads, golden_cases, golden_inputs
+from losses.contracts import FeatureContract
+from losses.contracts.feature import MAPS
 from torch.nn import functional as F
 
 from luminet_mm.losses import NSTLoss, nst_loss
+
+
+class TestNST(FeatureContract):
+    loss = NSTLoss
+    shapes = MAPS
 
 
 @pytest.mark.parametrize('case', golden_cases('nst'))

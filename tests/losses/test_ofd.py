@@ -12,9 +12,16 @@ from goldens import (
     golden_inputs,
     golden_state,
 )
+from losses.contracts import FeatureContract
+from losses.contracts.feature import MAPS
 from torch import nn
 
 from luminet_mm.losses import OFDLoss, gaussian_margins, ofd_loss
+
+
+class TestOFD(FeatureContract):
+    loss = OFDLoss
+    shapes = MAPS
 
 
 def test_docstring_examples():

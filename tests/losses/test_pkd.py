@@ -3,8 +3,15 @@
 import pytest
 import torch
 from goldens import assert_golden_grads, golden_cases, golden_inputs
+from losses.contracts import FeatureContract
+from losses.contracts.feature import MAPS
 
 from luminet_mm.losses import PKDLoss, pkd_loss
+
+
+class TestPKD(FeatureContract):
+    loss = PKDLoss
+    shapes = MAPS[1], [(6, 5, 8, 8), (6, 8, 8, 8)]
 
 
 @pytest.mark.parametrize('case', golden_cases('pkd'))

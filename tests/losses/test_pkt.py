@@ -3,9 +3,16 @@
 import pytest
 import torch
 from goldens import assert_golden_grads, golden_cases, golden_inputs
+from losses.contracts import FeatureContract
+from losses.contracts.feature import VECTORS
 from torch.nn import functional as F
 
 from luminet_mm.losses import PKTLoss, pkt_loss
+
+
+class TestPKT(FeatureContract):
+    loss = PKTLoss
+    shapes = VECTORS
 
 
 @pytest.mark.parametrize('case', golden_cases('pkt'))

@@ -12,10 +12,22 @@ from goldens import (
     golden_inputs,
     golden_state,
 )
+from losses.contracts import FeatureContract
+from losses.contracts.feature import MAPS
 from torch import nn
 
 from luminet_mm.losses import ReviewKDLoss, hcl_loss
 from luminet_mm.losses.reviewkd import ABF
+
+
+class TestReviewKD(FeatureContract):
+    loss = ReviewKDLoss
+    shapes = MAPS
+
+
+class TestPooled(FeatureContract):
+    loss = ReviewKDLoss
+    shapes = [*MAPS[0], (6, 7)], [*MAPS[1], (6, 9)]
 
 
 def test_docstring_examples():

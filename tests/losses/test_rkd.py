@@ -3,11 +3,24 @@
 import pytest
 import torch
 from goldens import assert_golden_grads, golden_cases, golden_inputs
+from losses.contracts import FeatureContract
+from losses.contracts.feature import MAPS, VECTORS
 from torch.nn import functional as F
 
 from luminet_mm.losses import RKDLoss, rkd_loss
 
 WEIGHTS = {'distance_weight': 25.0, 'angle_weight': 50.0}
+
+
+class TestRKD(FeatureContract):
+    loss = RKDLoss
+    shapes = VECTORS
+
+
+class TestSquaredOnMaps(FeatureContract):
+    loss = RKDLoss
+    options = {'squared': True}
+    shapes = MAPS
 
 
 @pytest.mark.parametrize('case', golden_cases('rkd'))

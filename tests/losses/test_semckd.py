@@ -8,10 +8,18 @@ from goldens import (
     golden_inputs,
     golden_state,
 )
+from losses.contracts import FeatureContract
+from losses.contracts.feature import MAPS
 from torch import nn
 
 from luminet_mm.losses import SemCKDLoss, semckd_loss
 from luminet_mm.losses.semckd import layer_attention
+
+
+class TestSemCKD(FeatureContract):
+    loss = SemCKDLoss
+    options = {'batch_size': 6, 'factor': 2}
+    shapes = MAPS
 
 
 def our_key(key, teachers):

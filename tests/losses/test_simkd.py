@@ -8,11 +8,26 @@ from goldens import (
     golden_inputs,
     golden_state,
 )
+from losses.contracts import FeatureContract
+from losses.contracts.feature import MAPS
 from torch.nn import functional as F
 
 from luminet_mm.connectors import make_projector
 from luminet_mm.losses import SimKDLoss
 from luminet_mm.losses.base.tensors import pool_to_smaller
+
+
+class TestSimKD(FeatureContract):
+    loss = SimKDLoss
+    shapes = MAPS
+
+
+class TestNeck(FeatureContract):
+    """The student's neck projects."""
+
+    loss = SimKDLoss
+    options = {'factor': None}
+    shapes = [(6, 5, 4, 4)], [(6, 5, 8, 8)]
 
 
 @pytest.mark.parametrize('case', golden_cases('simkd'))

@@ -11,12 +11,31 @@ from goldens import (
     golden_inputs,
     golden_state,
 )
+from losses.contracts import FeatureContract
+from losses.contracts.feature import MAPS, VECTORS
 from torch import nn
 
 from luminet_mm.losses import SRDLoss, kd_loss, srd, srd_loss
 from luminet_mm.losses.srd import FORMS, feature_rows
 
 each_form = pytest.mark.parametrize('form', FORMS)
+
+
+class TestSRD(FeatureContract):
+    loss = SRDLoss
+    shapes = VECTORS
+
+
+class TestPositions(FeatureContract):
+    loss = SRDLoss
+    options = {'form': 'correlation', 'rows': 'positions', 'connector': 'mlp'}
+    shapes = MAPS
+
+
+class TestTokens(FeatureContract):
+    loss = SRDLoss
+    options = {'form': 'correlation', 'extra_tokens': 0}
+    shapes = [(6, 11, 4)], [(6, 7, 3, 3)]
 
 
 def rows(n=8, ours=5, theirs=5, seed=0):

@@ -5,7 +5,6 @@ import math
 import pytest
 import tiny_cls
 import torch
-from dist import run_ranks
 
 from luminet_mm.losses import DistillBatch, USKDLoss, uskd_loss
 
@@ -142,10 +141,11 @@ def parts(rank, world):
     ]
 
 
-def test_two_ranks_equal_one():
+@pytest.mark.two_ranks(run=parts)
+def test_two_ranks_equal_one(two_ranks):
     """Uneven and empty parts: the mean of the shares is the loss."""
     value, grads, weights = loss_of(*batch_of_six())
-    for shares in zip(*run_ranks(parts, 2), strict=True):
+    for shares in zip(*two_ranks, strict=True):
         values, features, connectors = zip(*shares, strict=True)
         torch.testing.assert_close(torch.stack(values).mean(), value)
         for side, grad in enumerate(grads):

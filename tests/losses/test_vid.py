@@ -10,8 +10,15 @@ from goldens import (
     golden_inputs,
     golden_state,
 )
+from losses.contracts import FeatureContract
+from losses.contracts.feature import MAPS
 
 from luminet_mm.losses import VIDLoss, vid_loss
+
+
+class TestVID(FeatureContract):
+    loss = VIDLoss
+    shapes = MAPS
 
 
 @pytest.mark.parametrize('case', golden_cases('vid'))

@@ -7,6 +7,7 @@ image and token by token.
 import pytest
 import tiny_cls
 import torch
+from losses.contracts import FeatureContract
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 
@@ -14,6 +15,23 @@ from luminet_mm.losses import ViTKDLoss
 from luminet_mm.losses import vitkd as module
 
 SIGNALS = ['backbone.layers.0', 'backbone.layers.1', 'backbone.ln1']
+
+
+class EverySecond(ViTKDLoss):
+    """ViTKD, without its random masks."""
+
+    def draw(self, tokens):
+        return (torch.arange(tokens.shape[1]) % 2 == 0).expand(
+            tokens.shape[:2]
+        )
+
+
+class TestViTKD(FeatureContract):
+    loss = EverySecond
+    options = dict(
+        alpha=1.0, beta=1.0, student_extra_tokens=0, teacher_extra_tokens=0
+    )
+    shapes = [(6, 9, 4)] * 2, [(6, 9, 5)] * 2
 
 
 def tokens(width=4, patches=9, extra=1, seed=0, images=3, levels=3):

@@ -10,9 +10,22 @@ from goldens import (
     golden_inputs,
     golden_state,
 )
+from losses.contracts import FeatureContract
+from losses.contracts.feature import MAPS, TOKENS
 from torch.nn import functional as F
 
 from luminet_mm.losses import VkDLoss, vkd, vkd_loss
+
+
+class TestVkD(FeatureContract):
+    loss = VkDLoss
+    shapes = MAPS
+
+
+class TestTokens(FeatureContract):
+    loss = VkDLoss
+    options = {'extra_tokens': [0, 0]}
+    shapes = TOKENS
 
 
 def rows(n=8, ours=4, theirs=7, seed=0):

@@ -5,9 +5,16 @@ import doctest
 import pytest
 import torch
 from goldens import assert_golden, golden_cases, golden_logits
+from losses.contracts import LogitContract
 
 from luminet_mm.losses import DistillBatch, WSLDLoss, kd_loss, wsld, wsld_loss
 from luminet_mm.losses.wsld import soft_label_weights
+
+
+class TestWSLD(LogitContract):
+    loss = WSLDLoss
+    targeted = row_by_row = True
+    test_gradcheck = None  # the weights of the rows count as constants
 
 
 def rows(n=6, c=5, seed=0):

@@ -6,11 +6,11 @@ import pytest
 import tiny
 import tiny_cls
 import torch
-from dist import run_ranks
 from mmengine.config import Config
 from mmengine.model import MMDistributedDataParallel
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.registry import MODEL_WRAPPERS, DefaultScope
+from ranks import run_ranks
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 

@@ -1,4 +1,7 @@
-"""The background's column and the label of no object are two facts."""
+"""What a loss may know of a batch; column and label are two facts."""
+
+import copy
+from dataclasses import fields
 
 import pytest
 import torch
@@ -11,6 +14,7 @@ from luminet_mm.losses import (
     NKDLoss,
     WSLDLoss,
 )
+from luminet_mm.losses.base.batch import FIELDS
 
 CLASSES = 4
 TARGETED = [DKDLoss, NKDLoss, WSLDLoss]
@@ -23,6 +27,23 @@ def rows(columns, labels, **facts):
         2, len(labels), columns, generator=generator, dtype=torch.float64
     )
     return student, teacher, DistillBatch(labels=labels, **facts)
+
+
+def test_nothing_is_known_unless_it_is_given():
+    batch = DistillBatch()
+    assert all(getattr(batch, each.name) is None for each in fields(batch))
+    assert DistillBatch(labels=torch.arange(3)).labels.tolist() == [0, 1, 2]
+    copy.deepcopy(batch)
+
+
+@pytest.mark.parametrize('field', FIELDS)
+def test_what_is_missing_is_described(field):
+    """A field of the table is one of the batch, and its row is an error's."""
+    what, signals = FIELDS[field]
+    with pytest.raises(ValueError) as error:
+        KDLoss().need(DistillBatch(), field)
+    assert f'needs batch.{field}, {what}, which' in str(error.value)
+    assert signals in str(error.value)
 
 
 def sigmoid_head():

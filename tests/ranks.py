@@ -6,6 +6,7 @@ import tempfile
 import time
 import traceback
 from datetime import timedelta
+from operator import attrgetter
 from pathlib import Path
 
 import torch
@@ -56,6 +57,28 @@ def run_ranks(fn, world_size, *args, timeout=120):
         ]
 
 
+def run_jobs(rank, world_size, jobs):
+    """Run functions of several files, one after the other, on this rank.
+
+    Args:
+        rank: This rank.
+        world_size: Number of ranks.
+        jobs: For each function ``(rank, world_size)`` its file and its name
+            there, which may be that of a class's method.
+
+    Returns:
+        What each returned, by job.
+    """
+    results = {}
+    for file, name in jobs:
+        try:
+            function = attrgetter(name)(_load(file))
+            results[file, name] = function(rank, world_size)
+        except Exception as error:
+            raise RuntimeError(f'{name} of {file} failed') from error
+    return results
+
+
 def _wait(ranks, folder, timeout):
     deadline = time.monotonic() + timeout
     while any(process.is_alive() for process in ranks):
@@ -100,7 +123,9 @@ def _run_rank(rank, world_size, folder, timeout, file, name, args):
 
 def _load(file):
     """Import a file by its path: pytest's module names mean nothing here."""
-    name = f'_ranks_{Path(file).stem}'
+    name = f'_ranks_{file}'.replace('.', '_')
+    if name in sys.modules:
+        return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, file)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module

@@ -4,7 +4,7 @@ import time
 
 import pytest
 import torch
-from dist import run_ranks
+from ranks import run_jobs, run_ranks
 from torch import distributed
 
 
@@ -14,10 +14,24 @@ def add(rank, world_size, number):
     return rank, world_size, total + number
 
 
+def add_one(rank, world_size):
+    return rank + 1
+
+
 def fail_on_rank_one(rank, world_size):
     if rank == 1:
         raise KeyError('lost on the way')
     distributed.barrier()
+
+
+class Jobs:
+    @classmethod
+    def number(cls, rank, world_size):
+        return 10 * world_size + rank
+
+    @staticmethod
+    def fail(rank, world_size):
+        raise KeyError('lost on the way')
 
 
 def sleep(rank, world_size):
@@ -39,3 +53,10 @@ def test_ranks_that_do_not_end_are_stopped():
     with pytest.raises(TimeoutError, match='2 seconds'):
         run_ranks(sleep, 2, timeout=2)
     assert time.monotonic() - start < 250
+
+
+def test_jobs_of_several_files_are_found_by_name():
+    jobs = [(__file__, 'add_one'), (__file__, 'Jobs.number')]
+    assert run_jobs(1, 2, jobs) == {jobs[0]: 2, jobs[1]: 21}
+    with pytest.raises(RuntimeError, match=r'Jobs\.fail of .*test_ranks\.py'):
+        run_jobs(1, 2, [(__file__, 'Jobs.fail')])

@@ -1,0 +1,16 @@
+"""What every loss promises, as classes to inherit the tests from.
+
+Each method's test file has one class of a few lines for each of its forms::
+
+    class TestKD(LogitContract):
+        loss = KDLoss
+        options = {'tau': 2.0}
+
+Where a loss cannot keep a promise, its class sets the test to None and says
+why beside it.
+"""
+
+from losses.contracts.feature import FeatureContract
+from losses.contracts.logit import LogitContract
+
+__all__ = ['FeatureContract', 'LogitContract']

@@ -54,6 +54,10 @@ def make_connector(
 
     Raises:
         ValueError: There is no such connector, or none between these shapes.
+
+    Examples:
+        >>> make_connector('mlp', (2, 4), (2, 6))(torch.rand(2, 4)).shape
+        torch.Size([2, 6])
     """
     options: dict[str, Any] = (
         {'type': connector} if isinstance(connector, str) else dict(connector)

@@ -163,7 +163,7 @@ def global_mean(
     Returns:
         Scalar; 0, with a graph, when the weights of all ranks sum to 0.
 
-    Example:
+    Examples:
         >>> global_mean(torch.tensor([1., 3., 5.]), torch.tensor([1., 1., 0.]))
         tensor(2.)
     """

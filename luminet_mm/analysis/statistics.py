@@ -54,13 +54,13 @@ class PairStatistics:
     Args:
         num_classes (int): Columns of the logits.
 
-    Example:
+    Examples:
         >>> statistics = PairStatistics(2)
         >>> logits = torch.tensor([[2., 0.], [0., 1.], [3., 1.]])
         >>> statistics.update(logits, 2 * logits, torch.tensor([0, 1, 1]))
         >>> statistics.summary()['agreement']
         1.0
-        >>> statistics.similarity()
+        >>> statistics.similarity().round(decimals=3)
         tensor([1., 1.], dtype=torch.float64)
     """
 

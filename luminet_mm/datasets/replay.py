@@ -61,11 +61,13 @@ class ReplayDataset(Dataset):
         ValueError: If ``rounds`` or ``seed`` is no such number.
 
     Examples:
-        >>> train_dataloader = dict(
-        ...     dataset=dict(
-        ...         type='luminet_mm.ReplayDataset', rounds=30,
-        ...         dataset=dict(type='CIFAR100', ...)),
-        ...     sampler=dict(type='luminet_mm.ReplaySampler'))
+        In a config::
+
+            train_dataloader = dict(
+                dataset=dict(
+                    type='luminet_mm.ReplayDataset', rounds=30,
+                    dataset=dict(type='CIFAR100', ...)),
+                sampler=dict(type='luminet_mm.ReplaySampler'))
     """
 
     def __init__(self, dataset: dict, rounds: int, seed: int = 0) -> None:

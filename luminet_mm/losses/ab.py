@@ -37,7 +37,7 @@ def ab_loss(
     Returns:
         Scalar; 0 without rows.
 
-    Example:
+    Examples:
         >>> student = torch.tensor([0.5, 0.5, 2.0]).view(1, 3, 1, 1)
         >>> teacher = torch.tensor([3.0, -3.0, 0.1]).view(1, 3, 1, 1)
         >>> ab_loss(student, teacher)  # 0.5² + 1.5² + 0
@@ -71,6 +71,15 @@ class ABLoss(FeatureLoss):
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import ABLoss
+        >>> student, teacher = torch.randn(2, 4, 8, 8), torch.randn(2, 6, 4, 4)
+        >>> loss = ABLoss().build(student, teacher)  # adapts channels and size
+        >>> loss(student, teacher).backward()
+        >>> [tuple(weight.shape) for weight in loss.parameters()]
+        [(6, 4, 3, 3), (6,), (6,), (6,)]
     """
 
     dims = (4,)

@@ -31,6 +31,15 @@ def attention_loss(
 
     Returns:
         Scalar; 0 without rows.
+
+    Examples:
+        >>> import torch
+        >>> maps = torch.tensor([[3., 0.], [0., 1.]]).view(2, 1, 1, 1, 2)
+        >>> left, right = maps  # where their only channel looks
+        >>> attention_loss(left, right)  # (1² + 1²) / 2
+        tensor(1.)
+        >>> attention_loss(left, 2 * left)
+        tensor(0.)
     """
     student, teacher = pool_to_smaller(student, teacher)
     ours, theirs = (
@@ -56,6 +65,16 @@ class ATLoss(FeatureLoss):
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import ATLoss
+        >>> student = [torch.rand(2, 4, 8, 8), torch.rand(2, 8, 4, 4)]
+        >>> teacher = [torch.rand(2, 16, 8, 8), torch.rand(2, 32, 2, 2)]
+        >>> both = ATLoss()(student, teacher)
+        >>> each = [ATLoss(levels=[i])(student, teacher) for i in (0, 1)]
+        >>> torch.allclose(both, sum(each))
+        True
     """
 
     dims = (4,)

@@ -50,6 +50,14 @@ def cc_loss(
 
     Returns:
         Scalar; 0 with fewer than two rows.
+
+    Examples:
+        >>> import torch
+        >>> student = torch.tensor([[3., 0.], [2., 0.]])
+        >>> cc_loss(student, torch.zeros(2, 2), form='consecutive')  # 3 * 2
+        tensor(6.)
+        >>> cc_loss(student, 5 * student, form='kernel')  # no lengths
+        tensor(0.)
     """
     if form == 'consecutive':
         gaps = global_rows((student - teacher).abs(), sync)
@@ -94,6 +102,15 @@ class CCLoss(FeatureLoss):
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import CCLoss
+        >>> student, teacher = torch.randn(6, 64), torch.randn(6, 256)
+        >>> loss = CCLoss(loss_weight=0.02).build(student, teacher)
+        >>> loss(student, teacher).backward()
+        >>> [tuple(weight.shape) for weight in loss.parameters()]
+        [(128, 64), (128,), (128, 256), (128,)]
     """
 
     def __init__(

@@ -75,6 +75,11 @@ def crd_loss(
 
     Returns:
         Scalar, 0 without rows; and ``(2,)``, the ``log_z`` of the next call.
+
+    Examples:
+        >>> bank, own = torch.eye(2), torch.tensor([[0, 1], [1, 0]])
+        >>> crd_loss(bank, bank, bank, bank, own, bank[0] * torch.nan)[0]
+        tensor(0.8109)
     """
     scores = torch.stack(
         [
@@ -151,6 +156,16 @@ class CRDLoss(FeatureLoss):
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Examples:
+        >>> from luminet_mm.losses import CRDLoss, DistillBatch
+        >>> student, teacher = torch.randn(2, 4), torch.randn(2, 8)
+        >>> loss = CRDLoss(num_samples=50).build(student, teacher)
+        >>> ids, labels = torch.tensor([[7, 31], [0, 1]])
+        >>> batch = DistillBatch(sample_ids=ids, labels=labels)
+        >>> loss(student, teacher, batch).backward()
+        >>> loss.log_z.isfinite().all()
+        tensor(True)
     """
 
     has_connectors = True

@@ -33,7 +33,7 @@ def cwd_loss(
     Returns:
         Scalar; 0 without rows.
 
-    Example:
+    Examples:
         >>> student = torch.zeros(1, 3, 1, 2)
         >>> teacher = torch.tensor([0., 100.]).expand_as(student)
         >>> cwd_loss(student, teacher)  # log(2)
@@ -67,6 +67,15 @@ class CWDLoss(FeatureLoss):
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import CWDLoss
+        >>> student, teacher = torch.rand(2, 4, 8, 8), torch.rand(2, 6, 8, 8)
+        >>> loss = CWDLoss(loss_weight=10.0, connector='linear')
+        >>> loss.build(student, teacher)(student, teacher).backward()
+        >>> [tuple(weight.shape) for weight in loss.parameters()]
+        [(6, 4, 1, 1), (6,)]
     """
 
     dims = (4,)

@@ -56,7 +56,7 @@ def dist_loss(
     Returns:
         Scalar; 0 without rows.
 
-    Example:
+    Examples:
         >>> logits = torch.tensor([[1., 2., 4.], [3., 0., 1.]])
         >>> loss = dist_loss(logits, logits, beta=1.0, gamma=1.0, tau=1.0)
         >>> bool(loss.abs() < 1e-5)
@@ -122,6 +122,16 @@ class DISTLoss(LogitLoss):
         gamma: Weight of the intra-class (column) term, >= 0.
         eps: Added to the product of norms, > 0.
         kwargs: Options of :class:`LogitLoss`.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import DISTLoss
+        >>> teacher = torch.tensor([[1., 2., 4.], [3., 0., 1.]])
+        >>> loss = DISTLoss(beta=2.0, gamma=2.0)
+        >>> round(loss(teacher, teacher).item(), 3)
+        0.0
+        >>> round(loss(teacher.flip(1), teacher).item(), 3) > 1
+        True
     """
 
     def __init__(

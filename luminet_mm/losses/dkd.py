@@ -49,7 +49,7 @@ def dkd_loss(
     Returns:
         Scalar.
 
-    Example:
+    Examples:
         >>> student = torch.tensor([[0., 0., 0.]])
         >>> teacher = torch.tensor([[50., 9., 9.]])
         >>> label = torch.tensor([0])
@@ -97,6 +97,15 @@ class DKDLoss(LogitLoss):
         alpha: Weight of the target term, >= 0.
         beta: Weight of the non-target term, >= 0.
         kwargs: Options of :class:`LogitLoss`.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import DistillBatch, DKDLoss
+        >>> student = torch.tensor([[0., 0., 0.]])
+        >>> teacher = torch.tensor([[50., 9., 9.]])
+        >>> batch = DistillBatch(labels=torch.tensor([0]))
+        >>> DKDLoss(beta=8.0)(student, teacher, batch)  # log(3), of the target
+        tensor(1.0986)
     """
 
     def __init__(

@@ -83,6 +83,17 @@ class FCFDLoss(FeatureLoss):
     Raises:
         ValueError: An argument is out of its range, a network cannot be cut
             at the signals, or there are fewer paths.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import FCFDLoss
+        >>> student = [torch.rand(2, 4, 8, 8), torch.rand(2, 8, 4, 4)]
+        >>> teacher = [torch.rand(2, 6, 8, 8), torch.rand(2, 9, 4, 4)]
+        >>> logits = torch.rand(2, 10)
+        >>> loss = FCFDLoss()  # a distiller has it read both models first
+        >>> loss = loss.build([*student, logits], [*teacher, logits])
+        >>> loss.to_teacher[0](student[0]).shape, len(loss.draw(2))
+        (torch.Size([2, 6, 8, 8]), 2)
     """
 
     activations = ('softmax',)

@@ -52,6 +52,17 @@ class FCFDRoILoss(FeatureLoss):
         ValueError: An argument is out of its range, or the signals are not
             :attr:`~luminet_mm.models.cuts.RoIHead.signals` of two detectors
             with one box head each.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import FCFDRoILoss
+        >>> scores, deltas = torch.rand(5, 81), torch.rand(5, 320)  # five RoIs
+        >>> student = [[torch.rand(2, 4, 8, 8)], scores, deltas]
+        >>> teacher = [[torch.rand(2, 6, 8, 8)], scores, deltas]
+        >>> loss = FCFDRoILoss()  # a distiller has it read both models first
+        >>> loss = loss.build(student, teacher)
+        >>> loss.to_teacher[0](student[0][0]).shape
+        torch.Size([2, 6, 8, 8])
     """
 
     activations = ('softmax',)

@@ -26,7 +26,7 @@ def mixed_paths(stages: int, direction: str = 'both') -> list[Path]:
         For each its end, ``'teacher'`` or ``'student'``, and after which map
         it switches.
 
-    Example:
+    Examples:
         >>> mixed_paths(3, 'to_teacher')
         [('teacher', 0), ('teacher', 1)]
     """

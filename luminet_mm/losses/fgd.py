@@ -57,6 +57,16 @@ def fgd_loss(
 
     Returns:
         Scalar; 0 without rows.
+
+    Examples:
+        >>> import torch
+        >>> student, teacher = torch.zeros(1, 2, 1, 2), torch.ones(1, 2, 1, 2)
+        >>> inside = torch.tensor([[[1., 0.]]])  # an object on the left
+        >>> weights = dict(attention=0.0, relation=0.0)
+        >>> fgd_loss(
+        ...     student, teacher, (student, teacher), (inside, 1 - inside),
+        ...     foreground=2.0, background=0.5, **weights)  # 2 channels: 4 + 1
+        tensor(5.)
     """
     spatial_s, channel_s = _attention(student, tau)
     spatial_t, channel_t = _attention(teacher, tau)
@@ -185,6 +195,17 @@ class FGDLoss(FeatureLoss):
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import DistillBatch, FGDLoss
+        >>> student, teacher = torch.rand(1, 8, 8, 8), torch.rand(1, 16, 8, 8)
+        >>> loss = FGDLoss().build([student], [teacher])
+        >>> box = torch.tensor([[3., 5., 30., 40.]])
+        >>> batch = DistillBatch(boxes=[box], input_shape=(64, 64))
+        >>> loss([student], [teacher], batch).backward()
+        >>> loss.align[0].weight.grad.shape
+        torch.Size([16, 8, 1, 1])
     """
 
     dims = (4,)

@@ -40,7 +40,7 @@ def fgfi_loss(
     Returns:
         Scalar; 0 where the mask keeps nothing.
 
-    Example:
+    Examples:
         >>> mask = torch.tensor([[[True, False]]])
         >>> fgfi_loss(torch.zeros(1, 4, 1, 2), torch.ones(1, 4, 1, 2), mask)
         tensor(2.)
@@ -128,6 +128,21 @@ class FGFILoss(FeatureLoss):
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import DistillBatch, FGFILoss
+        >>> student, teacher = torch.rand(1, 4, 1, 2), torch.rand(1, 6, 1, 2)
+        >>> loss = FGFILoss().build([student], [teacher])
+        >>> anchors = torch.tensor([[0., 0., 8., 8.], [8., 0., 16., 8.]])
+        >>> box = torch.tensor([[9., 1., 16., 8.]])  # at the second position
+        >>> batch = DistillBatch(boxes=[box], priors=lambda sizes: [anchors])
+        >>> loss([student], [teacher], batch).backward()
+        >>> loss.adaptation[0]
+        Sequential(
+          (0): Conv2d(4, 6, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
+          (1): ReLU()
+        )
     """
 
     dims = (4,)

@@ -29,7 +29,7 @@ def hint_loss(
     Returns:
         Scalar; 0 without rows.
 
-    Example:
+    Examples:
         >>> hint_loss(torch.zeros(2, 3), torch.full((2, 3), 2.0))
         tensor(4.)
     """
@@ -59,6 +59,15 @@ class FitNetLoss(FeatureLoss):
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import FitNetLoss
+        >>> student, teacher = torch.rand(2, 4, 8, 8), torch.randn(2, 6, 4, 4)
+        >>> loss = FitNetLoss(loss_weight=100.0).build(student, teacher)
+        >>> loss(student, teacher).backward()
+        >>> loss.connectors[0][0]
+        Conv2d(4, 6, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1))
     """
 
     def __init__(

@@ -69,6 +69,13 @@ def fsp_loss(
 
     Returns:
         Scalar; 0 without rows.
+
+    Examples:
+        >>> import torch
+        >>> student = torch.ones(1, 2, 4, 4), torch.ones(1, 3, 2, 2)
+        >>> teacher = torch.zeros(1, 2, 4, 4), torch.zeros(1, 3, 2, 2)
+        >>> fsp_loss(student, teacher)  # matrices (2, 3) of ones and of zeros
+        tensor(1.)
     """
     rows = [
         (fsp_matrix(a, b, pool) - fsp_matrix(c, d, pool))
@@ -103,6 +110,14 @@ class FSPLoss(FeatureLoss):
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import FSPLoss
+        >>> student = [torch.ones(2, 4, 8, 8), torch.ones(2, 8, 4, 4)]
+        >>> teacher = [2 * torch.ones(2, 4, 9, 9), torch.ones(2, 8, 3, 3)]
+        >>> FSPLoss(loss_weight=50.0)(student, teacher)  # 50 * (1 - 2)²
+        tensor(50.)
     """
 
     dims = (4,)

@@ -35,7 +35,7 @@ def hard_label_loss(
     Returns:
         Scalar.
 
-    Example:
+    Examples:
         >>> import torch
         >>> student = torch.tensor([[0., 0.]])
         >>> teacher = torch.tensor([[0., 1.]])
@@ -61,6 +61,14 @@ class HardLabelLoss(LogitLoss):
 
     Args:
         kwargs: Options of :class:`LogitLoss`.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import HardLabelLoss
+        >>> student = torch.zeros(1, 2, requires_grad=True)
+        >>> HardLabelLoss()(student, torch.tensor([[0., 1.]])).backward()
+        >>> student.grad
+        tensor([[ 0.5000, -0.5000]])
     """
 
     def compute(

@@ -54,7 +54,7 @@ def kd_loss(
     Returns:
         Scalar.
 
-    Example:
+    Examples:
         >>> import torch
         >>> student = torch.tensor([[0., 0.]])
         >>> teacher = torch.tensor([[0., 100.]])
@@ -78,6 +78,15 @@ class KDLoss(LogitLoss):
     Args:
         tau: Temperature, > 0.
         kwargs: Options of :class:`LogitLoss`.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import KDLoss
+        >>> student = torch.zeros(1, 2, requires_grad=True)
+        >>> teacher = torch.tensor([[0., 100.]])
+        >>> KDLoss(tau=1.0, loss_weight=2.0)(student, teacher).backward()
+        >>> student.grad
+        tensor([[ 1., -1.]])
     """
 
     def __init__(self, *, tau: float = 1.0, **kwargs) -> None:

@@ -64,7 +64,7 @@ def luminet_loss(
     Returns:
         Scalar. 0 where mean and variance are of fewer than two rows.
 
-    Example:
+    Examples:
         >>> student = torch.tensor(
         ...     [[1., 2, .5], [0, -1, 3], [2, 0, 1], [-1, 1, 0]])
         >>> teacher = torch.tensor(
@@ -116,7 +116,7 @@ def perception(
     Returns:
         ``(N, C)``.
 
-    Example:
+    Examples:
         >>> perception(torch.tensor([[1., 5.], [3., 5.]]))
         tensor([[-1.0000,  0.0000],
                 [ 1.0000,  0.0000]])
@@ -181,6 +181,17 @@ class LumiNetLoss(LogitLoss):
             published, see :func:`luminet_loss` and ``docs/losses.md``.
         kwargs: Options of :class:`LogitLoss`. ``loss_weight`` is ``ALPHA**2``
             of the authors' code.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import LumiNetLoss
+        >>> student = torch.tensor([[1., 2, .5], [0, -1, 3], [2, 0, 1]])
+        >>> teacher = torch.tensor([[3., 1, -2], [-1, 0, 4], [2, -.5, .5]])
+        >>> loss = LumiNetLoss(loss_weight=4.0)
+        >>> loss(student, teacher)
+        tensor(0.3704)
+        >>> abs(loss(3 * teacher + 7, teacher)) < 1e-3  # no scale, no shift
+        tensor(True)
     """
 
     def __init__(

@@ -40,6 +40,13 @@ def mgd_loss(
 
     Returns:
         Scalar; 0 without rows.
+
+    Examples:
+        >>> import torch
+        >>> student, teacher = torch.zeros(2, 3, 2, 2), torch.ones(2, 3, 2, 2)
+        >>> mask = torch.ones(2, 1, 2, 2)  # nothing is hidden
+        >>> mgd_loss(student, teacher, mask, generate=torch.relu)  # 3 * 2 * 2
+        tensor(12.)
     """
     distance = (generate(student * mask) - teacher).square()
     return global_mean(distance.flatten(1).sum(dim=1), sync=sync)
@@ -88,6 +95,16 @@ class MGDLoss(FeatureLoss):
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import MGDLoss
+        >>> student, teacher = torch.rand(2, 4, 8, 8), torch.rand(2, 6, 8, 8)
+        >>> loss = MGDLoss(loss_weight=7e-5, mask_ratio=0.15, mask='channel')
+        >>> loss = loss.build([student], [teacher])
+        >>> loss([student], [teacher]).backward()
+        >>> [name for name, _ in loss.named_children()]
+        ['align', 'generators']
     """
 
     dims = (4,)

@@ -73,7 +73,7 @@ def mlld_loss(
     Returns:
         Scalar; 0 without rows.
 
-    Example:
+    Examples:
         >>> student = torch.tensor([[0., 0.], [0., 0.]])
         >>> teacher = torch.tensor([[0., 99.], [99., 0.]])
         >>> mlld_loss(student, teacher, taus=[1.0])  # log(2) + 1/2 + 1/2
@@ -156,6 +156,13 @@ class MLLDLoss(LogitLoss):
     Raises:
         ValueError: An argument is out of its range; in training, the batch
             does not consist of so many views.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import MLLDLoss
+        >>> teacher = torch.tensor([[1., 2., 4.], [3., 0., 1.]])
+        >>> abs(MLLDLoss(tau=[2.0, 4.0])(teacher + 7, teacher)) < 1e-5
+        tensor(True)
     """
 
     def __init__(

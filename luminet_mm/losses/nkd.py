@@ -50,7 +50,7 @@ def nkd_loss(
     Returns:
         Scalar.
 
-    Example:
+    Examples:
         >>> import torch
         >>> student = torch.tensor([[0., 0., 0.]])
         >>> teacher = torch.tensor([[-99., 9., 9.]])
@@ -96,6 +96,15 @@ class NKDLoss(LogitLoss):
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import DistillBatch, NKDLoss
+        >>> student = torch.tensor([[0., 0., 0.]])
+        >>> teacher = torch.tensor([[-99., 9., 9.]])
+        >>> batch = DistillBatch(labels=torch.tensor([0]))
+        >>> NKDLoss(gamma=1.0)(student, teacher, batch)  # log(2)
+        tensor(0.6931)
     """
 
     def __init__(

@@ -31,7 +31,8 @@ def norm_loss(
     Returns:
         Scalar; 0 without rows.
 
-    Example:
+    Examples:
+        >>> import torch
         >>> norm_loss(torch.zeros(2, 6, 1, 1), torch.full((2, 3, 1, 1), 2.0))
         tensor(8.)
     """
@@ -60,6 +61,13 @@ class NORMLoss(FeatureLoss):
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import NORMLoss
+        >>> wide, teacher = torch.zeros(2, 24, 8, 8), torch.ones(2, 3, 4, 4)
+        >>> NORMLoss()(wide, teacher)  # eight segments, each with distance 1
+        tensor(8.)
     """
 
     dims = (4,)

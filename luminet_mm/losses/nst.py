@@ -35,6 +35,15 @@ def nst_loss(
 
     Returns:
         Scalar; 0 without rows.
+
+    Examples:
+        >>> import torch
+        >>> maps = torch.tensor([[3., 0.], [0., 1.]]).view(2, 1, 1, 1, 2)
+        >>> left, right = maps  # where their only channel looks
+        >>> nst_loss(left, right)  # 1 + 1 - 0
+        tensor(2.)
+        >>> nst_loss(left, 2 * left)
+        tensor(0.)
     """
     student, teacher = pool_to_smaller(student, teacher)
     ours, theirs = unit(student.flatten(2)), unit(teacher.flatten(2))
@@ -79,6 +88,14 @@ class NSTLoss(FeatureLoss):
 
     Args:
         kwargs: Options of :class:`FeatureLoss`.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import NSTLoss
+        >>> maps = torch.tensor([[3., 0.], [0., 1.]]).view(2, 1, 1, 1, 2)
+        >>> left, right = maps  # where their only channel looks
+        >>> NSTLoss(loss_weight=50.0)([left, left], [right, left])  # 50 * 2
+        tensor(100.)
     """
 
     dims = (4,)

@@ -40,6 +40,14 @@ def ofd_loss(
 
     Returns:
         Scalar; 0 without rows.
+
+    Examples:
+        >>> import torch
+        >>> student = torch.tensor([0.5, 0.5]).view(1, 2, 1, 1)
+        >>> teacher = torch.tensor([2.0, -3.0]).view(1, 2, 1, 1)
+        >>> margins = torch.tensor([-1.0, -1.0])
+        >>> ofd_loss(student, teacher, margins)  # (2 - 0.5)² + (0.5 + 1)²
+        tensor(4.5000)
     """
     size = student.shape[2], student.shape[3]
     if teacher.shape[2:] != size:
@@ -67,7 +75,7 @@ def gaussian_margins(weight: Tensor, bias: Tensor) -> Tensor:
     Returns:
         ``(C,)``, none above 0.
 
-    Example:
+    Examples:
         >>> gaussian_margins(torch.ones(2), torch.tensor([0.0, 5.0]))
         tensor([-0.7979, -3.0000])
     """
@@ -119,6 +127,15 @@ class OFDLoss(FeatureLoss):
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import OFDLoss
+        >>> student, teacher = torch.randn(2, 4, 8, 8), torch.randn(2, 6, 4, 4)
+        >>> loss = OFDLoss(loss_weight=1e-3).build([student], [teacher])
+        >>> loss([student], [teacher]).backward()
+        >>> loss.margins.shape, bool((loss.margins < 0).all())
+        (torch.Size([6]), True)
     """
 
     dims = (4,)

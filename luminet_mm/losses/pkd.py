@@ -42,6 +42,14 @@ def pkd_loss(
 
     Returns:
         Scalar; 0 without rows.
+
+    Examples:
+        >>> import torch
+        >>> teacher = torch.tensor([1., 2., 3., 6.]).view(1, 1, 2, 2)
+        >>> abs(pkd_loss(5 * teacher + 7, teacher)) < 1e-5
+        tensor(True)
+        >>> round(pkd_loss(-teacher, teacher).item(), 3)  # 2 * 3 / 4 positions
+        1.5
     """
     if student.shape[2:] != teacher.shape[2:]:
         if resize_student:
@@ -89,6 +97,14 @@ class PKDLoss(FeatureLoss):
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import PKDLoss
+        >>> teacher = [torch.rand(2, 8, 16, 16), torch.rand(2, 8, 8, 8)]
+        >>> student = [3 * maps - 5 for maps in teacher]
+        >>> abs(PKDLoss(loss_weight=6.0)(student, teacher)) < 1e-4
+        tensor(True)
     """
 
     dims = (4,)

@@ -31,6 +31,14 @@ def pkt_loss(
 
     Returns:
         Scalar; 0 with fewer than two rows.
+
+    Examples:
+        >>> import torch
+        >>> teacher = torch.tensor([[1., 0.], [0., 1.], [1., 1.]])
+        >>> abs(pkt_loss(3 * teacher, teacher)) < 1e-6  # lengths do not count
+        tensor(True)
+        >>> pkt_loss(teacher.flip(0), teacher) > 0.01
+        tensor(True)
     """
     ours, theirs = (
         _probabilities(rows, eps)
@@ -67,6 +75,15 @@ class PKTLoss(FeatureLoss):
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import PKTLoss
+        >>> student = torch.randn(6, 64, requires_grad=True)
+        >>> teacher = torch.randn(6, 256)  # another width
+        >>> PKTLoss(loss_weight=30000.0)(student, teacher).backward()
+        >>> student.grad.shape
+        torch.Size([6, 64])
     """
 
     def __init__(self, *, eps: float = 1e-7, **kwargs) -> None:

@@ -41,7 +41,7 @@ def hcl_loss(
     Returns:
         Scalar; 0 without rows.
 
-    Example:
+    Examples:
         >>> hcl_loss(torch.zeros(2, 3, 8, 8), torch.full((2, 3, 8, 8), 2.0))
         tensor(4.)
     """
@@ -141,6 +141,16 @@ class ReviewKDLoss(FeatureLoss):
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import ReviewKDLoss
+        >>> student = [torch.rand(2, 4, 8, 8), torch.rand(2, 8, 4, 4)]
+        >>> teacher = [torch.rand(2, 16, 8, 8), torch.rand(2, 32, 4, 4)]
+        >>> loss = ReviewKDLoss().build(student, teacher)
+        >>> loss(student, teacher).backward()
+        >>> all(weight.grad is not None for weight in loss.parameters())
+        True
     """
 
     has_connectors = True

@@ -54,6 +54,16 @@ def rkd_loss(
 
     Returns:
         Scalar; 0 with fewer than two rows.
+
+    Examples:
+        >>> import torch
+        >>> teacher = torch.tensor([[0., 0.], [1., 0.], [0., 3.]])
+        >>> turned = 2 * teacher @ torch.tensor([[0., 1.], [-1., 0.]])
+        >>> weights = dict(distance_weight=25.0, angle_weight=50.0)
+        >>> abs(rkd_loss(turned, teacher, **weights)) < 1e-5
+        tensor(True)
+        >>> rkd_loss(teacher.flip(0), teacher, **weights) > 1
+        tensor(True)
     """
     ours, theirs = (
         rows[None] - rows[:, None]  # not |a|^2 + |b|^2 - 2ab: keeps digits
@@ -115,6 +125,15 @@ class RKDLoss(FeatureLoss):
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import RKDLoss
+        >>> student = torch.randn(6, 64, requires_grad=True)
+        >>> teacher = torch.randn(6, 256)  # another width
+        >>> RKDLoss()(student, teacher).backward()
+        >>> student.grad.shape
+        torch.Size([6, 64])
     """
 
     def __init__(

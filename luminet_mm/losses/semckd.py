@@ -56,6 +56,13 @@ def semckd_loss(
 
     Returns:
         Scalar; 0 without rows.
+
+    Examples:
+        >>> import torch
+        >>> distances = torch.tensor([[[1., 3.]]])  # of one map to two
+        >>> attention = torch.tensor([[[0.5, 0.5]]])
+        >>> semckd_loss(distances, attention)
+        tensor(2.)
     """
     rows = (attention * distances).sum(dim=2).mean(dim=1)
     return global_mean(rows, sync=sync)
@@ -113,6 +120,17 @@ class SemCKDLoss(FeatureLoss):
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import SemCKDLoss
+        >>> student = [torch.rand(8, 4, 8, 8)]
+        >>> teacher = [torch.rand(8, 6, 8, 8), torch.rand(8, 9, 4, 4)]
+        >>> loss = SemCKDLoss(batch_size=8, loss_weight=400.0)
+        >>> loss = loss.build(student, teacher)  # one map is compared with two
+        >>> loss(student, teacher).backward()
+        >>> all(weight.grad is not None for weight in loss.parameters())
+        True
     """
 
     dims = (4,)

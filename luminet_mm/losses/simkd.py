@@ -50,6 +50,15 @@ class SimKDLoss(FeatureLoss):
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import SimKDLoss
+        >>> student, teacher = torch.rand(2, 16, 8, 8), torch.rand(2, 32, 8, 8)
+        >>> loss = SimKDLoss(factor=2).build(student, teacher)
+        >>> loss(student, teacher).backward()
+        >>> loss.connectors[0](student).shape
+        torch.Size([2, 32, 8, 8])
     """
 
     dims = (4,)

@@ -28,6 +28,14 @@ def similarity_loss(
 
     Returns:
         Scalar; 0 with fewer than two rows.
+
+    Examples:
+        >>> import torch
+        >>> teacher = torch.tensor([[1., 0.], [0., 1.]])  # nothing alike
+        >>> similarity_loss(5 * teacher, teacher)
+        tensor(0.)
+        >>> similarity_loss(torch.ones(2, 3), teacher)  # all alike
+        tensor(0.2929)
     """
     ours, theirs = (
         unit(rows @ rows.T)
@@ -55,6 +63,15 @@ class SPLoss(FeatureLoss):
 
     Args:
         kwargs: Options of :class:`FeatureLoss`.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import SPLoss
+        >>> student = torch.rand(6, 4, 8, 8, requires_grad=True)
+        >>> teacher = torch.rand(6, 16, 4, 4)  # channels and sizes may differ
+        >>> SPLoss(loss_weight=3000.0)(student, teacher).backward()
+        >>> student.grad.shape
+        torch.Size([6, 4, 8, 8])
     """
 
     def compute(

@@ -58,7 +58,7 @@ def srd_loss(
         Scalar; 0 without rows. One row carries nothing: the element-wise
         form is then the logarithm of ``log_eps``.
 
-    Example:
+    Examples:
         >>> one = torch.tensor([[1., 5.], [3., -5.], [2., 0.]])
         >>> srd_loss(3 * one + 1, one, form='correlation')  # log(1e-5)
         tensor(-11.5129)
@@ -124,6 +124,16 @@ class SRDLoss(RowsLoss):
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import SRDLoss
+        >>> student, teacher = torch.randn(6, 10, 4), torch.randn(6, 8, 3, 3)
+        >>> loss = SRDLoss(extra_tokens=1)  # a class token, then patches
+        >>> loss = loss.build(student, teacher)
+        >>> loss(student, teacher).backward()
+        >>> [tuple(weight.shape) for weight in loss.parameters()]
+        [(8, 4)]
     """
 
     has_connectors = True

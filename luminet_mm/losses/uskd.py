@@ -57,7 +57,7 @@ def uskd_loss(
     Returns:
         Scalar; 0, with a graph, without rows.
 
-    Example:
+    Examples:
         >>> even = torch.zeros(1, 2)
         >>> label = torch.tensor([[1., 0.]])
         >>> uskd_loss(even, even, label, mu=1.0)  # log(2), twice
@@ -126,6 +126,16 @@ class USKDLoss(FeatureLoss):
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import DistillBatch, USKDLoss
+        >>> logits, maps = torch.randn(2, 10), torch.rand(2, 64, 4, 4)
+        >>> loss = USKDLoss().build([logits, maps])
+        >>> batch = DistillBatch(labels=torch.tensor([3, 7]))
+        >>> loss([logits, maps], None, batch).backward()  # no teacher
+        >>> [tuple(weight.shape) for weight in loss.parameters()]
+        [(10, 64), (10,)]
     """
 
     activations = ('softmax',)

@@ -42,6 +42,13 @@ def vid_loss(
 
     Returns:
         Scalar; 0 without rows.
+
+    Examples:
+        >>> import torch
+        >>> mean, teacher = torch.zeros(2, 3, 4, 4), torch.ones(2, 3, 4, 4)
+        >>> scale = torch.full((3,), 0.5413)  # log(e - 1): the variance is 1
+        >>> round(vid_loss(mean, teacher, scale).item(), 2)
+        0.5
     """
     variance = (F.softplus(scale) + eps)[:, None, None]
     values = (mean - teacher).square() / variance + variance.log()
@@ -70,6 +77,15 @@ class VIDLoss(FeatureLoss):
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import VIDLoss
+        >>> student, teacher = torch.rand(2, 4, 8, 8), torch.rand(2, 6, 8, 8)
+        >>> loss = VIDLoss(init_variance=5.0).build([student], [teacher])
+        >>> loss([student], [teacher]).backward()
+        >>> all(weight.grad is not None for weight in loss.parameters())
+        True
     """
 
     dims = (4,)

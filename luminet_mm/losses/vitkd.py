@@ -124,6 +124,16 @@ class ViTKDLoss(FeatureLoss):
     Raises:
         ValueError: An argument is out of its range; in ``forward`` and
             ``build``, if both sides do not have the same patches.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import ViTKDLoss
+        >>> student = [torch.rand(2, 10, 4)] * 3  # class token, 3 x 3 patches
+        >>> teacher = [torch.rand(2, 10, 6)] * 3
+        >>> loss = ViTKDLoss().build(student, teacher)
+        >>> loss(student, teacher).backward()
+        >>> [name for name, _ in loss.named_children()]
+        ['align', 'generator']
     """
 
     dims = (3,)

@@ -39,7 +39,7 @@ def vkd_loss(
     Returns:
         Scalar; 0 without rows.
 
-    Example:
+    Examples:
         >>> teacher = torch.tensor([[7., 9.]])  # normed, -1 and 1
         >>> vkd_loss(torch.tensor([[-1., 4.]]), teacher)  # (0 + 2.5) / 2
         tensor(1.2500)
@@ -72,6 +72,15 @@ class VkDLoss(RowsLoss):
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import VkDLoss
+        >>> student, teacher = torch.randn(6, 4), torch.randn(6, 8)
+        >>> loss = VkDLoss().build(student, teacher)
+        >>> loss(student, teacher).backward()
+        >>> loss.connectors[0](student).shape
+        torch.Size([6, 8])
     """
 
     has_connectors = True

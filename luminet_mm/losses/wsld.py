@@ -44,7 +44,7 @@ def wsld_loss(
     Returns:
         Scalar.
 
-    Example:
+    Examples:
         >>> student = torch.tensor([[0., 0.]])
         >>> teacher = torch.tensor([[0., 99.]])
         >>> label = torch.tensor([1])  # the teacher is sure: weight 1
@@ -108,6 +108,15 @@ class WSLDLoss(LogitLoss):
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import DistillBatch, WSLDLoss
+        >>> student = torch.tensor([[0., 0.]])
+        >>> teacher = torch.tensor([[0., 99.]])
+        >>> batch = DistillBatch(labels=torch.tensor([1]))
+        >>> WSLDLoss(tau=1.0, loss_weight=2.5)(student, teacher, batch)
+        tensor(1.7329)
     """
 
     def __init__(

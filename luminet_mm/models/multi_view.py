@@ -26,15 +26,17 @@ class MultiViewClsDataPreprocessor(ClsDataPreprocessor):
     its arguments say.
 
     Examples:
-        >>> data_preprocessor = dict(
-        ...     type='luminet_mm.MultiViewClsDataPreprocessor',
-        ...     mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375],
-        ...     to_rgb=True)
-        >>> train_pipeline = [
-        ...     dict(type='LoadImageFromFile'),
-        ...     dict(type='MultiView', num_views=[1, 1],
-        ...          transforms=[weak, strong]),  # a list of transforms each
-        ...     dict(type='PackInputs')]
+        In a config, where ``weak`` and ``strong`` are lists of transforms::
+
+            data_preprocessor = dict(
+                type='luminet_mm.MultiViewClsDataPreprocessor',
+                mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375],
+                to_rgb=True)
+            train_pipeline = [
+                dict(type='LoadImageFromFile'),
+                dict(type='MultiView', num_views=[1, 1],
+                     transforms=[weak, strong]),
+                dict(type='PackInputs')]
     """
 
     def forward(self, data: dict, training: bool = False) -> dict:

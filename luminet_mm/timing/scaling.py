@@ -42,7 +42,7 @@ def ring_seconds(
     Returns:
         Seconds, 0 for one GPU.
 
-    Example:
+    Examples:
         >>> ring_seconds(100e6, gpus=5, bandwidth=1e9, latency=0.0)
         0.16
     """
@@ -67,7 +67,7 @@ def buckets(size: float) -> list[float]:
     A small first one, then full ones; that parameters are not split is left
     out.
 
-    Example:
+    Examples:
         >>> [round(each / MIB) for each in buckets(60 * MIB)]
         [1, 25, 25, 9]
     """

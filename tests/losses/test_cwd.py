@@ -1,8 +1,5 @@
 """CWD: golden numbers and the properties of a softmax over positions."""
 
-import doctest
-import importlib
-
 import pytest
 import torch
 from goldens import assert_golden_grads, golden_cases, golden_inputs
@@ -27,13 +24,6 @@ class TestWithConnector(FeatureContract):
     def biases_without_effect(cls, loss):
         """The softmax over positions takes them out again."""
         return {k for k, _ in loss.named_parameters() if k.endswith('bias')}
-
-
-def test_docstring_examples():
-    module = importlib.import_module('luminet_mm.losses.cwd')
-    result = doctest.testmod(module)
-    assert result.attempted
-    assert not result.failed
 
 
 @pytest.mark.parametrize('case', golden_cases('cwd'))

@@ -1,8 +1,5 @@
 """DIST: golden numbers and the properties of a correlation."""
 
-import doctest
-import importlib
-
 import pytest
 import torch
 from goldens import assert_golden, golden_cases, golden_logits
@@ -24,12 +21,6 @@ def rows(n=6, c=5, seed=0):
 def correlation(a, b):
     """Pearson's, by torch."""
     return torch.corrcoef(torch.stack([a, b]))[0, 1]
-
-
-def test_docstring_examples():
-    result = doctest.testmod(importlib.import_module('luminet_mm.losses.dist'))
-    assert result.attempted
-    assert not result.failed
 
 
 @pytest.mark.parametrize('case', golden_cases('dist'))

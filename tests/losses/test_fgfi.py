@@ -1,8 +1,5 @@
 """FGFI: golden numbers, and which positions are imitated."""
 
-import doctest
-import importlib
-
 import pytest
 import torch
 from goldens import (
@@ -26,13 +23,6 @@ class TestFGFI(FeatureContract):
     @classmethod
     def batch(cls, student, teacher):
         return objects(student)
-
-
-def test_docstring_examples():
-    module = importlib.import_module('luminet_mm.losses.fgfi')
-    result = doctest.testmod(module)
-    assert result.attempted
-    assert not result.failed
 
 
 @pytest.mark.parametrize('case', golden_cases('fgfi'))

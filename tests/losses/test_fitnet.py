@@ -1,8 +1,5 @@
 """FitNet: golden numbers, and which regressor joins which sizes."""
 
-import doctest
-import importlib
-
 import pytest
 import torch
 from goldens import (
@@ -27,13 +24,6 @@ class TestLinear(FeatureContract):
     loss = FitNetLoss
     options = {'connector': 'linear'}
     shapes = VECTORS
-
-
-def test_docstring_examples():
-    module = importlib.import_module('luminet_mm.losses.fitnet')
-    result = doctest.testmod(module)
-    assert result.attempted
-    assert not result.failed
 
 
 @pytest.mark.parametrize('case', golden_cases('fitnet'))

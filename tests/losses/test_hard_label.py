@@ -1,7 +1,5 @@
 """Hard labels: the teacher's arg-max as the label, and nothing else of it."""
 
-import doctest
-
 import pytest
 import torch
 from losses.contracts import LogitContract
@@ -10,7 +8,6 @@ from torch.nn import functional as F
 from luminet_mm.losses import (
     DistillBatch,
     HardLabelLoss,
-    hard_label,
     hard_label_loss,
 )
 
@@ -25,12 +22,6 @@ class TestHardLabel(LogitContract):
 def rows(n=6, c=5, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(2, n, c, generator=generator, dtype=torch.float64)
-
-
-def test_docstring_examples():
-    result = doctest.testmod(hard_label)
-    assert result.attempted
-    assert not result.failed
 
 
 def test_equals_deits_hard_distillation():

@@ -1,14 +1,12 @@
 """KD: golden numbers and the properties of the divergence."""
 
-import doctest
-
 import pytest
 import torch
 from goldens import assert_golden, golden_cases, golden_logits
 from losses.contracts import LogitContract
 from torch.nn import functional as F
 
-from luminet_mm.losses import KDLoss, kd, kd_loss
+from luminet_mm.losses import KDLoss, kd_loss
 
 
 class TestKD(LogitContract):
@@ -20,12 +18,6 @@ class TestKD(LogitContract):
 def rows(n=6, c=5, seed=0):
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(2, n, c, generator=generator, dtype=torch.float64)
-
-
-def test_docstring_examples():
-    result = doctest.testmod(kd)
-    assert result.attempted
-    assert not result.failed
 
 
 @pytest.mark.parametrize('case', golden_cases('kd'))

@@ -1,7 +1,5 @@
 """LumiNet: golden numbers, and each line of its mathematics."""
 
-import doctest
-
 import pytest
 import torch
 from goldens import assert_golden, golden_cases, golden_logits
@@ -82,12 +80,6 @@ def detached_loss(student, teacher, tau):
         log_target=True,
         reduction='batchmean',
     )
-
-
-def test_docstring_examples():
-    result = doctest.testmod(luminet)
-    assert result.attempted
-    assert not result.failed
 
 
 @pytest.mark.parametrize('case', golden_cases('luminet'))

@@ -1,13 +1,11 @@
 """NKD: golden numbers, the two cross entropies, confident rows, labels."""
 
-import doctest
-
 import pytest
 import torch
 from goldens import assert_golden, golden_cases, golden_logits
 from losses.contracts import LogitContract
 
-from luminet_mm.losses import DistillBatch, NKDLoss, kd_loss, nkd, nkd_loss
+from luminet_mm.losses import DistillBatch, NKDLoss, kd_loss, nkd_loss
 
 
 class TestNKD(LogitContract):
@@ -34,12 +32,6 @@ def by_probabilities(student, teacher, labels, gamma, tau):
         q_s, q_t = p_s[others] / (1 - p_s[y]), p_t[others] / (1 - p_t[y])
         total -= gamma * tau**2 * (q_t * q_s.log()).sum()
     return total / len(student)
-
-
-def test_docstring_examples():
-    result = doctest.testmod(nkd)
-    assert result.attempted
-    assert not result.failed
 
 
 @pytest.mark.parametrize('case', golden_cases('nkd'))

@@ -1,6 +1,5 @@
 """SRD: golden numbers, what normalisation forgets, rows, connectors."""
 
-import doctest
 import math
 
 import pytest
@@ -15,7 +14,7 @@ from losses.contracts import FeatureContract
 from losses.contracts.feature import MAPS, VECTORS
 from torch import nn
 
-from luminet_mm.losses import SRDLoss, kd_loss, srd, srd_loss
+from luminet_mm.losses import SRDLoss, kd_loss, srd_loss
 from luminet_mm.losses.srd import FORMS, feature_rows
 
 each_form = pytest.mark.parametrize('form', FORMS)
@@ -56,12 +55,6 @@ def maps(*shapes, seed=0):
 
 def batch_norm(x, eps=1e-4):
     return nn.BatchNorm1d(x.shape[1], eps=eps, affine=False).double()(x)
-
-
-def test_docstring_examples():
-    result = doctest.testmod(srd)
-    assert result.attempted
-    assert not result.failed
 
 
 @pytest.mark.parametrize('case', golden_cases('srd'))

@@ -47,6 +47,16 @@ class DistillBatch:
         priors: Gives the anchors ``(h * w * A, 4)`` of each pyramid level,
             point by point, for the levels' ``(h, w)``.
         rois: ``(N, 5)`` image and box of each row, where rows are RoIs.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import DistillBatch, KDLoss
+        >>> student, teacher = torch.zeros(3, 5), torch.eye(3, 5)
+        >>> labels = torch.tensor([0, 4, 2])  # four classes, background
+        >>> batch = DistillBatch(labels=labels, background=4, no_object=4)
+        >>> loss = KDLoss(rows='foreground')(student, teacher, batch)
+        >>> torch.allclose(loss, KDLoss()(student[::2], teacher[::2]))
+        True
     """
 
     labels: Tensor | None = None

@@ -38,6 +38,18 @@ class FeatureLoss(DistillLoss):
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import FeatureLoss
+        >>> class L1(FeatureLoss):
+        ...     same_width = same_size = True
+        ...     def compute(self, student, teacher, batch):
+        ...         pairs = zip(student, teacher)
+        ...         return self.total((s - t).abs().mean() for s, t in pairs)
+        >>> maps = [torch.ones(2, 4, 8, 8), torch.ones(2, 8, 4, 4)]
+        >>> L1(levels=[0, 1])(maps, [3 * each for each in maps])  # 2 + 2
+        tensor(4.)
     """
 
     values = 'features'

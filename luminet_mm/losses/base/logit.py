@@ -40,6 +40,16 @@ class LogitLoss(DistillLoss):
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import LogitLoss
+        >>> class L1(LogitLoss):
+        ...     def compute(self, student, teacher, row_weights, batch):
+        ...         return (student - teacher).abs().mean()
+        >>> half = torch.full((4, 5), 3.0, dtype=torch.float16)
+        >>> L1(loss_weight=2.0)(half, torch.zeros(4, 5))  # in float32
+        tensor(6.)
     """
 
     activations = ('softmax',)

@@ -33,6 +33,15 @@ class DistillLoss(nn.Module, metaclass=ABCMeta):
 
     Raises:
         ValueError: An argument is out of its range.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import KDLoss
+        >>> student, teacher = torch.zeros(1, 2), torch.tensor([[0., 100.]])
+        >>> loss = KDLoss(loss_weight=2.0)
+        >>> loss.schedule_factor = 0.25  # as a warm-up does, step by step
+        >>> loss(student, teacher)  # log(2) / 2
+        tensor(0.3466)
     """
 
     values = 'logits'  # what it compares, for errors

@@ -23,6 +23,12 @@ def unit(x: Tensor, dim: int = -1, eps: float = FLAT) -> Tensor:
 
     Where a norm is less than ``eps`` by that, so that no gradient is larger
     than its inverse. Zeros have no direction and get none.
+
+    Examples:
+        >>> import torch
+        >>> unit(torch.tensor([[3., 4.], [0., 0.]]))
+        tensor([[0.6000, 0.8000],
+                [0.0000, 0.0000]])
     """
     norms = torch.linalg.vector_norm(x, dim=dim, keepdim=True)
     return x * ((norms > 0) / norms.clamp(min=eps))
@@ -63,6 +69,12 @@ def pool_to_smaller(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     """Average-pool the larger of two ``(B, C, H, W)`` maps to the smaller.
 
     As attention transfer and its successors do in mdistiller (a08d46f).
+
+    Examples:
+        >>> import torch
+        >>> student, teacher = torch.rand(2, 4, 8, 8), torch.rand(2, 6, 4, 4)
+        >>> [tuple(maps.shape) for maps in pool_to_smaller(student, teacher)]
+        [(2, 4, 4, 4), (2, 6, 4, 4)]
     """
     if one.shape[2] > other.shape[2]:
         one = F.adaptive_avg_pool2d(one, size_of(other))
@@ -77,7 +89,13 @@ def size_of(maps: Tensor) -> tuple[int, int]:
 
 
 def pooled(feature: Tensor) -> Tensor:
-    """Average maps ``(B, C, H, W)`` to ``(B, C)``; leave vectors as is."""
+    """Average maps ``(B, C, H, W)`` to ``(B, C)``; leave vectors as is.
+
+    Examples:
+        >>> import torch
+        >>> pooled(torch.rand(2, 4, 8, 8)).shape
+        torch.Size([2, 4])
+    """
     return feature.mean(dim=(2, 3)) if feature.dim() == 4 else feature
 
 

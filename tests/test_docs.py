@@ -117,7 +117,8 @@ def test_named_make_targets_and_variables_exist(page):
 
 @each_page
 def test_flags_and_variables_of_the_tools_exist(page):
-    launch = (ROOT / 'luminet_mm/runs/launch.py').read_text(encoding='utf-8')
+    shared = ROOT / 'luminet_mm/launch/command_line.py'
+    launch = shared.read_text(encoding='utf-8')
     text = read(page).replace('\\\n', ' ')
     for before, tool, after in re.findall(
         r'((?:\b[A-Z_]+=\S+ +)*)(?:python )?'
@@ -139,7 +140,7 @@ def test_flags_and_variables_of_the_tools_exist(page):
 def test_flags_that_the_readme_lists_exist():
     sources = ''.join(
         (ROOT / name).read_text(encoding='utf-8')
-        for name in ('luminet_mm/runs/launch.py', 'tools/train.py')
+        for name in ('luminet_mm/launch/command_line.py', 'tools/train.py')
     )
     text = section('README.md', '## Several GPUs, several machines')
     flags = re.findall(r'`(--[a-z-]+)`', text)

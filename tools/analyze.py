@@ -32,21 +32,18 @@ from luminet_mm.analysis import (
     draw_similarity,
     read_runs,
 )
-from luminet_mm.checkpoint import (
+from luminet_mm.distillers.blocks import teacher_list
+from luminet_mm.launch.command_line import add_arguments, load_config
+from luminet_mm.launch.console import reported
+from luminet_mm.launch.runner import build_runner
+from luminet_mm.loading.checkpoint import (
     BESIDE_STUDENT,
     get_state_dict,
     load_checkpoint,
 )
-from luminet_mm.distillers.blocks import teacher_list
-from luminet_mm.loading import load_weights
+from luminet_mm.loading.weights import load_weights
 from luminet_mm.preflight import check_config
-from luminet_mm.runs.console import reported
-from luminet_mm.runs.launch import (
-    LaunchError,
-    add_arguments,
-    build_runner,
-    load_config,
-)
+from luminet_mm.runs.launchers import LaunchError
 from luminet_mm.stock import stock_config
 from luminet_mm.teachers.frozen import FrozenTeacher
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 
-from luminet_mm.runs.console import reported
-from luminet_mm.runs.launch import add_arguments, load_config
+from luminet_mm.launch.command_line import add_arguments, load_config
+from luminet_mm.launch.console import reported
 from luminet_mm.timing.benchmark import benchmark, draw
 
 

@@ -27,14 +27,11 @@ from luminet_mm.distillers.mixin import (
     distiller_of,
     teacher_entries,
 )
+from luminet_mm.launch.command_line import add_arguments, load_config
+from luminet_mm.launch.console import reported
+from luminet_mm.launch.runner import build_runner
 from luminet_mm.preflight import check_config, leaf_datasets
-from luminet_mm.runs.console import reported
-from luminet_mm.runs.launch import (
-    LaunchError,
-    add_arguments,
-    build_runner,
-    load_config,
-)
+from luminet_mm.runs.launchers import LaunchError
 from luminet_mm.signals.classifier import compute_signals, find_signal
 from luminet_mm.teachers.cache import DATASET, check_student
 from luminet_mm.teachers.cache_files import DTYPES, CacheError

@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from mmengine.config import Config
 from mmengine.utils import track_parallel_progress, track_progress
 
+from luminet_mm.launch.command_line import add_arguments, load_config
+from luminet_mm.launch.console import reported
 from luminet_mm.preflight.data import data_findings
-from luminet_mm.runs.console import reported
-from luminet_mm.runs.launch import add_arguments, load_config
 
 PHASES = ('train', 'val', 'test')
 

@@ -18,10 +18,10 @@ from typing import Any
 import mmengine
 import torch
 
-from luminet_mm.checkpoint import get_state_dict, load_checkpoint
 from luminet_mm.files.atomic import write_atomically
+from luminet_mm.launch.console import reported
+from luminet_mm.loading.checkpoint import get_state_dict, load_checkpoint
 from luminet_mm.models.mdistiller import NETWORKS, convert_state_dict
-from luminet_mm.runs.console import reported
 
 
 def convert(network: str, source: str, target: str) -> Path:

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from luminet_mm.datasets import make_digits
-from luminet_mm.runs.console import reported
+from luminet_mm.launch.console import reported
 
 
 def parse_args() -> argparse.Namespace:

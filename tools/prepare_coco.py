@@ -14,8 +14,8 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from luminet_mm.launch.console import reported
 from luminet_mm.preflight.coco_json import read_section
-from luminet_mm.runs.console import reported
 
 SITE = 'http://images.cocodataset.org'
 # Folder, its archive, where that is, and its size.

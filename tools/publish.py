@@ -16,13 +16,13 @@ from typing import Any
 
 import torch
 
-from luminet_mm.checkpoint import (
+from luminet_mm.files.atomic import write_atomically
+from luminet_mm.launch.console import reported
+from luminet_mm.loading.checkpoint import (
     BESIDE_STUDENT,
     get_state_dict,
     load_checkpoint,
 )
-from luminet_mm.files.atomic import write_atomically
-from luminet_mm.runs.console import reported
 from luminet_mm.stock import stock_config_text
 
 # State dict entries that are not the student's.

@@ -25,15 +25,15 @@ import sys
 from pathlib import Path
 
 from luminet_mm.files.config_file import read_config, read_grid
-from luminet_mm.runs.console import reported
-from luminet_mm.runs.metrics import scale_of
-from luminet_mm.runs.sweep import (
+from luminet_mm.launch.console import reported
+from luminet_mm.launch.sweep import (
     find_metric,
     is_finished,
     make_cells,
     run_cells,
     summarise,
 )
+from luminet_mm.runs.metrics import scale_of
 
 
 def print_table(summary: dict, metric: str) -> None:

@@ -7,15 +7,15 @@ from pathlib import Path
 from mmengine.config import Config
 
 from luminet_mm.files.config_file import renamed
-from luminet_mm.preflight import check_config
-from luminet_mm.runs.console import reported
-from luminet_mm.runs.launch import (
-    LaunchError,
+from luminet_mm.launch.command_line import (
     add_arguments,
-    build_runner,
+    add_checkpoint_flags,
     load_config,
 )
-from luminet_mm.runs.weights import add_flags
+from luminet_mm.launch.console import reported
+from luminet_mm.launch.runner import build_runner
+from luminet_mm.preflight import check_config
+from luminet_mm.runs.launchers import LaunchError
 from luminet_mm.stock import stock_config
 
 
@@ -38,7 +38,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--tta', action='store_true', help='test-time augmentation'
     )
-    add_flags(parser)
+    add_checkpoint_flags(parser)
     args = parser.parse_args()
     if args.out and not args.out.endswith(('.pkl', '.pickle')):
         parser.error(f'--out {args.out}: the name must end in .pkl')

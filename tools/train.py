@@ -5,18 +5,18 @@ import argparse
 from mmengine.config import Config
 
 from luminet_mm.config_types import is_type
-from luminet_mm.preflight import check_config
-from luminet_mm.runs import start
-from luminet_mm.runs.console import reported
-from luminet_mm.runs.guards import install_guards
-from luminet_mm.runs.launch import (
-    LaunchError,
+from luminet_mm.launch.command_line import (
     add_arguments,
-    build_runner,
+    add_checkpoint_flags,
     load_config,
 )
+from luminet_mm.launch.console import reported
+from luminet_mm.launch.guards import install_guards
+from luminet_mm.launch.runner import build_runner
+from luminet_mm.preflight import check_config
+from luminet_mm.runs import work_dir
+from luminet_mm.runs.launchers import LaunchError
 from luminet_mm.runs.resume import agree
-from luminet_mm.runs.weights import add_flags
 
 
 def parse_args() -> argparse.Namespace:
@@ -52,7 +52,7 @@ def parse_args() -> argparse.Namespace:
         help='with --resume: go on although model, data or batch size are '
         "others than in the checkpoint's config",
     )
-    add_flags(parser)
+    add_checkpoint_flags(parser)
     return parser.parse_args()
 
 
@@ -73,7 +73,7 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
                 'learning rate was chosen for.'
             )
         cfg.auto_scale_lr.enable = True
-    start.apply_flags(cfg, args)
+    work_dir.apply_flags(cfg, args)
 
 
 def main() -> None:
@@ -83,7 +83,7 @@ def main() -> None:
         cfg = load_config(args)
         apply_flags(cfg, args)
         check_config(cfg, known=args.faults)
-        with start.work_dir_of(cfg, args) as replaced:
+        with work_dir.work_dir_of(cfg, args) as replaced:
             runner = build_runner(
                 cfg, args.trust, args.allow_partial, last_layer=True, args=args
             )

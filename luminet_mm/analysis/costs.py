@@ -13,19 +13,19 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from luminet_mm.analysis.statistics import AnalysisError
-from luminet_mm.checkpoint import (
-    BESIDE_STUDENT,
-    get_state_dict,
-    load_checkpoint,
-)
 from luminet_mm.distillers.blocks import build_loss
 from luminet_mm.files.plain_config import (
     check_building,
     only_registered,
     plain_values,
 )
+from luminet_mm.launch.sweep import choose_metric, read_log
+from luminet_mm.loading.checkpoint import (
+    BESIDE_STUDENT,
+    get_state_dict,
+    load_checkpoint,
+)
 from luminet_mm.rng import preserved_rng
-from luminet_mm.runs.sweep import choose_metric, read_log
 from luminet_mm.stock import stock_config
 
 

@@ -8,7 +8,7 @@ from mmengine.model import is_model_wrapper
 from luminet_mm.registry import HOOKS
 from luminet_mm.runs.changes import teacher_files
 from luminet_mm.runs.resume import ResumeError
-from luminet_mm.runs.start import clear
+from luminet_mm.runs.work_dir import clear
 
 
 @HOOKS.register_module()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from mmpretrain.models import ImageClassifier
 from torch import nn
 
-from luminet_mm.checkpoint import get_state_dict, load_checkpoint
 from luminet_mm.config_types import PRETRAINED, is_type
+from luminet_mm.loading.checkpoint import get_state_dict, load_checkpoint
 from luminet_mm.registry import MODELS
 
 

@@ -1,1 +1,1 @@
-"""What keeps a training run safe: its files, its folder, its restart."""
+"""What a run leaves behind, and goes on from: folder, checkpoints, logs."""

@@ -7,7 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from luminet_mm.checkpoint import UnsafeCheckpointError, load_checkpoint
+from luminet_mm.loading.checkpoint import (
+    UnsafeCheckpointError,
+    load_checkpoint,
+)
 
 ENDINGS = ('.pth', '.pt', '.ckpt')
 # What a run writes by itself; other files in its folder may be anything.

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.dist import broadcast_object_list
 from mmengine.logging import print_log
 
-from luminet_mm.checkpoint import UnsafeCheckpointError
+from luminet_mm.loading.checkpoint import UnsafeCheckpointError
 from luminet_mm.runs.changes import (
     changed_files,
     compare,
@@ -28,7 +28,7 @@ from luminet_mm.runs.checkpoints import (
     read_head,
     written_checkpoints,
 )
-from luminet_mm.runs.launch import RANK_VARIABLES, LaunchError
+from luminet_mm.runs.launchers import LaunchError, world_size
 from luminet_mm.stock import parse_config
 
 WARN = 30  # logging.WARNING
@@ -131,14 +131,6 @@ def run_folders(cfg: Config) -> list[Path]:
     if not out or _is_remote(out):
         return [work_dir]
     return [work_dir, Path(out, work_dir.absolute().name)]
-
-
-def world_size(cfg: Config) -> int:
-    """How many processes the launcher started."""
-    launcher = cfg.get('launcher', 'none')
-    if launcher == 'none':
-        return 1
-    return int(os.environ.get(RANK_VARIABLES[launcher][1], 1))
 
 
 def _hook(cfg: Config) -> Mapping:

@@ -17,13 +17,13 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
-from luminet_mm.checkpoint import (
+from luminet_mm.loading.checkpoint import (
     BESIDE_STUDENT,
     CheckpointError,
     get_state_dict,
     load_checkpoint,
 )
-from luminet_mm.loading import load_weights, unsaved
+from luminet_mm.loading.weights import load_weights, unsaved
 from luminet_mm.rng import preserved_rng
 from luminet_mm.stock import model_config, stock_config
 from luminet_mm.streams import Pending, run_beside

@@ -13,8 +13,8 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import HOOKS, MODELS, DefaultScope
 
+from luminet_mm.launch.sweep import make_cells
 from luminet_mm.methods import METHODS, TASKS
-from luminet_mm.runs.sweep import make_cells
 from luminet_mm.stock import stock_config
 
 ROOT = Path(__file__).parents[2]

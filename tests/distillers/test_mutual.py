@@ -13,8 +13,8 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch.nn import functional as F
 
-from luminet_mm.checkpoint import get_state_dict, load_checkpoint
 from luminet_mm.distillers.mutual import mutual_losses
+from luminet_mm.loading.checkpoint import get_state_dict, load_checkpoint
 from luminet_mm.losses import KDLoss
 from luminet_mm.preflight import check_config
 from luminet_mm.stock import stock_config

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from luminet_mm.checkpoint import CheckpointError, load_checkpoint
 from luminet_mm.files.downloads import hash_in_name
+from luminet_mm.loading.checkpoint import CheckpointError, load_checkpoint
 
 
 def content_of(value=1.0):

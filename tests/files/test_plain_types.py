@@ -12,7 +12,7 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 
-from luminet_mm.checkpoint import (
+from luminet_mm.loading.checkpoint import (
     CheckpointError,
     UnsafeCheckpointError,
     get_state_dict,
@@ -47,7 +47,7 @@ def test_real_types_come_out():
     """What is loaded is saved again: no stand-in may stay in it."""
     buffer = io.BytesIO(content_of(training_checkpoint()))
     path = 'not used'
-    from luminet_mm.checkpoint import read_checkpoint
+    from luminet_mm.loading.checkpoint import read_checkpoint
 
     loaded = read_checkpoint(buffer, path, 'cpu')
     hub = loaded['message_hub']

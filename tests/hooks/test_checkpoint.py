@@ -10,7 +10,7 @@ from mmengine.hooks import CheckpointHook
 from tiny_cls import classifier, runner, validation
 
 from luminet_mm.hooks import RunStartHook, SafeCheckpointHook
-from luminet_mm.runs.guards import install_guards
+from luminet_mm.launch.guards import install_guards
 
 
 class Mine(CheckpointHook):

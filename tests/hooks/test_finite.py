@@ -13,7 +13,7 @@ from tiny_cls import classifier, runner, validation
 from torch import nn
 
 from luminet_mm.hooks.finite import FiniteHook, NotFiniteStepError
-from luminet_mm.runs.guards import install_guards
+from luminet_mm.launch.guards import install_guards
 from luminet_mm.runs.not_finite import weights_message
 
 NAN, INF = float('nan'), float('inf')

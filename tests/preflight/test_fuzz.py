@@ -18,9 +18,9 @@ import tiny_cls
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import MODELS, DefaultScope
 
+from luminet_mm.launch.console import is_deliberate
 from luminet_mm.preflight import ConfigError, check_config
 from luminet_mm.preflight.keys import option_problems
-from luminet_mm.runs.console import is_deliberate
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = (

@@ -7,13 +7,13 @@ import pytest
 import tiny
 from mmengine.config import Config
 
+from luminet_mm.launch.command_line import load_config
 from luminet_mm.preflight import ConfigError, check_config
 from luminet_mm.preflight.keys import (
     option_problems,
     shape_problems,
     top_problems,
 )
-from luminet_mm.runs.launch import load_config
 
 
 @pytest.fixture(scope='module')

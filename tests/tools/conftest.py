@@ -14,7 +14,7 @@ from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 from tiny import CLASSES, detector, distiller
 
-from luminet_mm.runs.loading import strict_loading
+from luminet_mm.loading.strict import strict_loading
 
 TOOLS = Path(__file__).parents[2] / 'tools'
 

@@ -16,7 +16,7 @@ from mdistiller_nets import (
 from mmengine.runner.checkpoint import load_checkpoint as mmengine_load
 from mmpretrain.datasets import CIFAR100
 
-from luminet_mm.checkpoint import load_checkpoint
+from luminet_mm.loading.checkpoint import load_checkpoint
 from luminet_mm.models.mdistiller import NETWORKS
 from luminet_mm.teachers.frozen import FrozenTeacher
 

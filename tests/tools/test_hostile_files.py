@@ -11,7 +11,7 @@ import tiny
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from luminet_mm.runs.loading import strict_loading
+from luminet_mm.loading.strict import strict_loading
 
 
 class Evil:
@@ -131,7 +131,7 @@ def test_schemes_of_mmengine(name, hostile, monkeypatch, tmp_path):
 
     monkeypatch.setenv('MMENGINE_HOME', str(tmp_path / 'home'))
     monkeypatch.setattr(
-        'luminet_mm.runs.loading.get_external_models',
+        'luminet_mm.loading.strict.get_external_models',
         lambda: dict(evil=str(hostile)),
     )
     with strict_loading():
@@ -145,7 +145,7 @@ def test_schemes_of_mmengine(name, hostile, monkeypatch, tmp_path):
             CheckpointLoader.load_checkpoint('pavi://a.pth')
         # every scheme there is was replaced
         for loader in CheckpointLoader._schemes.values():
-            assert loader.__module__ == 'luminet_mm.runs.loading'
+            assert loader.__module__ == 'luminet_mm.loading.strict'
     assert CheckpointLoader._schemes[''] is theirs.load_from_local
 
 

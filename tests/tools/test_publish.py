@@ -13,9 +13,9 @@ from mmengine.registry import DefaultScope
 from mmpretrain.apis import init_model
 from tiny import CLASSES, build, detector, distiller, runner
 
-from luminet_mm.checkpoint import load_checkpoint
 from luminet_mm.distillers import TwoStageDistiller
 from luminet_mm.hooks import DistillScheduleHook
+from luminet_mm.loading.checkpoint import load_checkpoint
 from luminet_mm.methods import METHODS
 from luminet_mm.stock import stock_config, stock_config_text
 

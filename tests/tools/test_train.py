@@ -9,7 +9,8 @@ import torch
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from tiny import build, detector
 
-from luminet_mm.runs.launch import RANK_VARIABLES, LaunchError, start_processes
+from luminet_mm.launch.processes import start_processes
+from luminet_mm.runs.launchers import RANK_VARIABLES, LaunchError
 from luminet_mm.stock import stock_config
 
 MMDET_TRAIN = {
@@ -192,7 +193,7 @@ def test_work_dir_follows_the_config_name(
 ):
     from argparse import Namespace
 
-    from luminet_mm.runs.launch import load_config
+    from luminet_mm.launch.command_line import load_config
 
     monkeypatch.delenv('LOCAL_RANK', raising=False)
     config.pop('work_dir')
@@ -211,7 +212,7 @@ def test_work_dir_follows_the_config_name(
 def test_mpi_names_the_local_rank(load_tool, config, dump, monkeypatch):
     from argparse import Namespace
 
-    from luminet_mm.runs.launch import load_config
+    from luminet_mm.launch.command_line import load_config
 
     monkeypatch.setenv('OMPI_COMM_WORLD_LOCAL_RANK', '3')
     args = dict(config=str(dump(config)), cfg_options=None, work_dir=None)
@@ -240,9 +241,9 @@ def test_launcher_without_its_environment(config, launcher, monkeypatch):
 
 def test_too_few_gpus(config, monkeypatch):
     """Two processes on a machine with one GPU."""
-    from luminet_mm.runs import launch
+    from luminet_mm.launch import processes
 
-    monkeypatch.setattr(launch, 'get_device', lambda: 'cuda')
+    monkeypatch.setattr(processes, 'get_device', lambda: 'cuda')
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 1)
     for name, value in dict(

@@ -9,7 +9,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from tiny_cls import batch, build, classifier, distiller, runner
 
-from luminet_mm.checkpoint import load_checkpoint
+from luminet_mm.loading.checkpoint import load_checkpoint
 from luminet_mm.losses import SimKDLoss
 from luminet_mm.models import ReusedClsHead, SimKDNeck
 from luminet_mm.stock import stock_config

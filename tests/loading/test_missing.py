@@ -10,16 +10,12 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from luminet_mm.checkpoint import CheckpointError
-from luminet_mm.loading import Fit, load_weights
-from luminet_mm.runs.launch import build_runner
-from luminet_mm.runs.loading import strict_loading
-from luminet_mm.runs.weights import (
-    WeightsHook,
-    missing_of_part,
-    missing_weights,
-    report,
-)
+from luminet_mm.hooks.weights import WeightsHook
+from luminet_mm.launch.runner import build_runner
+from luminet_mm.loading.checkpoint import CheckpointError
+from luminet_mm.loading.missing import missing_of_part, missing_weights, report
+from luminet_mm.loading.strict import strict_loading
+from luminet_mm.loading.weights import Fit, load_weights
 
 
 @pytest.fixture(autouse=True)
@@ -241,7 +237,7 @@ def test_init_cfg_names_what_is_there(tmp_path):
 def test_all_ranks_agree(monkeypatch):
     """Two machines may have two files of one name."""
     monkeypatch.setattr(
-        'luminet_mm.runs.weights.all_gather_object',
+        'luminet_mm.loading.missing.all_gather_object',
         lambda fault: [fault, 'a.pth on another machine'],
     )
     with pytest.raises(CheckpointError, match='on another machine'):

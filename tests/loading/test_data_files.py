@@ -10,7 +10,7 @@ import torch
 from mmengine.structures import InstanceData
 
 from luminet_mm.files.errors import DataFileError
-from luminet_mm.runs.loading import strict_loading
+from luminet_mm.loading.strict import strict_loading
 
 
 @pytest.fixture

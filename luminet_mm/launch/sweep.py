@@ -24,7 +24,7 @@ from mmengine.config import Config, DictAction
 
 from luminet_mm.files.atomic import write_atomically
 from luminet_mm.files.lock import LockedError, hold
-from luminet_mm.runs.cells import (
+from luminet_mm.launch.cells import (
     environment,
     read_settings,
     reason_of,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 
-from luminet_mm.checkpoint import (
+from luminet_mm.loading.checkpoint import (
     CheckpointError,
     UnsafeCheckpointError,
     get_state_dict,

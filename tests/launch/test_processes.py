@@ -15,13 +15,13 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from luminet_mm.hooks.schedule import LossSchedule
-from luminet_mm.runs import launch  # (the ranks load this file by itself)
-from luminet_mm.runs.launch import (
-    LaunchError,
+from luminet_mm.launch import processes  # (the ranks load this file by itself)
+from luminet_mm.launch.processes import (
     check_amp,
     ddp_settings,
     start_processes,
 )
+from luminet_mm.runs.launchers import LaunchError
 
 STEPS = 4
 PLAIN = dict(static_graph=False, gradient_as_bucket_view=False)
@@ -243,7 +243,7 @@ def test_static_graph_with_accumulation_is_refused(one_process):
 
 def test_a_wrapper_as_a_class(one_process, monkeypatch):
     """As a config in pure Python has it."""
-    monkeypatch.setattr(launch, '_on_cpu', lambda: True)
+    monkeypatch.setattr(processes, '_on_cpu', lambda: True)
     cfg = Config(
         dict(
             launcher='pytorch',

@@ -3,8 +3,9 @@
 MMEngine opens a checkpoint without protection when the protected way fails,
 and pickles and YAML files of data in that way alone. While
 :func:`strict_loading` is on, all of its roads end in
-:func:`luminet_mm.checkpoint.load_checkpoint`: ``load_from``, ``--resume``,
-``init_cfg``, the schemes of its zoos, and what a backbone loads by itself.
+:func:`luminet_mm.loading.checkpoint.load_checkpoint`: ``load_from``,
+``--resume``, ``init_cfg``, the schemes of its zoos, and what a backbone loads
+by itself.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from mmengine.runner.checkpoint import (
 )
 from torch import nn
 
-from luminet_mm.checkpoint import (
+from luminet_mm.loading.checkpoint import (
     CheckpointError,
     UnsafeCheckpointError,
     get_state_dict,
@@ -37,12 +38,12 @@ from luminet_mm.checkpoint import (
     local_path,
     read_checkpoint,
 )
-from luminet_mm.loading import load_weights
-from luminet_mm.runs.data_files import (
+from luminet_mm.loading.data_files import (
     install_data_handlers,
     restore_data_handlers,
 )
-from luminet_mm.runs.weights import missing_of_part, report
+from luminet_mm.loading.missing import missing_of_part, report
+from luminet_mm.loading.weights import load_weights
 
 _TRUST = (
     ' Or, if you trust it, repeat the command with --trust, which lets such '
@@ -116,7 +117,8 @@ def _read(source: str, map_location: Any = None, *, trust: bool) -> dict:
     """Read a checkpoint for MMEngine.
 
     Raises:
-        CheckpointError: As :func:`luminet_mm.checkpoint.load_checkpoint`.
+        CheckpointError: As
+        :func:`luminet_mm.loading.checkpoint.load_checkpoint`.
     """
     if trust:
         path = local_path(source)

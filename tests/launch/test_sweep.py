@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from luminet_mm.runs import sweep
-from luminet_mm.runs.sweep import (
+from luminet_mm.launch import sweep
+from luminet_mm.launch.sweep import (
     Cell,
     choose_metric,
     find_metric,

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from luminet_mm.runs import progress
-from luminet_mm.runs.sweep import Cell
+from luminet_mm.launch import progress
+from luminet_mm.launch.sweep import Cell
 
 CELLS = [Cell(name, '') for name in ('student', 'kd')]
 

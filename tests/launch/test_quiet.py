@@ -12,8 +12,8 @@ from mmengine.runner import Runner
 from torch import nn
 from torch.utils.data import Dataset
 
-from luminet_mm.runs.console import reported
-from luminet_mm.runs.quiet import make_runner, without_notices
+from luminet_mm.launch.console import reported
+from luminet_mm.launch.quiet import make_runner, without_notices
 
 LONG = ('System environment:', 'Config:', 'before_train_epoch:')
 

@@ -15,7 +15,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from luminet_mm.runs.samples import name_samples
+from luminet_mm.launch.samples import name_samples
 
 if TYPE_CHECKING:
     from mmengine.runner import Runner as _Runner

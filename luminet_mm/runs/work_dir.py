@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from luminet_mm.files.atomic import (
     remove_parts,
 )
 from luminet_mm.files.lock import LockedError, hold
-from luminet_mm.runs.launch import RANK_VARIABLES
+from luminet_mm.runs.launchers import is_first
 from luminet_mm.runs.resume import (
     ResumeError,
     checkpoints_of,
@@ -54,7 +53,7 @@ def work_dir_of(cfg: Config, args: argparse.Namespace) -> Iterator[list[Path]]:
             begin as it was asked to.
         WriteError: If the disk is full, whoever writes.
     """
-    if not _is_first(cfg):
+    if not is_first(cfg):
         yield []
         return
     with contextlib.ExitStack() as stack:
@@ -104,11 +103,3 @@ def clear(work_dir: Path, replaced: list[Path], keep: Path) -> None:
             aside.parent.mkdir(exist_ok=True)
             with contextlib.suppress(OSError, shutil.Error):
                 shutil.move(log, aside)
-
-
-def _is_first(cfg: Config) -> bool:
-    """Whether this is the process that writes."""
-    if cfg.get('launcher', 'none') == 'none':
-        return True
-    variable, *_ = RANK_VARIABLES[cfg.launcher]
-    return os.environ.get(variable, '0') == '0'

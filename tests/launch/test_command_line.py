@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from luminet_mm.runs.options import OptionsAction
+from luminet_mm.launch.command_line import OptionsAction
 
 
 def parse(*words):

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from luminet_mm.runs.sweep import Cell, is_finished, read_log
+from luminet_mm.launch.sweep import Cell, is_finished, read_log
 
 
 class Progress:

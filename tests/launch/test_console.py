@@ -9,12 +9,12 @@ from mmengine.logging import MMLogger
 from mmengine.runner import loops
 from torch import distributed
 
-from luminet_mm.runs import console
-from luminet_mm.runs.console import reported, resume_command
-from luminet_mm.runs.launch import LaunchError
+from luminet_mm.launch import console
+from luminet_mm.launch.console import reported, resume_command
+from luminet_mm.launch.samples import SampleError
+from luminet_mm.launch.sweep import choose_metric
+from luminet_mm.runs.launchers import LaunchError
 from luminet_mm.runs.not_finite import NotFiniteStepError
-from luminet_mm.runs.samples import SampleError
-from luminet_mm.runs.sweep import choose_metric
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from luminet_mm.runs import launch, parent
+from luminet_mm.launch import parent, processes
 
 ROOT = Path(__file__).parents[2]
 
@@ -174,13 +174,13 @@ def test_ranks_of_torchrun_end_and_so_do_their_workers(started, tmp_path):
 
 def test_every_tool_with_a_launcher_watches(monkeypatch):
     watched = []
-    monkeypatch.setattr(launch, 'end_with_launcher', watched.append)
-    launch.start_processes(Config(dict(launcher='none')))
+    monkeypatch.setattr(processes, 'end_with_launcher', watched.append)
+    processes.start_processes(Config(dict(launcher='none')))
     assert watched == []
-    for name in launch.RANK_VARIABLES['pytorch']:
+    for name in processes.RANK_VARIABLES['pytorch']:
         monkeypatch.setenv(name, '0')
-    monkeypatch.setattr(launch, '_on_cpu', lambda: False)
-    launch.start_processes(Config(dict(launcher='pytorch')))
+    monkeypatch.setattr(processes, '_on_cpu', lambda: False)
+    processes.start_processes(Config(dict(launcher='pytorch')))
     assert watched == ['pytorch']
 
 

@@ -2,79 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 from collections.abc import Collection
 
 from mmengine.dist import all_gather_object
-from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from torch import nn
 
-from luminet_mm.checkpoint import BESIDE_STUDENT, get_state_dict
 from luminet_mm.files.errors import CheckpointError
-from luminet_mm.loading import Fit, load_weights, unwrapped
+from luminet_mm.loading.checkpoint import BESIDE_STUDENT
+from luminet_mm.loading.weights import Fit, unwrapped
 
 # Below this share of a part's numbers its file was made for something else.
 _LEAST = 0.5
-
-
-def add_flags(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that decide which checkpoints a run takes."""
-    parser.add_argument(
-        '--trust',
-        action='store_true',
-        help='load checkpoints even if they hold more than weights. Such a '
-        'file can run any code: only for files whose origin you trust',
-    )
-    parser.add_argument(
-        '--allow-partial',
-        action='store_true',
-        help='take what fits of a checkpoint that does not fit the model, '
-        'and leave the rest random',
-    )
-
-
-class WeightsHook(Hook):
-    """Refuses a checkpoint that leaves a part of the model random.
-
-    MMEngine only warns, and a test then reports an AP of 0, or a training
-    starts from random weights. For a start of a training (``load_from``) the
-    last layer of a classifier may differ, as it does for other classes.
-
-    Args:
-        source (str): The file, and what named it.
-        allow_partial (bool): Warn in place of an error.
-        last_layer (bool): Whether the last layer may be another.
-    """
-
-    priority = 'VERY_HIGH'
-
-    def __init__(
-        self, source: str, allow_partial: bool, last_layer: bool
-    ) -> None:
-        self.source = source
-        self.allow_partial = allow_partial
-        self.last_layer = last_layer
-
-    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        """Compare, before MMEngine loads what fits.
-
-        Raises:
-            CheckpointError: On every rank, if it does not fit.
-        """
-        resumes = getattr(runner, '_resume', False)
-        fit = load_weights(runner.model, _read_as_mmengine(checkpoint))
-        problems = missing_weights(
-            runner.model, fit, self.last_layer and not resumes
-        )
-        report(
-            self.source,
-            fit,
-            # methods start with their own weights
-            [key for key in problems if resumes or not _is_beside(key)],
-            self.allow_partial,
-        )
 
 
 def report(
@@ -152,16 +92,6 @@ def missing_of_part(part: nn.Module, fit: Fit) -> list[str]:
     ]
 
 
-def _read_as_mmengine(checkpoint: dict) -> dict:
-    """The state dict that MMEngine takes: ``state_dict``, or the whole."""
-    if 'state_dict' not in checkpoint:
-        checkpoint = dict(state_dict=checkpoint)
-    try:
-        return get_state_dict(dict(state_dict=checkpoint['state_dict']))
-    except CheckpointError:
-        return {}
-
-
 def _is_trained(key: str, model: nn.Module) -> bool:
     """Whether training changes a tensor: no table that a model computes."""
     name = key.rpartition('.')[2]
@@ -212,26 +142,27 @@ def _is_block_beyond(key: str, loaded: Collection[str]) -> bool:
     return False
 
 
-def _is_beside(key: str) -> bool:
+def is_beside(key: str) -> bool:
+    """Whether a key is of what was trained beside the student."""
     return key.startswith(BESIDE_STUDENT)
 
 
 def _numbers(fit: Fit) -> tuple[int, int]:
     """How many numbers were loaded, and of how many."""
-    loaded = sum(n for k, n in fit.loaded.items() if not _is_beside(k))
-    rest = sum(n for k, n in fit.missing.items() if not _is_beside(k))
+    loaded = sum(n for k, n in fit.loaded.items() if not is_beside(k))
+    rest = sum(n for k, n in fit.missing.items() if not is_beside(k))
     for key, (_, shape) in fit.reshaped.items():
         size = 1
         for length in shape:
             size *= length
-        rest += 0 if _is_beside(key) else size
+        rest += 0 if is_beside(key) else size
     return loaded, loaded + rest
 
 
 def _share(fit: Fit) -> str:
     loaded, total = _numbers(fit)
-    left = sum(not _is_beside(k) for k in [*fit.missing, *fit.reshaped])
-    tensors = sum(not _is_beside(k) for k in fit.loaded)
+    left = sum(not is_beside(k) for k in [*fit.missing, *fit.reshaped])
+    tensors = sum(not is_beside(k) for k in fit.loaded)
     share = 100 * loaded / max(total, 1)
     return (
         f'{tensors:,} of {tensors + left:,} tensors were loaded, '

@@ -18,9 +18,9 @@ from mmengine.fileio.handlers.pickle_handler import PickleHandler
 from mmengine.fileio.handlers.yaml_handler import YamlHandler
 from mmengine.structures import InstanceData
 
-from luminet_mm.checkpoint import read_checkpoint
 from luminet_mm.files.errors import CheckpointError, DataFileError
 from luminet_mm.files.plain_types import finished, plain_globals
+from luminet_mm.loading.checkpoint import read_checkpoint
 
 
 class DataUnpickler(pickle.Unpickler):

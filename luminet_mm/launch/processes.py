@@ -1,150 +1,20 @@
-"""What the command-line tools share: flags, config, processes, runner."""
+"""The processes of a run: checked, started and told how to exchange."""
 
-import argparse
 import datetime
 import os
 import subprocess
-from pathlib import Path
 
 import torch
 import torch.distributed
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.runner import Runner
 
 from luminet_mm.config_types import is_type, type_name
-from luminet_mm.files.config_file import read_config
-from luminet_mm.runs.loading import install_strict_loading
-from luminet_mm.runs.options import OptionsAction
-from luminet_mm.runs.parent import end_with_launcher
-from luminet_mm.runs.quiet import make_runner
-from luminet_mm.runs.weights import WeightsHook
-
-# Rank, number of processes and rank on this machine, by launcher.
-RANK_VARIABLES = dict(
-    pytorch=('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
-    slurm=('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
-    mpi=(
-        'OMPI_COMM_WORLD_RANK',
-        'OMPI_COMM_WORLD_SIZE',
-        'OMPI_COMM_WORLD_LOCAL_RANK',
-    ),
-)
+from luminet_mm.launch.parent import end_with_launcher
+from luminet_mm.runs.launchers import RANK_VARIABLES, LaunchError
 
 # Wrappers of a model to which the settings of DDP apply.
 DDP = ('MMDistributedDataParallel', 'DistributedDataParallel')
-
-
-class LaunchError(RuntimeError):
-    """The machine or the environment cannot run what was asked for."""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that MMDetection's train.py and test.py have in common."""
-    parser.add_argument(
-        '--work-dir',
-        help='where logs and results go; default ./work_dirs/<config name>',
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=OptionsAction,
-        help='override entries of the config: key=value pairs, as in '
-        'optim_wrapper.optimizer.lr=0.01 or key="[(a,b),(c,d)]"',
-    )
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='what started the processes',
-    )
-    parser.add_argument(
-        '--local_rank',
-        '--local-rank',
-        type=int,
-        default=0,
-        help='set by torch.distributed.launch; torchrun does not need it',
-    )
-    parser.add_argument(
-        '--verbose',
-        action='store_true',
-        help='show the environment and the whole config, which otherwise go '
-        'to the log file alone, and the traceback of an error',
-    )
-
-
-def load_config(args: argparse.Namespace) -> Config:
-    """Read the config file and apply the shared flags to it.
-
-    Args:
-        args (argparse.Namespace): With ``config`` and the shared flags.
-
-    Returns:
-        Config: With ``launcher`` and ``work_dir`` set. Keys on the command
-        line that nobody reads are in ``args.faults``.
-
-    Raises:
-        ConfigFileError: If the file cannot be read as a config.
-        LaunchError: If ``--cfg-options`` does not fit it.
-    """
-    *_, theirs = RANK_VARIABLES.get(args.launcher, ('LOCAL_RANK',))
-    local_rank = os.environ.get(theirs, str(args.local_rank))
-    os.environ.setdefault('LOCAL_RANK', local_rank)
-    cfg = read_config(args.config)
-    cfg.launcher = args.launcher
-    args.faults = []
-    if args.cfg_options is not None:
-        # imports the detectors, which not every tool needs
-        from luminet_mm.preflight.keys import option_problems
-
-        args.faults = option_problems(cfg, args.cfg_options)
-        try:
-            cfg.merge_from_dict(args.cfg_options)
-        except (KeyError, TypeError, IndexError, AttributeError) as error:
-            raise LaunchError(
-                '\n'.join(args.faults)
-                or f'--cfg-options {" ".join(args.cfg_options)} cannot be put '
-                f'into {args.config}: {error}'
-            ) from error
-    if args.work_dir is not None:
-        cfg.work_dir = args.work_dir
-    elif cfg.get('work_dir') is None:
-        cfg.work_dir = str(Path('work_dirs', Path(args.config).stem))
-    args.work_dir = cfg.work_dir
-    return cfg
-
-
-def build_runner(
-    cfg: Config,
-    trust: bool = False,
-    allow_partial: bool = False,
-    last_layer: bool = False,
-    args: argparse.Namespace | None = None,
-) -> Runner:
-    """Start the processes' group where MMEngine cannot; build the runner.
-
-    Args:
-        cfg (Config): The whole config.
-        trust (bool): Load checkpoints that may run code.
-        allow_partial (bool): Take checkpoints that fit in parts.
-        last_layer (bool): Whether the last layer of a classifier may differ
-            from that of ``load_from``.
-        args (argparse.Namespace | None): The command line, for the console.
-    """
-    check_amp(cfg)
-    start_processes(cfg)
-    install_strict_loading(trust, allow_partial)
-    runner = make_runner(
-        cfg, getattr(args, 'verbose', False), getattr(args, 'config', None)
-    )
-    runner.register_hook(
-        WeightsHook(
-            f'checkpoint {cfg.get("load_from") or cfg.work_dir!r}',
-            allow_partial,
-            last_layer,
-        )
-    )
-    return runner
 
 
 def check_amp(cfg: Config) -> None:

@@ -22,9 +22,9 @@ from mmengine.logging import MMLogger
 from mmengine.runner import loops
 from torch import distributed
 
+from luminet_mm.launch.quiet import without_notices
+from luminet_mm.launch.samples import SampleError
 from luminet_mm.runs.checkpoints import last_checkpoint
-from luminet_mm.runs.quiet import without_notices
-from luminet_mm.runs.samples import SampleError
 
 PACKAGE = str(Path(__file__).parents[1])
 # How an exchange fails in the processes that are left.

@@ -1,0 +1,62 @@
+"""WeightsHook: no run starts from a checkpoint that leaves parts random."""
+
+from __future__ import annotations
+
+from mmengine.hooks import Hook
+
+from luminet_mm.files.errors import CheckpointError
+from luminet_mm.loading.checkpoint import get_state_dict
+from luminet_mm.loading.missing import is_beside, missing_weights, report
+from luminet_mm.loading.weights import load_weights
+
+
+class WeightsHook(Hook):
+    """Refuses a checkpoint that leaves a part of the model random.
+
+    MMEngine only warns, and a test then reports an AP of 0, or a training
+    starts from random weights. For a start of a training (``load_from``) the
+    last layer of a classifier may differ, as it does for other classes.
+
+    Args:
+        source (str): The file, and what named it.
+        allow_partial (bool): Warn in place of an error.
+        last_layer (bool): Whether the last layer may be another.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(
+        self, source: str, allow_partial: bool, last_layer: bool
+    ) -> None:
+        self.source = source
+        self.allow_partial = allow_partial
+        self.last_layer = last_layer
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Compare, before MMEngine loads what fits.
+
+        Raises:
+            CheckpointError: On every rank, if it does not fit.
+        """
+        resumes = getattr(runner, '_resume', False)
+        fit = load_weights(runner.model, _read_as_mmengine(checkpoint))
+        problems = missing_weights(
+            runner.model, fit, self.last_layer and not resumes
+        )
+        report(
+            self.source,
+            fit,
+            # methods start with their own weights
+            [key for key in problems if resumes or not is_beside(key)],
+            self.allow_partial,
+        )
+
+
+def _read_as_mmengine(checkpoint: dict) -> dict:
+    """The state dict that MMEngine takes: ``state_dict``, or the whole."""
+    if 'state_dict' not in checkpoint:
+        checkpoint = dict(state_dict=checkpoint)
+    try:
+        return get_state_dict(dict(state_dict=checkpoint['state_dict']))
+    except CheckpointError:
+        return {}

@@ -1,0 +1,1 @@
+"""How the tools start a run, watch it and end it."""

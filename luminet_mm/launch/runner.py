@@ -1,0 +1,46 @@
+"""Build the runner of a tool: its processes, its loading, its console."""
+
+from __future__ import annotations
+
+import argparse
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from luminet_mm.hooks.weights import WeightsHook
+from luminet_mm.launch.processes import check_amp, start_processes
+from luminet_mm.launch.quiet import make_runner
+from luminet_mm.loading.strict import install_strict_loading
+
+
+def build_runner(
+    cfg: Config,
+    trust: bool = False,
+    allow_partial: bool = False,
+    last_layer: bool = False,
+    args: argparse.Namespace | None = None,
+) -> Runner:
+    """Start the processes' group where MMEngine cannot; build the runner.
+
+    Args:
+        cfg (Config): The whole config.
+        trust (bool): Load checkpoints that may run code.
+        allow_partial (bool): Take checkpoints that fit in parts.
+        last_layer (bool): Whether the last layer of a classifier may differ
+            from that of ``load_from``.
+        args (argparse.Namespace | None): The command line, for the console.
+    """
+    check_amp(cfg)
+    start_processes(cfg)
+    install_strict_loading(trust, allow_partial)
+    runner = make_runner(
+        cfg, getattr(args, 'verbose', False), getattr(args, 'config', None)
+    )
+    runner.register_hook(
+        WeightsHook(
+            f'checkpoint {cfg.get("load_from") or cfg.work_dir!r}',
+            allow_partial,
+            last_layer,
+        )
+    )
+    return runner

@@ -1,0 +1,1 @@
+"""Reading weights, data and configs of others: whole, checked, no code run."""

@@ -16,9 +16,11 @@ import matplotlib
 
 import luminet_mm  # noqa: F401  (serves mmcv.ops before mmdet is imported)
 from luminet_mm.launch.console import reported
+from luminet_mm.launch.grid import Cell
 from luminet_mm.launch.progress import Progress, clock
-from luminet_mm.launch.sweep import Cell, RunLog, read_log, run_cells
+from luminet_mm.launch.sweep import run_cells
 from luminet_mm.runs.checkpoints import last_checkpoint
+from luminet_mm.runs.logs import RunLog, read_log
 
 matplotlib.use('Agg')
 ROOT = Path(__file__).resolve().parent.parent

@@ -26,13 +26,10 @@ from pathlib import Path
 
 from luminet_mm.files.config_file import read_config, read_grid
 from luminet_mm.launch.console import reported
-from luminet_mm.launch.sweep import (
-    find_metric,
-    is_finished,
-    make_cells,
-    run_cells,
-    summarise,
-)
+from luminet_mm.launch.grid import make_cells
+from luminet_mm.launch.summary import find_metric, summarise
+from luminet_mm.launch.sweep import run_cells
+from luminet_mm.runs.logs import is_finished
 from luminet_mm.runs.metrics import scale_of
 
 

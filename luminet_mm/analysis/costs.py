@@ -19,13 +19,13 @@ from luminet_mm.files.plain_config import (
     only_registered,
     plain_values,
 )
-from luminet_mm.launch.sweep import choose_metric, read_log
 from luminet_mm.loading.checkpoint import (
     BESIDE_STUDENT,
     get_state_dict,
     load_checkpoint,
 )
 from luminet_mm.rng import preserved_rng
+from luminet_mm.runs.logs import choose_metric, read_log
 from luminet_mm.stock import stock_config
 
 

@@ -22,7 +22,7 @@ from mmengine.runner import Runner, set_random_seed
 from torch import Tensor
 
 from luminet_mm.distillers.blocks import teacher_list
-from luminet_mm.launch.sweep import make_cells
+from luminet_mm.launch.grid import make_cells
 from luminet_mm.stock import model_block
 
 SHARED = ('backbone', 'neck')

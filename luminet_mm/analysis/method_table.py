@@ -17,8 +17,8 @@ from adjustText import adjust_text
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from luminet_mm.launch.sweep import choose_metric
 from luminet_mm.methods import METHODS
+from luminet_mm.runs.logs import choose_metric
 from luminet_mm.runs.metrics import scale_of
 from luminet_mm.timing.step_times import BASE
 

@@ -8,7 +8,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from luminet_mm.launch.sweep import Cell, is_finished, read_log
+from luminet_mm.launch.grid import Cell
+from luminet_mm.runs.logs import is_finished, read_log
 
 
 class Progress:

@@ -19,7 +19,7 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 
 from luminet_mm.analysis.costs import count_parameters
-from luminet_mm.launch.sweep import make_cells
+from luminet_mm.launch.grid import make_cells
 from luminet_mm.timing.benchmark import (
     Clock,
     TrainingStep,

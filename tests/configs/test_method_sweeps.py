@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import HOOKS, MODELS, DefaultScope
 
-from luminet_mm.launch.sweep import make_cells
+from luminet_mm.launch.grid import make_cells
 from luminet_mm.methods import METHODS, TASKS
 from luminet_mm.stock import stock_config
 

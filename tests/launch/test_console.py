@@ -12,8 +12,8 @@ from torch import distributed
 from luminet_mm.launch import console
 from luminet_mm.launch.console import reported, resume_command
 from luminet_mm.launch.samples import SampleError
-from luminet_mm.launch.sweep import choose_metric
 from luminet_mm.runs.launchers import LaunchError
+from luminet_mm.runs.logs import choose_metric
 from luminet_mm.runs.not_finite import NotFiniteStepError
 
 

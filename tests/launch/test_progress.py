@@ -5,7 +5,7 @@ import json
 import pytest
 
 from luminet_mm.launch import progress
-from luminet_mm.launch.sweep import Cell
+from luminet_mm.launch.grid import Cell
 
 CELLS = [Cell(name, '') for name in ('student', 'kd')]
 

@@ -14,15 +14,10 @@ from pathlib import Path
 import pytest
 
 from luminet_mm.launch import sweep
-from luminet_mm.launch.sweep import (
-    Cell,
-    choose_metric,
-    find_metric,
-    make_cells,
-    read_log,
-    run_cells,
-    summarise,
-)
+from luminet_mm.launch.grid import Cell, make_cells
+from luminet_mm.launch.summary import find_metric, summarise
+from luminet_mm.launch.sweep import run_cells
+from luminet_mm.runs.logs import choose_metric, read_log
 
 FAKE_TRAIN = """
 import json, os, pathlib, sys, time

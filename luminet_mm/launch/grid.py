@@ -1,0 +1,132 @@
+"""The runs of a sweep: every combination of a grid, each with its seeds."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import functools
+import hashlib
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from mmengine.config import Config, DictAction
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run.
+
+    Args:
+        name (str): Its folder below the sweep's.
+        config (str): Config file.
+        options (dict): ``--cfg-options``; the seed among them.
+        group (str): Runs of one group differ in the seed alone.
+    """
+
+    name: str
+    config: str
+    options: dict = field(default_factory=dict)
+    group: str = ''
+
+    def arguments(self) -> list[str]:
+        """Its options, as ``--cfg-options`` takes them."""
+        return [f'{key}={value}' for key, value in self.options.items()]
+
+    def load(self) -> Config:
+        """The config with these options, as the run sees it."""
+        parser = argparse.ArgumentParser()
+        parser.add_argument('options', nargs='*', action=DictAction)
+        cfg = copy.deepcopy(_read(self.config))
+        cfg.merge_from_dict(parser.parse_args(self.arguments()).options or {})
+        return cfg
+
+    def settings(self) -> dict:
+        """What decides its result: config, options, and the config's text.
+
+        Raises:
+            FileNotFoundError: If there is no such config.
+        """
+        return dict(
+            config=self.config,
+            options={key: str(value) for key, value in self.options.items()},
+            sha256=_fingerprint(self.config),
+        )
+
+
+@functools.cache
+def _read(config: str) -> Config:
+    return Config.fromfile(config)  # takes most of a second
+
+
+@functools.cache
+def _fingerprint(config: str) -> str:
+    text = Config.fromfile(config).pretty_text  # with its bases
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def make_cells(runs: dict) -> list[Cell]:
+    """List every combination of a grid, each with its first seed first.
+
+    So a sweep that is stopped has something of every group.
+
+    Args:
+        runs (dict): Groups of runs by name: ``config``, ``seeds``,
+            ``options`` by config key, and ``grid`` with lists of such
+            options. A dict among the options is merged into the config.
+
+    Raises:
+        ValueError: If a group has no config or no seeds, or an option cannot
+            be written on a command line.
+    """
+    cells: list[tuple[int, Cell]] = []
+    for name, run in runs.items():
+        for key in ('config', 'seeds'):
+            if not run.get(key):
+                raise ValueError(f'runs.{name}.{key} is missing or empty.')
+        grid = run.get('grid') or {}
+        for values in itertools.product(*grid.values()):
+            setting = dict(zip(grid, values, strict=True))
+            words = [
+                # part of a folder's name
+                re.sub(r'[^\w.+-]+', '-', f'{key.split(".")[-1]}{value}')
+                for key, value in setting.items()
+            ]
+            options = dict(_leaves({**(run.get('options') or {}), **setting}))
+            for key, value in options.items():
+                if not _is_plain(value):
+                    raise ValueError(
+                        f'runs.{name}: {key} is {value!r}, which '
+                        '--cfg-options cannot express. Write a config for '
+                        'it, and name that.'
+                    )
+            group = '_'.join([name, *words])
+            for turn, seed in enumerate(run['seeds']):
+                cell = Cell(
+                    name=f'{group}_seed{seed}',
+                    config=run['config'],
+                    options={**options, 'randomness.seed': seed},
+                    group=group,
+                )
+                cells.append((turn, cell))
+    return [cell for _, cell in sorted(cells, key=lambda each: each[0])]
+
+
+def _leaves(options: dict) -> Iterator[tuple[str, Any]]:
+    """Write each value of a dict as an option of its own."""
+    for key, value in options.items():
+        if isinstance(value, dict) and value:
+            yield from _leaves({f'{key}.{k}': v for k, v in value.items()})
+        else:
+            yield key, value
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether ``key=value`` on a command line comes back as it was."""
+    if isinstance(value, (list, tuple)):
+        return bool(value) and all(map(_is_plain, value))
+    if isinstance(value, str):
+        return not re.search(r'[,\[\](){}\s\'"]', value)
+    return value is None or isinstance(value, (bool, int, float))

@@ -1,0 +1,83 @@
+"""What the finished runs of a sweep say: mean and spread over the seeds."""
+
+from __future__ import annotations
+
+import os
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from luminet_mm.launch.grid import Cell
+from luminet_mm.runs.logs import choose_metric, is_finished, read_log
+
+
+def find_metric(
+    cells: Sequence[Cell], out: str | os.PathLike, metric: str | None
+) -> str:
+    """Choose the metric that all finished cells logged.
+
+    Args:
+        cells (Sequence[Cell]): The cells.
+        out (str): Folder of the sweep.
+        metric (str | None): A wish; by default one of
+        :data:`~luminet_mm.runs.metrics.MAIN`.
+
+    Raises:
+        ValueError: If it is not logged; names what is.
+    """
+    done = [cell for cell in cells if is_finished(Path(out) / cell.name)]
+    return choose_metric(
+        [read_log(Path(out) / cell.name).names() for cell in done], metric
+    )
+
+
+def summarise(
+    cells: Sequence[Cell],
+    out: str | os.PathLike,
+    metrics: Sequence[str] = ('coco/bbox_mAP',),
+) -> dict[str, dict]:
+    """Mean and standard deviation over the seeds of each group.
+
+    Args:
+        cells (Sequence[Cell]): Of the whole grid.
+        out (str): Folder of the sweep.
+        metrics (Sequence[str]): Names of metrics, at the last validation.
+
+    Returns:
+        dict: By group of which a run has finished: the options, ``runs``,
+        ``missing`` (runs that failed or were not made), ``seconds`` per
+        step, and per metric ``mean``, ``std`` (of a sample, 0 for one run),
+        ``last`` and ``best`` of each finished run.
+    """
+    summary: dict[str, dict] = {}
+    missing: dict[str, list[str]] = {}
+    for cell in cells:
+        if not is_finished(Path(out) / cell.name):
+            missing.setdefault(cell.group or cell.name, []).append(cell.name)
+            continue
+        log = read_log(Path(out) / cell.name)
+        group = summary.setdefault(
+            cell.group or cell.name,
+            dict(config=cell.config, options={}, runs=[], seconds=[]),
+        )
+        group['options'] = {
+            key: value
+            for key, value in cell.options.items()
+            if key != 'randomness.seed'
+        }
+        group['runs'].append(cell.name)
+        group['seconds'].append(log.seconds)
+        for metric in metrics:
+            entry = group.setdefault(metric, dict(last=[], best=[]))
+            entry['last'].append(log.last(metric))
+            entry['best'].append(log.best(metric))
+    for name, group in summary.items():
+        group['missing'] = missing.get(name, [])
+        group['seconds'] = statistics.median(group['seconds'])
+        for metric in metrics:
+            last = group[metric]['last']
+            group[metric]['mean'] = statistics.fmean(last)
+            group[metric]['std'] = (
+                statistics.stdev(last) if len(last) > 1 else 0.0
+            )
+    return summary

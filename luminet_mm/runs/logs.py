@@ -1,0 +1,103 @@
+"""What a run logged, over all its restarts."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from luminet_mm.runs.metrics import MAIN, choose
+
+
+@dataclass
+class RunLog:
+    """What a run logged, over all its restarts.
+
+    Attributes:
+        metrics (list[dict]): One entry per validation, by ``step``.
+        iterations (int): Last training iteration that was logged.
+        seconds (float): Median seconds per training step; NaN without any.
+    """
+
+    metrics: list[dict]
+    iterations: int
+    seconds: float
+
+    def last(self, metric: str = 'coco/bbox_mAP') -> float:
+        """The metric at the last validation; KeyError where it has none."""
+        return self.metrics[-1][metric]
+
+    def best(self, metric: str = 'coco/bbox_mAP') -> float:
+        """The metric at its best validation."""
+        return max(entry[metric] for entry in self.metrics)
+
+    def names(self) -> list[str]:
+        """The metrics of the last validation."""
+        last = self.metrics[-1] if self.metrics else {}
+        return [name for name in last if name != 'step']
+
+
+def is_finished(work_dir: str | os.PathLike) -> bool:
+    """Whether a cell has run to its end."""
+    return (Path(work_dir) / 'finished').is_file()
+
+
+def read_log(work_dir: str | os.PathLike) -> RunLog:
+    """Read MMEngine's ``scalars.json`` files of a work dir."""
+    metrics: dict[int, dict] = {}
+    times, iterations = [], 0
+    for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
+        for line in path.read_text('utf-8', errors='replace').splitlines():
+            try:
+                entry = json.loads(line)
+            except (ValueError, RecursionError):
+                continue  # cut short when the run was killed
+            if not isinstance(entry, dict):
+                continue
+            if isinstance(entry.get('iter'), int):
+                iterations = max(iterations, entry['iter'])
+                if isinstance(entry.get('time'), (int, float)):
+                    times.append(entry['time'])
+            elif isinstance(entry.get('step'), int):  # a validation's
+                metrics[entry['step']] = entry
+    return RunLog(
+        metrics=[metrics[step] for step in sorted(metrics)],
+        iterations=iterations,
+        seconds=statistics.median(times) if times else float('nan'),
+    )
+
+
+def choose_metric(
+    logged: Sequence[Sequence[str]], metric: str | None = None
+) -> str:
+    """Choose the metric that stands for accuracy.
+
+    Args:
+        logged (Sequence): Names of what each run logged.
+        metric (str | None): A wish, with or without its prefix; by default
+            the first of :data:`~luminet_mm.runs.metrics.MAIN` that every run
+            has.
+
+    Raises:
+        ValueError: If it is not logged; names what is.
+    """
+    first, *others = list(logged) or [()]
+    common = [name for name in first if all(name in x for x in others)]
+    for name in MAIN if metric is None else ():
+        if name in common:
+            return name
+    there = sorted({name for names in logged for name in names})
+    problem = 'no accuracy is logged by every run.'
+    if metric is not None:
+        try:
+            return choose(common, metric)
+        except ValueError as error:
+            # of those names that not every run has the message says all
+            problem = f'{metric} is not logged by every run. Of those that '
+            problem += f'are, {error}'
+    raise ValueError(
+        f'{problem} Give --metric; there is {", ".join(there) or "none"}.'
+    )

@@ -1,6 +1,6 @@
 """What distillation did: a student's logits compared with its teacher's."""
 
-from luminet_mm.analysis.costs import count_parameters, read_runs
+from luminet_mm.analysis.costs import read_runs
 from luminet_mm.analysis.pair import LogitPair, boxes_in_view, roi_labels
 from luminet_mm.analysis.plots import (
     draw_parameters,
@@ -12,6 +12,7 @@ from luminet_mm.analysis.statistics import (
     AnalysisError,
     PairStatistics,
 )
+from luminet_mm.timing.step import count_parameters
 
 __all__ = [
     'SIDES',

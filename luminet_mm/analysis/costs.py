@@ -10,7 +10,6 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
-from torch import nn
 
 from luminet_mm.analysis.statistics import AnalysisError
 from luminet_mm.distillers.blocks import build_loss
@@ -27,11 +26,7 @@ from luminet_mm.loading.checkpoint import (
 from luminet_mm.rng import preserved_rng
 from luminet_mm.runs.logs import choose_metric, read_log
 from luminet_mm.stock import stock_config
-
-
-def count_parameters(model: nn.Module) -> int:
-    """Number of a model's parameters."""
-    return sum(parameter.numel() for parameter in model.parameters())
+from luminet_mm.timing.step import count_parameters
 
 
 def read_runs(paths: Sequence[str], metric: str | None = None) -> list[dict]:

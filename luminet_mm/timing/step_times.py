@@ -18,11 +18,11 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 
-from luminet_mm.analysis.costs import count_parameters
 from luminet_mm.launch.grid import make_cells
-from luminet_mm.timing.benchmark import (
+from luminet_mm.timing.step import (
     Clock,
     TrainingStep,
+    count_parameters,
     random_batch,
     without_files,
 )

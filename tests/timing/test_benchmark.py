@@ -14,14 +14,8 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from torch.utils.flop_counter import FlopCounterMode
 
-from luminet_mm.timing.benchmark import (
-    PARTS,
-    BenchmarkError,
-    Clock,
-    benchmark,
-    draw,
-    random_batch,
-)
+from luminet_mm.timing.benchmark import PARTS, benchmark, draw
+from luminet_mm.timing.step import BenchmarkError, Clock, random_batch
 
 ROOT = Path(__file__).parents[2]
 SGD = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1))
@@ -125,7 +119,7 @@ def test_the_clock_is_the_machines():
 
 def test_nothing_is_left_on_the_model():
     """Timing replaces methods while it runs, and no longer."""
-    from luminet_mm.timing.benchmark import TrainingStep
+    from luminet_mm.timing.step import TrainingStep
 
     step = TrainingStep(config('detector'), 'cpu')
     batch = random_batch(step.model, 2, (64, 64))

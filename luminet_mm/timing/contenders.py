@@ -1,0 +1,235 @@
+"""What a distillation step is timed against."""
+
+from __future__ import annotations
+
+import copy
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmdet.models.detectors import BaseDetector, TwoStageDetector
+from mmengine.config import Config
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from luminet_mm.distillers.blocks import teacher_list
+from luminet_mm.distillers.mixin import DistillMixin, regroup
+from luminet_mm.distillers.two_stage import TwoStageDistiller
+from luminet_mm.losses import LogitLoss, kd_loss
+from luminet_mm.signals.two_stage import (
+    bbox_heads,
+    compute_signals,
+    record_signals,
+)
+from luminet_mm.teachers.cache import check_student, teacher_part
+from luminet_mm.teachers.cache_files import (
+    FORMAT,
+    CacheError,
+    checksum,
+    round_file,
+)
+from luminet_mm.timing.step import (
+    TrainingStep,
+    step_losses,
+)
+
+# rows of a matrix that is large enough to keep a device busy
+ROWS = dict(cpu=2048, cuda=8192)
+
+
+def is_cacheable(model: DistillMixin) -> bool:
+    """Whether all that its losses read of one teacher are logits."""
+    try:
+        check_student('model.teacher', model)
+    except CacheError:
+        return False
+    head = getattr(model.teachers[0].model, 'head', None)
+    known = hasattr(head, 'num_classes')
+    return (
+        len(model.teachers) == 1
+        and known
+        and all(
+            isinstance(loss, LogitLoss)
+            and model.distill_signals[name][1] == ('logits',)
+            for name, loss in model.distill.items()
+        )
+    )
+
+
+def cached_step(
+    cfg: Config, plain: TrainingStep, images: int, device: str
+) -> TrainingStep:
+    """A step whose teacher's logits, random numbers here, lie on disk."""
+    cfg = copy.deepcopy(cfg)
+    teacher = teacher_list(cfg.model.teacher)[0]
+    model = plain.model.teachers[0].model
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        teacher['checkpoint'] = str(folder / 'teacher.pth')
+        torch.save(model.state_dict(), teacher['checkpoint'])
+        classes = model.head.num_classes
+        header = dict(
+            format=FORMAT,
+            images=images,
+            classes=classes,
+            rounds=1,
+            dtype='float32',
+            teacher=teacher_part(teacher),
+            data=dict(classes=[]),
+            augmentation={},
+            views={},
+            versions={},
+        )
+        rows = np.random.default_rng(0).standard_normal((images, classes))
+        np.save(round_file(folder, 0), rows.astype(np.float32))
+        header['checksums'] = {'0': checksum(round_file(folder, 0))}
+        (folder / 'cache.json').write_text(json.dumps(header))
+        teacher['cache'] = name
+        step = TrainingStep(cfg, device)
+        cached = step.model.teachers[0]
+        cached.cache.check(range(1))  # its file is open and stays readable
+        cached.checked = True
+        return step
+
+
+def matrix_product(device: torch.device) -> Callable[[], Tensor]:
+    """The fastest that a device computes in float32, or near to it."""
+    rows = ROWS.get(device.type, max(ROWS.values()))
+    one, other = (torch.rand(rows, rows, device=device) for _ in range(2))
+    return lambda: one @ other
+
+
+def count_flops(run: Callable[[], Any]) -> int:
+    """Multiplications and additions in convolutions and matrix products."""
+    run()  # a teacher is fitted when it is first asked, which is not counted
+    with FlopCounterMode(display=False) as counter:
+        run()
+    return counter.get_total_flops()
+
+
+def whole_teacher(model: DistillMixin, data: dict) -> dict:
+    """The student's losses, and KD against a teacher that trains as well.
+
+    The teacher computes all that it would for its own training: proposals,
+    RoIs and losses. Its RoIs are not the student's, so rows are cut to equal
+    numbers; what is timed does not depend on it.
+    """
+    factors = [loss.schedule_factor for loss in model.distill.values()]
+    for loss in model.distill.values():
+        loss.schedule_factor = 0.0  # type: ignore[assignment]
+    try:
+        with _logits_of(model) as ours:
+            losses = step_losses(model, data)
+    finally:
+        for loss, factor in zip(model.distill.values(), factors, strict=True):
+            loss.schedule_factor = factor
+    for index, teacher in enumerate(model.teachers):
+        inputs = model.convert_inputs(
+            teacher, data['inputs'], data['data_samples']
+        )
+        with torch.no_grad(), _logits_of(teacher.model) as theirs:
+            samples = copy.deepcopy(data['data_samples'])
+            teacher.model.loss(inputs, samples)
+        rows = min(len(ours[-1]), len(theirs[-1]))
+        losses[f'loss_kd{index}'] = kd_loss(
+            ours[-1][:rows], theirs[-1][:rows], tau=1.0
+        )
+    return losses
+
+
+def second_head_pass(model: Any, data: dict) -> dict:
+    """The distillation losses, and the student's box head once more."""
+    calls: list[tuple] = []
+    forward = model.roi_head._bbox_forward
+
+    def recorded(*args, **kwargs):
+        calls.append((args, kwargs))
+        return forward(*args, **kwargs)
+
+    model.roi_head._bbox_forward = recorded
+    try:
+        losses = step_losses(model, data)
+    finally:
+        del model.roi_head._bbox_forward
+    for index, (args, kwargs) in enumerate(calls):
+        logits = forward(*args, **kwargs)['cls_score']
+        losses[f'loss_again{index}'] = 0 * logits.sum()
+    return losses
+
+
+@contextmanager
+def _logits_of(model: Any) -> Iterator[list[Tensor]]:
+    """Collect a model's class scores while it computes its loss."""
+    found: list[Tensor] = []
+    if isinstance(model, BaseDetector):
+        head = bbox_heads(model)[0]
+    else:
+        head = getattr(model, 'head', model)
+
+    def keep(module, args, outputs):
+        found.append(outputs[0] if isinstance(outputs, tuple) else outputs)
+
+    handle = head.register_forward_hook(keep)
+    try:
+        yield found
+    finally:
+        handle.remove()
+
+
+def teacher_forward(step: TrainingStep, batch: dict) -> Callable[[], None]:
+    """What the losses read of the teachers, of a detector on drawn RoIs."""
+    model = step.model
+    rois: dict[int, Tensor] = {}
+    if isinstance(model, TwoStageDistiller):
+        rois = _drawn_rois(model, model.data_preprocessor(batch, True))
+
+    def run() -> None:
+        data = model.data_preprocessor(batch, True)
+
+        def ask(index: int, teacher: Any, asking: list[str]) -> list:
+            model.fit_teacher(index)
+            images = model.convert_inputs(
+                teacher, data['inputs'], data['data_samples']
+            )
+            if not rois:
+                return model.dry_ask(index, asking, images)
+            asked = model.asked(asking, index)
+            answers = compute_signals(
+                teacher.model, images, sum(asked, []), rois
+            )
+            return regroup(answers, asked)
+
+        with step.optim.optim_context(model):  # the step's own precision
+            model.ask_teachers(list(model.distill), ask)
+
+    return run
+
+
+def teacher_features(step: TrainingStep, batch: dict) -> Callable[[], None]:
+    """Backbone and neck of the teachers, whose head costs as ever."""
+    model = step.model
+    data = model.data_preprocessor(batch, True)
+
+    def run() -> None:
+        with torch.no_grad(), step.optim.optim_context(model):
+            for index, teacher in enumerate(model.teachers):
+                model.fit_teacher(index)
+                images = model.convert_inputs(
+                    teacher, data['inputs'], data['data_samples']
+                )
+                teacher.model.extract_feat(images)
+
+    return run
+
+
+def _drawn_rois(model: TwoStageDistiller, data: dict) -> dict[int, Tensor]:
+    """The RoIs of one training pass, by number of the box head."""
+    signals = [s for each in model.asked(list(model.distill)) for s, _ in each]
+    with torch.no_grad(), record_signals(model, signals) as record:
+        TwoStageDetector.loss(model, data['inputs'], data['data_samples'])
+    return {key: stage.rois.detach() for key, stage in record.stages.items()}

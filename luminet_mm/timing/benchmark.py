@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import platform
 import resource
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from matplotlib.figure import Figure
-from mmdet.models.detectors import BaseDetector
 from mmengine.config import Config
 
-from luminet_mm.distillers.blocks import teacher_list
-from luminet_mm.stock import stock_config
-from luminet_mm.timing.contenders import (
-    cached_step,
-    count_flops,
-    is_cacheable,
-    matrix_product,
-    second_head_pass,
-    teacher_features,
-    teacher_forward,
-    whole_teacher,
-)
+from luminet_mm.timing.contenders import PRODUCT, Contender, make_contenders
 from luminet_mm.timing.step import (
     BenchmarkError,
     Clock,
@@ -44,29 +29,6 @@ PARTS = (
     'backward',
     'optimizer',
 )
-PLAIN = dict(
-    fold_bn=False,
-    channels_last=False,
-    dtype=None,
-    compile=False,
-    stream=False,
-)
-PRODUCT = 'matrix product'
-
-
-@dataclass
-class Contender:
-    """Something that is timed once in each round.
-
-    Args:
-        run (Callable): Does it once.
-        seconds (list[float]): One entry for each round.
-        peak_memory (int): Largest number of bytes allocated, on CUDA.
-    """
-
-    run: Callable[[], Any]
-    seconds: list[float] = field(default_factory=list)
-    peak_memory: int = 0
 
 
 def benchmark(
@@ -116,64 +78,14 @@ def benchmark(
             f'{cfg.filename}: it has no model.teacher and model.distill. Give '
             'the config of a distillation run.'
         )
-    student = TrainingStep(stock_config(cfg), device)
     distiller = TrainingStep(cfg, device)
-    plain_cfg = copy.deepcopy(cfg)
-    for teacher in teacher_list(plain_cfg.model.teacher):
-        teacher.update(PLAIN)
-    plain = TrainingStep(plain_cfg, device)
     batch = random_batch(distiller.model, batch_size, image_size)
-
-    contenders = {
-        'student step': Contender(lambda: student(batch)),
-        'distillation step': Contender(lambda: distiller(batch)),
-        'distillation step, plain teacher': Contender(lambda: plain(batch)),
-        'teacher': Contender(teacher_forward(distiller, batch)),
-        'teacher, plain': Contender(teacher_forward(plain, batch)),
-    }
-    if isinstance(distiller.model, BaseDetector):
-        for name, step in (('', distiller), (', plain', plain)):
-            contenders[f"teacher's features{name}"] = Contender(
-                teacher_features(step, batch)
-            )
-    if compare:
-        contenders['step with the whole teacher'] = Contender(
-            lambda: plain(batch, whole_teacher)
-        )
-        if isinstance(distiller.model, BaseDetector):
-            contenders['step with a second head pass'] = Contender(
-                lambda: distiller(batch, second_head_pass)
-            )
-        elif is_cacheable(distiller.model):
-            cached = cached_step(cfg, plain, batch_size, device)
-            contenders['step with cached logits'] = Contender(
-                lambda: cached(batch)
-            )
-    flops = {}
-    if compare:
-        for name in ('teacher', "teacher's features"):
-            if name in contenders:
-                # the plain one's: a compiled one's cannot be counted
-                flops[name] = count_flops(contenders[f'{name}, plain'].run)
-        product = matrix_product(clock.device)
-        flops[PRODUCT] = count_flops(product)
-        contenders[PRODUCT] = Contender(product)
+    contenders, flops = make_contenders(
+        cfg, distiller, batch, clock.device, compare
+    )
     parts: dict[str, list[float]] = {name: [] for name in PARTS}
     for index in range(warmup + rounds):
-        order = list(contenders.values())
-        first = index % len(order)
-        for contender in order[first:] + order[:first]:
-            if clock.device.type == 'cuda':
-                torch.cuda.reset_peak_memory_stats(clock.device)
-            start = clock.now()
-            contender.run()
-            if index >= warmup:
-                contender.seconds.append(clock.now() - start)
-            if clock.device.type == 'cuda':
-                contender.peak_memory = max(
-                    contender.peak_memory,
-                    torch.cuda.max_memory_allocated(clock.device),
-                )
+        _time_round(list(contenders.values()), clock, index, index >= warmup)
         clock.parts = {}
         distiller.timed(batch, clock)
         if index >= warmup:
@@ -195,6 +107,25 @@ def benchmark(
             else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         ),
     )
+
+
+def _time_round(
+    contenders: Sequence[Contender], clock: Clock, index: int, counts: bool
+) -> None:
+    """Run each once, from another one on in every round."""
+    first = index % len(contenders)
+    for contender in [*contenders[first:], *contenders[:first]]:
+        if clock.device.type == 'cuda':
+            torch.cuda.reset_peak_memory_stats(clock.device)
+        start = clock.now()
+        contender.run()
+        if counts:
+            contender.seconds.append(clock.now() - start)
+        if clock.device.type == 'cuda':
+            contender.peak_memory = max(
+                contender.peak_memory,
+                torch.cuda.max_memory_allocated(clock.device),
+            )
 
 
 def _spread(seconds: Sequence[float]) -> dict[str, float]:

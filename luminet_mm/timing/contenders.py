@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import copy
-import json
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from mmdet.models.detectors import BaseDetector, TwoStageDetector
 from mmengine.config import Config
@@ -18,83 +15,108 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from luminet_mm.distillers.blocks import teacher_list
-from luminet_mm.distillers.mixin import DistillMixin, regroup
+from luminet_mm.distillers.mixin import regroup
 from luminet_mm.distillers.two_stage import TwoStageDistiller
-from luminet_mm.losses import LogitLoss, kd_loss
 from luminet_mm.signals.two_stage import (
-    bbox_heads,
     compute_signals,
     record_signals,
 )
-from luminet_mm.teachers.cache import check_student, teacher_part
-from luminet_mm.teachers.cache_files import (
-    FORMAT,
-    CacheError,
-    checksum,
-    round_file,
+from luminet_mm.stock import stock_config
+from luminet_mm.timing.alternatives import (
+    cached_step,
+    is_cacheable,
+    second_head_pass,
+    whole_teacher,
 )
 from luminet_mm.timing.step import (
     TrainingStep,
-    step_losses,
 )
 
+PLAIN = dict(
+    fold_bn=False,
+    channels_last=False,
+    dtype=None,
+    compile=False,
+    stream=False,
+)
+PRODUCT = 'matrix product'
 # rows of a matrix that is large enough to keep a device busy
 ROWS = dict(cpu=2048, cuda=8192)
 
 
-def is_cacheable(model: DistillMixin) -> bool:
-    """Whether all that its losses read of one teacher are logits."""
-    try:
-        check_student('model.teacher', model)
-    except CacheError:
-        return False
-    head = getattr(model.teachers[0].model, 'head', None)
-    known = hasattr(head, 'num_classes')
-    return (
-        len(model.teachers) == 1
-        and known
-        and all(
-            isinstance(loss, LogitLoss)
-            and model.distill_signals[name][1] == ('logits',)
-            for name, loss in model.distill.items()
-        )
-    )
+@dataclass
+class Contender:
+    """Something that is timed once in each round.
+
+    Args:
+        run (Callable): Does it once.
+        seconds (list[float]): One entry for each round.
+        peak_memory (int): Largest number of bytes allocated, on CUDA.
+    """
+
+    run: Callable[[], Any]
+    seconds: list[float] = field(default_factory=list)
+    peak_memory: int = 0
 
 
-def cached_step(
-    cfg: Config, plain: TrainingStep, images: int, device: str
-) -> TrainingStep:
-    """A step whose teacher's logits, random numbers here, lie on disk."""
-    cfg = copy.deepcopy(cfg)
-    teacher = teacher_list(cfg.model.teacher)[0]
-    model = plain.model.teachers[0].model
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        teacher['checkpoint'] = str(folder / 'teacher.pth')
-        torch.save(model.state_dict(), teacher['checkpoint'])
-        classes = model.head.num_classes
-        header = dict(
-            format=FORMAT,
-            images=images,
-            classes=classes,
-            rounds=1,
-            dtype='float32',
-            teacher=teacher_part(teacher),
-            data=dict(classes=[]),
-            augmentation={},
-            views={},
-            versions={},
+def make_contenders(
+    cfg: Config,
+    distiller: TrainingStep,
+    batch: dict,
+    device: torch.device,
+    compare: bool,
+) -> tuple[dict[str, Contender], dict[str, int]]:
+    """What is timed beside a distillation step, itself included.
+
+    Args:
+        cfg (Config): Of the distillation, without files.
+        distiller (TrainingStep): Its step.
+        batch (dict): Images for all of them.
+        device (torch.device): Where to run.
+        compare (bool): Whether with other ways to distil, and a product of
+            matrices.
+
+    Returns:
+        tuple: Contenders by name; operations of those that are compared with
+        the product, and of that.
+    """
+    where = str(device)
+    student = TrainingStep(stock_config(cfg), where)
+    plain_cfg = copy.deepcopy(cfg)
+    for teacher in teacher_list(plain_cfg.model.teacher):
+        teacher.update(PLAIN)
+    plain = TrainingStep(plain_cfg, where)
+    detects = isinstance(distiller.model, BaseDetector)
+    runs: dict[str, Callable[[], Any]] = {
+        'student step': partial(student, batch),
+        'distillation step': partial(distiller, batch),
+        'distillation step, plain teacher': partial(plain, batch),
+        'teacher': teacher_forward(distiller, batch),
+        'teacher, plain': teacher_forward(plain, batch),
+    }
+    if detects:
+        for name, step in (('', distiller), (', plain', plain)):
+            runs[f"teacher's features{name}"] = teacher_features(step, batch)
+    flops = {}
+    if compare:
+        runs['step with the whole teacher'] = partial(
+            plain, batch, whole_teacher
         )
-        rows = np.random.default_rng(0).standard_normal((images, classes))
-        np.save(round_file(folder, 0), rows.astype(np.float32))
-        header['checksums'] = {'0': checksum(round_file(folder, 0))}
-        (folder / 'cache.json').write_text(json.dumps(header))
-        teacher['cache'] = name
-        step = TrainingStep(cfg, device)
-        cached = step.model.teachers[0]
-        cached.cache.check(range(1))  # its file is open and stays readable
-        cached.checked = True
-        return step
+        if detects:
+            runs['step with a second head pass'] = partial(
+                distiller, batch, second_head_pass
+            )
+        elif is_cacheable(distiller.model):
+            images = len(batch['inputs'])
+            cached = cached_step(cfg, plain, images, where)
+            runs['step with cached logits'] = partial(cached, batch)
+        for name in ('teacher', "teacher's features"):
+            if name in runs:
+                # the plain one's: a compiled one's cannot be counted
+                flops[name] = count_flops(runs[f'{name}, plain'])
+        runs[PRODUCT] = matrix_product(device)
+        flops[PRODUCT] = count_flops(runs[PRODUCT])
+    return {name: Contender(run) for name, run in runs.items()}, flops
 
 
 def matrix_product(device: torch.device) -> Callable[[], Tensor]:
@@ -110,75 +132,6 @@ def count_flops(run: Callable[[], Any]) -> int:
     with FlopCounterMode(display=False) as counter:
         run()
     return counter.get_total_flops()
-
-
-def whole_teacher(model: DistillMixin, data: dict) -> dict:
-    """The student's losses, and KD against a teacher that trains as well.
-
-    The teacher computes all that it would for its own training: proposals,
-    RoIs and losses. Its RoIs are not the student's, so rows are cut to equal
-    numbers; what is timed does not depend on it.
-    """
-    factors = [loss.schedule_factor for loss in model.distill.values()]
-    for loss in model.distill.values():
-        loss.schedule_factor = 0.0  # type: ignore[assignment]
-    try:
-        with _logits_of(model) as ours:
-            losses = step_losses(model, data)
-    finally:
-        for loss, factor in zip(model.distill.values(), factors, strict=True):
-            loss.schedule_factor = factor
-    for index, teacher in enumerate(model.teachers):
-        inputs = model.convert_inputs(
-            teacher, data['inputs'], data['data_samples']
-        )
-        with torch.no_grad(), _logits_of(teacher.model) as theirs:
-            samples = copy.deepcopy(data['data_samples'])
-            teacher.model.loss(inputs, samples)
-        rows = min(len(ours[-1]), len(theirs[-1]))
-        losses[f'loss_kd{index}'] = kd_loss(
-            ours[-1][:rows], theirs[-1][:rows], tau=1.0
-        )
-    return losses
-
-
-def second_head_pass(model: Any, data: dict) -> dict:
-    """The distillation losses, and the student's box head once more."""
-    calls: list[tuple] = []
-    forward = model.roi_head._bbox_forward
-
-    def recorded(*args, **kwargs):
-        calls.append((args, kwargs))
-        return forward(*args, **kwargs)
-
-    model.roi_head._bbox_forward = recorded
-    try:
-        losses = step_losses(model, data)
-    finally:
-        del model.roi_head._bbox_forward
-    for index, (args, kwargs) in enumerate(calls):
-        logits = forward(*args, **kwargs)['cls_score']
-        losses[f'loss_again{index}'] = 0 * logits.sum()
-    return losses
-
-
-@contextmanager
-def _logits_of(model: Any) -> Iterator[list[Tensor]]:
-    """Collect a model's class scores while it computes its loss."""
-    found: list[Tensor] = []
-    if isinstance(model, BaseDetector):
-        head = bbox_heads(model)[0]
-    else:
-        head = getattr(model, 'head', model)
-
-    def keep(module, args, outputs):
-        found.append(outputs[0] if isinstance(outputs, tuple) else outputs)
-
-    handle = head.register_forward_hook(keep)
-    try:
-        yield found
-    finally:
-        handle.remove()
 
 
 def teacher_forward(step: TrainingStep, batch: dict) -> Callable[[], None]:

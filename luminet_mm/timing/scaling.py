@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from mmengine.config import Config
@@ -17,151 +16,11 @@ from mmengine.registry import MODELS, DefaultScope
 from luminet_mm.config_types import is_type
 from luminet_mm.rng import preserved_rng
 from luminet_mm.stock import stock_config
-
-MIB = 2**20
-FIRST_BUCKET, BUCKET = 1 * MIB, 25 * MIB  # DDP's defaults
-
-
-def ring_seconds(
-    size: float, gpus: int, bandwidth: float, latency: float
-) -> float:
-    r"""Time of a ring all-reduce.
-
-    .. math:: 2 (W - 1) \left(\frac{S}{W B} + \alpha\right)
-
-    Each of :math:`W` GPUs sends :math:`2 (W - 1)` pieces of :math:`S / W`
-    bytes to the next (`Patarasuk and Yuan, 2009
-    <https://doi.org/10.1016/j.jpdc.2008.09.002>`_).
-
-    Args:
-        size: Bytes :math:`S` that each GPU has.
-        gpus: How many there are.
-        bandwidth: Bytes per second :math:`B` of the slowest link.
-        latency: Seconds :math:`\alpha` of one piece.
-
-    Returns:
-        Seconds, 0 for one GPU.
-
-    Examples:
-        >>> ring_seconds(100e6, gpus=5, bandwidth=1e9, latency=0.0)
-        0.16
-    """
-    return 2 * (gpus - 1) * (size / gpus / bandwidth + latency)
-
-
-def tree_seconds(
-    size: float, gpus: int, bandwidth: float, latency: float
-) -> float:
-    r"""Time of an all-reduce up and down a tree: short for small messages.
-
-    .. math:: 2 \lceil \log_2 W \rceil \left(\frac SB + \alpha\right)
-
-    Arguments and value are those of :func:`ring_seconds`.
-    """
-    return 2 * (gpus - 1).bit_length() * (size / bandwidth + latency)
-
-
-def buckets(size: float) -> list[float]:
-    """Bytes of DDP's gradient buckets, in the order in which they are sent.
-
-    A small first one, then full ones; that parameters are not split is left
-    out.
-
-    Examples:
-        >>> [round(each / MIB) for each in buckets(60 * MIB)]
-        [1, 25, 25, 9]
-    """
-    sizes = [min(size, FIRST_BUCKET)]
-    while (rest := size - sum(sizes)) > 0:
-        sizes.append(min(rest, BUCKET))
-    return sizes
-
-
-def luminet_statistics(classes: int) -> tuple[int, int]:
-    """Bytes of one LumiNet loss's statistics, forward and backward.
-
-    For each class of student and teacher a sum and a sum of squares, and two
-    numbers of rows, in float64; backward the gradient of each.
-
-    Args:
-        classes: Columns of the logits; background counts.
-    """
-    size = 8 * (2 * 2 * classes + 2)
-    return size, size
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """GPUs and what connects them.
-
-    Args:
-        gpus: Number of all GPUs.
-        per_node: GPUs of a node.
-        within: Bytes per second between two GPUs of a node.
-        between: Bytes per second between two nodes, for all GPUs of a node
-            together: a ring leaves a node once.
-        latency: Seconds of one message.
-    """
-
-    gpus: int
-    per_node: int
-    within: float
-    between: float
-    latency: float
-
-    @property
-    def bandwidth(self) -> float:
-        """Bytes per second of the ring's slowest link."""
-        if self.gpus <= self.per_node:
-            return self.within
-        return min(self.within, self.between)
-
-    def all_reduce(self, size: float) -> float:
-        """Seconds of one all-reduce of so many bytes, the faster way."""
-        return min(
-            way(size, self.gpus, self.bandwidth, self.latency)
-            for way in (ring_seconds, tree_seconds)
-        )
-
-
-@dataclass(frozen=True)
-class Communication:
-    """Seconds of a training step that are spent on communication."""
-
-    gradients: float
-    """All buckets; they are sent while the backward pass goes on."""
-    last_bucket: float
-    """Its gradients are the last to be there: nothing hides it."""
-    statistics: float
-    """Of distillation losses; the step waits for them."""
-
-    @property
-    def hidden_by(self) -> float:
-        """Seconds of backward pass that hide all that can be hidden."""
-        return self.gradients - self.last_bucket
-
-    def step(self, forward: float, backward: float) -> float:
-        """Seconds of a step whose own computing takes so long."""
-        waits = max(self.last_bucket, self.gradients - backward)
-        return forward + backward + waits + self.statistics
-
-
-def communication(
-    cluster: Cluster, gradient_bytes: float, statistics: Sequence[float] = ()
-) -> Communication:
-    """What a data-parallel step sends.
-
-    Args:
-        cluster: The GPUs.
-        gradient_bytes: Of the student's trainable parameters.
-        statistics: Bytes of each exchange of a loss.
-    """
-    times = [cluster.all_reduce(size) for size in buckets(gradient_bytes)]
-    return Communication(
-        gradients=sum(times),
-        last_bucket=times[-1],
-        statistics=sum(cluster.all_reduce(size) for size in statistics),
-    )
+from luminet_mm.timing.network import (
+    Cluster,
+    communication,
+    luminet_statistics,
+)
 
 
 def step_sizes(cfg: Config) -> tuple[int, list[int]]:

@@ -1,0 +1,86 @@
+"""The runs of a grid: names, options, and what a command line cannot say."""
+
+import re
+
+import pytest
+
+from luminet_mm.launch.grid import make_cells
+
+
+def test_grid_is_a_product():
+    found = make_cells(
+        dict(
+            kd=dict(
+                config='c.py',
+                seeds=[0, 1],
+                options={'x': 5},
+                grid={'a.tau': [1, 2], 'a.w': [3]},
+            )
+        )
+    )
+    assert [c.name for c in found] == [
+        # a sweep that is stopped has something of each
+        'kd_tau1_w3_seed0',
+        'kd_tau2_w3_seed0',
+        'kd_tau1_w3_seed1',
+        'kd_tau2_w3_seed1',
+    ]
+    assert found[3].options == {
+        'x': 5,
+        'a.tau': 2,
+        'a.w': 3,
+        'randomness.seed': 1,
+    }
+    assert found[1].group == 'kd_tau2_w3'
+    with pytest.raises(ValueError, match='runs.kd.seeds'):
+        make_cells(dict(kd=dict(config='c.py')))
+
+
+def test_names_of_settings_are_names_of_folders():
+    (cell,) = make_cells(
+        dict(
+            kd=dict(
+                config='c.py',
+                seeds=[0],
+                grid={'model.teacher.checkpoint': ['work_dirs/a_b.pth']},
+            )
+        )
+    )
+    assert cell.name == 'kd_checkpointwork_dirs-a_b.pth_seed0'
+
+
+@pytest.mark.parametrize('value', [{}, dict(x='a b'), [{}], 'a,b', []])
+def test_options_that_a_command_line_mangles_are_refused(value):
+    run = dict(config='c.py', seeds=[0], options={'model.distill': value})
+    with pytest.raises(ValueError, match=r'runs\.kd: model\.distill.* is'):
+        make_cells(dict(kd=run))
+    run = dict(config='c.py', seeds=[0], grid={'model.distill': [value]})
+    with pytest.raises(ValueError, match=r'runs\.kd: model\.distill.* is'):
+        make_cells(dict(kd=run))
+
+
+def test_a_whole_loss_is_an_option(tmp_path):
+    """What a cell's command line says is merged as it was written."""
+    loss = dict(
+        type='luminet_mm.ATLoss',
+        signal=['backbone.layer1', 'backbone.layer2'],
+        levels=[-1],
+        connector=dict(type='mlp', hidden=1024),
+        loss_weight=1e-05,
+        sync_stats=False,
+        tau=None,
+    )
+    (tmp_path / 'c.py').write_text('model = dict(distill=dict(loss_b=1))')
+    (cell,) = make_cells(
+        dict(
+            at=dict(
+                config=str(tmp_path / 'c.py'),
+                seeds=[3],
+                grid={'model.distill': [dict(loss_a=loss)]},
+            )
+        )
+    )
+    assert re.fullmatch(r'[\w.+-]+', cell.name)
+    cfg = cell.load()
+    assert cfg.model.distill == dict(loss_b=1, loss_a=loss)
+    assert cfg.randomness.seed == 3

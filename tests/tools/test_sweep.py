@@ -1,0 +1,62 @@
+"""tools/sweep.py: its table, and metrics that nothing reports."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def tool():
+    path = Path(__file__).parents[2] / 'tools' / 'sweep.py'
+    spec = importlib.util.spec_from_file_location('sweep_tool', path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ('metric', 'shown'),
+    [('coco/bbox_mAP', '48.00'), ('single-label/f1', '0.48')],
+)
+def test_only_fractions_become_percent(metric, shown, capsys):
+    entry = dict(last=[0.48], best=[0.48], mean=0.48, std=0.0)
+    group = {'missing': [], 'seconds': 0.1, metric: entry}
+    tool().print_table({'kd': group}, metric)
+    assert f' {shown} ±' in capsys.readouterr().out
+
+
+def test_runs_without_a_result_are_counted(capsys):
+    entry = dict(last=[0.3], best=[0.3], mean=0.3, std=0.0)
+    group = {'missing': ['kd_2'], 'seconds': 0.1, 'coco/bbox_mAP': entry}
+    tool().print_table({'kd': group}, 'coco/bbox_mAP')
+    assert '30.0 (1 missing)' in capsys.readouterr().out
+
+
+def test_a_misspelt_metric_is_found_before_the_first_run(tmp_path, capsys):
+    """A grid of hours would end in the message."""
+    config = tmp_path / 'a.py'
+    config.write_text(
+        "default_scope = 'mmdet'\n"
+        "val_evaluator = dict(type='CocoMetric', metric='bbox')\n"
+    )
+    grid = tmp_path / 'grid.py'
+    grid.write_text(f'runs = dict(a=dict(config={str(config)!r}, seeds=[0]))')
+    result = subprocess.run(
+        [
+            sys.executable,
+            'tools/sweep.py',
+            str(grid),
+            '--out',
+            str(tmp_path / 'out'),
+            '--metric',
+            'coco/bbox_map',
+        ],
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 1
+    assert "did you mean 'coco/bbox_mAP'?" in result.stderr
+    assert 'Traceback' not in result.stderr
+    assert not (tmp_path / 'out').exists()

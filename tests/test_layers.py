@@ -37,8 +37,6 @@ LONG = {
     'losses/crd.py',
     'losses/fcfd.py',
     'methods.py',
-    'ops/deform_conv.py',
-    'ops/nms.py',
     'signals/two_stage.py',
     'teachers/cache.py',
     'teachers/frozen.py',

@@ -34,13 +34,17 @@ except (AttributeError, RuntimeError) as error:
         'pip install --force-reinstall torch torchvision'
     ) from error
 
+from luminet_mm.ops.batched_nms import batched_nms  # noqa: E402
+from luminet_mm.ops.bbox_overlaps import bbox_overlaps  # noqa: E402
 from luminet_mm.ops.deform_conv import (  # noqa: E402
+    deform_conv2d,
+    modulated_deform_conv2d,
+)
+from luminet_mm.ops.deform_layers import (  # noqa: E402
     DeformConv2d,
     DeformConv2dPack,
     ModulatedDeformConv2d,
     ModulatedDeformConv2dPack,
-    deform_conv2d,
-    modulated_deform_conv2d,
 )
 from luminet_mm.ops.focal_loss import (  # noqa: E402
     SigmoidFocalLoss,
@@ -48,13 +52,7 @@ from luminet_mm.ops.focal_loss import (  # noqa: E402
     sigmoid_focal_loss,
     softmax_focal_loss,
 )
-from luminet_mm.ops.nms import (  # noqa: E402
-    batched_nms,
-    bbox_overlaps,
-    nms,
-    nms_match,
-    soft_nms,
-)
+from luminet_mm.ops.nms import nms, nms_match, soft_nms  # noqa: E402
 from luminet_mm.ops.roi import RoIAlign, RoIPool, roi_align, roi_pool  # noqa: E402
 from luminet_mm.ops.standin import install  # noqa: E402
 

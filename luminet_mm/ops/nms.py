@@ -1,11 +1,10 @@
-"""Box overlaps and non-maximum suppression with mmcv's signatures.
+"""Non-maximum suppression with mmcv's signatures.
 
 What is kept, and in which order, is what mmcv keeps; ties of scores may come
 in another order.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,57 +12,13 @@ from mmengine.utils import deprecated_api_warning
 from torch import Tensor
 from torchvision import ops as tv_ops
 
-from luminet_mm.ops.common import missing_op, widen
+from luminet_mm.ops.common import widen
 
 Array = TypeVar('Array', Tensor, np.ndarray)
 
 
-def bbox_overlaps(
-    bboxes1: Tensor,
-    bboxes2: Tensor,
-    mode: str = 'iou',
-    aligned: bool = False,
-    offset: int = 0,
-) -> Tensor:
-    """Overlaps of two sets of boxes.
-
-    Args:
-        bboxes1 (Tensor): Shape (m, 4), x1, y1, x2, y2.
-        bboxes2 (Tensor): Shape (n, 4).
-        mode (str): 'iou', or 'iof' (intersection over the area of bboxes1).
-        aligned (bool): Compare row by row; then m = n.
-        offset (int): 0 or 1: a box is x2 - x1 + offset wide.
-
-    Returns:
-        Tensor: Shape (m, n), or (m,) if ``aligned``.
-
-    Raises:
-        ValueError: ``mode`` or ``offset`` is unknown, or m != n and
-            ``aligned``.
-    """
-    if mode not in ('iou', 'iof') or offset not in (0, 1):
-        raise ValueError(
-            "mode must be 'iou' or 'iof' and offset 0 or 1, got "
-            f'{mode!r} and {offset!r}'
-        )
-    rows, cols = bboxes1.size(0), bboxes2.size(0)
-    if aligned and rows != cols:
-        raise ValueError(f'aligned boxes must be as many, got {rows}, {cols}')
-    if rows * cols == 0:
-        return bboxes1.new_zeros((rows,) if aligned else (rows, cols))
-    first, second = widen(bboxes1), widen(bboxes2)
-    if not aligned:
-        first = first[:, None]
-    top_left = torch.maximum(first[..., :2], second[..., :2])
-    bottom_right = torch.minimum(first[..., 2:], second[..., 2:])
-    overlap = (bottom_right - top_left + offset).clamp(min=0).prod(-1)
-    area1 = (first[..., 2:] - first[..., :2] + offset).prod(-1)
-    area2 = (second[..., 2:] - second[..., :2] + offset).prod(-1)
-    union = area1 if mode == 'iof' else area1 + area2 - overlap
-    return (overlap / union).to(bboxes1.dtype)
-
-
-def _check(boxes: Array, scores: Array, offset: int) -> None:
+def check_boxes(boxes: Array, scores: Array, offset: int) -> None:
+    """Refuse boxes and scores of other shapes; raises ValueError."""
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(
             f'boxes must have shape (N, 4), got {tuple(boxes.shape)}'
@@ -103,7 +58,7 @@ def nms(
     Raises:
         ValueError: A shape or ``offset`` does not fit.
     """
-    _check(boxes, scores, offset)
+    check_boxes(boxes, scores, offset)
     if isinstance(boxes, np.ndarray):
         dets, inds = nms(
             torch.from_numpy(boxes),
@@ -183,7 +138,7 @@ def soft_nms(
     Raises:
         ValueError: A shape, ``method`` or ``offset`` does not fit.
     """
-    _check(boxes, scores, offset)
+    check_boxes(boxes, scores, offset)
     if method not in ('linear', 'gaussian', 'naive'):
         raise ValueError(
             f"method must be 'linear', 'gaussian' or 'naive', got {method!r}"
@@ -219,90 +174,6 @@ def soft_nms(
     inds = np.array(keep, dtype=np.int64)
     dets = np.concatenate((boxes[inds], scores[inds, None]), axis=1)
     return dets.astype(boxes.dtype), inds
-
-
-def _resolve(nms_type: str | Callable) -> Callable:
-    known = {'nms': nms, 'soft_nms': soft_nms}
-    if callable(nms_type):
-        return nms_type
-    if nms_type in known:
-        return known[nms_type]
-    if nms_type in ('nms_rotated', 'nms_quadri'):
-        raise missing_op(nms_type)
-    raise ValueError(
-        f"nms_cfg['type'] must be one of {sorted(known)}, got {nms_type!r}"
-    )
-
-
-def batched_nms(
-    boxes: Tensor,
-    scores: Tensor,
-    idxs: Tensor,
-    nms_cfg: dict | None,
-    class_agnostic: bool = False,
-) -> tuple[Tensor, Tensor]:
-    """Suppress boxes within each group (class, level) of boxes.
-
-    Groups are moved apart so that one suppression serves all, with mmcv's
-    arithmetic, so that a config gives the same detections with either.
-
-    Args:
-        boxes (Tensor): Shape (N, 4), x1, y1, x2, y2.
-        scores (Tensor): Shape (N,).
-        idxs (Tensor): Shape (N,): the group of each box.
-        nms_cfg (dict, optional): ``type`` ('nms', 'soft_nms' or a callable)
-            and its arguments; ``class_agnostic`` (overrides the argument);
-            ``split_thr``: from so many boxes on (default 10000) each group is
-            treated by itself, even if ``class_agnostic``; ``max_num`` then
-            counts over all groups. None only sorts by score.
-        class_agnostic (bool): Suppress across groups.
-
-    Returns:
-        tuple: Boxes with scores (n, 5), best first, and their indices (n,).
-
-    Raises:
-        ImportError: ``type`` is an operator for rotated boxes.
-        ValueError: ``type`` is unknown, or a shape does not fit.
-    """
-    if nms_cfg is None:
-        scores, inds = scores.sort(descending=True)
-        return torch.cat((boxes[inds], scores[:, None]), dim=1), inds
-
-    cfg: dict[str, Any] = dict(nms_cfg)
-    class_agnostic = cfg.pop('class_agnostic', class_agnostic)
-    nms_op = _resolve(cfg.pop('type', 'nms'))
-    split_thr = cfg.pop('split_thr', 10000)
-    _check(boxes, scores, 0)
-    if boxes.size(0) == 0:
-        return (
-            torch.cat((boxes, scores[:, None]), dim=1),
-            scores.new_zeros(0, dtype=torch.long),
-        )
-
-    moved = widen(boxes)
-    if not class_agnostic:
-        moved = moved + idxs.to(moved)[:, None] * (moved.max() + 1)
-    if boxes.size(0) < split_thr:
-        dets, keep = nms_op(moved, scores, **cfg)
-        kept_scores = dets[:, -1]
-    else:
-        max_num = cfg.pop('max_num', -1)
-        # Some operators lower scores, so they are collected, and those of
-        # dropped boxes never looked at.
-        lowered = torch.zeros_like(scores)
-        kept = torch.zeros_like(scores, dtype=torch.bool)
-        for group in idxs.unique():
-            members = (idxs == group).nonzero().squeeze(1)
-            dets, inds = nms_op(moved[members], scores[members], **cfg)
-            kept[members[inds]] = True
-            lowered[members[inds]] = dets[:, -1].to(scores.dtype)
-        keep = kept.nonzero().squeeze(1)
-        kept_scores, order = lowered[keep].sort(descending=True)
-        keep = keep[order]
-        if max_num > 0:
-            keep, kept_scores = keep[:max_num], kept_scores[:max_num]
-    kept_scores = kept_scores.to(scores.dtype)
-    return torch.cat((boxes[keep], kept_scores[:, None]), dim=1), keep
 
 
 def nms_match(dets: Array, iou_threshold: float) -> list[Array]:

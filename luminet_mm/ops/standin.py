@@ -11,14 +11,15 @@ from typing import Any
 
 from mmengine.registry import MODELS
 
+from luminet_mm.ops.batched_nms import batched_nms
+from luminet_mm.ops.bbox_overlaps import bbox_overlaps
 from luminet_mm.ops.common import INSTALL_COMPILED, missing_op
-from luminet_mm.ops.deform_conv import (
+from luminet_mm.ops.deform_conv import deform_conv2d, modulated_deform_conv2d
+from luminet_mm.ops.deform_layers import (
     DeformConv2d,
     DeformConv2dPack,
     ModulatedDeformConv2d,
     ModulatedDeformConv2dPack,
-    deform_conv2d,
-    modulated_deform_conv2d,
 )
 from luminet_mm.ops.focal_loss import (
     SigmoidFocalLoss,
@@ -26,13 +27,7 @@ from luminet_mm.ops.focal_loss import (
     sigmoid_focal_loss,
     softmax_focal_loss,
 )
-from luminet_mm.ops.nms import (
-    batched_nms,
-    bbox_overlaps,
-    nms,
-    nms_match,
-    soft_nms,
-)
+from luminet_mm.ops.nms import nms, nms_match, soft_nms
 from luminet_mm.ops.roi import RoIAlign, RoIPool, roi_align, roi_pool
 
 SERVED: dict[str, Any] = {

@@ -1,4 +1,6 @@
-"""Small checkpoints of runs, and ways to break them."""
+"""Small checkpoints of runs, ways to break them, and whole work dirs."""
+
+import json
 
 import torch
 
@@ -18,6 +20,21 @@ def save(path, epoch=1, second=None, config='', **entries):
     content.update(entries)
     torch.save({k: v for k, v in content.items() if v is not None}, path)
     return path
+
+
+def save_run(folder, cfg, **extra):
+    """Write the work dir of a run: its log, config and last checkpoint."""
+    log = folder / '2026' / 'vis_data'
+    log.mkdir(parents=True)
+    lines = [dict(iter=i, time=0.1 * i, step=i) for i in (1, 2, 3)]
+    lines += [
+        {'coco/bbox_mAP': 0.2, 'coco/bbox_mAP_50': 0.4, 'step': 1},
+        {'coco/bbox_mAP': 0.3, 'coco/bbox_mAP_50': 0.6, 'step': 2},
+    ]
+    (log / 'scalars.json').write_text('\n'.join(map(json.dumps, lines)))
+    cfg.dump(folder / 'config.py')
+    state = dict(w=torch.ones(2), **extra)
+    torch.save(dict(state_dict=state), folder / 'epoch_2.pth')
 
 
 def cut(path):

@@ -7,11 +7,8 @@ from luminet_mm.analysis.plots import (
     draw_reliability,
     draw_similarity,
 )
-from luminet_mm.analysis.statistics import (
-    SIDES,
-    AnalysisError,
-    PairStatistics,
-)
+from luminet_mm.analysis.rows import SIDES, AnalysisError
+from luminet_mm.analysis.statistics import PairStatistics
 from luminet_mm.timing.step import count_parameters
 
 __all__ = [

@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
-from luminet_mm.analysis.statistics import AnalysisError
+from luminet_mm.analysis.rows import AnalysisError
 from luminet_mm.distillers.blocks import build_loss
 from luminet_mm.files.plain_config import (
     check_building,

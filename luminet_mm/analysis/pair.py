@@ -13,7 +13,7 @@ from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from luminet_mm.analysis.statistics import AnalysisError
+from luminet_mm.analysis.rows import AnalysisError
 from luminet_mm.config_types import type_name
 from luminet_mm.signals.two_stage import (
     Signal,

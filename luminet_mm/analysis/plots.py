@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from luminet_mm.analysis.statistics import SIDES, PairStatistics
+from luminet_mm.analysis.rows import SIDES
+from luminet_mm.analysis.statistics import PairStatistics
 
 
 def draw_similarity(

@@ -5,14 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from luminet_mm.analysis.rows import SIDES, AnalysisError, check_rows
 from luminet_mm.losses.kd import kl_rows
 
-SIDES = ('student', 'teacher')
 BINS = 15
-
-
-class AnalysisError(ValueError):
-    """Models or data that cannot be compared."""
 
 
 class PairStatistics:
@@ -102,7 +98,8 @@ class PairStatistics:
             AnalysisError: If the logits differ in shape or hold NaN or inf,
                 labels are out of range, or only some rows have labels.
         """
-        self._check(student, teacher, labels)
+        check_rows(student, teacher, labels, self.num_classes)
+        self._check_labelled(labels is not None)
         student, teacher = (x.cpu().double() for x in (student, teacher))
         if not len(student):
             return
@@ -272,38 +269,6 @@ class PairStatistics:
         self.comoment += comoment
         self.comoment += torch.outer(step, step * (self.rows * rows / total))
         self.mean = self.mean + step * (rows / total)
-
-    def _check(
-        self, student: Tensor, teacher: Tensor, labels: Tensor | None
-    ) -> None:
-        for side, logits in zip(SIDES, (student, teacher)):
-            if logits.ndim != 2 or logits.shape[1] != self.num_classes:
-                raise AnalysisError(
-                    f'the {side} gives logits of shape '
-                    f'{tuple(logits.shape)}; both models must give '
-                    f'(rows, {self.num_classes}), the columns that the '
-                    'student started with. Take a teacher that was trained '
-                    'on the same classes.'
-                )
-            if not torch.isfinite(logits).all():
-                raise AnalysisError(
-                    f'the {side} gives NaN or inf. Check its checkpoint and '
-                    'its data_preprocessor.'
-                )
-        if len(student) != len(teacher):
-            raise AnalysisError(
-                f'{len(student)} rows of the student and {len(teacher)} of '
-                'the teacher cannot be compared.'
-            )
-        if labels is not None and len(labels):
-            low, high = int(labels.min()), int(labels.max())
-            if low < 0 or high >= self.num_classes:
-                raise AnalysisError(
-                    f'labels go from {low} to {high}, logits from 0 to '
-                    f'{self.num_classes - 1}. Check num_classes of the '
-                    "student's head and the classes of the data set."
-                )
-        self._check_labelled(labels is not None)
 
     def _check_labelled(self, labelled: bool) -> None:
         if self.labelled not in (None, labelled):

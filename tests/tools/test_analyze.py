@@ -1,7 +1,6 @@
 """tools/analyze.py: whole runs on tiny pairs, and clear refusals."""
 
 import json
-import math
 import os
 import subprocess
 import sys
@@ -13,11 +12,11 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
+from saved import save_run
 from tiny import build, detector
 from torchvision.ops import box_iou
 
-from luminet_mm.analysis import LogitPair, PairStatistics, read_runs
-from luminet_mm.analysis.statistics import AnalysisError
+from luminet_mm.analysis import LogitPair, PairStatistics
 from luminet_mm.stock import stock_config
 from luminet_mm.teachers.frozen import FrozenTeacher
 
@@ -317,24 +316,9 @@ def test_two_processes_count_every_image_once(run_tool, cls_pair, tmp_path):
 @pytest.fixture
 def runs(distilled, tmp_path):
     """Work dirs of a student alone and of a method with a projector."""
-    for name, cfg, extra in (
-        ('alone', stock_config(distilled), {}),
-        ('method', distilled, {'distill.loss_x.projector': torch.ones(3, 5)}),
-    ):
-        folder = tmp_path / 'sweep' / name
-        log = folder / '2026' / 'vis_data'
-        log.mkdir(parents=True)
-        lines = [dict(iter=i, time=0.1 * i, step=i) for i in (1, 2, 3)]
-        lines += [
-            {'coco/bbox_mAP': 0.2, 'coco/bbox_mAP_50': 0.4, 'step': 1},
-            {'coco/bbox_mAP': 0.3, 'coco/bbox_mAP_50': 0.6, 'step': 2},
-        ]
-        (log / 'scalars.json').write_text('\n'.join(map(json.dumps, lines)))
-        cfg.dump(folder / 'config.py')
-        torch.save(
-            dict(state_dict=dict(w=torch.ones(2), **extra)),
-            folder / 'epoch_2.pth',
-        )
+    save_run(tmp_path / 'sweep/alone', stock_config(distilled))
+    extra = {'distill.loss_x.projector': torch.ones(3, 5)}
+    save_run(tmp_path / 'sweep/method', distilled, **extra)
     return tmp_path / 'sweep'
 
 
@@ -368,60 +352,6 @@ def test_runs_alone(run_tool, runs, tmp_path, capsys):
     assert_pictures(tmp_path / 'out', ['parameters.png'])
     text = capsys.readouterr().out
     assert f'| method | 0.2000 | 15 | {parameters:,} | 0.3 | - | 1 |' in text
-
-
-def test_summary_of_a_sweep(runs):
-    group = dict(
-        config='nowhere.py', runs=['method', 'gone'], seconds=0.5, options={}
-    )
-    group['coco/bbox_mAP'] = dict(
-        last=[0.2, 0.4], best=[0.3, 0.4], mean=0.3, std=0.14
-    )
-    lost = dict(group, runs=['gone'], seconds=math.nan)
-    lost['coco/bbox_mAP'] = dict(last=[], best=[], mean=math.nan, std=0.0)
-    (runs / 'summary.json').write_text(json.dumps(dict(a=group, b=lost)))
-    first, second = read_runs([runs])
-    assert first['accuracy'] == 0.3 and first['std'] == 0.14
-    assert first['runs'] == 2 and first['seconds_per_batch'] == 0.5
-    assert first['extra_parameters'] == 15 and first['parameters'] > 0
-    # neither config nor checkpoint are there
-    assert second['parameters'] is second['extra_parameters'] is None
-    # what JSON cannot say
-    assert second['seconds_per_batch'] is second['accuracy'] is None
-    assert read_runs([runs / 'summary.json']) == [first, second]
-
-
-def test_without_a_checkpoint_the_losses_are_built(runs):
-    for name in ('alone', 'method'):
-        (runs / name / 'epoch_2.pth').unlink()
-    found = read_runs([runs / 'alone', runs / 'method'])
-    # LumiNet has none; the projector was in the file alone
-    assert [entry['extra_parameters'] for entry in found] == [0, 0]
-
-
-def test_runs_that_are_none(runs, tmp_path):
-    with pytest.raises(AnalysisError, match='no validation'):
-        read_runs([tmp_path / 'nowhere'])
-    with pytest.raises(AnalysisError, match='not logged.*bbox_mAP_50'):
-        read_runs([runs / 'alone'], 'coco/segm_mAP')
-    entry = read_runs([runs / 'alone'], 'coco/bbox_mAP_50')[0]
-    assert entry['accuracy'] == 0.6
-    whole = dict(config='x.py', runs=['method'], seconds=0.5)
-    for text in (
-        '{',
-        '',
-        '[1]',
-        '{"a": 1}',
-        '{"a": {"runs": []}}',
-        json.dumps(dict(a=dict(whole, runs=['../method']))),
-        json.dumps(dict(a=dict(whole, runs=['/method']))),
-        json.dumps(dict(a=dict(whole, config=5))),
-        json.dumps(dict(a=dict(whole, seconds='x'))),
-        json.dumps({'a': {**whole, 'coco/bbox_mAP': 0.3}}),
-    ):
-        (tmp_path / 'x.json').write_text(text)
-        with pytest.raises(AnalysisError, match=r'not a summary\.json'):
-            read_runs([tmp_path / 'x.json'])
 
 
 # -- refusals ---------------------------------------------------------------

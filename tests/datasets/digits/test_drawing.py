@@ -1,5 +1,4 @@
-"""Chance, backgrounds and ink: the same everywhere, and what they should
-be."""
+"""Chance, backgrounds and ink: pinned, and as they should look."""
 
 import cv2
 import numpy as np

@@ -191,3 +191,26 @@ def validation():
         val_cfg=dict(),
         val_evaluator=dict(type='Accuracy', topk=(1,)),
     )
+
+
+def lora(init_cfg=None):
+    """A transformer of which LoRA trains and saves a small part."""
+    arch = dict(
+        embed_dims=8, num_layers=1, num_heads=2, feedforward_channels=8
+    )
+    transformer = dict(
+        type='VisionTransformer',
+        arch=arch,
+        img_size=16,
+        patch_size=8,
+        init_cfg=init_cfg,
+    )
+    backbone = dict(
+        type='LoRAModel',
+        module=transformer,
+        alpha=2,
+        rank=2,
+        targets=[dict(type='qkv')],
+    )
+    head = dict(type='VisionTransformerClsHead', num_classes=3, in_channels=8)
+    return dict(type='ImageClassifier', backbone=backbone, head=head)

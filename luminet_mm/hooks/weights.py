@@ -6,7 +6,12 @@ from mmengine.hooks import Hook
 
 from luminet_mm.files.errors import CheckpointError
 from luminet_mm.loading.checkpoint import get_state_dict
-from luminet_mm.loading.missing import is_beside, missing_weights, report
+from luminet_mm.loading.missing import (
+    is_beside,
+    left_random,
+    missing_weights,
+    report,
+)
 from luminet_mm.loading.weights import load_weights
 
 
@@ -38,6 +43,7 @@ class WeightsHook(Hook):
         Raises:
             CheckpointError: On every rank, if it does not fit.
         """
+        block = runner.cfg.model
         resumes = getattr(runner, '_resume', False)
         fit = load_weights(runner.model, _read_as_mmengine(checkpoint))
         problems = missing_weights(
@@ -49,6 +55,7 @@ class WeightsHook(Hook):
             # methods start with their own weights
             [key for key in problems if resumes or not is_beside(key)],
             self.allow_partial,
+            left_random(fit, block.get('module', block)),
         )
 
 

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from mmengine.dist import all_gather_object
 from mmengine.logging import print_log
 from torch import nn
 
+from luminet_mm.config_types import PRETRAINED, is_type
 from luminet_mm.files.errors import CheckpointError
 from luminet_mm.loading.checkpoint import BESIDE_STUDENT
 from luminet_mm.loading.weights import Fit, unwrapped
 
 # Below this share of a part's numbers its file was made for something else.
 _LEAST = 0.5
+# What else starts a part from a file: of detectors, and of Hugging Face.
+_STARTS = ('pretrained', 'name_or_path', 'checkpoint')
 
 
 def report(
-    source: str, fit: Fit, problems: list[str], allow_partial: bool
+    source: str,
+    fit: Fit,
+    problems: list[str],
+    allow_partial: bool,
+    random: Sequence[str] = (),
 ) -> None:
     """Say what was loaded; refuse it where that is too little.
 
@@ -27,6 +35,8 @@ def report(
         fit (Fit): What was loaded.
         problems (list[str]): Keys that should have been and were not.
         allow_partial (bool): Warn in place of an error.
+        random (Sequence[str]): Weights that no file has, see
+            :func:`left_random`.
 
     Raises:
         CheckpointError: On every rank, if it is refused on any.
@@ -41,10 +51,26 @@ def report(
             'config. To take what fits and leave the rest random, add '
             '--allow-partial.'
         )
+    elif random:
+        fault = (
+            f'{source}: the model saves a part of itself alone (as LoRA '
+            f'does). {random[0]} and {len(random) - 1} more weights are not '
+            'in this file, and nothing in the config loads them: they would '
+            "be random. Add the init_cfg=dict(type='Pretrained', "
+            'checkpoint=...) of its training to that part, or '
+            '--allow-partial to leave them random.'
+        )
     # one file, but perhaps another copy of it on another machine
     faults = [each for each in all_gather_object(fault) if each]
     if faults and not allow_partial:
         raise CheckpointError(fault or faults[0])
+    if random:
+        print_log(
+            f'{source}: {random[0]} and {len(random) - 1} more weights are in '
+            'no file and stay random.',
+            'current',
+            logging.WARNING,
+        )
     if left:
         print_log(
             f'{text}. The rest keeps its initial values:{_listed(fit, left)}',
@@ -90,6 +116,38 @@ def missing_of_part(part: nn.Module, fit: Fit) -> list[str]:
         for key in problems
         if key in fit.reshaped or _is_block_beyond(key, fit.loaded)
     ]
+
+
+def left_random(fit: Fit, model: Mapping) -> list[str]:
+    """Weights that a model leaves out of its checkpoints and nothing loads.
+
+    Args:
+        fit (Fit): What a checkpoint filled.
+        model (Mapping): The config's ``model``.
+    """
+    whole = {key: model.get(key) for key in ('init_cfg', *_STARTS)}
+    if _reads_file(whole):
+        return []
+    return [
+        key for key in fit.unsaved if not _reads_file(model.get(_part(key)))
+    ]
+
+
+def _reads_file(block: Any) -> bool:
+    """Whether a part of a config starts from weights in a file."""
+    if isinstance(block, Mapping):
+        return (
+            is_type(block, *PRETRAINED)
+            or any(block.get(key) for key in _STARTS)
+            or any(map(_reads_file, block.values()))
+        )
+    if isinstance(block, (list, tuple)):
+        return any(map(_reads_file, block))
+    return False
+
+
+def _part(key: str) -> str:
+    return key.partition('.')[0]
 
 
 def _is_trained(key: str, model: nn.Module) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from mmengine.model import BaseTTAModel, is_model_wrapper
@@ -30,12 +30,15 @@ class Fit:
         reshaped (dict): The shapes in the file and in the model where they
             differ; such tensors are left as they were.
         unexpected (list): Keys of the file that nothing in the model takes.
+        unsaved (list): Weights that no checkpoint of the model has, see
+            :func:`unsaved`, and this file has not either.
     """
 
     loaded: dict[str, int]
     missing: dict[str, int]
     reshaped: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]
     unexpected: list[str]
+    unsaved: list[str] = field(default_factory=list)
 
     def lines(self, keys: Mapping[str, Any] | None = None) -> list[str]:
         """A line for each key that was not filled.
@@ -77,12 +80,16 @@ def load_weights(model: nn.Module, state: Mapping[str, Any]) -> Fit:
     if hasattr(state, '_metadata'):
         given._metadata = state._metadata  # type: ignore[attr-defined]
     reshaped: dict = {}
+    filled: set[int] = set()
 
     def compare(module: nn.Module, local: dict, prefix: str, *_: Any) -> None:
         """Take out what has another shape, which torch would refuse."""
         for name, own in _own_tensors(module).items():
             value = local.get(prefix + name)
-            if not isinstance(value, Tensor) or value.shape == own.shape:
+            if not isinstance(value, Tensor):
+                continue
+            if value.shape == own.shape:
+                filled.add(id(own))
                 continue
             if own.ndim or value.ndim != 1:  # torch 0.3 had no scalars
                 shapes = tuple(value.shape), tuple(own.shape)
@@ -121,6 +128,11 @@ def load_weights(model: nn.Module, state: Mapping[str, Any]) -> Fit:
         missing={key: sizes[key] for key in absent if key in sizes},
         reshaped=reshaped,
         unexpected=list(result.unexpected_keys),
+        unsaved=[
+            name
+            for name in unsaved(model)
+            if id(model.get_parameter(name)) not in filled
+        ],
     )
 
 
@@ -131,15 +143,14 @@ def unsaved(model: nn.Module) -> list[str]:
     the others, and loading one does not miss them. Hooks may rename as well
     (``TimmClassifier``), so that memory is compared and not names.
     """
-    saved = {
-        value.data_ptr()
-        for value in model.state_dict().values()
-        if isinstance(value, Tensor)
-    }
+    state = model.state_dict()
+    saved = {v.data_ptr() for v in state.values() if isinstance(v, Tensor)}
     return [
         name
         for name, value in model.named_parameters()
-        if value.numel() and value.data_ptr() not in saved
+        if value.numel()
+        and name not in state
+        and value.data_ptr() not in saved
     ]
 
 

@@ -13,7 +13,12 @@ from mmengine.registry import DefaultScope
 from luminet_mm.hooks.weights import WeightsHook
 from luminet_mm.launch.runner import build_runner
 from luminet_mm.loading.checkpoint import CheckpointError
-from luminet_mm.loading.missing import missing_of_part, missing_weights, report
+from luminet_mm.loading.missing import (
+    left_random,
+    missing_of_part,
+    missing_weights,
+    report,
+)
 from luminet_mm.loading.strict import strict_loading
 from luminet_mm.loading.weights import Fit, load_weights
 
@@ -160,10 +165,11 @@ def test_load_from_with_other_classes_starts(tmp_path):
         start(tiny.detector(), tmp_path / 'b', file)
 
 
-def check(model, checkpoint):
+def check(model, checkpoint, config=None, allow_partial=False):
     """What the hook says of a checkpoint that MMEngine is about to load."""
-    runner = SimpleNamespace(model=model, _resume=False)
-    WeightsHook('a.pth', False, False).after_load_checkpoint(
+    cfg = SimpleNamespace(model=config or {})
+    runner = SimpleNamespace(model=model, _resume=False, cfg=cfg)
+    WeightsHook('a.pth', allow_partial, False).after_load_checkpoint(
         runner, checkpoint
     )
 
@@ -243,3 +249,49 @@ def test_all_ranks_agree(monkeypatch):
     with pytest.raises(CheckpointError, match='on another machine'):
         report('a.pth', Fit(dict(a=4), {}, {}, []), [], False)
     report('a.pth', Fit(dict(a=4), {}, {}, []), [], True)
+
+
+@pytest.fixture
+def lora():
+    """A model that LoRA trained, and the whole of what it was trained on."""
+    config = tiny_cls.lora()
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = tiny_cls.build(config)
+    base = {
+        f'{name}': value.detach()
+        for name, value in model.named_parameters()
+        if 'lora' not in name
+    }
+    return config, model, base
+
+
+@pytest.mark.parametrize('tta', [False, True])
+def test_weights_that_no_checkpoint_has(lora, tta, capsys):
+    config, model, base = lora
+    state = model.state_dict()
+    block = dict(type='AverageClsScoreTTA', module=config) if tta else config
+    with pytest.raises(
+        CheckpointError, match=r'saves a part .*backbone\..*would be random'
+    ):
+        check(model, dict(state_dict=state), block)
+    check(model, dict(state_dict=state), block, allow_partial=True)
+    # a file that has them all the same, as a teacher's or a merged one
+    check(model, dict(state_dict={**state, **base}), block)
+
+
+@pytest.mark.parametrize(
+    'start',
+    [
+        dict(init_cfg=dict(type='Pretrained', checkpoint='a.pth')),
+        dict(module=dict(init_cfg=[dict(type='PretrainedInit')])),
+        dict(module=dict(name_or_path='facebook/opt-125m')),
+    ],
+)
+def test_weights_that_no_checkpoint_has_but_the_config_loads(lora, start):
+    config, model, _ = lora
+    found = load_weights(model, model.state_dict())
+    assert left_random(found, config) == found.unsaved != []
+    part = dict(backbone=start)
+    assert not left_random(found, part)
+    assert left_random(found, dict(head=start)) == found.unsaved
+    assert not left_random(found, dict(pretrained='a.pth'))

@@ -19,6 +19,9 @@ check_torchrun
 
 export PYTHONPATH="$tools/..${PYTHONPATH:+:$PYTHONPATH}"
 export LUMINET_LAUNCHER=$$  # the processes end when this one is killed
+LUMINET_WORK_DIR=$(mktemp)  # where the training writes its folder's name
+export LUMINET_WORK_DIR
+trap 'rm -f "$LUMINET_WORK_DIR"' EXIT
 "${PYTHON:-python}" -m torch.distributed.run \
     --nnodes="${NNODES:-1}" \
     --node_rank="${NODE_RANK:-0}" \
@@ -37,17 +40,39 @@ while kill -0 "$job" 2> /dev/null; do  # a signal ends `wait` before its time
     wait "$job" || code=$?
 done
 
+# Whether this run, or the one that it goes on with, has saved a checkpoint.
+# Nodes behind the first do not know: their disk may be another.
+saved() {
+    local word named
+    named=$(< "$LUMINET_WORK_DIR")/last_checkpoint
+    if [ "${NODE_RANK:-0}" -gt 0 ]; then return 0; fi
+    if ! [ -f "$named" ]; then return 1; fi
+    for word in "$@"; do
+        if [ "$word" = --overwrite ]; then  # that file may be the old run's
+            [ "$named" -nt "$LUMINET_WORK_DIR" ]
+            return
+        fi
+    done
+}
+
 if [ "$code" -ne 0 ]; then
     again=()
     last=
-    for word in "$@"; do
-        case $word in
-            --resume | --resume=* | --overwrite) ;;
-            --*) again+=("$word") ;;
-            *) if [ "$last" != --resume ]; then again+=("$word"); fi ;;
-        esac
-        last=$word
-    done
+    if saved "$@"; then
+        for word in "$@"; do
+            case $word in
+                --resume | --resume=* | --overwrite) ;;
+                --*) again+=("$word") ;;
+                *) if [ "$last" != --resume ]; then again+=("$word"); fi ;;
+            esac
+            last=$word
+        done
+        again+=(--resume)
+        how='To go on from the last checkpoint'
+    else
+        again=("$@")
+        how='No checkpoint was saved. To start again'
+    fi
     given=()  # another port or GPU would meet another run
     for name in NNODES NODE_RANK MASTER_ADDR PORT PYTHON CUDA_VISIBLE_DEVICES
     do
@@ -58,9 +83,9 @@ if [ "$code" -ne 0 ]; then
     {
         echo "$0: the training on this machine (node ${NODE_RANK:-0} of" \
             "${NNODES:-1}) ended with exit code $code. The first error above," \
-            "here or on another node, says why. To go on from the last" \
-            "checkpoint, on every node${nodes:+ with a NODE_RANK of its own}:"
-        printf ' %q' ${given[@]+"${given[@]}"} "$0" "${again[@]}" --resume
+            "here or on another node, says why. $how, on every" \
+            "node${nodes:+ with a NODE_RANK of its own}:"
+        printf ' %q' ${given[@]+"${given[@]}"} "$0" "${again[@]}"
         echo
     } >&2
 fi

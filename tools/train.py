@@ -12,6 +12,7 @@ from luminet_mm.launch.command_line import (
 )
 from luminet_mm.launch.console import reported
 from luminet_mm.launch.guards import install_guards
+from luminet_mm.launch.parent import tell_launcher
 from luminet_mm.launch.runner import build_runner
 from luminet_mm.preflight import check_config
 from luminet_mm.runs import work_dir
@@ -81,6 +82,7 @@ def main() -> None:
     args = parse_args()
     with reported(args):
         cfg = load_config(args)
+        tell_launcher(cfg.work_dir)
         apply_flags(cfg, args)
         check_config(cfg, known=args.faults)
         with work_dir.work_dir_of(cfg, args) as replaced:

@@ -9,7 +9,9 @@ import threading
 import time
 from pathlib import Path
 
-SCRIPT = 'LUMINET_LAUNCHER'  # set by tools/dist_train.sh: its process
+# Set by tools/dist_train.sh: its process, and a file for the work dir's name.
+SCRIPT = 'LUMINET_LAUNCHER'
+NOTE = 'LUMINET_WORK_DIR'
 # What torchrun, Slurm and MPI tell the processes that they start.
 MARKS = dict(
     pytorch='TORCHELASTIC_RUN_ID',
@@ -52,6 +54,17 @@ def end_with_launcher(
     thread = threading.Thread(target=look, name='launcher', daemon=True)
     thread.start()
     return thread
+
+
+def tell_launcher(work_dir: str) -> None:
+    """Tell ``tools/dist_train.sh`` where the run's checkpoints lie.
+
+    When the run ends early, it says whether and how that goes on.
+    """
+    note = os.environ.get(NOTE)
+    if note and os.environ.get('RANK', '0') == '0':
+        with contextlib.suppress(OSError):
+            Path(note).write_text(os.path.abspath(work_dir))
 
 
 def _runs(process: str) -> bool:

@@ -189,3 +189,20 @@ def test_ranks_that_were_started_by_hand_are_left_alone(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     for launcher in ('none', *parent.MARKS):
         assert parent.end_with_launcher(launcher) is None
+
+
+@pytest.mark.parametrize(('rank', 'told'), [('0', True), ('1', False)])
+def test_the_script_is_told_where_the_run_is(
+    tmp_path, monkeypatch, rank, told
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv('RANK', rank)
+    monkeypatch.delenv(parent.NOTE, raising=False)
+    parent.tell_launcher('work')  # nobody asks
+    note = tmp_path / 'note'
+    note.touch()
+    monkeypatch.setenv(parent.NOTE, str(note))
+    parent.tell_launcher('work')
+    assert note.read_text() == (str(tmp_path / 'work') if told else '')
+    monkeypatch.setenv(parent.NOTE, str(tmp_path / 'gone/note'))
+    parent.tell_launcher('work')  # a training does not end of it

@@ -402,6 +402,9 @@ def fake(tmp_path):
     script = tmp_path / 'fake'
     script.write_text(
         '#!/bin/sh\ntrap "echo stopped; exit 3" TERM\necho started\n'
+        'printf %s "$FOLDER" > "$LUMINET_WORK_DIR"\n'
+        'if [ -n "$SAVES" ]; then\n'
+        'sleep "$SAVES"; touch "$FOLDER/last_checkpoint"; fi\n'
         'sleep ${SECONDS_LEFT:-0} > /dev/null 2>&1 & wait $!\n'
         'exit ${CODE:-0}\n'
     )
@@ -420,11 +423,12 @@ def suggested(*given, **env):
     return dict(w.split('=', 1) for w in words[:split]), words[split + 1 :]
 
 
-def test_failure_names_the_command_that_resumes(fake):
+def test_failure_names_the_command_that_resumes(fake, tmp_path):
     given = ['a b.py', '2', '--cfg-options', 'x=[1,2]']
-    _, words = suggested(*given, PYTHON=fake)
+    run_ = dict(PYTHON=fake, FOLDER=str(tmp_path), SAVES='0')
+    _, words = suggested(*given, **run_)
     assert words == [*given, '--resume']
-    _, words = suggested('a.py', '2', '--resume', PYTHON=fake)
+    _, words = suggested('a.py', '2', '--resume', **run_)
     assert words == ['a.py', '2', '--resume']
     # an older checkpoint is not the last one, nor is a fresh start
     for word in (
@@ -432,9 +436,32 @@ def test_failure_names_the_command_that_resumes(fake):
         ['--resume=old.pth'],
         ['--overwrite'],
     ):
-        _, words = suggested('a.py', '2', *word, '--amp', PYTHON=fake)
+        # newer than the start by more than a clock's tick
+        now = dict(run_, SAVES='0.05')
+        _, words = suggested('a.py', '2', *word, '--amp', **now)
         assert words == ['a.py', '2', '--amp', '--resume']
     assert not run('dist_train.sh', 'a.py', '2', PYTHON=fake).stderr
+
+
+def test_nothing_is_resumed_where_nothing_was_saved(fake, tmp_path):
+    for given in (['--amp'], ['--overwrite'], ['--resume']):
+        for folder in ('', str(tmp_path / 'work')):
+            own = dict(PYTHON=fake, FOLDER=folder)
+            result = run('dist_train.sh', 'a.py', '2', *given, CODE='7', **own)
+            assert 'No checkpoint was saved.' in result.stderr
+            words = shlex.split(result.stderr.splitlines()[-1])
+            assert words[-len(given) - 2 :] == ['a.py', '2', *given]
+    # of the run that was to be overwritten
+    (tmp_path / 'last_checkpoint').touch()
+    own = dict(PYTHON=fake, FOLDER=str(tmp_path))
+    time.sleep(0.05)
+    for word, again in (('--overwrite', '--overwrite'), ('--amp', '--resume')):
+        _, words = suggested('a.py', '2', word, **own)
+        assert words[-1] == again
+    # another node's disk need not have what the first one saved
+    nodes = dict(NNODES='2', NODE_RANK='1', PORT='5')
+    _, words = suggested('a.py', '2', PYTHON=fake, **nodes)
+    assert words[-1] == '--resume'
 
 
 def test_the_command_that_resumes_keeps_the_variables(fake):

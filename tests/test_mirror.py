@@ -1,0 +1,153 @@
+"""Every source file has its test file, and every test file its source.
+
+``luminet_mm/a/b.py`` is tested by ``tests/a/test_b.py``, and a large subject
+by more files beside it, ``tests/a/test_b_<part>.py``. Scripts in ``tools``
+have theirs in ``tests/tools``; helpers of the tests lie in ``tests`` itself.
+"""
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TESTS = ROOT / 'tests'
+
+
+def files(folder, *patterns):
+    """Paths without suffix, from the folder on."""
+    return {
+        str(path.relative_to(folder).with_suffix(''))
+        for pattern in patterns
+        for path in folder.rglob(pattern)
+        if path.stem not in ('__init__', 'conftest')
+    }
+
+
+PACKAGE = files(ROOT / 'luminet_mm', '*.py')
+TEST_FILES = files(TESTS, 'test_*.py')
+HELPERS = files(TESTS, '*.py') - TEST_FILES
+SCRIPTS = {f'tools/{each}' for each in files(ROOT / 'tools', '*.py', '*.sh')}
+
+# Sources that have no test file of their own yet.
+UNTESTED = {
+    'analysis/costs',
+    'analysis/pair',
+    'analysis/plots',
+    'analysis/statistics',
+    'datasets/digits/files',
+    'datasets/digits/scenes',
+    'datasets/digits/sources',
+    'distillers/blocks',
+    'distillers/mixin',
+    'files/errors',
+    'files/kinds',
+    'hooks/run_start',
+    'models/backbones/cifar_base',
+    'models/backbones/cifar_mobilenet_v2',
+    'models/backbones/cifar_resnet',
+    'models/backbones/cifar_shufflenet_v1',
+    'models/backbones/cifar_shufflenet_v2',
+    'models/backbones/cifar_vgg',
+    'models/backbones/cifar_wide_resnet',
+    'models/backbones/rednet',
+    'models/heads/normalized',
+    'models/heads/reused',
+    'ops/common',
+    'preflight/boxes',
+    'preflight/coco_table',
+    'preflight/data',
+    'preflight/distill',
+    'preflight/evaluators',
+    'preflight/findings',
+    'preflight/folders',
+    'preflight/heads',
+    'preflight/images',
+    'preflight/leaves',
+    'preflight/resizing',
+    'preflight/scoring',
+    'preflight/signatures',
+    'rng',
+    'runs/cells',
+    'runs/guards',
+    'runs/loading',
+    'runs/not_finite',
+    'runs/start',
+    'signals/classifier',
+    'signals/two_stage',
+    'stock',
+    'teachers/cache_files',
+    'teachers/cache_header',
+    'teachers/fingerprints',
+}
+# Tests of more than one file, or of what is no Python file, and of what.
+CROSS_CUTTING = {
+    'configs/': 'the configs of this folder, of several folders each',
+    'distillers/test_ahead': 'distillers and teachers of both families',
+    'distillers/test_chain': 'two distillers, one after the other',
+    'distillers/test_features': 'losses on features in both families',
+    'models/test_cifar': 'the backbones of CIFAR as a family',
+    'ops/test_detectors': "MMDetection's models on all operators",
+    'preflight/test_fuzz': 'the whole check, with configs made at random',
+    'test_analysis': 'the files of luminet_mm/analysis together',
+    'test_docker': 'docker/',
+    'test_docs': 'docs/ and the README',
+    'test_doctests': 'the docstrings of all modules',
+    'test_mirror': 'the tree',
+    'test_packaging': 'pyproject.toml and the wheel',
+    'test_reliability': 'docs/reliability.md',
+    'test_results': 'docs/results.md and the logs',
+    'test_step': 'a training step of either family',
+    'tools/test_hostile_files': 'every tool that reads a file',
+    'tools/test_not_finite': 'tools/train.py on a run that diverges',
+    'tools/test_pure_python': 'tools/train.py and tools/test.py',
+    'tools/test_resume': 'tools/train.py, killed and resumed',
+}
+
+
+def is_test_of(test, source):
+    test, source = Path(test), Path(source)
+    name = f'test_{source.name}'
+    return test.parent == source.parent and (
+        test.name == name or test.name.startswith(f'{name}_')
+    )
+
+
+@pytest.mark.parametrize('source', sorted(PACKAGE - UNTESTED))
+def test_every_source_has_its_test(source):
+    tests = [each for each in TEST_FILES if is_test_of(each, source)]
+    folder, _, name = source.rpartition('/')
+    assert tests, (
+        f'luminet_mm/{source}.py has no tests/{folder}/test_{name}.py'
+    )
+    for each in tests:
+        text = (TESTS / f'{each}.py').read_text('utf-8')
+        assert 'def test_' in text or 'Contract)' in text, (
+            f'{each} tests nothing'
+        )
+
+
+@pytest.mark.parametrize('test', sorted(TEST_FILES))
+def test_every_test_has_its_source(test):
+    if test.startswith(tuple(CROSS_CUTTING)):
+        return
+    sources = PACKAGE | SCRIPTS | HELPERS
+    assert any(is_test_of(test, each) for each in sources), (
+        f'tests/{test}.py is the test of no file; name it after one, or add '
+        'it to CROSS_CUTTING with what it is about'
+    )
+
+
+def test_exceptions_are_needed():
+    for source in UNTESTED:
+        assert source in PACKAGE, f'{source} is gone'
+        tests = [each for each in TEST_FILES if is_test_of(each, source)]
+        assert not tests, f'{source} has a test now'
+    for name in CROSS_CUTTING:
+        assert any(each.startswith(name) for each in TEST_FILES), name
+
+
+def test_a_name_is_that_of_one_file():
+    assert is_test_of('a/test_b', 'a/b')
+    assert is_test_of('a/test_b_c', 'a/b')
+    assert not is_test_of('a/test_bc', 'a/b')
+    assert not is_test_of('test_b', 'a/b')

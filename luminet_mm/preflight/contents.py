@@ -58,7 +58,7 @@ def content_findings(
         return Findings()
     there = not leaf.remote and os.path.isfile(leaf.ann_file)
     if leaf.is_coco and there:
-        return coco_findings(cfg, leaf, complete, each)
+        return _coco_findings(cfg, leaf, complete, each)
     if class_folders(leaf) is not None:
         return folder_findings(leaf, complete, each)
     if complete:
@@ -68,21 +68,10 @@ def content_findings(
     return Findings()
 
 
-def coco_findings(
-    cfg: Config,
-    leaf: Leaf,
-    complete: bool = False,
-    each: Each = one_by_one,
+def _coco_findings(
+    cfg: Config, leaf: Leaf, complete: bool, each: Each
 ) -> Findings:
-    """Check a COCO file and its photos.
-
-    Args:
-        cfg (Config): The whole config.
-        leaf (Leaf): Its data set.
-        complete (bool): Open all photos and read all masks; by default a
-            few photos, and whether there are masks.
-        each (Callable): Goes through the photos.
-    """
+    """Check a COCO file and its photos, see :func:`content_findings`."""
     purpose = purpose_of(cfg, leaf)
     try:
         table = read_table(leaf.ann_file, masks=complete and purpose.masks)

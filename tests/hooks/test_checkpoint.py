@@ -9,19 +9,8 @@ import torch
 from mmengine.hooks import CheckpointHook
 from tiny_cls import classifier, runner, validation
 
-from luminet_mm.hooks import RunStartHook, SafeCheckpointHook
+from luminet_mm.hooks import SafeCheckpointHook
 from luminet_mm.launch.guards import install_guards
-
-
-class Mine(CheckpointHook):
-    """A user's subclass, which saves as the stock hook does."""
-
-
-class Own(CheckpointHook):
-    """One that saves in its own way."""
-
-    def _save_checkpoint_with_step(self, runner, step, meta):
-        pass
 
 
 def guarded(work_dir, max_epochs=3, hook=None, score=None, **options):
@@ -153,18 +142,6 @@ def test_a_copied_runs_best_one_stays_the_originals(tmp_path):
         'epoch_2.pth',
         'best_accuracy_top1_epoch_2.pth',
     }
-
-
-@pytest.mark.parametrize(
-    'kind, safe',
-    [(CheckpointHook, True), (Mine, True), (Own, False)],
-)
-def test_who_saves_like_the_stock_hook_is_made_safe(tmp_path, kind, safe):
-    run = guarded(tmp_path, hook=kind(interval=1))
-    hook = hook_of(run)
-    assert isinstance(hook, kind)
-    assert isinstance(hook, SafeCheckpointHook) is safe
-    assert any(isinstance(each, RunStartHook) for each in run.hooks)
 
 
 def test_a_config_may_name_it(tmp_path):

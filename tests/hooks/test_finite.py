@@ -13,7 +13,6 @@ from tiny_cls import classifier, runner, validation
 from torch import nn
 
 from luminet_mm.hooks.finite import FiniteHook, NotFiniteStepError
-from luminet_mm.launch.guards import install_guards
 from luminet_mm.runs.not_finite import weights_message
 
 NAN, INF = float('nan'), float('inf')
@@ -274,16 +273,6 @@ def test_a_step_does_not_wait_for_the_gpu(tmp_path):
 def test_patience_is_a_number_of_steps(patience):
     with pytest.raises(ValueError, match='FiniteHook.patience='):
         FiniteHook(patience=patience)
-
-
-def test_every_run_gets_it_once(tmp_path):
-    for name, own in (('a', []), ('b', [dict(GUARD, patience=5)])):
-        run = runner(classifier(), tmp_path / name, custom_hooks=own)
-        install_guards(run)
-        (hook,) = [h for h in run.hooks if isinstance(h, FiniteHook)]
-        assert hook.patience == (5 if own else 100)
-        order = [type(h).__name__ for h in run.hooks]
-        assert order.index('FiniteHook') < order.index('SafeCheckpointHook')
 
 
 # --- these run in the processes ---

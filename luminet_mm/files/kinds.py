@@ -87,9 +87,10 @@ def _kind_of_text(start: bytes) -> str | None:
         if len(start) < _LOOK or error.start < _LOOK - 4:
             return None
         text = start[: error.start].decode('utf-8')
+    text = text.removeprefix('\ufeff')
     if not all(char.isprintable() or char in '\t\r\n\f' for char in text):
         return None
-    first = text.lstrip('\ufeff \t\r\n')
+    first = text.lstrip(' \t\r\n')
     if first[:14].lower().startswith(('<!doctype html', '<html')):
         return 'an HTML page'
     line = first.splitlines()[0][:60] if first else ''

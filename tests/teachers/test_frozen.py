@@ -11,7 +11,6 @@ from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import build_optim_wrapper
 from torch import nn
 
-from luminet_mm.rng import preserved_rng
 from luminet_mm.teachers.frozen import FrozenTeacher
 
 
@@ -218,24 +217,6 @@ def test_building_it_draws_no_random_numbers():
     torch.manual_seed(3)
     FrozenTeacher(dict(model=tiny.detector()), None)
     assert torch.equal(torch.rand(4), expected)
-
-
-def test_preserved_rng_covers_every_generator():
-    import random
-
-    import numpy as np
-
-    def draw():
-        return random.random(), np.random.rand(), torch.rand(1).item()
-
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    expected = draw()
-    random.setstate(states[0])
-    np.random.set_state(states[1])
-    torch.set_rng_state(states[2])
-    with preserved_rng():
-        draw()
-    assert draw() == expected
 
 
 def test_class_names_must_agree(tmp_path):

@@ -11,7 +11,6 @@ from tiny import build, detector
 
 from luminet_mm.launch.processes import start_processes
 from luminet_mm.runs.launchers import RANK_VARIABLES, LaunchError
-from luminet_mm.stock import stock_config
 
 MMDET_TRAIN = {
     '--work-dir',
@@ -253,22 +252,3 @@ def test_too_few_gpus(config, monkeypatch):
     config.launcher = 'pytorch'
     with pytest.raises(LaunchError, match='2 processes .* with 1 GPU'):
         start_processes(config)
-
-
-def test_stock_config_of_a_distiller(distilled, config):
-    from tiny import detector
-
-    distilled.custom_hooks = [
-        dict(type='luminet_mm.TeacherCheckHook'),
-        dict(type='EMAHook'),
-    ]
-    stock = stock_config(distilled)
-    assert stock.model.type == 'mmdet.TwoStageDetector'
-    expected = detector()
-    expected.test_cfg.rcnn.score_thr = 0
-    for key in expected:
-        if key != 'type':
-            assert stock.model[key] == expected[key]
-    assert set(stock.model) == set(expected)
-    assert stock.custom_hooks == [dict(type='EMAHook')]
-    assert 'teacher' in distilled.model

@@ -1,14 +1,29 @@
 """Keys of mdistiller and RepDistiller: all of them, and nothing else."""
 
+from contextlib import ExitStack
+
 import pytest
 import torch
-from mdistiller_nets import GOLDEN, their_state_dict
+from cifar_nets import (
+    assert_checksums,
+    assert_maps,
+    assert_one_step_trains_everything,
+    golden_network,
+)
+from mdistiller_nets import (
+    GOLDEN,
+    TOLERANCE,
+    golden_logits,
+    logits,
+    their_state_dict,
+)
 
 from luminet_mm.models.mdistiller import (
     NETWORKS,
     convert_state_dict,
     our_key,
 )
+from luminet_mm.signals.two_stage import tap_path
 
 
 def test_every_network_of_the_golden_file():
@@ -126,3 +141,37 @@ def test_counters_that_old_files_lack():
     converted = convert_state_dict(state, 'wrn_16_2')
     assert len(converted) == GOLDEN['wrn_16_2']['num_state_tensors']
     assert converted['backbone.bn.num_batches_tracked'] == 0
+
+
+# MMPretrain's own network, with mdistiller's weights
+
+
+@pytest.fixture(scope='module')
+def resnet50():
+    return golden_network('ResNet50')
+
+
+def test_resnet50_has_the_size_and_the_logits(resnet50):
+    count = sum(p.numel() for p in resnet50.parameters())
+    assert count == GOLDEN['ResNet50']['params']
+    torch.testing.assert_close(
+        logits(resnet50), golden_logits('ResNet50'), **TOLERANCE
+    )
+
+
+def test_resnet50_has_the_maps_but_the_stem(resnet50, monkeypatch):
+    assert_maps('ResNet50', resnet50, monkeypatch, first=1)
+
+
+def test_resnet50_before_its_last_relus(resnet50):
+    expected = GOLDEN['ResNet50']['feature_checksums']['preact_feats'][1:]
+    store, paths = {}, [f'backbone.layer{i}.preact' for i in (1, 2, 3, 4)]
+    with ExitStack() as stack:
+        for path in paths:
+            stack.enter_context(tap_path(resnet50, path, store, path))
+        logits(resnet50)
+    assert_checksums([store[path] for path in paths], expected)
+
+
+def test_resnet50_trains():
+    assert_one_step_trains_everything('ResNet50')

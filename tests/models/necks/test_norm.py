@@ -7,9 +7,8 @@ import torch
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from tiny_cls import batch, build, classifier, distiller
-from torch.nn import functional as F
 
-from luminet_mm.models import NormalizedClsHead, NORMNeck
+from luminet_mm.models import NORMNeck
 from luminet_mm.stock import stock_config
 
 
@@ -107,22 +106,6 @@ def test_a_student_is_trained_published_and_merged():
     assert stock(images).equal(expected)
     stock.neck[0].switch_to_deploy()
     torch.testing.assert_close(stock(images), expected, rtol=1e-5, atol=1e-5)
-
-
-def test_logits_are_standardised_over_the_classes():
-    torch.manual_seed(0)
-    head = NormalizedClsHead(5, 3, init_cfg=None)
-    feats = (torch.randn(4, 3),)
-    logits = head(feats)
-    plain = head.fc(feats[0])
-    torch.testing.assert_close(logits.mean(1), torch.zeros(4))
-    torch.testing.assert_close(
-        logits.std(1, unbiased=False), torch.full((4,), 2.5)
-    )
-    assert logits.argsort(1).equal(plain.argsort(1))
-    torch.testing.assert_close(
-        logits, F.layer_norm(plain, (5,), None, None, 1e-7) * 2.5
-    )
 
 
 def test_bad_numbers_are_named():

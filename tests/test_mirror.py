@@ -57,6 +57,7 @@ CROSS_CUTTING = {
     'distillers/test_ahead': 'distillers and teachers of both families',
     'distillers/test_chain': 'two distillers, one after the other',
     'distillers/test_features': 'losses on features in both families',
+    'losses/test_without_openmmlab': 'docs/losses-without-openmmlab.md',
     'ops/test_detectors': "MMDetection's models on all operators",
     'preflight/test_fuzz': 'the whole check, with configs made at random',
     'test_docker': 'docker/',

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from luminet_mm.connectors import make_connector
 from luminet_mm.distributed import global_mean
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import REPDISTILLER, Card, Paper, Signals, Use
 from luminet_mm.losses.base.feature import FeatureLoss
 from luminet_mm.registry import MODELS
 
@@ -56,11 +57,10 @@ class ABLoss(FeatureLoss):
 
     .. math:: L = \frac{3}{1000} \sum_{l=0}^{n-1} 2^{l-n+1} L_l
 
-    over maps from shallow to deep. Checked against
-    github.com/HobbitLong/RepDistiller, ``distiller_zoo/AB.py`` and
-    ``models/util.py``, at b84f547, which compares all stages before their
-    last ReLU (``backbone.layer1.preact``, ...). It is published as a first
-    phase of training, alone, with weight 1; cross entropy and KD follow.
+    over maps from shallow to deep. The code in :attr:`card` compares all
+    stages before their last ReLU (``backbone.layer1.preact``, ...). It is
+    published as a first phase of training, alone, with weight 1; cross entropy
+    and KD follow.
 
     Where a student's map has the teacher's shape it is compared as it is.
     Else it passes FitNet's regressor, without its ReLU.
@@ -81,6 +81,23 @@ class ABLoss(FeatureLoss):
         >>> [tuple(weight.shape) for weight in loss.parameters()]
         [(6, 4, 3, 3), (6,), (6,), (6,)]
     """
+
+    card = Card(
+        title='AB',
+        key='ab',
+        paper=Paper(
+            'Knowledge Transfer via Distillation of Activation '
+            'Boundaries Formed by Hidden Neurons',
+            'Heo et al. 2019',
+            'https://arxiv.org/abs/1811.03233',
+        ),
+        sources=(REPDISTILLER.at('distiller_zoo/AB.py', 'models/util.py'),),
+        signals=Signals('maps before ReLU'),
+        uses=dict(
+            classifier=Use(settings=dict(loss_weight=1.0)),
+            detector=Use(settings=dict(loss_weight=0.04)),
+        ),
+    )
 
     dims = (4,)
     has_connectors = True

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from luminet_mm.distributed import global_mean
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import MDISTILLER, Card, Paper, Signals, Use
 from luminet_mm.losses.base.feature import FeatureLoss
 from luminet_mm.losses.base.tensors import FLAT, pool_to_smaller, unit
 from luminet_mm.registry import MODELS
@@ -54,9 +55,8 @@ class ATLoss(FeatureLoss):
     """Attention transfer, see :func:`attention_loss`; several maps add up.
 
     `Paying More Attention to Attention <https://arxiv.org/abs/1612.03928>`_,
-    equation 2. Checked against github.com/megvii-research/mdistiller,
-    ``mdistiller/distillers/AT.py``, at a08d46f, which compares all stages of
-    a network with weight 1000.
+    equation 2. The code in :attr:`card` compares all stages of a network with
+    weight 1000.
 
     Args:
         p: Power of the activations, at least 1. A smaller one has a
@@ -76,6 +76,24 @@ class ATLoss(FeatureLoss):
         >>> torch.allclose(both, sum(each))
         True
     """
+
+    card = Card(
+        title='AT',
+        key='at',
+        paper=Paper(
+            'Paying More Attention to Attention: Improving the '
+            'Performance of Convolutional Neural Networks via Attention '
+            'Transfer',
+            'Zagoruyko and Komodakis 2017',
+            'https://arxiv.org/abs/1612.03928',
+        ),
+        sources=(MDISTILLER.at('mdistiller/distillers/AT.py'),),
+        signals=Signals('maps'),
+        uses=dict(
+            classifier=Use(settings=dict(p=2, loss_weight=1000.0)),
+            detector=Use(settings=dict(p=2, loss_weight=10.0)),
+        ),
+    )
 
     dims = (4,)
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from luminet_mm.distributed import global_rows
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import REPDISTILLER, Card, Paper, Signals, Use
 from luminet_mm.losses.base.feature import FeatureLoss
 from luminet_mm.losses.base.tensors import pooled, unit
 from luminet_mm.registry import MODELS
@@ -83,11 +84,9 @@ class CCLoss(FeatureLoss):
 
     `Correlation Congruence for Knowledge Distillation
     <https://arxiv.org/abs/1904.01802>`_; ``'kernel'`` is the paper's.
-    ``'consecutive'`` is what the published tables compare with, checked
-    against github.com/HobbitLong/RepDistiller, ``distiller_zoo/CC.py`` and
-    ``models/util.py``, at b84f547, which uses weight 0.02 on the pooled
-    vectors before the classifier, both embedded in 128 dimensions by a
-    trained linear layer.
+    ``'consecutive'`` is what the published tables compare with; the code in
+    :attr:`card` uses weight 0.02 on the pooled vectors before the classifier,
+    both embedded in 128 dimensions by a trained linear layer.
 
     Maps are pooled; several features add up.
 
@@ -112,6 +111,22 @@ class CCLoss(FeatureLoss):
         >>> [tuple(weight.shape) for weight in loss.parameters()]
         [(128, 64), (128,), (128, 256), (128,)]
     """
+
+    card = Card(
+        title='CC',
+        key='cc',
+        paper=Paper(
+            'Correlation Congruence for Knowledge Distillation',
+            'Peng et al. 2019',
+            'https://arxiv.org/abs/1904.01802',
+        ),
+        sources=(REPDISTILLER.at('distiller_zoo/CC.py', 'models/util.py'),),
+        signals=Signals('vectors'),
+        uses=dict(
+            classifier=Use(settings=dict(loss_weight=0.02)),
+            detector=Use(settings=dict(loss_weight=0.001)),
+        ),
+    )
 
     def __init__(
         self,

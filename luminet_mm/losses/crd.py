@@ -9,21 +9,31 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from luminet_mm.distributed import (
-    all_gather_with_grad,
     global_mean,
     global_rows,
 )
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import (
+    MDISTILLER,
+    REPDISTILLER,
+    Card,
+    Paper,
+    Signals,
+    Use,
+)
 from luminet_mm.losses.base.feature import FeatureLoss
 from luminet_mm.losses.base.memory_bank import (
     bank_products,
     check_ids,
+    check_labels,
     draw_contrast,
+    log_mean_exp,
     update_bank,
 )
 from luminet_mm.losses.base.tensors import pooled, unit
 from luminet_mm.registry import MODELS
 
+OTHERS = "negatives='other_classes'"  # for errors
 NEGATIVES = ('all', 'other_classes')
 
 
@@ -88,7 +98,7 @@ def crd_loss(
         ]
     ).div(tau)
     images, negatives = len(student_bank), contrast.shape[1] - 1
-    first = _log_mean_exp(scores.detach(), sync) + math.log(images)
+    first = log_mean_exp(scores.detach(), sync) + math.log(images)
     log_z = torch.where(log_z.isnan(), first, log_z.to(first.dtype))
 
     noise = negatives / images
@@ -101,15 +111,6 @@ def crd_loss(
     return global_mean(rows, sync=sync), log_z
 
 
-def _log_mean_exp(scores: Tensor, sync: bool) -> Tensor:
-    """Over all but the first dimension, and all ranks; NaN without rows."""
-    count = scores.new_full((1,), scores[0].numel())
-    sums = torch.cat([scores.flatten(1).logsumexp(dim=1), count.log()])
-    ranks = all_gather_with_grad(sums) if sync else sums[None]
-    sums = ranks.logsumexp(dim=0)
-    return sums[:-1] - sums[-1]
-
-
 @MODELS.register_module()
 class CRDLoss(FeatureLoss):
     r"""Contrastive representation distillation, see :func:`crd_loss`.
@@ -118,30 +119,14 @@ class CRDLoss(FeatureLoss):
     <https://arxiv.org/abs/1910.10699>`_. Linear layers embed both sides, and
     both are trained. Two memory banks hold the last embeddings of every
     training image; they are read, and then their rows of this batch become
-    :math:`M_i \leftarrow \mathrm{unit}(m M_i + (1 - m) u_i)`. Checked against
-    github.com/megvii-research/mdistiller, ``mdistiller/distillers/CRD.py``,
-    at a08d46f and github.com/HobbitLong/RepDistiller, ``crd/memory.py`` and
-    ``crd/criterion.py``, at b84f547, which use weight 0.8 on the pooled
-    vectors (``feats``) with these defaults, on CIFAR-100 and on ImageNet.
+    :math:`M_i \leftarrow \mathrm{unit}(m M_i + (1 - m) u_i)`. The code in
+    :attr:`card` uses weight 0.8 on the pooled vectors with these defaults, on
+    CIFAR-100 and on ImageNet.
 
     It compares one feature; maps are pooled. It needs ``batch.sample_ids``,
     each image's index in the training set: MMPretrain's ``sample_idx``. Data
     sets joined by a ``ConcatDataset`` number their images from 0 each, which
-    does not do.
-
-    The published ``'other_classes'`` draws from lists of the data set's
-    labels, without replacement where there are enough images. Here the loss
-    learns the labels from the batches: until an image has been seen, in the
-    first epoch, it may be drawn for an anchor of its own class. Draws are
-    with replacement. They come from torch's generator: seed the ranks
-    differently (``randomness=dict(diff_rank_seed=True)``), or equal places of
-    the ranks' batches draw alike.
-
-    Banks, :math:`Z` and labels are in the checkpoint and change in training
-    mode only (labels always). With ``sync_stats`` they are equal on all
-    ranks; without, each rank has its own and the first one's are saved. Both
-    banks take ``8 * num_samples * embed_dim`` bytes: 51 MB for CIFAR-100 and
-    1.3 GB for ImageNet.
+    does not do. More on draws and banks is in ``docs/losses.md``.
 
     Args:
         num_samples: Number of images of the training set.
@@ -168,11 +153,38 @@ class CRDLoss(FeatureLoss):
         tensor(True)
     """
 
+    card = Card(
+        title='CRD',
+        key='crd',
+        paper=Paper(
+            'Contrastive Representation Distillation',
+            'Tian et al. 2020',
+            'https://arxiv.org/abs/1910.10699',
+        ),
+        sources=(
+            MDISTILLER.at('mdistiller/distillers/CRD.py'),
+            REPDISTILLER.at('crd/memory.py', 'crd/criterion.py'),
+        ),
+        signals=Signals('vectors'),
+        uses=dict(
+            classifier=Use(
+                options=dict(num_samples=50000),
+                # as many for an image as 16384 of 50000
+                settings=dict(
+                    num_samples=5000, num_negatives=1638, loss_weight=0.8
+                ),
+            ),
+        ),
+        needs=(
+            'labels',
+            'the index of each image',
+            'memory banks',
+        ),
+    )
+
     has_connectors = True
-    student_bank: Tensor
-    """``(num_samples, embed_dim)``"""
+    student_bank: Tensor  # (num_samples, embed_dim)
     teacher_bank: Tensor
-    """``(num_samples, embed_dim)``"""
     log_z: Tensor
     """``(2,)``; NaN before the first step."""
     labels: Tensor
@@ -208,9 +220,9 @@ class CRDLoss(FeatureLoss):
         super()._check_pairs(ours, theirs)
         if len(ours) != 1:
             raise ValueError(
-                f'{self.name}: it compares one feature and has one pair of '
-                f'banks; the signal has {len(ours)}. Choose one with levels, '
-                'and give others a loss of their own.'
+                f'{self.name}: it compares one feature; the signal has '
+                f'{len(ours)}. Choose one with levels, and give others a '
+                'loss of their own.'
             )
 
     def make_connectors(
@@ -263,14 +275,7 @@ class CRDLoss(FeatureLoss):
         return loss
 
     def draw(self, ids: Tensor) -> Tensor:
-        """The images each image is compared with, itself first.
-
-        Args:
-            ids: ``(B,)`` int64.
-
-        Returns:
-            ``(B, 1 + num_negatives)`` int64.
-        """
+        """Rows of the banks for ids ``(B,)``, see :func:`draw_contrast`."""
         return draw_contrast(
             ids,
             self.num_samples,
@@ -282,19 +287,13 @@ class CRDLoss(FeatureLoss):
         """Note the labels of the images of all ranks; gives their ids."""
         if self.negatives == 'all':
             return global_rows(ids, self.sync_stats)
-        labels = self._hard_labels(batch, ids)
+        labels = check_labels(
+            self.name,
+            self.need(batch, 'labels', OTHERS, "set negatives='all'"),
+            ids,
+            OTHERS,
+        )
         pairs = torch.stack([ids, labels], dim=1)
         everyone, labels = global_rows(pairs, self.sync_stats).unbind(dim=1)
         self.labels.index_copy_(0, everyone, labels)
         return everyone
-
-    def _hard_labels(self, batch: DistillBatch, ids: Tensor) -> Tensor:
-        why = "negatives='other_classes'"
-        labels = self.need(batch, 'labels', why, "set negatives='all'")
-        if labels.shape != ids.shape or labels.is_floating_point():
-            raise ValueError(
-                f'{self.name}: {why} needs an integer label for each of '
-                f'{len(ids)} images; batch.labels has shape '
-                f'{tuple(labels.shape)} and type {labels.dtype}.'
-            )
-        return labels.to(ids.device, torch.int64, non_blocking=True)

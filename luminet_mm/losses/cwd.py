@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from luminet_mm.connectors import make_connector
 from luminet_mm.distributed import global_mean
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import MMRAZOR, Card, Paper, Signals, Use
 from luminet_mm.losses.base.feature import FeatureLoss
 from luminet_mm.registry import MODELS
 
@@ -52,10 +53,9 @@ class CWDLoss(FeatureLoss):
     """Channel-wise distillation, see :func:`cwd_loss`; several maps add up.
 
     `Channel-wise Knowledge Distillation for Dense Prediction
-    <https://arxiv.org/abs/2011.13256>`_. Checked against
-    github.com/open-mmlab/mmrazor, ``mmrazor/models/losses/cwd.py``, at
-    90c7af1, which compares the neck of detectors (five levels) with tau 1 and
-    weight 10, and the logits of segmenters with tau 1 and weight 5.
+    <https://arxiv.org/abs/2011.13256>`_. The code in :attr:`card` compares the
+    neck of detectors (five levels) with tau 1 and weight 10, and the logits of
+    segmenters with tau 1 and weight 5.
 
     Args:
         tau: Temperature, > 0.
@@ -77,6 +77,25 @@ class CWDLoss(FeatureLoss):
         >>> [tuple(weight.shape) for weight in loss.parameters()]
         [(6, 4, 1, 1), (6,)]
     """
+
+    card = Card(
+        title='CWD',
+        key='cwd',
+        paper=Paper(
+            'Channel-wise Knowledge Distillation for Dense Prediction',
+            'Shu et al. 2021',
+            'https://arxiv.org/abs/2011.13256',
+        ),
+        sources=(MMRAZOR.at('mmrazor/models/losses/cwd.py'),),
+        signals=Signals('maps'),
+        uses=dict(
+            classifier=Use(settings=dict(tau=1.0, loss_weight=10.0)),
+            detector=Use(
+                settings=dict(tau=1.0, connector='linear', loss_weight=10.0)
+            ),
+        ),
+        needs=('equal sizes, and equal channels or a connector',),
+    )
 
     dims = (4,)
     same_size = True

@@ -7,6 +7,14 @@ from torch import Tensor
 
 from luminet_mm.distributed import global_mean, global_moments, row_total
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import (
+    MMRAZOR,
+    Card,
+    Paper,
+    Signals,
+    Source,
+    Use,
+)
 from luminet_mm.losses.base.logit import LogitLoss
 from luminet_mm.losses.base.tensors import FLAT, safe_sqrt
 from luminet_mm.registry import MODELS
@@ -110,11 +118,9 @@ class DISTLoss(LogitLoss):
     """DIST on logits, see :func:`dist_loss`.
 
     `Knowledge Distillation from A Stronger Teacher
-    <https://arxiv.org/abs/2205.10536>`_. Checked against
-    github.com/hunto/DIST_KD, ``segmentation/losses/dist_kd.py``, at 2418f18
-    and github.com/open-mmlab/mmrazor, ``models/losses/dist_loss.py``, at
-    90c7af1. Its classifiers use ``beta = gamma = 2`` with tau 1 on ImageNet
-    and 4 on CIFAR-100; its detectors and segmenters weight 1 and tau 1.
+    <https://arxiv.org/abs/2205.10536>`_. Its classifiers use ``beta = gamma =
+    2`` with tau 1 on ImageNet and 4 on CIFAR-100; its detectors and segmenters
+    weight 1 and tau 1.
 
     Args:
         tau: Temperature, > 0.
@@ -133,6 +139,39 @@ class DISTLoss(LogitLoss):
         >>> round(loss(teacher.flip(1), teacher).item(), 3) > 1
         True
     """
+
+    card = Card(
+        title='DIST',
+        key='dist',
+        paper=Paper(
+            'Knowledge Distillation from A Stronger Teacher',
+            'Huang et al. 2022',
+            'https://arxiv.org/abs/2205.10536',
+        ),
+        sources=(
+            Source(
+                'hunto/DIST_KD',
+                '2418f18',
+                'Apache-2.0',
+                ('segmentation/losses/dist_kd.py',),
+            ),
+            MMRAZOR.at('mmrazor/models/losses/dist_loss.py'),
+        ),
+        signals=Signals('logits'),
+        uses=dict(
+            classifier=Use(
+                settings=dict(tau=4.0, beta=2.0, gamma=2.0, loss_weight=1.0)
+            ),
+            detector=Use(
+                settings=dict(tau=1.0, beta=1.0, gamma=1.0, loss_weight=1.0)
+            ),
+        ),
+        statistics='rows, per class',
+        formula=(
+            '`tau² [beta (1 − mean_i ρ_i) + gamma (1 − mean_c ρ_c)]`, '
+            "Pearson's ρ of probabilities along each row and each column"
+        ),
+    )
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from luminet_mm.distributed import global_mean
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import MDISTILLER, Card, Paper, Signals, Use
 from luminet_mm.losses.base.logit import LogitLoss
 from luminet_mm.losses.kd import kl_rows
 from luminet_mm.registry import MODELS
@@ -84,10 +85,9 @@ def split_target(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 class DKDLoss(LogitLoss):
     """Decoupled knowledge distillation on logits, see :func:`dkd_loss`.
 
-    `Decoupled Knowledge Distillation <https://arxiv.org/abs/2203.08679>`_.
-    Checked against github.com/megvii-research/mdistiller,
-    ``distillers/DKD.py``, at a08d46f. The defaults are its detector's: the
-    target is the class that the RoI was assigned to, background included.
+    `Decoupled Knowledge Distillation <https://arxiv.org/abs/2203.08679>`_. The
+    defaults are mdistiller's for detectors: the target is the class that the
+    RoI was assigned to, background included.
 
     Needs ``batch.labels``. With ``background=False`` a row assigned to the
     background has no target left and is dropped.
@@ -107,6 +107,31 @@ class DKDLoss(LogitLoss):
         >>> DKDLoss(beta=8.0)(student, teacher, batch)  # log(3), of the target
         tensor(1.0986)
     """
+
+    card = Card(
+        title='DKD',
+        key='dkd',
+        paper=Paper(
+            'Decoupled Knowledge Distillation',
+            'Zhao et al. 2022',
+            'https://arxiv.org/abs/2203.08679',
+        ),
+        sources=(MDISTILLER.at('mdistiller/distillers/DKD.py'),),
+        signals=Signals('logits'),
+        uses=dict(
+            classifier=Use(
+                settings=dict(tau=4.0, alpha=1.0, beta=2.0, loss_weight=1.0)
+            ),
+            detector=Use(
+                settings=dict(tau=1.0, alpha=1.0, beta=0.25, loss_weight=1.0)
+            ),
+        ),
+        needs=('labels',),
+        formula=(
+            '`tau² [alpha KL(b_t ‖ b_s) + beta KL(q_t ‖ q_s)]`, `b` = target '
+            'against the rest, `q` = softmax without the target'
+        ),
+    )
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from luminet_mm.connectors import make_bridge
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import Card, Paper, Signals, Source, Use
 from luminet_mm.losses.base.feature import FeatureLoss, Features
 from luminet_mm.losses.fcfd_stages import (
     DIRECTIONS,
@@ -42,21 +43,13 @@ class FCFDLoss(FeatureLoss):
     ("function"); d is :func:`stage_distance`. Z are the logits of the drawn
     paths of both directions. The head's cross entropy is the student's alone.
 
-    Checked against github.com/LiuDongyang6/FCFD,
-    ``classification/models/meta.py`` and ``classification/cifar/main.py``, at
-    2aefb7b. Published: two paths a step and weights of 1; on CIFAR-100 w 5
+    Published: two paths a step and weights of 1; on CIFAR-100 w 5
     (0.02 for ResNet-56 and ResNet-20), warmed up over 20 epochs, tau 4 (8 for
     ResNet-32x4 and ShuffleNets, ResNet-50 and MobileNetV2), SGD with Nesterov
     momentum, :math:`w_{mix}` 0.2 for WRN-40-2 and WRN-16-2; on ImageNet tau
     1, w 0.02 (ResNet-18) or 5 (MobileNetV1), warmed up over 5 epochs.
 
-    Three things differ. The released training leaves the teacher in train
-    mode (its batch norms use the batch and their running statistics drift);
-    ours is in eval mode, like every teacher here. A mixed path normalises
-    with its own batch, as there, but keeps no running statistics of its own,
-    which nothing there reads; the student's are not touched. And bridges that
-    are not drawn get a gradient of 0 instead of none, for which DDP waits, so
-    that momentum and weight decay move them in such a step as well.
+    What differs from the release is in ``docs/losses.md``.
 
     Signals are the maps and the logits, for networks with a map after the
     ReLU ``['backbone.layer1', ..., 'logits']``. The published cuts are before
@@ -95,6 +88,34 @@ class FCFDLoss(FeatureLoss):
         >>> loss.to_teacher[0](student[0]).shape, len(loss.draw(2))
         (torch.Size([2, 6, 8, 8]), 2)
     """
+
+    card = Card(
+        title='FCFD',
+        key='fcfd',
+        paper=Paper(
+            'Function-Consistent Feature Distillation',
+            'Liu et al. 2023',
+            'https://arxiv.org/abs/2304.11832',
+        ),
+        sources=(
+            Source(
+                'LiuDongyang6/FCFD',
+                '2aefb7b',
+                '',
+                (
+                    'classification/models/meta.py',
+                    'classification/cifar/main.py',
+                ),
+            ),
+        ),
+        signals=Signals(('maps', 'logits')),
+        uses=dict(
+            classifier=Use(
+                settings=dict(tau=4.0, feature_weight=0.02, loss_weight=1.0)
+            ),
+        ),
+        needs=('networks that can be cut',),
+    )
 
     activations = ('softmax',)
     has_connectors = True

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from luminet_mm.connectors import make_bridge
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import Card, Paper, Signals, Source, Use
 from luminet_mm.losses.base.feature import FeatureLoss, Features
 from luminet_mm.losses.fitnet import hint_loss
 from luminet_mm.losses.kd import kd_loss
@@ -34,12 +35,11 @@ class FCFDRoILoss(FeatureLoss):
     bridged maps of the student and of the student's head on the bridged maps
     of the teacher; z are class scores and b box deltas.
 
-    Checked against github.com/LiuDongyang6/FCFD, ``detection/model/rcnn.py``
-    and ``FCFD.py``, at 2aefb7b, where every weight and tau are 1 (the box
-    weight's default is 0, and 1 in all configs). Its backbones have frozen
-    batch norms, so that train or eval mode of the teacher makes no
-    difference. Of the bridges to the student those of the levels that its
-    RoI head reads are built; no other gets a gradient there.
+    As published every weight and tau are 1 (the box weight's default is 0, and
+    1 in all configs). The released backbones have frozen batch norms, so that
+    train or eval mode of the teacher makes no difference. Of the bridges to
+    the student those of the levels that its RoI head reads are built; no other
+    gets a gradient there.
 
     Args:
         tau: Temperature, > 0.
@@ -65,10 +65,44 @@ class FCFDRoILoss(FeatureLoss):
         torch.Size([2, 6, 8, 8])
     """
 
+    card = Card(
+        title='FCFD, detectors',
+        key='fcfd',
+        paper=Paper(
+            'Function-Consistent Feature Distillation',
+            'Liu et al. 2023',
+            'https://arxiv.org/abs/2304.11832',
+        ),
+        sources=(
+            Source(
+                'LiuDongyang6/FCFD',
+                '2aefb7b',
+                '',
+                ('detection/model/rcnn.py',),
+            ),
+        ),
+        signals=Signals(('maps', 'logits', 'boxes')),
+        uses=dict(
+            detector=Use(
+                settings=dict(
+                    tau=1.0,
+                    feature_weight=1.0,
+                    kd_weight=1.0,
+                    box_weight=1.0,
+                    loss_weight=1.0,
+                )
+            ),
+        ),
+        needs=('one box head',),
+        formula_alone=True,
+    )
+
     activations = ('softmax',)
     has_connectors = True
     runs_layers = True
     values = 'features or predictions'
+    read_levels: int | None = None
+    """How many levels the student's RoI head reads, once that is known."""
 
     def __init__(
         self,
@@ -115,6 +149,7 @@ class FCFDRoILoss(FeatureLoss):
             }
         except ValueError as error:
             raise ValueError(f'{self.name}: {error}') from None
+        self.read_levels = self._networks['student'].levels
         ours, theirs = (
             {
                 key: getattr(network.box_coder, key, None)
@@ -151,8 +186,7 @@ class FCFDRoILoss(FeatureLoss):
                 'same num_classes and reg_class_agnostic.'
             )
         ours, theirs = student[:-2], teacher[:-2]
-        network = self._networks.get('student')
-        read = network.levels if network else len(ours)
+        read = self.read_levels or len(ours)
         self.to_teacher = nn.ModuleList(map(make_bridge, ours, theirs))
         self.to_student = nn.ModuleList(
             map(make_bridge, theirs[:read], ours[:read])

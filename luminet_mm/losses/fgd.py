@@ -9,12 +9,11 @@ from torch import Tensor, nn
 from luminet_mm.connectors import align_channels
 from luminet_mm.distributed import global_mean
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.boxes import Masks, focal_masks, relative_boxes
+from luminet_mm.losses.base.card import Card, Paper, Signals, Source, Use
 from luminet_mm.losses.base.feature import FeatureLoss
-from luminet_mm.losses.base.tensors import by_image
+from luminet_mm.losses.base.tensors import viewable
 from luminet_mm.registry import MODELS
-from luminet_mm.streams import upload
-
-Masks = tuple[Tensor, Tensor]
 
 
 def fgd_loss(
@@ -90,94 +89,16 @@ def _attention(maps: Tensor, tau: float) -> tuple[Tensor, Tensor]:
     return h * w * spatial.unflatten(1, (h, w)), c * channel
 
 
-def focal_masks(boxes: list[Tensor], like: Tensor) -> Masks:
-    """Weights of the positions inside and outside of the objects.
-
-    A box covers the positions from the floor of its left and upper edge to
-    the ceiling of its right and lower edge, both included. Of a position in
-    several boxes the smallest counts.
-
-    Args:
-        boxes: ``(G, 4)`` boxes of each image, see :func:`relative_boxes`.
-        like: A map ``(B, C, H, W)``.
-
-    Returns:
-        Foreground ``(B, H, W)``: one over the number of positions of the
-        box, 0 outside of all boxes. Background ``(B, H, W)``: one over the
-        number of positions outside of all boxes, 0 inside.
-    """
-    b, _, h, w = like.shape
-    foreground = like.new_zeros(b, h, w)
-    if any(len(each) for each in boxes):
-        x1, y1, x2, y2 = torch.cat(boxes).to(like).unbind(dim=1)
-        across, columns = _covered(x1, x2, w)
-        down, rows = _covered(y1, y2, h)
-        share = (1 / (rows * columns))[:, None, None]
-        inside = down[:, :, None] & across[:, None, :]
-        shares = torch.where(inside, share, torch.zeros_like(share))
-        foreground = by_image(shares, boxes).amax(dim=1)
-    background = (foreground == 0).to(like)
-    count = background.sum(dim=(1, 2), keepdim=True)
-    return foreground, background / count.clamp(min=1)
-
-
-def relative_boxes(
-    boxes: list[Tensor], shapes: list[tuple[int, int]]
-) -> list[Tensor]:
-    """Boxes as parts of each image's width and height.
-
-    Args:
-        boxes: ``(G, 4)`` boxes of each image, as corners in pixels.
-        shapes: Height and width of each image.
-    """
-    counts = [len(each) for each in boxes]
-    sides = [
-        (w, h, w, h)
-        for count, (h, w) in zip(counts, shapes, strict=True)
-        for _ in range(count)
-    ]
-    if not sides:
-        return boxes
-    every = torch.cat(boxes)  # all images at once
-    sizes = upload(sides, every.device).to(every.dtype)
-    return list((every / sizes).split(counts))
-
-
-def _covered(low: Tensor, high: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Which of an axis' positions boxes cover, and how many.
-
-    Args:
-        low: ``(G,)`` lower edges, in parts of the axis.
-        high: ``(G,)`` upper edges.
-        size: Positions of the axis.
-
-    Returns:
-        ``(G, size)`` bool, and ``(G,)`` counts, of which some may lie beyond
-        the axis.
-    """
-    low, high = (low * size).floor(), (high * size).ceil()
-    positions = torch.arange(size, device=low.device)
-    covered = (positions >= low[:, None]) & (positions <= high[:, None])
-    return covered, high - low + 1
-
-
-def _viewable(maps: Tensor) -> Tensor:
-    """Maps whose positions lie as a view needs them, for mmcv's block."""
-    channels_last = maps.is_contiguous(memory_format=torch.channels_last)
-    return maps if channels_last else maps.contiguous()
-
-
 @MODELS.register_module()
 class FGDLoss(FeatureLoss):
     """Focal and global distillation, see :func:`fgd_loss`; maps add up.
 
     `Focal and Global Knowledge Distillation for Detectors
-    <https://arxiv.org/abs/2111.11837>`_. Checked against
-    github.com/yzd-v/FGD, ``mmdet/distillation/losses/fgd.py``, at c03a6cf,
-    which compares all five levels of the neck. The defaults are its weights
-    for Faster, Cascade and Mask R-CNN; RetinaNet and GFL have 1e-3, 5e-4,
-    5e-4 and 5e-6. The global context of both sides (GCNet's block, with half
-    the channels between) is trained beside the student, and so is a 1x1
+    <https://arxiv.org/abs/2111.11837>`_. The code in
+    :attr:`card` compares all five levels of the neck. The defaults are its
+    weights for Faster, Cascade and Mask R-CNN; RetinaNet and GFL have 1e-3,
+    5e-4, 5e-4 and 5e-6. The global context of both sides (GCNet's block, with
+    half the channels between) is trained beside the student, and so is a 1x1
     convolution of the student's maps where channels differ.
 
     It needs the ground-truth boxes.
@@ -207,6 +128,29 @@ class FGDLoss(FeatureLoss):
         >>> loss.align[0].weight.grad.shape
         torch.Size([16, 8, 1, 1])
     """
+
+    card = Card(
+        title='FGD',
+        key='fgd',
+        paper=Paper(
+            'Focal and Global Knowledge Distillation for Detectors',
+            'Yang et al. 2022',
+            'https://arxiv.org/abs/2111.11837',
+        ),
+        sources=(
+            Source(
+                'yzd-v/FGD',
+                'c03a6cf',
+                'Apache-2.0',
+                ('mmdet/distillation/losses/fgd.py',),
+            ),
+        ),
+        signals=Signals('maps'),
+        uses=dict(
+            detector=Use(settings=dict(loss_weight=1.0)),
+        ),
+        needs=('boxes',),
+    )
 
     dims = (4,)
     has_connectors = True
@@ -254,8 +198,8 @@ class FGDLoss(FeatureLoss):
         boxes = self._boxes(batch, len(student[0]))
         student = self.connect(self.align, student)
         contexts = zip(
-            self.connect(self.student_context, [*map(_viewable, student)]),
-            self.connect(self.teacher_context, [*map(_viewable, teacher)]),
+            self.connect(self.student_context, [*map(viewable, student)]),
+            self.connect(self.teacher_context, [*map(viewable, teacher)]),
             strict=True,
         )
         return self.total(

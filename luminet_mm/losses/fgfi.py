@@ -13,6 +13,7 @@ from torchvision.ops import box_iou
 from luminet_mm.connectors import LAST_RELU, ends_in_relu
 from luminet_mm.distributed import global_mean
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import Card, Paper, Signals, Source, Use
 from luminet_mm.losses.base.feature import FeatureLoss, Features
 from luminet_mm.losses.base.tensors import by_image, size_of
 from luminet_mm.registry import MODELS
@@ -104,15 +105,12 @@ class FGFILoss(FeatureLoss):
     """Fine-grained imitation, see :func:`fgfi_loss`; maps add up.
 
     `Distilling Object Detectors with Fine-grained Feature Imitation
-    <https://arxiv.org/abs/1906.03609>`_. Checked against
-    github.com/twangnh/Distilling-Object-Detectors,
-    ``lib/model/rpn/anchor_target_layer.py`` and ``trainval_net_sup.py``, at
-    c6583f3, which compares the one map of a VGG with weight 0.01 and leaves
-    the first 400 steps out (a schedule does that here). Of a pyramid every
-    level has its own anchors and its own mean. An adaptation (3x3
-    convolution, ReLU) of the student's maps is trained beside the student.
-    It has no ReLU where the teacher's map is negative somewhere, as a
-    pyramid's is: its target would be out of reach.
+    <https://arxiv.org/abs/1906.03609>`_. The code in :attr:`card` compares the
+    one map of a VGG with weight 0.01 and leaves the first 400 steps out (a
+    schedule does that here). Of a pyramid every level has its own anchors and
+    its own mean. An adaptation (3x3 convolution, ReLU) of the student's maps
+    is trained beside the student. It has no ReLU where the teacher's map is
+    negative somewhere, as a pyramid's is: its target would be out of reach.
 
     It needs the ground-truth boxes and the anchors, which belong to the maps
     that the RPN reads: those of the neck, where there is one.
@@ -144,6 +142,35 @@ class FGFILoss(FeatureLoss):
           (1): ReLU()
         )
     """
+
+    card = Card(
+        title='FGFI',
+        key='fgfi',
+        paper=Paper(
+            'Distilling Object Detectors with Fine-grained Feature Imitation',
+            'Wang et al. 2019',
+            'https://arxiv.org/abs/1906.03609',
+        ),
+        sources=(
+            Source(
+                'twangnh/Distilling-Object-Detectors',
+                'c6583f3',
+                '',
+                (
+                    'lib/model/rpn/anchor_target_layer.py',
+                    'trainval_net_sup.py',
+                ),
+            ),
+        ),
+        signals=Signals('maps'),
+        uses=dict(
+            detector=Use(options=dict(loss_weight=0.01), settings=dict()),
+        ),
+        needs=(
+            'boxes',
+            'anchors',
+        ),
+    )
 
     dims = (4,)
     has_connectors = True

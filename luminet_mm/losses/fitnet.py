@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from luminet_mm.connectors import make_connector
 from luminet_mm.distributed import global_mean
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import MDISTILLER, Card, Paper, Signals, Use
 from luminet_mm.losses.base.feature import FeatureLoss
 from luminet_mm.registry import MODELS
 
@@ -43,10 +44,8 @@ class FitNetLoss(FeatureLoss):
     """FitNet's hints, see :func:`hint_loss`; several features add up.
 
     `FitNets: Hints for Thin Deep Nets <https://arxiv.org/abs/1412.6550>`_,
-    equation 3. Checked against github.com/megvii-research/mdistiller,
-    ``mdistiller/distillers/FitNet.py`` and ``_common.py``, at a08d46f, which
-    trains the hint together with cross entropy, on the second stage of a
-    CIFAR network, with weight 100.
+    equation 3. The code in :attr:`card` trains the hint together with cross
+    entropy, on the second stage of a CIFAR network, with weight 100.
 
     Args:
         connector: Brings the student's features to the teacher's shape, see
@@ -69,6 +68,30 @@ class FitNetLoss(FeatureLoss):
         >>> loss.connectors[0][0]
         Conv2d(4, 6, kernel_size=(3, 3), stride=(2, 2), padding=(1, 1))
     """
+
+    card = Card(
+        title='FitNet',
+        key='fitnet',
+        paper=Paper(
+            'FitNets: Hints for Thin Deep Nets',
+            'Romero et al. 2015',
+            'https://arxiv.org/abs/1412.6550',
+        ),
+        sources=(
+            MDISTILLER.at(
+                'mdistiller/distillers/FitNet.py',
+                'mdistiller/distillers/_common.py',
+            ),
+        ),
+        signals=Signals('maps'),
+        uses=dict(
+            classifier=Use(
+                settings=dict(loss_weight=100.0),
+                compared=Signals('middle map'),
+            ),
+            detector=Use(settings=dict(loss_weight=0.4)),
+        ),
+    )
 
     def __init__(
         self, *, connector: str | dict | None = 'regressor', **kwargs

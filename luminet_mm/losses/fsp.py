@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from luminet_mm.distributed import global_mean
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import REPDISTILLER, Card, Paper, Signals, Use
 from luminet_mm.losses.base.feature import FeatureLoss, Features
 from luminet_mm.registry import MODELS
 
@@ -95,10 +96,8 @@ class FSPLoss(FeatureLoss):
     `A Gift from Knowledge Distillation: Fast Optimization, Network
     Minimization and Transfer Learning
     <https://openaccess.thecvf.com/content_cvpr_2017/html/Yim_A_Gift_From_CVPR_2017_paper.html>`_.
-    Checked against github.com/HobbitLong/RepDistiller,
-    ``distiller_zoo/FSP.py``, at b84f547, which compares the stem and all
-    stages in a first phase of training, alone, with weight 50; cross entropy
-    follows.
+    The code in :attr:`card` compares the stem and all stages in a first phase
+    of training, alone, with weight 50; cross entropy follows.
 
     Student and teacher need equal channels.
 
@@ -119,6 +118,29 @@ class FSPLoss(FeatureLoss):
         >>> FSPLoss(loss_weight=50.0)(student, teacher)  # 50 * (1 - 2)²
         tensor(50.)
     """
+
+    card = Card(
+        title='FSP',
+        key='fsp',
+        paper=Paper(
+            'A Gift from Knowledge Distillation: Fast Optimization, '
+            'Network Minimization and Transfer Learning',
+            'Yim et al. 2017',
+            ''
+            'https://openaccess.thecvf.com/content_cvpr_2017/html/'
+            'Yim_A_Gift_From_CVPR_2017_paper.html',
+        ),
+        sources=(REPDISTILLER.at('distiller_zoo/FSP.py'),),
+        signals=Signals('maps'),
+        uses=dict(
+            classifier=Use(
+                settings=dict(loss_weight=50.0),
+                compared=Signals(('stem', 'maps')),
+            ),
+            detector=Use(),
+        ),
+        needs=('equal channels',),
+    )
 
     dims = (4,)
     same_width = True

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from luminet_mm.distributed import global_mean
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import Card, Paper, Signals, Source, Use
 from luminet_mm.losses.base.logit import LogitLoss
 from luminet_mm.registry import MODELS
 
@@ -53,11 +54,10 @@ class HardLabelLoss(LogitLoss):
     """Hard-label distillation, see :func:`hard_label_loss`.
 
     `Training data-efficient image transformers & distillation through
-    attention <https://arxiv.org/abs/2012.12877>`_. Checked against
-    github.com/facebookresearch/deit, ``losses.py`` (``'hard'``), at 7e160fe4,
-    which has ``0.5 CE + 0.5`` of this one: CE, with smoothed labels, on the
-    class token and this one on the distillation token. Its temperature plays
-    no part.
+    attention <https://arxiv.org/abs/2012.12877>`_. The code in :attr:`card`
+    has ``0.5 CE + 0.5`` of this one: CE, with smoothed labels, on the class
+    token and this one on the distillation token. Its temperature plays no
+    part.
 
     Args:
         kwargs: Options of :class:`LogitLoss`.
@@ -70,6 +70,33 @@ class HardLabelLoss(LogitLoss):
         >>> student.grad
         tensor([[ 0.5000, -0.5000]])
     """
+
+    card = Card(
+        title='Hard labels (DeiT)',
+        key='hard',
+        paper=Paper(
+            'Training data-efficient image transformers & distillation '
+            'through attention',
+            'Touvron et al. 2021',
+            'https://arxiv.org/abs/2012.12877',
+        ),
+        sources=(
+            Source(
+                'facebookresearch/deit',
+                '7e160fe',
+                'Apache-2.0',
+                ('losses.py',),
+            ),
+        ),
+        signals=Signals('logits'),
+        uses=dict(
+            classifier=Use(settings=dict(loss_weight=0.5), ce=0.5),
+            detector=Use(settings=dict(loss_weight=1.0)),
+        ),
+        formula='`−log softmax(s)[argmax t]`, a cross entropy without '
+        'smoothing',
+        formula_alone=True,
+    )
 
     def compute(
         self,

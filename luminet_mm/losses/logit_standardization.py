@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import Card, Paper, Signals, Source, Use
 from luminet_mm.losses.base.tensors import FLAT, safe_sqrt
 from luminet_mm.losses.dkd import DKDLoss
 from luminet_mm.losses.kd import kd_loss
@@ -46,12 +47,10 @@ class LogitStandardizationKDLoss(DKDLoss):
     """KD or DKD on logits standardised by :func:`logit_standardization`.
 
     `Logit Standardization in Knowledge Distillation
-    <https://arxiv.org/abs/2403.01427>`_. Checked against
-    github.com/sunshangquan/logit-standardization-KD, ``distillers/KD.py`` and
-    ``DKD.py``, at f6e5aa5. The defaults are its base temperature and weight,
-    used beside ``0.1 CE`` on CIFAR-100 and ``1 CE`` on ImageNet; the factor
-    ``tau**2`` is included. A row of equal logits has a finite loss
-    and a bounded gradient.
+    <https://arxiv.org/abs/2403.01427>`_. The defaults are the published base
+    temperature and weight, used beside ``0.1 CE`` on CIFAR-100 and ``1 CE`` on
+    ImageNet; the factor ``tau**2`` is included. A row of equal logits has a
+    finite loss and a bounded gradient.
 
     Args:
         tau: Temperature, > 0.
@@ -70,6 +69,38 @@ class LogitStandardizationKDLoss(DKDLoss):
         >>> abs(loss(3 * teacher + 7, teacher)) < 1e-5  # no scale, no shift
         tensor(True)
     """
+
+    card = Card(
+        title='Logit standardisation',
+        key='lskd',
+        paper=Paper(
+            'Logit Standardization in Knowledge Distillation',
+            'Sun et al. 2024',
+            'https://arxiv.org/abs/2403.01427',
+        ),
+        sources=(
+            Source(
+                'sunshangquan/logit-standardization-KD',
+                'f6e5aa5',
+                '',
+                (
+                    'mdistiller/distillers/KD.py',
+                    'mdistiller/distillers/DKD.py',
+                ),
+            ),
+        ),
+        signals=Signals('logits'),
+        uses=dict(
+            classifier=Use(settings=dict(tau=2.0, loss_weight=9.0), ce=0.1),
+            detector=Use(settings=dict(tau=2.0, loss_weight=0.2)),
+        ),
+        needs=("labels with `base='dkd'`",),
+        statistics='classes, per row',
+        formula=(
+            'KD or DKD of `(z − mean_i) / (std_i + eps)` per row over the '
+            'classes, unbiased, `tau²` included'
+        ),
+    )
 
     def __init__(
         self,

@@ -16,6 +16,7 @@ from luminet_mm.distributed import (
     world_size,
 )
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import Card, Paper, Signals, Source, Use
 from luminet_mm.losses.base.logit import LogitLoss
 from luminet_mm.losses.kd import kl_rows, unscaled_kl_rows
 from luminet_mm.registry import MODELS
@@ -162,8 +163,7 @@ class LumiNetLoss(LogitLoss):
     """LumiNet on logits, see :func:`luminet_loss`.
 
     `LumiNet: The Bright Side of Perceptual Knowledge Distillation
-    <https://arxiv.org/abs/2310.03669>`_. Checked against
-    github.com/ismail31416/LumiNet, ``distillers/Luminet.py``, at 8cf749b.
+    <https://arxiv.org/abs/2310.03669>`_.
 
     It ignores each class's shift and scale, the background prior included:
     keep the supervised classification loss. Its gradient grows as 1 / std of
@@ -193,6 +193,37 @@ class LumiNetLoss(LogitLoss):
         >>> abs(loss(3 * teacher + 7, teacher)) < 1e-3  # no scale, no shift
         tensor(True)
     """
+
+    card = Card(
+        title='LumiNet',
+        key='luminet',
+        paper=Paper(
+            'LumiNet: The Bright Side of Perceptual Knowledge Distillation',
+            'Hossain et al. 2023',
+            'https://arxiv.org/abs/2310.03669',
+        ),
+        sources=(
+            Source(
+                'ismail31416/LumiNet',
+                '8cf749b',
+                'none',
+                ('mdistiller/distillers/Luminet.py',),
+            ),
+        ),
+        signals=Signals('logits'),
+        uses=dict(
+            classifier=Use(
+                settings=dict(tau=4.0, loss_weight=33.0**2), ce=2.0
+            ),
+            detector=Use(settings=dict(tau=1.0, loss_weight=4.0)),
+        ),
+        statistics='rows, per class',
+        formula=(
+            '`KL(softmax(h_t / tau) ‖ softmax(h_s / tau))`, `h = (z − '
+            'mean_j) / sqrt(var_j + eps)` per class over the rows, biased '
+            'variance; no `tau²`'
+        ),
+    )
 
     def __init__(
         self,

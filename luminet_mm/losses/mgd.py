@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from luminet_mm.connectors import align_channels
 from luminet_mm.distributed import global_mean
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import Card, Paper, Signals, Source, Use
 from luminet_mm.losses.base.feature import FeatureLoss
 from luminet_mm.registry import MODELS
 
@@ -73,12 +74,9 @@ def draw_mask(maps: Tensor, ratio: float, mask: str = 'position') -> Tensor:
 class MGDLoss(FeatureLoss):
     """Masked generative distillation, see :func:`mgd_loss`; maps add up.
 
-    `Masked Generative Distillation <https://arxiv.org/abs/2205.01529>`_.
-    Checked against github.com/yzd-v/MGD,
-    ``det/mmdet/distillation/losses/mgd.py`` and
-    ``cls/mmcls/distillation/losses/mgd.py``, at 2c9da0b. A generator per map
-    (3x3 convolution, ReLU, 3x3 convolution) is trained beside the student,
-    after a 1x1 convolution where channels differ.
+    `Masked Generative Distillation <https://arxiv.org/abs/2205.01529>`_. A
+    generator per map (3x3 convolution, ReLU, 3x3 convolution) is trained
+    beside the student, after a 1x1 convolution where channels differ.
 
     The loss is a sum over channels and positions, so its weight is small:
     ``loss_weight`` is the paper's alpha. Published: on the neck of Faster and
@@ -106,6 +104,40 @@ class MGDLoss(FeatureLoss):
         >>> [name for name, _ in loss.named_children()]
         ['align', 'generators']
     """
+
+    card = Card(
+        title='MGD',
+        key='mgd',
+        paper=Paper(
+            'Masked Generative Distillation',
+            'Yang et al. 2022',
+            'https://arxiv.org/abs/2205.01529',
+        ),
+        sources=(
+            Source(
+                'yzd-v/MGD',
+                '2c9da0b',
+                '',
+                (
+                    'det/mmdet/distillation/losses/mgd.py',
+                    'cls/mmcls/distillation/losses/mgd.py',
+                ),
+            ),
+        ),
+        signals=Signals('maps'),
+        uses=dict(
+            classifier=Use(
+                signals=Signals('last map'),
+                options=dict(
+                    mask='channel', mask_ratio=0.15, loss_weight=7e-5
+                ),
+                settings=dict(),
+            ),
+            detector=Use(
+                options=dict(loss_weight=5e-7), settings=dict(mask_ratio=0.45)
+            ),
+        ),
+    )
 
     dims = (4,)
     has_connectors = True

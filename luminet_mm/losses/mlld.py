@@ -9,6 +9,7 @@ from torch import Tensor
 
 from luminet_mm.distributed import global_mean, global_rows
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import Card, Paper, Signals, Source, Use
 from luminet_mm.losses.base.gram import column_gram_distance, row_gram_distance
 from luminet_mm.losses.base.logit import LogitLoss
 from luminet_mm.losses.base.tensors import lower_half
@@ -117,11 +118,10 @@ class MLLDLoss(LogitLoss):
 
     `Multi-Level Logit Distillation
     <https://openaccess.thecvf.com/content/CVPR2023/html/Jin_Multi-Level_Logit_Distillation_CVPR_2023_paper.html>`_.
-    Checked against github.com/Jin-Ying/Multi-Level-Logit-Distillation,
-    ``mdistiller/distillers/KD_ours.py``, at 5ee473f, which trains with a weak
-    and a strong view of each image: 0.1 of both views' cross entropies and
-    0.9 of the loss at temperatures 2 to 6 on CIFAR-100, 0.5 of each and 1 in
-    place of temperature 4 on ImageNet.
+    The code in :attr:`card` trains with a weak and a strong view of each
+    image: 0.1 of both views' cross entropies and 0.9 of the loss at
+    temperatures 2 to 6 on CIFAR-100, 0.5 of each and 1 in place of temperature
+    4 on ImageNet.
 
     ``views=2`` is for such a batch, all first views and then all second ones,
     as :class:`~luminet_mm.models.MultiViewClsDataPreprocessor` makes it: the
@@ -164,6 +164,42 @@ class MLLDLoss(LogitLoss):
         >>> abs(MLLDLoss(tau=[2.0, 4.0])(teacher + 7, teacher)) < 1e-5
         tensor(True)
     """
+
+    card = Card(
+        title='MLLD',
+        key='mlld',
+        paper=Paper(
+            'Multi-Level Logit Distillation',
+            'Jin et al. 2023',
+            ''
+            'https://openaccess.thecvf.com/content/CVPR2023/html/'
+            'Jin_Multi-Level_Logit_Distillation_CVPR_2023_paper.html',
+        ),
+        sources=(
+            Source(
+                'Jin-Ying/Multi-Level-Logit-Distillation',
+                '5ee473f',
+                'none',
+                ('mdistiller/distillers/KD_ours.py',),
+            ),
+        ),
+        signals=Signals('logits'),
+        uses=dict(
+            classifier=Use(
+                settings=dict(tau=[2, 3, 4, 5, 6], loss_weight=0.9), ce=0.1
+            ),
+            detector=Use(
+                settings=dict(tau=[2, 3, 4, 5, 6], loss_weight=0.005)
+            ),
+        ),
+        needs=('optionally a weak and a strong view',),
+        statistics='rows against rows, classes against classes',
+        formula=(
+            'per temperature KD, and the squared distance of `P Pᵀ` over '
+            'rows and of `Pᵀ P` over classes; the '
+            '[views](classifiers.md#several-views) of a batch add up'
+        ),
+    )
 
     def __init__(
         self,

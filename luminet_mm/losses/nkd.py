@@ -9,6 +9,7 @@ from torch.nn import functional as F
 
 from luminet_mm.distributed import global_mean
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import CLS_KD, Card, Paper, Signals, Use
 from luminet_mm.losses.base.logit import LogitLoss
 from luminet_mm.losses.dkd import split_target
 from luminet_mm.registry import MODELS
@@ -76,12 +77,10 @@ class NKDLoss(LogitLoss):
 
     `From Knowledge Distillation to Self-Knowledge Distillation: A Unified
     Approach with Normalized Loss and Customized Soft Labels
-    <https://arxiv.org/abs/2303.13005>`_. Checked against
-    github.com/yzd-v/cls_KD, ``mmcls/models/dis_losses/nkd.py``, at 1e5d48f,
-    which adds it to cross entropy with weight 1: tau 1 with gamma 1.5 for
-    CNNs on ImageNet (the defaults) and gamma 1 for DeiT, tau 3 with gamma 3.5
-    on CIFAR-100. On RoIs the target is the class that the RoI was assigned
-    to, background included.
+    <https://arxiv.org/abs/2303.13005>`_. The code in :attr:`card` adds it to
+    cross entropy with weight 1: tau 1 with gamma 1.5 for CNNs on ImageNet (the
+    defaults) and gamma 1 for DeiT, tau 3 with gamma 3.5 on CIFAR-100. On RoIs
+    the target is the class that the RoI was assigned to, background included.
 
     Needs ``batch.labels``. With ``background=False`` a row assigned to the
     background has no target left and is dropped.
@@ -106,6 +105,29 @@ class NKDLoss(LogitLoss):
         >>> NKDLoss(gamma=1.0)(student, teacher, batch)  # log(2)
         tensor(0.6931)
     """
+
+    card = Card(
+        title='NKD',
+        key='nkd',
+        paper=Paper(
+            'From Knowledge Distillation to Self-Knowledge Distillation: '
+            'A Unified Approach with Normalized Loss and Customized Soft '
+            'Labels',
+            'Yang et al. 2023',
+            'https://arxiv.org/abs/2303.13005',
+        ),
+        sources=(CLS_KD.at('mmcls/models/dis_losses/nkd.py'),),
+        signals=Signals('logits'),
+        uses=dict(
+            classifier=Use(settings=dict(tau=3.0, gamma=3.5, loss_weight=1.0)),
+            detector=Use(settings=dict(tau=1.0, gamma=1.5, loss_weight=0.9)),
+        ),
+        needs=('labels',),
+        formula=(
+            '`−p_t[y] log p_s[y] − gamma tau² Σ_{c≠y} q_t log q_s`, `q` as '
+            'in DKD; a cross entropy, so its least value is not 0'
+        ),
+    )
 
     def __init__(
         self,

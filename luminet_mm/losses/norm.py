@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 from torch.nn import functional as F
 
 from luminet_mm.distributed import global_mean
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import Card, Paper, Signals, Source, Use
 from luminet_mm.losses.base.feature import FeatureLoss
 from luminet_mm.losses.base.tensors import size_of
 from luminet_mm.registry import MODELS
@@ -41,6 +44,15 @@ def norm_loss(
     return global_mean(distances.flatten(1).mean(dim=1), sync=sync)
 
 
+def _parts(student: int, teacher: int) -> dict[str, Any]:
+    neck = dict(
+        type='luminet_mm.NORMNeck',
+        in_channels=student,
+        teacher_channels=teacher,
+    )
+    return dict(neck=[neck, dict(type='GlobalAveragePooling')])
+
+
 @MODELS.register_module()
 class NORMLoss(FeatureLoss):
     """NORM's many-to-one matching, see :func:`norm_loss`; several add up.
@@ -51,10 +63,9 @@ class NORMLoss(FeatureLoss):
     ``student='neck.0.expand'``, is compared with ``teacher='backbone'``. N is
     the ratio of their channels. The larger map is max-pooled to the smaller.
 
-    Checked against github.com/OSVAI/NORM, ``helper/loops.py``, at c6dfc39,
-    which on CIFAR-100 has N 8, weight 1, cross entropy weighted 0.1 and no
-    KD, and multiplies the weight by 0.1, 0.5, 1, 0.5 and 0.1 from epochs 0,
-    10, 20, 180 and 210 of 240 on.
+    On CIFAR-100 the code in :attr:`card` has N 8, weight 1, cross entropy
+    weighted 0.1 and no KD, and multiplies the weight by 0.1, 0.5, 1, 0.5 and
+    0.1 from epochs 0, 10, 20, 180 and 210 of 240 on.
 
     Args:
         kwargs: Options of :class:`FeatureLoss`.
@@ -69,6 +80,28 @@ class NORMLoss(FeatureLoss):
         >>> NORMLoss()(wide, teacher)  # eight segments, each with distance 1
         tensor(8.)
     """
+
+    card = Card(
+        title='NORM',
+        key='norm',
+        paper=Paper(
+            'NORM: Knowledge Distillation via N-to-One Representation '
+            'Matching',
+            'Liu et al. 2023',
+            'https://openreview.net/forum?id=CRNwGauQpb6',
+        ),
+        sources=(
+            Source(
+                'OSVAI/NORM', 'c6dfc39', 'BSD-2-Clause', ('helper/loops.py',)
+            ),
+        ),
+        signals=Signals('expanded map', 'last map'),
+        uses=dict(
+            classifier=Use(settings=dict(loss_weight=1.0), ce=0.1),
+        ),
+        needs=('NORMNeck in the student',),
+        parts=_parts,
+    )
 
     dims = (4,)
 

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from luminet_mm.distributed import global_mean
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import MDISTILLER, Card, Paper, Signals, Use
 from luminet_mm.losses.base.feature import FeatureLoss
 from luminet_mm.losses.base.tensors import pool_to_smaller, unit
 from luminet_mm.registry import MODELS
@@ -82,9 +83,8 @@ class NSTLoss(FeatureLoss):
 
     `Like What You Like: Knowledge Distill via Neuron Selectivity Transfer
     <https://arxiv.org/abs/1707.01219>`_, with the polynomial kernel of degree
-    2. Checked against github.com/megvii-research/mdistiller,
-    ``mdistiller/distillers/NST.py``, at a08d46f, which compares all stages
-    of a network with weight 50.
+    2. The code in :attr:`card` compares all stages of a network with weight
+    50.
 
     Args:
         kwargs: Options of :class:`FeatureLoss`.
@@ -97,6 +97,23 @@ class NSTLoss(FeatureLoss):
         >>> NSTLoss(loss_weight=50.0)([left, left], [right, left])  # 50 * 2
         tensor(100.)
     """
+
+    card = Card(
+        title='NST',
+        key='nst',
+        paper=Paper(
+            'Like What You Like: Knowledge Distill via Neuron '
+            'Selectivity Transfer',
+            'Huang and Wang 2017',
+            'https://arxiv.org/abs/1707.01219',
+        ),
+        sources=(MDISTILLER.at('mdistiller/distillers/NST.py'),),
+        signals=Signals('maps'),
+        uses=dict(
+            classifier=Use(settings=dict(loss_weight=50.0)),
+            detector=Use(settings=dict(loss_weight=0.3)),
+        ),
+    )
 
     dims = (4,)
 

@@ -12,6 +12,14 @@ from torch.nn import functional as F
 from luminet_mm.connectors import make_connector
 from luminet_mm.distributed import global_mean, global_sum
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import (
+    MDISTILLER,
+    Card,
+    Paper,
+    Signals,
+    Source,
+    Use,
+)
 from luminet_mm.losses.base.feature import FeatureLoss
 from luminet_mm.registry import MODELS
 
@@ -101,13 +109,10 @@ class OFDLoss(FeatureLoss):
     .. math:: L = \sum_{l=0}^{n-1} 2^{l-n+1} L_l
 
     over maps from shallow to deep, where the student's have passed a 1x1
-    convolution and batch norm. Checked against
-    github.com/megvii-research/mdistiller, ``mdistiller/distillers/OFD.py``,
-    at a08d46f and github.com/clovaai/overhaul-distillation,
-    ``CIFAR-100/distiller.py``, at 76344a8, which compare all stages before
-    their last ReLU (``backbone.layer1.preact``, ...) with weight 1e-3 on
-    CIFAR-100 and 1e-4 on ImageNet, and run the teacher's batch norms in train
-    mode; here the teacher stays as it was trained.
+    convolution and batch norm. The codes in :attr:`card` compare all stages
+    before their last ReLU (``backbone.layer1.preact``, ...) with weight 1e-3
+    on CIFAR-100 and 1e-4 on ImageNet, and run the teacher's batch norms in
+    train mode; here the teacher stays as it was trained.
 
     The margins are each teacher channel's :math:`E[x \mid x < 0]`. The paper
     allows to measure it during the training, which works with any teacher and
@@ -137,6 +142,30 @@ class OFDLoss(FeatureLoss):
         >>> loss.margins.shape, bool((loss.margins < 0).all())
         (torch.Size([6]), True)
     """
+
+    card = Card(
+        title='OFD',
+        key='ofd',
+        paper=Paper(
+            'A Comprehensive Overhaul of Feature Distillation',
+            'Heo et al. 2019',
+            'https://arxiv.org/abs/1904.01866',
+        ),
+        sources=(
+            MDISTILLER.at('mdistiller/distillers/OFD.py'),
+            Source(
+                'clovaai/overhaul-distillation',
+                '76344a8',
+                '',
+                ('CIFAR-100/distiller.py',),
+            ),
+        ),
+        signals=Signals('maps before ReLU'),
+        uses=dict(
+            classifier=Use(settings=dict(loss_weight=1e-3)),
+            detector=Use(settings=dict(loss_weight=0.0001)),
+        ),
+    )
 
     dims = (4,)
     has_connectors = True

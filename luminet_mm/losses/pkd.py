@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from luminet_mm.distributed import global_mean, global_moments
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import MMRAZOR, Card, Paper, Signals, Use
 from luminet_mm.losses.base.feature import FeatureLoss
 from luminet_mm.losses.base.tensors import FLAT, safe_sqrt
 from luminet_mm.registry import MODELS
@@ -82,12 +83,11 @@ class PKDLoss(FeatureLoss):
     """PKD, see :func:`pkd_loss`; several maps add up.
 
     `PKD: General Distillation Framework for Object Detectors via Pearson
-    Correlation Coefficient <https://arxiv.org/abs/2207.02039>`_. Checked
-    against github.com/open-mmlab/mmrazor,
-    ``mmrazor/models/losses/pkd_loss.py``, at 90c7af1, which compares the neck
-    (``levels=[0, 1, 2, 3]``, P2 to P5) with weight 6 for two-stage detectors
-    and 10 for RetinaNet, and takes the statistics of each GPU alone
-    (``sync_stats=False``). Both sides need equal channels.
+    Correlation Coefficient <https://arxiv.org/abs/2207.02039>`_. The code in
+    :attr:`card` compares the neck (``levels=[0, 1, 2, 3]``, P2 to P5) with
+    weight 6 for two-stage detectors and 10 for RetinaNet, and takes the
+    statistics of each GPU alone (``sync_stats=False``). Both sides need equal
+    channels.
 
     Args:
         resize_student: Where heights or widths differ, whether the student's
@@ -106,6 +106,24 @@ class PKDLoss(FeatureLoss):
         >>> abs(PKDLoss(loss_weight=6.0)(student, teacher)) < 1e-4
         tensor(True)
     """
+
+    card = Card(
+        title='PKD',
+        key='pkd',
+        paper=Paper(
+            'PKD: General Distillation Framework for Object Detectors '
+            'via Pearson Correlation Coefficient',
+            'Cao et al. 2022',
+            'https://arxiv.org/abs/2207.02039',
+        ),
+        sources=(MMRAZOR.at('mmrazor/models/losses/pkd_loss.py'),),
+        signals=Signals('maps'),
+        uses=dict(
+            classifier=Use(settings=dict(loss_weight=6.0)),
+            detector=Use(),
+        ),
+        needs=('equal channels',),
+    )
 
     dims = (4,)
     same_width = True

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from luminet_mm.distributed import global_rows
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import MDISTILLER, Card, Paper, Signals, Use
 from luminet_mm.losses.base.feature import FeatureLoss
 from luminet_mm.losses.base.tensors import FLAT, pooled
 from luminet_mm.registry import MODELS
@@ -62,10 +63,9 @@ class PKTLoss(FeatureLoss):
     """Probabilistic knowledge transfer, see :func:`pkt_loss`.
 
     `Learning Deep Representations with Probabilistic Knowledge Transfer
-    <https://arxiv.org/abs/1803.10837>`_, with the cosine kernel. Checked
-    against github.com/megvii-research/mdistiller,
-    ``mdistiller/distillers/PKT.py``, at a08d46f, which compares the pooled
-    vectors before the classifier with weight 30000: the mean is over pairs.
+    <https://arxiv.org/abs/1803.10837>`_, with the cosine kernel. The code in
+    :attr:`card` compares the pooled vectors before the classifier with weight
+    30000: the mean is over pairs.
 
     Maps are pooled; several features add up.
 
@@ -85,6 +85,23 @@ class PKTLoss(FeatureLoss):
         >>> student.grad.shape
         torch.Size([6, 64])
     """
+
+    card = Card(
+        title='PKT',
+        key='pkt',
+        paper=Paper(
+            'Learning Deep Representations with Probabilistic Knowledge '
+            'Transfer',
+            'Passalis and Tefas 2018',
+            'https://arxiv.org/abs/1803.10837',
+        ),
+        sources=(MDISTILLER.at('mdistiller/distillers/PKT.py'),),
+        signals=Signals('vectors'),
+        uses=dict(
+            classifier=Use(settings=dict(loss_weight=30000.0)),
+            detector=Use(settings=dict(loss_weight=3000.0)),
+        ),
+    )
 
     def __init__(self, *, eps: float = 1e-7, **kwargs) -> None:
         super().__init__(**kwargs)

@@ -12,6 +12,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from luminet_mm.distributed import global_mean, world_size
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import (
+    MDISTILLER,
+    Card,
+    Paper,
+    Signals,
+    Source,
+    Use,
+)
 from luminet_mm.losses.base.feature import FeatureLoss
 from luminet_mm.losses.base.tensors import size_of
 from luminet_mm.registry import MODELS
@@ -119,10 +127,7 @@ class ReviewKDLoss(FeatureLoss):
     <https://arxiv.org/abs/2104.09044>`_. From the deepest level to the
     shallowest an :class:`ABF` fuses the student's map with what the deeper
     levels gave and compares it with the teacher's map of that level; the
-    levels add up. Checked against github.com/megvii-research/mdistiller,
-    ``mdistiller/distillers/ReviewKD.py``, at a08d46f and
-    github.com/dvlab-research/ReviewKD, ``CIFAR-100/model/reviewkd.py``, at
-    cede6ea.
+    levels add up.
 
     Features go from shallow to deep, as ``backbone`` and ``neck`` give them,
     and a pooled vector, if any, comes last: it is a map of one position. On
@@ -152,6 +157,35 @@ class ReviewKDLoss(FeatureLoss):
         >>> all(weight.grad is not None for weight in loss.parameters())
         True
     """
+
+    card = Card(
+        title='ReviewKD',
+        key='reviewkd',
+        paper=Paper(
+            'Distilling Knowledge via Knowledge Review',
+            'Chen et al. 2021',
+            'https://arxiv.org/abs/2104.09044',
+        ),
+        sources=(
+            MDISTILLER.at('mdistiller/distillers/ReviewKD.py'),
+            Source(
+                'dvlab-research/ReviewKD',
+                'cede6ea',
+                '',
+                ('CIFAR-100/model/reviewkd.py',),
+            ),
+        ),
+        signals=Signals('maps'),
+        uses=dict(
+            classifier=Use(
+                settings=dict(loss_weight=0.6),
+                compared=Signals(
+                    ('maps', 'vectors'), ('maps before ReLU', 'vectors')
+                ),
+            ),
+            detector=Use(settings=dict(loss_weight=1.2)),
+        ),
+    )
 
     has_connectors = True
 

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from luminet_mm.distributed import global_rows
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import MDISTILLER, Card, Paper, Signals, Use
 from luminet_mm.losses.base.feature import FeatureLoss
 from luminet_mm.losses.base.tensors import FLAT, pooled, unit
 from luminet_mm.registry import MODELS
@@ -104,10 +105,9 @@ class RKDLoss(FeatureLoss):
     """Relational knowledge distillation, see :func:`rkd_loss`.
 
     `Relational Knowledge Distillation <https://arxiv.org/abs/1904.05068>`_.
-    Checked against github.com/megvii-research/mdistiller,
-    ``mdistiller/distillers/RKD.py``, at a08d46f, which compares the pooled
-    vectors before the classifier with weight 1. There the direction between
-    two equal rows has a gradient of 1e12; here it has none.
+    The code in :attr:`card` compares the pooled vectors before the classifier
+    with weight 1. There the direction between two equal rows has a gradient of
+    1e12; here it has none.
 
     Maps are pooled; several features add up. With ``sync_stats`` each rank
     relates the rows of all ranks, so its cost grows with their number: 512
@@ -135,6 +135,32 @@ class RKDLoss(FeatureLoss):
         >>> student.grad.shape
         torch.Size([6, 64])
     """
+
+    card = Card(
+        title='RKD',
+        key='rkd',
+        paper=Paper(
+            'Relational Knowledge Distillation',
+            'Park et al. 2019',
+            'https://arxiv.org/abs/1904.05068',
+        ),
+        sources=(MDISTILLER.at('mdistiller/distillers/RKD.py'),),
+        signals=Signals('image vectors'),
+        uses=dict(
+            classifier=Use(
+                settings=dict(
+                    distance_weight=25.0, angle_weight=50.0, loss_weight=1.0
+                )
+            ),
+            detector=Use(
+                options=dict(levels=[-1]),
+                settings=dict(
+                    distance_weight=25.0, angle_weight=50.0, loss_weight=0.01
+                ),
+            ),
+        ),
+        needs=('three images or more',),
+    )
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from luminet_mm.distributed import global_mean, global_rows
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import SIMKD, Card, Paper, Signals, Use
 from luminet_mm.losses.base.feature import FeatureLoss
 from luminet_mm.losses.base.tensors import pool_to_smaller
 from luminet_mm.registry import MODELS
@@ -97,11 +98,9 @@ class SemCKDLoss(FeatureLoss):
     <https://arxiv.org/abs/2012.03236>`_. Every student map is compared with
     every teacher map, and an attention weighs the pairs, image by image.
     Queries and keys are made of an image's similarities to the images of the
-    batch, a row of :math:`f f^T` with flattened maps :math:`f`. Checked
-    against github.com/DefangChen/SimKD, ``models/util.py`` and
-    ``distiller_zoo/SemCKD.py``, at 2b389c3, which compares all stages
-    (``backbone.layer1``, ...) with weight 400, beside cross entropy and KD
-    (tau 4).
+    batch, a row of :math:`f f^T` with flattened maps :math:`f`. The code in
+    :attr:`card` compares all stages (``backbone.layer1``, ...) with weight
+    400, beside cross entropy and KD (tau 4).
 
     The number of student maps and of teacher maps may differ. Maps have to
     keep their size from image to image, and with ``sync_stats`` from rank to
@@ -132,6 +131,24 @@ class SemCKDLoss(FeatureLoss):
         >>> all(weight.grad is not None for weight in loss.parameters())
         True
     """
+
+    card = Card(
+        title='SemCKD',
+        key='semckd',
+        paper=Paper(
+            'Cross-Layer Distillation with Semantic Calibration',
+            'Chen et al. 2021',
+            'https://arxiv.org/abs/2012.03236',
+        ),
+        sources=(SIMKD.at('distiller_zoo/SemCKD.py', 'models/util.py'),),
+        signals=Signals('maps'),
+        uses=dict(
+            classifier=Use(
+                options=dict(batch_size=64), settings=dict(loss_weight=400.0)
+            ),
+        ),
+        needs=('a fixed batch size',),
+    )
 
     dims = (4,)
     has_connectors = True

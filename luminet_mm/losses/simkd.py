@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
@@ -10,10 +11,23 @@ from torch import Tensor, nn
 
 from luminet_mm.connectors import LAST_RELU, ends_in_relu, make_projector
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import SIMKD, Card, Paper, Signals, Use
 from luminet_mm.losses.base.feature import FeatureLoss, Features
 from luminet_mm.losses.base.tensors import pool_to_smaller
 from luminet_mm.losses.fitnet import hint_loss
 from luminet_mm.registry import MODELS
+
+
+def _parts(student: int, teacher: int) -> dict[str, Any]:
+    neck = dict(
+        type='luminet_mm.SimKDNeck',
+        in_channels=student,
+        out_channels=teacher,
+    )
+    return dict(
+        neck=[neck, dict(type='GlobalAveragePooling')],
+        head=dict(type='luminet_mm.ReusedClsHead', in_channels=teacher),
+    )
 
 
 @MODELS.register_module()
@@ -27,10 +41,8 @@ class SimKDLoss(FeatureLoss):
 
     over all elements (:func:`~luminet_mm.losses.fitnet.hint_loss`), where the
     larger map is average-pooled to the smaller first and :math:`P` is
-    :func:`make_projector`. Checked against github.com/DefangChen/SimKD,
-    ``models/util.py`` and ``helper/loops.py``, at 2b389c3, which compares the
-    last maps (after the ReLU) with weight 1, factor 2, and neither cross
-    entropy nor KD.
+    :func:`make_projector`. The code in :attr:`card` compares the last maps
+    (after the ReLU) with weight 1, factor 2, and neither cross entropy nor KD.
 
     The published student predicts with the *teacher's* classifier on the
     pooled projection and so keeps both. For it give the student a
@@ -60,6 +72,29 @@ class SimKDLoss(FeatureLoss):
         >>> loss.connectors[0](student).shape
         torch.Size([2, 32, 8, 8])
     """
+
+    card = Card(
+        title='SimKD',
+        key='simkd',
+        paper=Paper(
+            'Knowledge Distillation with the Reused Teacher Classifier',
+            'Chen et al. 2022',
+            'https://arxiv.org/abs/2203.14001',
+        ),
+        sources=(SIMKD.at('helper/loops.py', 'models/util.py'),),
+        signals=Signals('maps'),
+        uses=dict(
+            classifier=Use(
+                signals=Signals('projected map', 'last map'),
+                options=dict(factor=None),
+                settings=dict(loss_weight=1.0),
+                ce=0.0,
+            ),
+            detector=Use(settings=dict(loss_weight=0.5)),
+        ),
+        needs=('SimKDNeck and ReusedClsHead in a classifier',),
+        parts=_parts,
+    )
 
     dims = (4,)
 

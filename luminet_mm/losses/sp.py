@@ -6,6 +6,7 @@ from torch import Tensor
 
 from luminet_mm.distributed import global_rows
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import MDISTILLER, Card, Paper, Signals, Use
 from luminet_mm.losses.base.feature import FeatureLoss
 from luminet_mm.losses.base.tensors import unit
 from luminet_mm.registry import MODELS
@@ -52,11 +53,10 @@ class SPLoss(FeatureLoss):
     """Similarity-preserving distillation, see :func:`similarity_loss`.
 
     `Similarity-Preserving Knowledge Distillation
-    <https://arxiv.org/abs/1907.09682>`_. Checked against
-    github.com/megvii-research/mdistiller, ``mdistiller/distillers/SP.py``, at
-    a08d46f, which compares the last maps, not pooled, with weight 3000. There
-    the similarities of an image whose feature is all 0 have a gradient of the
-    order of 1e12; here its row has none.
+    <https://arxiv.org/abs/1907.09682>`_. The code in :attr:`card` compares the
+    last maps, not pooled, with weight 3000. There the similarities of an image
+    whose feature is all 0 have a gradient of the order of 1e12; here its row
+    has none.
 
     Several features add up. Maps have to be of one size on all ranks; where
     images differ, as in detection, set ``sync_stats=False``.
@@ -73,6 +73,26 @@ class SPLoss(FeatureLoss):
         >>> student.grad.shape
         torch.Size([6, 4, 8, 8])
     """
+
+    card = Card(
+        title='SP',
+        key='sp',
+        paper=Paper(
+            'Similarity-Preserving Knowledge Distillation',
+            'Tung and Mori 2019',
+            'https://arxiv.org/abs/1907.09682',
+        ),
+        sources=(MDISTILLER.at('mdistiller/distillers/SP.py'),),
+        signals=Signals('last map'),
+        uses=dict(
+            classifier=Use(settings=dict(loss_weight=3000.0)),
+            detector=Use(
+                signals=Signals('maps'),
+                options=dict(sync_stats=False),
+                settings=dict(loss_weight=1.0),
+            ),
+        ),
+    )
 
     def compute(
         self,

@@ -13,6 +13,7 @@ from luminet_mm.distributed import (
     row_total,
 )
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import Card, Paper, Signals, Source, Use
 from luminet_mm.losses.base.rows import RowsLoss, feature_rows
 from luminet_mm.registry import MODELS
 
@@ -92,14 +93,10 @@ class SRDLoss(RowsLoss):
     """Projector, batch norm and LogSum, see :func:`srd_loss`.
 
     `Understanding the Role of the Projector in Knowledge Distillation
-    <https://arxiv.org/abs/2303.11098>`_. Checked against
-    github.com/roymiles/Simple-Recipe-Distillation,
-    ``imagenet/torchdistill/losses/single.py`` and ``deit/models.py``, at
-    31e8477, and github.com/yoshitomo-matsubara/torchdistill,
-    ``losses/mid_level.py`` and ``models/wrapper.py``, at 3e4373c. They
-    compare the pooled last map: on ImageNet with weight 2 beside cross
-    entropy and KD of tau 1, for DeiT with weight 1 in the correlation form,
-    on CIFAR-100 with ``dict(type='mlp', hidden=1024)`` as connector.
+    <https://arxiv.org/abs/2303.11098>`_. The codes in :attr:`card` compare the
+    pooled last map: on ImageNet with weight 2 beside cross entropy and KD of
+    tau 1, for DeiT with weight 1 in the correlation form, on CIFAR-100 with
+    ``dict(type='mlp', hidden=1024)`` as connector.
 
     A connector, also between equal widths, brings the student to the
     teacher's width; losses of several features add up. The statistics are
@@ -135,6 +132,44 @@ class SRDLoss(RowsLoss):
         >>> [tuple(weight.shape) for weight in loss.parameters()]
         [(8, 4)]
     """
+
+    card = Card(
+        title='SRD, the projector recipe',
+        key='srd',
+        paper=Paper(
+            'Understanding the Role of the Projector in Knowledge '
+            'Distillation',
+            'Miles and Mikolajczyk 2024',
+            'https://arxiv.org/abs/2303.11098',
+        ),
+        sources=(
+            Source(
+                'roymiles/Simple-Recipe-Distillation',
+                '31e8477',
+                '',
+                (
+                    'imagenet/torchdistill/losses/single.py',
+                    'deit/models.py',
+                ),
+            ),
+            Source(
+                'yoshitomo-matsubara/torchdistill',
+                '3e4373c',
+                'MIT',
+                ('torchdistill/losses/mid_level.py',),
+            ),
+        ),
+        signals=Signals('vectors'),
+        uses=dict(
+            classifier=Use(
+                settings=dict(
+                    connector=dict(type='mlp', hidden=1024), loss_weight=2.0
+                )
+            ),
+            detector=Use(settings=dict(loss_weight=0.4)),
+        ),
+        needs=('more than two rows',),
+    )
 
     has_connectors = True
 

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from luminet_mm.distributed import global_mean, global_sum
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import CLS_KD, Card, Paper, Signals, Use
 from luminet_mm.losses.base.feature import FeatureLoss
 from luminet_mm.losses.base.tensors import pooled
 from luminet_mm.registry import MODELS
@@ -109,14 +110,12 @@ class USKDLoss(FeatureLoss):
     (``'backbone.layers.5'``, of which the class token is taken). A linear
     layer, trained beside the student, classifies that feature.
 
-    Checked against github.com/yzd-v/cls_KD,
-    ``mmcls/models/dis_losses/uskd.py``, at 1e5d48f, which adds it to the
-    head's own cross entropy. Two differences: there the ranking adds the
-    *logarithm* of the student's probabilities (the paper, and this, add
-    probabilities), and a row of soft targets always loses two classes, also
-    where it has one label; the square of the class that happens to be the
-    second is then in the batch's mean. Here the mean is over the rows that
-    have a second label.
+    The code in :attr:`card` adds it to the head's own cross entropy. Two
+    differences: there the ranking adds the *logarithm* of the student's
+    probabilities (the paper, and this, add probabilities), and a row of soft
+    targets always loses two classes, also where it has one label; the square
+    of the class that happens to be the second is then in the batch's mean.
+    Here the mean is over the rows that have a second label.
 
     Args:
         alpha: Weight of the target classes, >= 0.
@@ -137,6 +136,35 @@ class USKDLoss(FeatureLoss):
         >>> [tuple(weight.shape) for weight in loss.parameters()]
         [(10, 64), (10,)]
     """
+
+    card = Card(
+        title='USKD, self-distillation',
+        key='uskd',
+        paper=Paper(
+            'From Knowledge Distillation to Self-Knowledge Distillation: '
+            'A Unified Approach with Normalized Loss and Customized Soft '
+            'Labels',
+            'Yang et al. 2023',
+            'https://arxiv.org/abs/2303.13005',
+        ),
+        sources=(CLS_KD.at('mmcls/models/dis_losses/uskd.py'),),
+        signals=Signals(('logits', 'middle map')),
+        uses=dict(
+            classifier=Use(
+                settings=dict(alpha=1.0, beta=0.1, mu=0.005, loss_weight=1.0)
+            ),
+        ),
+        needs=(
+            'labels',
+            'no teacher',
+        ),
+        statistics='rows, of the mean of squares',
+        formula=(
+            '`−alpha Σ_y p_y log s_y − beta Σ_{k∉Y} n_k log q_k + mu '
+            'CE(weak)`, `p_y = v_y + s_y² − mean s_y²`, `n ∝ 1 / rank`'
+        ),
+        formula_alone=True,
+    )
 
     activations = ('softmax',)
     dims = (2, 3, 4)

@@ -10,6 +10,14 @@ from torch.nn import functional as F
 
 from luminet_mm.distributed import global_mean
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import (
+    MDISTILLER,
+    REPDISTILLER,
+    Card,
+    Paper,
+    Signals,
+    Use,
+)
 from luminet_mm.losses.base.feature import FeatureLoss
 from luminet_mm.losses.base.tensors import pool_to_smaller
 from luminet_mm.registry import MODELS
@@ -60,12 +68,9 @@ class VIDLoss(FeatureLoss):
     """Variational information distillation, see :func:`vid_loss`.
 
     `Variational Information Distillation for Knowledge Transfer
-    <https://arxiv.org/abs/1904.05835>`_. Checked against
-    github.com/HobbitLong/RepDistiller, ``distiller_zoo/VID.py``, at b84f547
-    and github.com/megvii-research/mdistiller,
-    ``mdistiller/distillers/VID.py``, at a08d46f, which compare all stages of
-    a network with weight 1. The variances are trained, as in RepDistiller;
-    mdistiller does not hand them to its optimizer.
+    <https://arxiv.org/abs/1904.05835>`_. The codes in :attr:`card` compare all
+    stages of a network with weight 1. The variances are trained, as in
+    RepDistiller; mdistiller does not hand them to its optimizer.
 
     The larger map is average-pooled to the smaller; then three 1x1
     convolutions predict the teacher's map. Several maps add up.
@@ -87,6 +92,25 @@ class VIDLoss(FeatureLoss):
         >>> all(weight.grad is not None for weight in loss.parameters())
         True
     """
+
+    card = Card(
+        title='VID',
+        key='vid',
+        paper=Paper(
+            'Variational Information Distillation for Knowledge Transfer',
+            'Ahn et al. 2019',
+            'https://arxiv.org/abs/1904.05835',
+        ),
+        sources=(
+            REPDISTILLER.at('distiller_zoo/VID.py'),
+            MDISTILLER.at('mdistiller/distillers/VID.py'),
+        ),
+        signals=Signals('maps'),
+        uses=dict(
+            classifier=Use(settings=dict(loss_weight=1.0)),
+            detector=Use(settings=dict(loss_weight=9.0)),
+        ),
+    )
 
     dims = (4,)
     has_connectors = True

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from luminet_mm.distributed import global_mean
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import Card, Paper, Signals, Source, Use
 from luminet_mm.losses.base.feature import FeatureLoss
 from luminet_mm.registry import MODELS
 
@@ -97,10 +98,9 @@ class ViTKDLoss(FeatureLoss):
               + \frac{\beta}{\lambda} L_{gen}(f(s), t)
 
     with :func:`mimic_loss` and :func:`generation_loss`. The :math:`f` are
-    linear layers, left out where widths are equal. Checked against
-    github.com/yzd-v/cls_KD, ``mmcls/models/dis_losses/vitkd.py``, at e21ad377,
-    which takes the tokens of the first two blocks, before any norm, and those
-    of the last one after the final norm, of transformers with 12 or 24 blocks:
+    linear layers, left out where widths are equal. The code in :attr:`card`
+    takes the tokens of the first two blocks, before any norm, and those of the
+    last one after the final norm, of transformers with 12 or 24 blocks:
 
     ``signal=['backbone.layers.0', 'backbone.layers.1', 'backbone.ln1']``
 
@@ -135,6 +135,32 @@ class ViTKDLoss(FeatureLoss):
         >>> [name for name, _ in loss.named_children()]
         ['align', 'generator']
     """
+
+    card = Card(
+        title='ViTKD',
+        key='vitkd',
+        paper=Paper(
+            'ViTKD: Practical Guidelines for ViT feature knowledge '
+            'distillation',
+            'Yang et al. 2022',
+            'https://arxiv.org/abs/2209.02432',
+        ),
+        sources=(
+            Source(
+                'yzd-v/cls_KD',
+                'e21ad37',
+                'Apache-2.0',
+                ('mmcls/models/dis_losses/vitkd.py',),
+            ),
+        ),
+        signals=Signals('tokens'),
+        uses=dict(
+            classifier=Use(),
+        ),
+        needs=('transformers with the same patches',),
+        formula_alone=True,
+        optimizer='AdamW',
+    )
 
     dims = (3,)
     has_connectors = True

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 from luminet_mm.connectors import make_connector
 from luminet_mm.distributed import global_mean
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import Card, Paper, Signals, Source, Use
 from luminet_mm.losses.base.rows import RowsLoss, feature_rows
 from luminet_mm.registry import MODELS
 
@@ -54,10 +55,9 @@ class VkDLoss(RowsLoss):
     """VkD's orthogonal projection, see :func:`vkd_loss`.
 
     `VkD: Improving Knowledge Distillation using Orthogonal Projections
-    <https://arxiv.org/abs/2403.06213>`_. Checked against
-    github.com/roymiles/VkD, ``engine.py`` and ``train.py``, at 6f8a507, which
-    compares the mean patch token of DeiT with the pooled last map of a
-    RegNetY-160, with weight 1 beside cross entropy and KD of tau 1.
+    <https://arxiv.org/abs/2403.06213>`_. The code in :attr:`card` compares the
+    mean patch token of DeiT with the pooled last map of a RegNetY-160, with
+    weight 1 beside cross entropy and KD of tau 1.
 
     The student's feature is projected by a matrix whose columns stay
     orthonormal, so the teacher has to be at least as wide. Losses of several
@@ -82,6 +82,35 @@ class VkDLoss(RowsLoss):
         >>> loss.connectors[0](student).shape
         torch.Size([6, 8])
     """
+
+    card = Card(
+        title='VkD',
+        key='vkd',
+        paper=Paper(
+            'VkD: Improving Knowledge Distillation using Orthogonal '
+            'Projections',
+            'Miles et al. 2024',
+            'https://arxiv.org/abs/2403.06213',
+        ),
+        sources=(
+            Source(
+                'roymiles/VkD',
+                '6f8a507',
+                'none',
+                (
+                    'engine.py',
+                    'train.py',
+                ),
+            ),
+        ),
+        signals=Signals('vectors'),
+        uses=dict(
+            classifier=Use(settings=dict(loss_weight=1.0)),
+            detector=Use(settings=dict(loss_weight=0.3)),
+        ),
+        needs=('a teacher at least as wide',),
+        optimizer='AdamW',
+    )
 
     has_connectors = True
 

@@ -8,6 +8,14 @@ from torch.nn import functional as F
 
 from luminet_mm.distributed import global_mean
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.card import (
+    MMRAZOR,
+    Card,
+    Paper,
+    Signals,
+    Source,
+    Use,
+)
 from luminet_mm.losses.base.logit import LogitLoss
 from luminet_mm.registry import MODELS
 
@@ -92,11 +100,8 @@ class WSLDLoss(LogitLoss):
     """Weighted soft-label distillation on logits, see :func:`wsld_loss`.
 
     `Rethinking Soft Labels for Knowledge Distillation: A Bias-Variance
-    Tradeoff Perspective <https://arxiv.org/abs/2102.00650>`_. Checked against
-    github.com/bellymonster/Weighted-Soft-Label-Distillation,
-    ``knowledge_distiller.py``, at 67820dd, and github.com/open-mmlab/mmrazor,
-    ``mmrazor/models/losses/weighted_soft_label_distillation.py``, at 90c7af1.
-    On ImageNet they use tau 2 with weight 2.5 beside cross entropy.
+    Tradeoff Perspective <https://arxiv.org/abs/2102.00650>`_. On ImageNet the
+    codes in :attr:`card` use tau 2 with weight 2.5 beside cross entropy.
 
     Needs ``batch.labels``. With ``background=False`` a row assigned to the
     background has no target left and is dropped.
@@ -118,6 +123,38 @@ class WSLDLoss(LogitLoss):
         >>> WSLDLoss(tau=1.0, loss_weight=2.5)(student, teacher, batch)
         tensor(1.7329)
     """
+
+    card = Card(
+        title='WSLD',
+        key='wsld',
+        paper=Paper(
+            'Rethinking Soft Labels for Knowledge Distillation: A '
+            'Bias-Variance Tradeoff Perspective',
+            'Zhou et al. 2021',
+            'https://arxiv.org/abs/2102.00650',
+        ),
+        sources=(
+            Source(
+                'bellymonster/Weighted-Soft-Label-Distillation',
+                '67820dd',
+                '',
+                ('knowledge_distiller.py',),
+            ),
+            MMRAZOR.at(
+                'mmrazor/models/losses/weighted_soft_label_distillation.py'
+            ),
+        ),
+        signals=Signals('logits'),
+        uses=dict(
+            classifier=Use(settings=dict(tau=2.0, loss_weight=2.5)),
+            detector=Use(settings=dict(tau=2.0, loss_weight=0.5)),
+        ),
+        needs=('labels',),
+        formula=(
+            '`tau² w H(softmax(t / tau), softmax(s / tau))`, `w = 1 − '
+            'exp(−CE_s / CE_t)` without gradient'
+        ),
+    )
 
     def __init__(
         self, *, tau: float = 2.0, eps: float = 1e-7, **kwargs

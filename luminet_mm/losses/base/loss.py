@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from abc import ABCMeta
 from numbers import Real
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from torch import nn
 
 from luminet_mm.losses.base.batch import FIELDS, DistillBatch
+from luminet_mm.losses.base.card import Card
 from luminet_mm.losses.base.finite import FiniteCheck
 
 Choice = TypeVar('Choice')
@@ -44,6 +45,8 @@ class DistillLoss(nn.Module, metaclass=ABCMeta):
         tensor(0.3466)
     """
 
+    card: ClassVar[Card]
+    """What is known of the method."""
     values = 'logits'  # what it compares, for errors
     activations: tuple[str, ...] = ()
     """What may turn the logits that it takes into probabilities.

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from luminet_mm.distributed import (
+    all_gather_with_grad,
+)
 from luminet_mm.losses.base.tensors import unit
 
 
@@ -123,3 +126,36 @@ def check_ids(
                 'images of the training set.'
             )
     return ids.to(rows.device, torch.int64, non_blocking=True)
+
+
+def check_labels(name: str, labels: Tensor, ids: Tensor, why: str) -> Tensor:
+    """The classes of a batch's images.
+
+    Args:
+        name: Begins the error.
+        labels: ``(B,)`` class of each image.
+        ids: ``(B,)`` rows of the bank.
+        why: What needs them, for the error.
+
+    Returns:
+        ``(B,)`` int64, where the ids are.
+
+    Raises:
+        ValueError: There is not one integer for each image.
+    """
+    if labels.shape != ids.shape or labels.is_floating_point():
+        raise ValueError(
+            f'{name}: {why} needs an integer label for each of {len(ids)} '
+            f'images; batch.labels has shape {tuple(labels.shape)} and type '
+            f'{labels.dtype}.'
+        )
+    return labels.to(ids.device, torch.int64, non_blocking=True)
+
+
+def log_mean_exp(scores: Tensor, sync: bool) -> Tensor:
+    """Over all but the first dimension, and all ranks; NaN without rows."""
+    count = scores.new_full((1,), scores[0].numel())
+    sums = torch.cat([scores.flatten(1).logsumexp(dim=1), count.log()])
+    ranks = all_gather_with_grad(sums) if sync else sums[None]
+    sums = ranks.logsumexp(dim=0)
+    return sums[:-1] - sums[-1]

@@ -112,3 +112,9 @@ def lower_half(values: Tensor, weights: Tensor) -> Tensor:
     smaller = below[torch.searchsorted(ordered, values)]
     # by more than weights are rounded, so that a half is not less than a half
     return below[-1] - 2 * smaller > below[-1] // 2**20
+
+
+def viewable(maps: Tensor) -> Tensor:
+    """Maps whose positions lie as a view needs them, for mmcv's block."""
+    channels_last = maps.is_contiguous(memory_format=torch.channels_last)
+    return maps if channels_last else maps.contiguous()

@@ -8,8 +8,8 @@ import pytest
 import tiny
 import tiny_cls
 import torch
+from cells import CELLS, cifar, small
 from mmengine.registry import DefaultScope
-from test_methods import CELLS, cifar, small
 
 LOSSES = ('LumiNetLoss', 'KDLoss', 'DKDLoss', 'DISTLoss')
 

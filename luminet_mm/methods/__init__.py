@@ -1,0 +1,25 @@
+"""What is known of every method, made of the cards on the losses.
+
+``python -m luminet_mm.methods`` prints docs/methods.md; with ``--write`` all
+pages that are made of the cards are written. Grids of all methods and timing
+tools read the same cards.
+"""
+
+from luminet_mm.methods.method import (
+    METHODS,
+    Method,
+    compared,
+    logit_losses,
+    supervised,
+)
+from luminet_mm.methods.signals import TASKS, usual
+
+__all__ = [
+    'METHODS',
+    'TASKS',
+    'Method',
+    'compared',
+    'logit_losses',
+    'supervised',
+    'usual',
+]

@@ -1,0 +1,52 @@
+"""Print or write the pages of the methods: ``python -m luminet_mm.methods``.
+
+Prints docs/methods.md. ``--page losses`` prints docs/losses.md with its
+tables and ``--page model-index`` model-index.yml with its collections;
+``--write`` writes all three.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from luminet_mm.methods.pages import PAGES
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Print a page, or write all.
+
+    Args:
+        args (Sequence[str] | None): Of the command line.
+    """
+    parser = argparse.ArgumentParser(
+        prog='python -m luminet_mm.methods', description=__doc__
+    )
+    parser.add_argument(
+        '--page',
+        choices=list(PAGES),
+        default='methods',
+        help='which page to print (%(default)s)',
+    )
+    parser.add_argument(
+        '--write',
+        action='store_true',
+        help='write all pages into the project of this package instead',
+    )
+    options = parser.parse_args(args)
+    root = Path(__file__).parents[2]
+    if options.write and not (root / 'docs').is_dir():
+        parser.error(
+            f'--write: {root} has no folder docs. Run it in a clone of the '
+            'project, installed with pip install -e.'
+        )
+    for name, (file, make) in PAGES.items():
+        if options.write:
+            (root / file).write_text(make(root), encoding='utf-8')
+        elif name == options.page:
+            print(make(root), end='')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,130 @@
+"""Every method of the package: its loss, its card and its configs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from luminet_mm import losses
+from luminet_mm.losses import DistillLoss, LogitLoss
+from luminet_mm.losses.base.card import Card, Signals, Use
+from luminet_mm.methods.signals import usual
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method of the package: a loss with its card.
+
+    Attributes:
+        cls (type): The loss.
+    """
+
+    cls: type[DistillLoss]
+
+    @property
+    def card(self) -> Card:
+        """What is known of it."""
+        return self.cls.card
+
+    @property
+    def loss(self) -> str:
+        """The class's name in :mod:`luminet_mm.losses`."""
+        return self.cls.__name__
+
+    @property
+    def title(self) -> str:
+        """What the field calls it."""
+        return self.card.title
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What it needs besides the two models' signals."""
+        return self.card.needs
+
+    @property
+    def parts(self) -> Any:
+        """See :class:`~luminet_mm.losses.base.card.Card`."""
+        return self.card.parts
+
+    @property
+    def classifier(self) -> dict[str, Any] | None:
+        """Config of the loss on a classifier; None where it is not for it."""
+        return self.config('classifier')
+
+    @property
+    def detector(self) -> dict[str, Any] | None:
+        """Config of the loss on a two-stage detector, or None."""
+        return self.config('detector')
+
+    def use(self, task: str) -> Use | None:
+        """How it is used on models of a task, if at all."""
+        return self.card.uses.get(task)
+
+    def signals(self, task: str) -> Signals:
+        """Kinds of its signals on models of a task."""
+        use = self.use(task)
+        return use and use.signals or self.card.signals
+
+    def config(self, task: str) -> dict[str, Any] | None:
+        """Its config on models of a task, without a type."""
+        use = self.use(task)
+        if use is None:
+            return None
+        return {**self._named(self.signals(task), task), **use.options}
+
+    def compared(self, task: str) -> dict[str, Any] | None:
+        """Its config in the grid of all methods; None where left out."""
+        use = self.use(task)
+        if use is None or use.settings is None:
+            return None
+        return {
+            'type': f'luminet_mm.{self.loss}',
+            **self._named(use.compared or self.signals(task), task),
+            **use.options,
+            **use.settings,
+        }
+
+    def _named(self, kinds: Signals, task: str) -> dict[str, Any]:
+        student = usual(kinds.student, task)
+        if not self.cls.uses_teacher:
+            return dict(student=student)
+        if kinds.teacher is None:
+            return dict(signal=student)
+        return dict(student=student, teacher=usual(kinds.teacher, task))
+
+
+def _order(method: Method) -> tuple:
+    """LumiNet, other methods on logits, then on features, each by year."""
+    card = method.card
+    year = int(card.paper.cite.split()[-1])
+    return not card.formula, card.key != 'luminet', year, card.title
+
+
+METHODS = tuple(
+    sorted(
+        (
+            Method(cls)
+            for cls in map(vars(losses).get, losses.__all__)
+            if isinstance(cls, type) and 'card' in vars(cls)
+        ),
+        key=_order,
+    )
+)
+
+
+def logit_losses() -> list[type[LogitLoss]]:
+    """The losses that compare logits row by row, and have no parameters."""
+    found = [method.cls for method in METHODS]
+    return [cls for cls in found if issubclass(cls, LogitLoss)]
+
+
+def compared(task: str) -> dict[str, dict[str, Any]]:
+    """Configs of all methods for the grid of a task, by their keys."""
+    found = ((each.card.key, each.compared(task)) for each in METHODS)
+    return {key: config for key, config in found if config}
+
+
+def supervised(task: str) -> dict[str, float]:
+    """Weights of the supervised loss in that grid that are not 1."""
+    found = ((each.card.key, each.use(task)) for each in METHODS)
+    return {key: use.ce for key, use in found if use and use.ce != 1}

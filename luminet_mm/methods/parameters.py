@@ -1,0 +1,85 @@
+"""How many parameters a method trains beside the student: counted."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import torch
+
+from luminet_mm.losses import FeatureLoss
+from luminet_mm.losses.base.card import Kind
+from luminet_mm.losses.fcfd_roi import FCFDRoILoss
+from luminet_mm.methods.method import Method
+from luminet_mm.registry import MODELS
+
+Shapes = list[tuple[int, ...]]
+_MAPS: Shapes = [(16, 32, 32), (32, 16, 16), (64, 8, 8)]
+_LEVELS: Shapes = [(256, size, size) for size in (16, 8, 4, 2, 1)]
+PAIRS: dict[str, dict[str, tuple[Shapes, Shapes]]] = {
+    # ResNet-20 and ResNet-56 on CIFAR; DeiT-Ti and DeiT III-S
+    'classifier': {
+        'logits': ([(100,)], [(100,)]),
+        'vectors': ([(64,)], [(64,)]),
+        'image vectors': ([(64,)], [(64,)]),
+        'middle map': (_MAPS[1:2], _MAPS[1:2]),
+        'last map': (_MAPS[2:], _MAPS[2:]),
+        'maps': (_MAPS, _MAPS),
+        'maps before ReLU': (_MAPS, _MAPS),
+        'tokens': ([(5, 192)] * 3, [(5, 384)] * 3),
+        'projected map': ([(64, 8, 8)], [(64, 8, 8)]),
+        'expanded map': ([(8 * 64, 8, 8)], [(64, 8, 8)]),
+    },
+    # Faster R-CNN with ResNet-18 and with ResNet-101
+    'detector': {
+        'logits': ([(81,)], [(81,)]),
+        'boxes': ([(320,)], [(320,)]),
+        'vectors': ([(256, 7, 7)], [(256, 7, 7)]),
+        'image vectors': ([(512, 2, 2)], [(2048, 2, 2)]),
+        'maps': (_LEVELS, _LEVELS),
+        'maps before ReLU': (_LEVELS, _LEVELS),
+    },
+}
+"""Shapes of features of each kind, without the batch: student, teacher."""
+LAST_MAPS = (64, 64)  # channels, of the pair of classifiers
+READ_LEVELS = 4  # of the pyramid, by the RoI head
+
+
+@cache
+def extra_parameters(method: Method, task: str) -> int:
+    """Count what is trained beside the student, on a loss that is built.
+
+    Args:
+        method (Method): One that is for models of this task.
+        task (str): One of :data:`TASKS`; of its models those in
+            :data:`PAIRS`.
+    """
+    config = method.config(task) or {}
+    options = {
+        key: value
+        for key, value in config.items()
+        if key not in ('signal', 'student', 'teacher')
+    }
+    kinds = method.signals(task)
+    loss = method.cls(**options)
+    if isinstance(loss, FCFDRoILoss):
+        loss.read_levels = READ_LEVELS
+    if isinstance(loss, FeatureLoss):
+        loss.build(
+            _features(kinds.student, task, 0),
+            _features(kinds.teacher or kinds.student, task, 1),
+        )
+    trained = [loss]
+    if method.parts and task == 'classifier':
+        trained.append(MODELS.build(method.parts(*LAST_MAPS)['neck'][0]))
+    return sum(
+        weight.numel() for each in trained for weight in each.parameters()
+    )
+
+
+def _features(kind: Kind, task: str, side: int) -> list[torch.Tensor]:
+    kinds = [kind] if isinstance(kind, str) else kind
+    return [
+        torch.zeros(2, *shape)
+        for each in kinds
+        for shape in PAIRS[task][each][side]
+    ]

@@ -1,0 +1,47 @@
+"""Which signals are of a kind: those that a card names by kinds alone."""
+
+from __future__ import annotations
+
+from luminet_mm.losses.base.card import Kind
+
+TASKS = ('classifier', 'detector')
+STAGES = ['backbone.layer1', 'backbone.layer2', 'backbone.layer3']
+USUAL: dict[str, dict[str, str | list[str]]] = {
+    'classifier': {  # of CIFAR's networks; tokens of a transformer
+        'logits': 'logits',
+        'vectors': 'feats',
+        'image vectors': 'feats',
+        'stem': 'backbone.stem',
+        'middle map': STAGES[1],
+        'last map': STAGES[-1],
+        'maps': STAGES,
+        'maps before ReLU': [f'{stage}.preact' for stage in STAGES],
+        'tokens': [
+            'backbone.layers.0',
+            'backbone.layers.1',
+            'backbone.ln1',
+        ],
+        'projected map': 'neck.0',
+        'expanded map': 'neck.0.expand',
+    },
+    'detector': {
+        'logits': 'roi.cls_score',
+        'boxes': 'roi.bbox_pred',
+        'vectors': 'roi.feats',
+        'image vectors': 'backbone',
+        'maps': 'neck',
+        'maps before ReLU': 'neck',
+    },
+}
+"""The usual signals of each kind, of the models of each task."""
+
+
+def usual(kind: Kind, task: str) -> str | list[str]:
+    """The usual signals of one kind, or of several in a list."""
+    if isinstance(kind, str):
+        return USUAL[task][kind]
+    names: list[str] = []
+    for each in kind:
+        found = USUAL[task][each]
+        names += found if isinstance(found, list) else [found]
+    return names

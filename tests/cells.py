@@ -1,0 +1,35 @@
+"""The cells of docs/methods.md: each method on models of each task."""
+
+import pytest
+import tiny_cls
+
+from luminet_mm.methods import METHODS, TASKS
+
+CELLS = [
+    pytest.param(method, task, id=f'{method.loss}-{task}')
+    for method in METHODS
+    for task in TASKS
+    if getattr(method, task)
+]
+
+
+def cifar(depth, width):
+    """A CIFAR network of MMPretrain's form, for images of 32 x 32."""
+    model = tiny_cls.classifier()
+    model['backbone'] = dict(
+        type='luminet_mm.CIFARResNet',
+        depth=depth,
+        stage_channels=(width, width, 2 * width, 4 * width),
+    )
+    model['head']['in_channels'] = 4 * width
+    return model
+
+
+def small(config, task):
+    """The cell's config at the sizes of the tests."""
+    config = dict(config)
+    if 'batch_size' in config:
+        config['batch_size'] = 8
+    if 'num_samples' in config:
+        config.update(num_samples=100, num_negatives=16)
+    return config

@@ -15,31 +15,13 @@ from functools import partial
 import torch
 from torch import nn
 
-from luminet_mm.losses import (
-    DistillBatch,
-    DISTLoss,
-    DKDLoss,
-    HardLabelLoss,
-    KDLoss,
-    LogitStandardizationKDLoss,
-    LumiNetLoss,
-    NKDLoss,
-    WSLDLoss,
-)
+from luminet_mm.losses import DistillBatch
+from luminet_mm.methods import logit_losses
 from luminet_mm.timing.step_times import median_ratio, time_in_turns
 
 SHAPES = ((1024, 81), (512, 1000))
 BASE = 'KDLoss'
-LOSSES = (
-    KDLoss,
-    LumiNetLoss,
-    DKDLoss,
-    DISTLoss,
-    LogitStandardizationKDLoss,
-    NKDLoss,
-    WSLDLoss,
-    HardLabelLoss,
-)
+LOSSES = tuple(logit_losses())
 
 
 def loss_times(

@@ -147,10 +147,11 @@ def unknown_type(
         candidates (Iterable[str]): Names that may have been meant.
         what (str): The word for what is built.
     """
+    one = f'an {what}' if what[0] in 'aeiou' else f'a {what}'
     if kind is None:
-        return f'{key}.type: missing; name a {what}'
+        return f'{key}.type: missing; name {one}'
     if not isinstance(kind, str):
-        return f'{key}.type: {shown(kind)} is not the name of a {what}'
+        return f'{key}.type: {shown(kind)} is not the name of {one}'
     elsewhere = [
         f'{scope}.{kind}'
         for scope in SCOPES

@@ -12,7 +12,6 @@ from mmengine.hub import get_config
 from luminet_mm.distillers import TwoStageDistiller
 from luminet_mm.losses import KDLoss, LogitLoss
 from luminet_mm.preflight import ConfigError, check_config
-from luminet_mm.preflight.models import block_problems
 from luminet_mm.registry import MODELS
 
 
@@ -197,22 +196,3 @@ def test_a_detector_given_to_a_classifiers_distiller(model):
         and 'a two-stage detector' in line
         for line in lines
     )
-
-
-def test_options_that_a_foreign_class_looks_for_by_hand():
-    """`**kwargs` of a stock class: only what is nearly a name is refused."""
-    head = dict(type='RPNHead', in_channels=8, feat_channel=8, mine=1)
-    lines = block_problems(
-        dict(
-            type='RPN',
-            backbone=dict(type='ResNet', depth=18),
-            neck=None,
-            rpn_head=head,
-            train_cfg=None,
-            test_cfg=None,
-        ),
-        'model',
-        'mmdet',
-    )
-    assert len(lines) == 1
-    assert "feat_channel: RPNHead has no option 'feat_channel'" in lines[0]

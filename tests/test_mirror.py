@@ -1,13 +1,16 @@
-"""Every source file has its test file, and every test file its source.
+"""Every source file has its test file, and every loss its contract.
 
 ``luminet_mm/a/b.py`` is tested by ``tests/a/test_b.py``, and a large subject
 by more files beside it, ``tests/a/test_b_<part>.py``. Scripts in ``tools``
 have theirs in ``tests/tools``; helpers of the tests lie in ``tests`` itself.
 """
 
+import ast
 from pathlib import Path
 
 import pytest
+
+from luminet_mm import losses
 
 ROOT = Path(__file__).parents[1]
 TESTS = ROOT / 'tests'
@@ -110,3 +113,56 @@ def test_a_name_is_that_of_one_file():
     assert is_test_of('a/test_b_c', 'a/b')
     assert not is_test_of('a/test_bc', 'a/b')
     assert not is_test_of('test_b', 'a/b')
+
+
+# -- losses -----------------------------------------------------------------
+
+BASES = losses.DistillLoss, losses.LogitLoss, losses.FeatureLoss
+LOSSES = {
+    name: loss
+    for name in losses.__all__
+    if isinstance(loss := getattr(losses, name), type)
+    and issubclass(loss, losses.DistillLoss)
+    and loss not in BASES
+}
+WITHOUT_CONTRACT = {
+    'FCFDRoILoss': "it runs two detectors' RoI heads, so it is tested on them",
+}
+
+
+def names_of(nodes):
+    return {each.id for each in nodes if isinstance(each, ast.Name)}
+
+
+def under_contract(file):
+    """Names of the losses that a test file has a contract for."""
+    classes = [
+        node
+        for node in ast.parse(file.read_text('utf-8')).body
+        if isinstance(node, ast.ClassDef)
+    ]
+    bases = {each.name: names_of(each.bases) for each in classes}
+    known = {'LogitContract', 'FeatureContract'}
+    found = set()
+    for node in classes:  # a contract, or one that derives from it
+        if bases[node.name] & known:
+            known.add(node.name)
+            for line in node.body:
+                if isinstance(line, ast.Assign) and (
+                    names_of(line.targets) == {'loss'}
+                ):
+                    found |= names_of([line.value])
+    return found | {base for name in found for base in bases.get(name, ())}
+
+
+def test_every_loss_keeps_its_contract():
+    """A new loss gets all tests of its kind by a class of a few lines."""
+    for name, loss in LOSSES.items():
+        module = loss.__module__.removeprefix('luminet_mm.')
+        folder, _, file = module.rpartition('.')
+        path = TESTS / folder / f'test_{file}.py'
+        kept = name in under_contract(path)
+        assert kept != (name in WITHOUT_CONTRACT), (
+            f'{path.name}: class Test…(LogitContract or FeatureContract) with '
+            f'loss = {name} is missing'
+        )

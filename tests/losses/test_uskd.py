@@ -5,8 +5,38 @@ import math
 import pytest
 import tiny_cls
 import torch
+from losses.contracts import FeatureContract
 
 from luminet_mm.losses import DistillBatch, USKDLoss, uskd_loss
+
+
+class TestUSKD(FeatureContract):
+    """It has no teacher: what a contract says of one is left out."""
+
+    loss = USKDLoss
+    options = {'mu': 0.5}
+    shapes = [(6, 5), (6, 4, 2, 2)], []
+    fewest = 2
+    test_a_missing_feature_is_an_error = None
+    test_other_rows_are_an_error = None
+    test_what_is_not_a_feature_is_an_error = None
+
+    @classmethod
+    def batch(cls, student, teacher):
+        """Labels that belong to the images' values."""
+        first = student[0][:, 0].detach().double()
+        return DistillBatch(labels=(first * 1000).long() % 5)
+
+    test_nan_and_inf_name_the_loss_and_the_side = None
+
+    @pytest.mark.parametrize('bad', [float('nan'), float('inf')])
+    def test_nan_and_inf_name_the_loss_and_the_student(self, bad):
+        student, teacher = self.features()
+        student[0][1, 0] = bad
+        with pytest.raises(
+            FloatingPointError, match="^USKDLoss: the student's"
+        ):
+            self.value(self.build(), student, teacher)
 
 
 def slow(logits, weak, targets, alpha, beta, mu):

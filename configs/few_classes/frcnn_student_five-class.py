@@ -7,21 +7,10 @@ Needs    the digits, and their boxes as five classes; for split in train and
 Run      python tools/train.py configs/few_classes/frcnn_student_five-class.py
 """
 
-_base_ = 'frcnn_student_one-class.py'
-classes = ('0-1', '2-3', '4-5', '6-7', '8-9')
+_base_ = [
+    '../_base_/models/frcnn_slim_fpn.py',
+    '../_base_/datasets/digits_five_class.py',
+    '../_base_/schedules/short.py',
+    '../_base_/digits_runtime.py',
+]
 model = dict(roi_head=dict(bbox_head=dict(num_classes=5)))
-train_dataloader = dict(
-    dataset=dict(
-        metainfo=dict(classes=classes),
-        ann_file='annotations/train_five.json',
-    )
-)
-val_dataloader = dict(
-    dataset=dict(
-        metainfo=dict(classes=classes),
-        ann_file='annotations/val_five.json',
-    )
-)
-test_dataloader = val_dataloader
-val_evaluator = dict(ann_file='data/digits/annotations/val_five.json')
-test_evaluator = val_evaluator

@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / 'luminet_mm'
 
 # A room imports from the floors below its own; on one floor in one direction.
+# docs/design.md has the reasons.
 FLOORS = (
     ('files', 'version'),
     ('registry', 'rng', 'distributed', 'streams', 'config_types', 'student'),

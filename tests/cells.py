@@ -25,6 +25,22 @@ def cifar(depth, width):
     return model
 
 
+def pair(method):
+    """A student and a teacher, classifiers, for a method."""
+    needs = ' '.join(method.needs)
+    if 'transformers' in needs:
+        return [
+            tiny_cls.classifier('vit'),
+            tiny_cls.classifier('vit', width=12),
+        ]
+    tokens = 'a student with tokens' in needs
+    same = 'equal channels' in needs
+    return [
+        tiny_cls.classifier('vit') if tokens else cifar(8, 4),
+        cifar(14, 4 if same else 6),
+    ]
+
+
 def small(config, task):
     """The cell's config at the sizes of the tests."""
     config = dict(config)

@@ -8,7 +8,7 @@ import pytest
 import tiny
 import tiny_cls
 import torch
-from cells import CELLS, cifar, small
+from cells import CELLS, pair, small
 from mmengine.registry import DefaultScope
 
 LOSSES = ('LumiNetLoss', 'KDLoss', 'DKDLoss', 'DISTLoss')
@@ -148,17 +148,11 @@ def test_every_loss(method, task):
                 for n in ((8,) if fixed else (2, 4))
             ]
         else:
-            same = 'equal channels' in ' '.join(method.needs)
-            pair = [cifar(8, 4), cifar(14, 4 if same else 6)]
-            if 'transformers' in ' '.join(method.needs):
-                pair = [
-                    tiny_cls.classifier('vit', width=width)
-                    for width in (8, 12)
-                ]
+            networks = pair(method)
             distiller = tiny_cls.build(
-                tiny_cls.distiller(*pair, loss_x=config)
+                tiny_cls.distiller(*networks, loss_x=config)
             )
-            stock = tiny_cls.build(pair[0])
+            stock = tiny_cls.build(networks[0])
             batches = [
                 numbered(distiller, n) for n in ((8,) if fixed else (4, 8))
             ]

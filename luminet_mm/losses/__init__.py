@@ -36,6 +36,7 @@ from luminet_mm.losses.semckd import SemCKDLoss, semckd_loss
 from luminet_mm.losses.simkd import SimKDLoss
 from luminet_mm.losses.sp import SPLoss, similarity_loss
 from luminet_mm.losses.srd import SRDLoss, srd_loss
+from luminet_mm.losses.token_hint import TokenHintLoss, token_hint_loss
 from luminet_mm.losses.uskd import USKDLoss, uskd_loss
 from luminet_mm.losses.vid import VIDLoss, vid_loss
 from luminet_mm.losses.vitkd import ViTKDLoss
@@ -78,6 +79,7 @@ __all__ = [
     'SRDLoss',
     'SemCKDLoss',
     'SimKDLoss',
+    'TokenHintLoss',
     'USKDLoss',
     'VIDLoss',
     'ViTKDLoss',
@@ -113,6 +115,7 @@ __all__ = [
     'semckd_loss',
     'similarity_loss',
     'srd_loss',
+    'token_hint_loss',
     'uskd_loss',
     'vid_loss',
     'vkd_loss',

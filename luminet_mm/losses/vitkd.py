@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -12,6 +11,7 @@ from luminet_mm.distributed import global_mean
 from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.losses.base.card import Card, Paper, Signals, Source, Use
 from luminet_mm.losses.base.feature import FeatureLoss
+from luminet_mm.losses.base.tokens import as_map, grid_of, read_grid
 from luminet_mm.registry import MODELS
 
 
@@ -63,7 +63,7 @@ def generation_loss(
     """
     mask = masked[..., None]
     tokens = torch.where(mask, mask_token, student)
-    maps = tokens.transpose(1, 2).unflatten(2, grid)
+    maps = as_map(tokens, grid)
     generated = generate(maps).flatten(2).transpose(1, 2)
     distance = (generated - teacher).square() * mask
     return global_mean(distance.flatten(1).sum(dim=1), sync=sync)
@@ -191,15 +191,7 @@ class ViTKDLoss(FeatureLoss):
         self.teacher_extra_tokens = self._whole(
             'teacher_extra_tokens', teacher_extra_tokens, 0
         )
-        if grid is not None and (
-            len(grid) != 2
-            or not all(isinstance(n, int) and n > 0 for n in grid)
-        ):
-            raise ValueError(
-                f'{self.name}: grid is {grid!r}; set the numbers of rows and '
-                'columns of patches, such as (14, 14).'
-            )
-        self.grid = None if grid is None else (grid[0], grid[1])
+        self.grid = read_grid(self.name, grid)
 
     def select(self, side: str, value: Tensor | Sequence[Tensor]) -> list:
         """The patch tokens, see :meth:`FeatureLoss.select`."""
@@ -221,17 +213,8 @@ class ViTKDLoss(FeatureLoss):
 
     def _grid(self, patches: int) -> tuple[int, int]:
         """Rows and columns of the last tokens."""
-        if self.grid is None:
-            grid = (math.isqrt(patches), math.isqrt(patches))
-        else:
-            grid = self.grid
-        if grid[0] * grid[1] != patches:
-            raise ValueError(
-                f'{self.name}: {patches} patches are no grid of {grid[0]} x '
-                f'{grid[1]}. Set grid=(rows, columns) of patches, or '
-                'student_extra_tokens and teacher_extra_tokens.'
-            )
-        return grid
+        options = 'student_extra_tokens and teacher_extra_tokens'
+        return grid_of(self.name, patches, self.grid, options)
 
     def make_connectors(
         self, student: list[torch.Size], teacher: list[torch.Size]

@@ -21,8 +21,8 @@ Signals are those that the tests train; other ones of the same kind work as
 well. Extra parameters are counted on the built losses. They are trained beside
 the student and not published with it, unless it says deployed: for ResNet-56
 and ResNet-20 on CIFAR / for Faster R-CNN with ResNet-101 and ResNet-18; of
-ViTKD for DeiT III-S and DeiT-Ti. Options, formulas and sources:
-[losses.md](losses.md).
+ViTKD for DeiT III-S and DeiT-Ti, of token hints for RegNetY-160 and DeiT-Ti.
+Options, formulas and sources: [losses.md](losses.md).
 """
 SYSTEMS_HEAD = """\
 What the two papers behind this package compare, by their tables: LumiNet

@@ -16,7 +16,7 @@ Shapes = list[tuple[int, ...]]
 _MAPS: Shapes = [(16, 32, 32), (32, 16, 16), (64, 8, 8)]
 _LEVELS: Shapes = [(256, size, size) for size in (16, 8, 4, 2, 1)]
 PAIRS: dict[str, dict[str, tuple[Shapes, Shapes]]] = {
-    # ResNet-20 and ResNet-56 on CIFAR; DeiT-Ti and DeiT III-S
+    # ResNet-20 and ResNet-56 on CIFAR; DeiT-Ti, DeiT III-S and RegNetY-160
     'classifier': {
         'logits': ([(100,)], [(100,)]),
         'vectors': ([(64,)], [(64,)]),
@@ -25,6 +25,8 @@ PAIRS: dict[str, dict[str, tuple[Shapes, Shapes]]] = {
         'last map': (_MAPS[2:], _MAPS[2:]),
         'maps': (_MAPS, _MAPS),
         'maps before ReLU': (_MAPS, _MAPS),
+        'early tokens': ([(5, 192)], []),
+        'first map': ([], [(224, 4, 4)]),
         'tokens': ([(5, 192)] * 3, [(5, 384)] * 3),
         'projected map': ([(64, 8, 8)], [(64, 8, 8)]),
         'expanded map': ([(8 * 64, 8, 8)], [(64, 8, 8)]),

@@ -121,10 +121,13 @@ RECIPES = (
             'Chen et al. 2022',
             f'{_ARXIV}2204.12997',
         ),
-        'not under its name: no code is public, nor its layers, weights and '
-        'the epoch at which distillation ends. '
-        '[What is public](transformers.md#dearkd) is here: a schedule that '
-        'ends distillation',
+        'not under its name. [What is public](transformers.md#dearkd) is '
+        'here: `TokenHintLoss` brings early tokens to the shape of a '
+        "CNN's early map, and `DistillScheduleHook` ends distillation. Not "
+        'public: its code, its aligner and attention layers, which layers, '
+        'weights, and when distillation ends',
+        ('imagenet/token-hint_regnety-160_deit-tiny_in1k.py',),
+        'AdamW',
     ),
     Recipe(
         'Involution',

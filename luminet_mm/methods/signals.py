@@ -12,10 +12,12 @@ USUAL: dict[str, dict[str, str | list[str]]] = {
         'vectors': 'feats',
         'image vectors': 'feats',
         'stem': 'backbone.stem',
+        'first map': STAGES[0],
         'middle map': STAGES[1],
         'last map': STAGES[-1],
         'maps': STAGES,
         'maps before ReLU': [f'{stage}.preact' for stage in STAGES],
+        'early tokens': 'backbone.layers.1',
         'tokens': [
             'backbone.layers.0',
             'backbone.layers.1',

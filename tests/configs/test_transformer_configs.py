@@ -37,7 +37,8 @@ DEIT = [name for name in NAMES if name.startswith('deit-')]
 FUNMATCH = [name for name in NAMES if name.startswith('funmatch_')]
 VITKD = 'vitkd_deit3-small_deit-tiny_in1k'
 # Those with stems take their step in test_projector_configs.py.
-STEPS = [*DEIT, *FUNMATCH, VITKD]
+TOKEN_HINT = 'token-hint_regnety-160_deit-tiny_in1k'
+STEPS = [*DEIT, *FUNMATCH, VITKD, TOKEN_HINT]
 each_config = pytest.mark.parametrize('name', NAMES)
 IMAGENET = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 
@@ -265,6 +266,8 @@ def shrink(cfg):
     for loss in cfg.model.get('distill', {}).values():
         if loss.get('teacher') == 'model.s4':  # timm's name of the last stage
             loss.teacher = 'backbone'
+        elif loss.get('teacher') == 'model.s1':
+            loss.teacher = 'backbone.layer1'
     for teacher in teachers(cfg):
         teacher.checkpoint = None
         config = teacher.config
@@ -375,7 +378,9 @@ def test_the_page_lists_every_config():
     } | {
         path.stem
         for path in (ROOT / 'configs' / 'imagenet').glob('*.py')
-        if path.stem.startswith(('deit-', 'vitkd_', 'funmatch_'))
+        if path.stem.startswith(
+            ('deit-', 'vitkd_', 'funmatch_', 'token-hint_')
+        )
     }
     assert here <= set(NAMES)
 
@@ -393,5 +398,20 @@ def test_the_schedule_of_the_page_is_one():
         r"dict\(type='luminet_mm\.DistillScheduleHook',.*?\)\)", PAGE, re.S
     )
     hook = HOOKS.build(eval(text))
-    schedule = hook.schedules['loss_hard']
-    assert [schedule.factor(epoch) for epoch in (1, 250, 251)] == [1, 1, 0]
+    for schedule in hook.schedules.values():
+        assert [schedule.factor(epoch) for epoch in (1, 250, 251)] == [1, 1, 0]
+    assert (
+        hook.schedules
+        == HOOKS.build(load(TOKEN_HINT).custom_hooks[-1]).schedules
+    )
+
+
+def test_token_hints_are_deits_recipe_with_one_loss_more():
+    cfg, deit = (
+        load(TOKEN_HINT),
+        load(TOKEN_HINT.replace('token-hint', 'deit-hard')),
+    )
+    hint = cfg.model.distill.pop('loss_hint')
+    assert (hint.extra_tokens, hint.loss_weight) == (2, 1.0)
+    cfg.custom_hooks.pop()
+    assert cfg.to_dict() == deit.to_dict()

@@ -6,7 +6,7 @@ import pytest
 import tiny
 import tiny_cls
 import torch
-from cells import CELLS, cifar, small
+from cells import CELLS, pair, small
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 
@@ -146,6 +146,7 @@ EXTRA = dict(  # from the channels of the student and of the teacher
     CCLoss=each(lambda s, t: 128 * (s + t + 2)),
     CRDLoss=each(lambda s, t: 128 * (s + t + 2)),
     MGDLoss=each(lambda s, t: 18 * t * t + 2 * t + align(s, t)),
+    TokenHintLoss=each(lambda s, t: s * t + t),
     ViTKDLoss=vitkd,
     FGDLoss=each(lambda s, t: 2 * context(t) + align(s, t)),
     FGFILoss=each(lambda s, t: 9 * s * t + t),
@@ -160,6 +161,7 @@ def expected(method, config, task, equal):
         'vectors': ([16], [24]),
         'image vectors': ([64], [96]),
         'last map': ([16], [24]),
+        'first map': ([16], [6]),  # of a transformer's width
         'maps': ([4, 8, 16], [4, 8, 16] if equal else [6, 12, 24]),
         'maps before ReLU': ([4, 8, 16], [6, 12, 24]),
         'tokens': ([16] * 3, [24] * 3),
@@ -181,15 +183,10 @@ def test_a_step(method, task):
         type=f'luminet_mm.{method.loss}', **small(getattr(method, task), task)
     )
     equal = 'equal channels' in ' '.join(method.needs)
-    tokens = 'transformers' in ' '.join(method.needs)
     scope = 'mmpretrain' if task == 'classifier' else 'mmdet'
     with DefaultScope.overwrite_default_scope(scope):
         if task == 'classifier':
-            student = cifar(8, 4)
-            teacher = cifar(14, 4 if equal else 6)
-            if tokens:
-                student = tiny_cls.classifier('vit')
-                teacher = tiny_cls.classifier('vit', width=12)
+            student, teacher = pair(method)
             if method.parts:
                 parts = method.parts(16, 24)
                 student['neck'] = parts['neck']

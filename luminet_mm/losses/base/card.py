@@ -17,10 +17,12 @@ KINDS = (
     'vectors',  # a feature for each image or box
     'image vectors',  # a feature for each image
     'stem',  # the first map
+    'first map',  # that of the first stage
     'middle map',
     'last map',
     'maps',  # those of all stages, or of all levels of a pyramid
     'maps before ReLU',  # the same before the last ReLU of each stage
+    'early tokens',  # of the second block
     'tokens',  # of the first two blocks and of the last, after its norm
     'projected map',  # what a part of the method makes in the student
     'expanded map',  # likewise

@@ -1,10 +1,7 @@
 """Means and moments over ranks, and what DDP makes of them."""
 
-import doctest
-
 import pytest
 import torch
-from ranks import run_ranks
 from torch import distributed as torch_dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -161,15 +158,12 @@ def all_jobs(rank, world_size):
 # --- tests ---
 
 
-@pytest.fixture(scope='module')
-def ranks():
-    return run_ranks(all_jobs, 2)
+pytestmark = pytest.mark.two_ranks(run=all_jobs)
 
 
-def test_docstring_examples():
-    result = doctest.testmod(distributed)
-    assert result.attempted
-    assert not result.failed
+@pytest.fixture
+def ranks(two_ranks):
+    return two_ranks
 
 
 def test_one_process():

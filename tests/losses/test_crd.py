@@ -439,7 +439,7 @@ def test_all_others_need_no_labels():
 
 def test_one_feature_is_compared():
     loss = CRDLoss(num_samples=N)
-    with pytest.raises(ValueError, match='compares one feature .* has 2'):
+    with pytest.raises(ValueError, match='compares one feature; .* has 2'):
         loss.build([rows(), rows()], [rows(), rows()])
     CRDLoss(num_samples=N, levels=[-1]).build([rows()] * 2, [rows()] * 2)
 

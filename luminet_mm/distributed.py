@@ -133,7 +133,13 @@ def global_sum(tensor: Tensor, sync: bool = True) -> Tensor:
 
 
 def row_total(rows: Tensor, row_weights: Tensor | None = None) -> Tensor:
-    """Local sum of the row weights; without weights, the number of rows."""
+    """Local sum of the row weights; without weights, the number of rows.
+
+    Examples:
+        >>> rows = torch.rand(3, 7)
+        >>> row_total(rows), row_total(rows, torch.tensor([1., 0., 0.5]))
+        (tensor(3.), tensor(1.5000))
+    """
     if row_weights is None:
         return rows.new_full((), len(rows))
     return row_weights.sum()
@@ -219,6 +225,12 @@ def global_moments(
 
     Returns:
         :class:`Moments`, equal on all ranks. Zeros where there is no row.
+
+    Examples:
+        >>> x = torch.tensor([[1., 5.], [3., 5.], [5., 8.]])
+        >>> moments = global_moments(x, x, row_total(x))
+        >>> moments.mean_x, moments.comoment / moments.weight  # a variance
+        (tensor([3., 6.]), tensor([2.6667, 2.0000]))
     """
     count = row_total(x, row_weights)
     safe = torch.where(count > 0, count, torch.ones_like(count))

@@ -34,6 +34,12 @@ def token_hint_loss(
 
     Returns:
         Scalar; 0 without rows.
+
+    Examples:
+        >>> import torch
+        >>> student = torch.zeros(2, 8, 3, 3)  # 9 tokens in 8 channels
+        >>> token_hint_loss(student, torch.full((2, 8, 6, 6), 2.0))
+        tensor(4.)
     """
     if student.shape[2:] != teacher.shape[2:]:
         student = F.interpolate(

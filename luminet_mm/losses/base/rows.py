@@ -27,6 +27,13 @@ def feature_rows(
 
     Returns:
         ``(N, C_s)`` and ``(N, C_t)``.
+
+    Examples:
+        >>> import torch
+        >>> student, teacher = torch.rand(2, 4, 8, 8), torch.rand(2, 6, 4, 4)
+        >>> ours, theirs = feature_rows(student, teacher, 'positions')
+        >>> ours.shape, theirs.shape  # 2 * 4 * 4 positions
+        (torch.Size([32, 4]), torch.Size([32, 6]))
     """
     if rows == 'pooled' or student.dim() == 2:
         return pooled(student), pooled(teacher)

@@ -45,6 +45,13 @@ def by_image(values: Tensor, boxes: list[Tensor]) -> Tensor:
 
     Returns:
         ``(B, G_max, ...)``, padded with zeros (False).
+
+    Examples:
+        >>> import torch
+        >>> boxes = [torch.rand(2, 4), torch.rand(1, 4)]  # of two images
+        >>> by_image(torch.tensor([5., 6., 7.]), boxes)
+        tensor([[5., 6.],
+                [7., 0.]])
     """
     counts = [len(each) for each in boxes]
     most = max(counts, default=0)
@@ -60,7 +67,15 @@ def by_image(values: Tensor, boxes: list[Tensor]) -> Tensor:
 
 
 def safe_sqrt(x: Tensor) -> Tensor:
-    """Square root whose gradient at 0 is 0, not infinite."""
+    """Square root whose gradient at 0 is 0, not infinite.
+
+    Examples:
+        >>> import torch
+        >>> x = torch.tensor([0., 4.], requires_grad=True)
+        >>> safe_sqrt(x).sum().backward()
+        >>> x.grad
+        tensor([0.0000, 0.2500])
+    """
     positive = x > 0
     return torch.where(positive, x, torch.ones_like(x)).sqrt() * positive
 

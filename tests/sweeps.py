@@ -32,3 +32,8 @@ lines += [{'coco/bbox_mAP': 0.5 + seed / 10, 'step': 1},
           {'coco/bbox_mAP': 0.3 + seed / 10, 'step': 2}]
 (log / 'scalars.json').write_text('\\n'.join(map(json.dumps, lines)))
 """
+
+
+def calls(folder):
+    """How often a run's training was started."""
+    return len((folder / 'calls').read_text())

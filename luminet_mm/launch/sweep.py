@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from luminet_mm.files.atomic import write_atomically
-from luminet_mm.files.lock import LockedError, hold
-from luminet_mm.launch.cells import (
-    environment,
-    read_settings,
-    reason_of,
-    usable_cores,
-)
 from luminet_mm.launch.grid import Cell
+from luminet_mm.launch.training import read_settings, run_cell, usable_cores
 from luminet_mm.runs.logs import is_finished
-
-_PACKAGE = Path(__file__).parents[1]
-TRAIN = _PACKAGE.parent / 'tools' / 'train.py'
-if not TRAIN.is_file():  # installed from a wheel, not from a clone
-    TRAIN = _PACKAGE / '.mim' / 'tools' / 'train.py'
 
 
 def run_cells(
@@ -125,57 +111,3 @@ def _check_settings(cells: Sequence[Cell], out: Path) -> None:
                 f'{"; ".join(different)}. Choose another folder with --out, '
                 'or remove this one.'
             )
-
-
-def run_cell(
-    cell: Cell,
-    work_dir: Path,
-    threads: int = 1,
-    started: Callable[[subprocess.Popen], None] | None = None,
-) -> str | None:
-    """Train one cell in a process of its own.
-
-    Args:
-        cell (Cell): What to train.
-        work_dir (Path): Its folder.
-        threads (int): Of the process, unless ``OMP_NUM_THREADS`` is set.
-        started (callable): Called with the process.
-
-    Returns:
-        str | None: What went wrong, or None.
-    """
-    if is_finished(work_dir):
-        return None
-    work_dir.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, str(TRAIN), cell.config]
-    command += ['--work-dir', str(work_dir), '--resume']
-    if cell.options:
-        command += ['--cfg-options', *cell.arguments()]
-    log, lock = work_dir / 'train.log', work_dir / 'lock'
-    try:
-        with log.open('ab') as stream, hold(lock) as held:
-            before = stream.tell()
-            settings = json.dumps(cell.settings(), indent=1)
-            write_atomically(work_dir / 'settings.json', settings)
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                env=environment(threads),
-                # the training keeps the lock even when this process dies
-                pass_fds=[held.fileno()],
-            )
-            if started:
-                started(process)
-            code = process.wait()
-    except LockedError as error:
-        return (
-            f'{cell.name} is being trained by another process (it holds '
-            f'{lock}: {error.holder}, or the training that it started). '
-            'Wait for it, or stop it.'
-        )
-    if code:
-        return f'{cell.name} ended with code {code}: {reason_of(log, before)}'
-    (work_dir / 'finished').touch()
-    return None

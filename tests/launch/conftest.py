@@ -3,14 +3,14 @@
 import pytest
 from sweeps import FAKE_TRAIN
 
-from luminet_mm.launch import grid, sweep
+from luminet_mm.launch import grid, training
 
 
 @pytest.fixture
 def train(tmp_path, monkeypatch):
     script = tmp_path / 'train.py'
     script.write_text(FAKE_TRAIN)
-    monkeypatch.setattr(sweep, 'TRAIN', script)
+    monkeypatch.setattr(training, 'TRAIN', script)
     monkeypatch.chdir(tmp_path)
     for name in ('good', 'broken', 'slow', 'diverges'):
         (tmp_path / f'{name}.py').write_text('x = 1')

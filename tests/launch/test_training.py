@@ -1,0 +1,96 @@
+"""One training of a sweep: what it starts with, and why it ended."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from sweeps import cells
+
+from luminet_mm.launch import training
+
+
+def test_cores_are_those_that_the_process_may_use(monkeypatch):
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda pid: {3}, False)
+    monkeypatch.setattr(os, 'cpu_count', lambda: 64)
+    assert training.usable_cores() == 1
+
+
+def test_what_the_user_set_is_kept(monkeypatch):
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    monkeypatch.setenv('OMP_WAIT_POLICY', 'ACTIVE')
+    found = training.environment(3)
+    assert found['OMP_NUM_THREADS'] == '3'
+    assert found['OMP_WAIT_POLICY'] == 'ACTIVE'
+    assert set(os.environ) <= set(found)
+
+
+def test_settings_are_read_as_they_were_written(tmp_path):
+    path = tmp_path / 'settings.json'
+    settings = dict(config='a.py', options={'x': '1'}, sha256='0')
+    path.write_text(json.dumps(dict(settings, more=1)))
+    assert training.read_settings(path) == settings
+    path.write_text('{"config": "a.py", "options": 3, "sha256": ""}')
+    with pytest.raises(ValueError, match='cannot be read .*options is 3'):
+        training.read_settings(path)
+
+
+@pytest.mark.parametrize(
+    ('text', 'reason'),
+    [
+        ('', 'nothing was printed'),
+        ('one\ntwo\n', 'two'),
+        ('error: of weights\nThe traceback is in a file\n', 'error: of wei'),
+        ('\udcff', '\ufffd'),
+    ],
+)
+def test_a_reason_is_an_error_or_the_last_line(tmp_path, text, reason):
+    log = tmp_path / 'train.log'
+    before = b'error: of the run before\n'
+    log.write_bytes(before + text.encode(errors='surrogateescape'))
+    found = training.reason_of(log, len(before))
+    assert found.startswith(reason) and found.endswith(f'(see {log})')
+
+
+def test_the_error_is_shown_and_not_what_follows_it(train, tmp_path):
+    """Of this training, not of one before with the same log."""
+    for why in ('luck', 'weights'):
+        error = training.run_cell(cells('diverges.py')[0], tmp_path / 'kd_0')
+        assert f'code 1: error: out of {why} (see ' in error
+
+
+def test_a_training_that_outlived_its_sweep_is_not_doubled(train, tmp_path):
+    folder = tmp_path / 'kd_0'
+    folder.mkdir()
+    code = (
+        'import subprocess, sys\n'
+        f'lock = open({str(folder / "lock")!r}, "a")\n'
+        'import fcntl\n'
+        'fcntl.flock(lock, fcntl.LOCK_EX)\n'
+        'subprocess.Popen([sys.executable, "-c", "import time; '
+        'print(flush=True); time.sleep(60)"], pass_fds=[lock.fileno()])\n'
+    )
+    # the sweep of this training is gone, the training holds the lock
+    orphan = subprocess.Popen(
+        [sys.executable, '-c', code],
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        orphan.stdout.read(1)
+        orphan.wait()
+        error = training.run_cell(cells()[0], folder)
+    finally:
+        os.killpg(orphan.pid, signal.SIGKILL)
+        orphan.stdout.close()
+    assert 'kd_0 is being trained by another process' in error
+    assert not (folder / 'calls').exists()
+    for _ in range(100):  # killing takes a moment
+        error = training.run_cell(cells()[0], folder)
+        if error is None:
+            break
+        time.sleep(0.1)
+    assert error is None

@@ -95,7 +95,7 @@ class ABLoss(FeatureLoss):
         signals=Signals('maps before ReLU'),
         uses=dict(
             classifier=Use(settings=dict(loss_weight=1.0)),
-            detector=Use(settings=dict(loss_weight=0.04)),
+            detector=Use(settings=dict(loss_weight=0.04), published=False),
         ),
     )
 

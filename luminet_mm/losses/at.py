@@ -91,7 +91,9 @@ class ATLoss(FeatureLoss):
         signals=Signals('maps'),
         uses=dict(
             classifier=Use(settings=dict(p=2, loss_weight=1000.0)),
-            detector=Use(settings=dict(p=2, loss_weight=10.0)),
+            detector=Use(
+                settings=dict(p=2, loss_weight=10.0), published=False
+            ),
         ),
     )
 

@@ -124,7 +124,7 @@ class CCLoss(FeatureLoss):
         signals=Signals('vectors'),
         uses=dict(
             classifier=Use(settings=dict(loss_weight=0.02)),
-            detector=Use(settings=dict(loss_weight=0.001)),
+            detector=Use(settings=dict(loss_weight=0.001), published=False),
         ),
     )
 

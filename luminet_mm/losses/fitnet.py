@@ -89,7 +89,7 @@ class FitNetLoss(FeatureLoss):
                 settings=dict(loss_weight=100.0),
                 compared=Signals('middle map'),
             ),
-            detector=Use(settings=dict(loss_weight=0.4)),
+            detector=Use(settings=dict(loss_weight=0.4), published=False),
         ),
     )
 

@@ -91,7 +91,7 @@ class HardLabelLoss(LogitLoss):
         signals=Signals('logits'),
         uses=dict(
             classifier=Use(settings=dict(loss_weight=0.5), ce=0.5),
-            detector=Use(settings=dict(loss_weight=1.0)),
+            detector=Use(settings=dict(loss_weight=1.0), published=False),
         ),
         formula='`−log softmax(s)[argmax t]`, a cross entropy without '
         'smoothing',

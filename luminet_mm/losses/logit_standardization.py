@@ -92,7 +92,9 @@ class LogitStandardizationKDLoss(DKDLoss):
         signals=Signals('logits'),
         uses=dict(
             classifier=Use(settings=dict(tau=2.0, loss_weight=9.0), ce=0.1),
-            detector=Use(settings=dict(tau=2.0, loss_weight=0.2)),
+            detector=Use(
+                settings=dict(tau=2.0, loss_weight=0.2), published=False
+            ),
         ),
         needs=("labels with `base='dkd'`",),
         statistics='classes, per row',

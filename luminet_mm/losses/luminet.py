@@ -215,7 +215,9 @@ class LumiNetLoss(LogitLoss):
             classifier=Use(
                 settings=dict(tau=4.0, loss_weight=33.0**2), ce=2.0
             ),
-            detector=Use(settings=dict(tau=1.0, loss_weight=4.0)),
+            detector=Use(
+                settings=dict(tau=1.0, loss_weight=4.0), published=False
+            ),
         ),
         statistics='rows, per class',
         formula=(

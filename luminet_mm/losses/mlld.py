@@ -189,7 +189,8 @@ class MLLDLoss(LogitLoss):
                 settings=dict(tau=[2, 3, 4, 5, 6], loss_weight=0.9), ce=0.1
             ),
             detector=Use(
-                settings=dict(tau=[2, 3, 4, 5, 6], loss_weight=0.005)
+                settings=dict(tau=[2, 3, 4, 5, 6], loss_weight=0.005),
+                published=False,
             ),
         ),
         needs=('optionally a weak and a strong view',),

@@ -120,7 +120,10 @@ class NKDLoss(LogitLoss):
         signals=Signals('logits'),
         uses=dict(
             classifier=Use(settings=dict(tau=3.0, gamma=3.5, loss_weight=1.0)),
-            detector=Use(settings=dict(tau=1.0, gamma=1.5, loss_weight=0.9)),
+            detector=Use(
+                settings=dict(tau=1.0, gamma=1.5, loss_weight=0.9),
+                published=False,
+            ),
         ),
         needs=('labels',),
         formula=(

@@ -111,7 +111,7 @@ class NSTLoss(FeatureLoss):
         signals=Signals('maps'),
         uses=dict(
             classifier=Use(settings=dict(loss_weight=50.0)),
-            detector=Use(settings=dict(loss_weight=0.3)),
+            detector=Use(settings=dict(loss_weight=0.3), published=False),
         ),
     )
 

@@ -163,7 +163,7 @@ class OFDLoss(FeatureLoss):
         signals=Signals('maps before ReLU'),
         uses=dict(
             classifier=Use(settings=dict(loss_weight=1e-3)),
-            detector=Use(settings=dict(loss_weight=0.0001)),
+            detector=Use(settings=dict(loss_weight=0.0001), published=False),
         ),
     )
 

@@ -99,7 +99,7 @@ class PKTLoss(FeatureLoss):
         signals=Signals('vectors'),
         uses=dict(
             classifier=Use(settings=dict(loss_weight=30000.0)),
-            detector=Use(settings=dict(loss_weight=3000.0)),
+            detector=Use(settings=dict(loss_weight=3000.0), published=False),
         ),
     )
 

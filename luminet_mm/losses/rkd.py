@@ -157,6 +157,7 @@ class RKDLoss(FeatureLoss):
                 settings=dict(
                     distance_weight=25.0, angle_weight=50.0, loss_weight=0.01
                 ),
+                published=False,
             ),
         ),
         needs=('three images or more',),

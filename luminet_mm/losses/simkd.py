@@ -90,7 +90,7 @@ class SimKDLoss(FeatureLoss):
                 settings=dict(loss_weight=1.0),
                 ce=0.0,
             ),
-            detector=Use(settings=dict(loss_weight=0.5)),
+            detector=Use(settings=dict(loss_weight=0.5), published=False),
         ),
         needs=('SimKDNeck and ReusedClsHead in a classifier',),
         parts=_parts,

@@ -90,6 +90,7 @@ class SPLoss(FeatureLoss):
                 signals=Signals('maps'),
                 options=dict(sync_stats=False),
                 settings=dict(loss_weight=1.0),
+                published=False,
             ),
         ),
     )

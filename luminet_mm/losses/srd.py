@@ -166,7 +166,7 @@ class SRDLoss(RowsLoss):
                     connector=dict(type='mlp', hidden=1024), loss_weight=2.0
                 )
             ),
-            detector=Use(settings=dict(loss_weight=0.4)),
+            detector=Use(settings=dict(loss_weight=0.4), published=False),
         ),
         needs=('more than two rows',),
     )

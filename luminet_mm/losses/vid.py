@@ -108,7 +108,7 @@ class VIDLoss(FeatureLoss):
         signals=Signals('maps'),
         uses=dict(
             classifier=Use(settings=dict(loss_weight=1.0)),
-            detector=Use(settings=dict(loss_weight=9.0)),
+            detector=Use(settings=dict(loss_weight=9.0), published=False),
         ),
     )
 

@@ -106,7 +106,7 @@ class VkDLoss(RowsLoss):
         signals=Signals('vectors'),
         uses=dict(
             classifier=Use(settings=dict(loss_weight=1.0)),
-            detector=Use(settings=dict(loss_weight=0.3)),
+            detector=Use(settings=dict(loss_weight=0.3), published=False),
         ),
         needs=('a teacher at least as wide',),
         optimizer='AdamW',

@@ -147,7 +147,9 @@ class WSLDLoss(LogitLoss):
         signals=Signals('logits'),
         uses=dict(
             classifier=Use(settings=dict(tau=2.0, loss_weight=2.5)),
-            detector=Use(settings=dict(tau=2.0, loss_weight=0.5)),
+            detector=Use(
+                settings=dict(tau=2.0, loss_weight=0.5), published=False
+            ),
         ),
         needs=('labels',),
         formula=(

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -68,6 +69,18 @@ def test_every_method_is_in_the_sweep(task):
     # what is left out needs something that the models do not have
     assert all(method.needs for method in used if method not in wanted)
     assert len(used) - len(wanted) <= 2
+
+
+def test_the_grid_names_the_detectors_whose_settings_are_published():
+    path = ROOT / 'configs' / 'sweeps' / 'digits_methods.py'
+    text = ' '.join(path.read_text('utf-8').replace('#', ' ').split())
+    named = re.search(r'Published are those of (.*?) and (\w+)\.', text)
+    uses = {each.card.name: each.use('detector') for each in METHODS}
+    assert {*named[1].split(', '), named[2]} == {
+        name
+        for name, use in uses.items()
+        if use and use.settings is not None and use.published
+    }
 
 
 @each_task

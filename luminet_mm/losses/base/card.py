@@ -89,9 +89,10 @@ class Use:
         signals: Where they are not those of the card.
         options: What the loss has to be told there.
         settings: What it was compared with others at, beside ``options``: the
-            published options and weight or, where a paper has none for such
-            models, those that the grid's config says how to find. None where
-            it was left out.
+            published options and weight, of this task or, where a paper has
+            none of it, of another one. None where it was left out.
+        published: False where the weight was found by a rule that the grid's
+            config tells, since none is published for such models.
         compared: Signals in that comparison, where they are others.
         ce: Weight of the supervised loss beside it there.
     """
@@ -99,6 +100,7 @@ class Use:
     signals: Signals | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] | None = None
+    published: bool = True
     compared: Signals | None = None
     ce: float = 1.0
 

@@ -21,22 +21,20 @@ from torch.utils.data import DataLoader
 
 from luminet_mm.config_types import is_type
 from luminet_mm.datasets.replay import ReplayDataset
+from luminet_mm.distillers.blocks import teacher_entries
 from luminet_mm.distillers.classifier import ClassifierDistiller
-from luminet_mm.distillers.mixin import (
-    block_problems,
-    distiller_of,
-    teacher_entries,
-)
+from luminet_mm.distillers.mixin import block_problems
+from luminet_mm.hooks.distiller import distiller_of
 from luminet_mm.launch.command_line import add_arguments, load_config
 from luminet_mm.launch.console import reported
 from luminet_mm.launch.runner import build_runner
 from luminet_mm.preflight import check_config, leaf_datasets
 from luminet_mm.runs.launchers import LaunchError
 from luminet_mm.signals.classifier import compute_signals, find_signal
-from luminet_mm.teachers.cache import DATASET, check_student
 from luminet_mm.teachers.cache_files import DTYPES, CacheError
 from luminet_mm.teachers.cache_header import make_header
 from luminet_mm.teachers.cache_writer import CacheWriter
+from luminet_mm.teachers.cached import DATASET, check_student
 
 
 def parse_args() -> argparse.Namespace:

@@ -15,12 +15,10 @@ from torch import Tensor
 
 from luminet_mm.analysis.rows import AnalysisError
 from luminet_mm.config_types import type_name
-from luminet_mm.signals.two_stage import (
-    Signal,
-    compute_signals,
-    find_signal,
-    is_cascade,
-)
+from luminet_mm.signals.roi_heads import is_cascade
+from luminet_mm.signals.roi_scoring import compute_signals
+from luminet_mm.signals.signal import Signal
+from luminet_mm.signals.two_stage import find_signal
 from luminet_mm.teachers.frozen import FrozenTeacher
 
 

@@ -11,18 +11,19 @@ from mmpretrain.models.utils import to_2tuple
 from torch import Tensor, nn
 
 from luminet_mm.distillers.mixin import DistillMixin, regroup
-from luminet_mm.distillers.refusals import check_head, check_keys
+from luminet_mm.distillers.refusals import check_keys
 from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.losses.base.logit import LogitLoss
 from luminet_mm.models.heads.reused import ReusedClsHead
 from luminet_mm.registry import MODELS
 from luminet_mm.signals.classifier import (
+    check_head,
     compute_signals,
     find_signal,
     record_signals,
 )
-from luminet_mm.signals.two_stage import Signal, read_signal
-from luminet_mm.teachers.cache import CachedTeacher, check_student
+from luminet_mm.signals.signal import Signal, read_signal
+from luminet_mm.teachers.cached import CachedTeacher, check_student
 from luminet_mm.teachers.frozen import FrozenTeacher
 from luminet_mm.teachers.inputs import crop_maps
 

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 from luminet_mm.losses import FeatureLoss
 from luminet_mm.rng import preserved_rng
-from luminet_mm.signals.two_stage import MissingSignal
+from luminet_mm.signals.signal import MissingSignal
 from luminet_mm.teachers.inputs import image_channels
 
 if TYPE_CHECKING:
     from mmengine.model import BaseModel as _StockModel
 
-    from luminet_mm.signals.two_stage import Signal
+    from luminet_mm.signals.signal import Signal
 else:
     _StockModel = object
 

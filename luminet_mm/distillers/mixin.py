@@ -8,7 +8,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
-from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
@@ -23,13 +22,13 @@ from luminet_mm.distillers.dry_run import DryRuns, read_size
 from luminet_mm.losses import DistillBatch
 from luminet_mm.losses.base.finite import NotFiniteInputError
 from luminet_mm.streams import Pending
-from luminet_mm.teachers.cache import CachedTeacher
+from luminet_mm.teachers.cached import CachedTeacher
 from luminet_mm.teachers.frozen import FrozenTeacher
 
 if TYPE_CHECKING:
     from mmengine.model import BaseModel as _StockModel
 
-    from luminet_mm.signals.two_stage import Signal
+    from luminet_mm.signals.signal import Signal
 else:
     _StockModel = object  # the stock model comes next in the bases
 
@@ -406,29 +405,6 @@ def _weighted_mean(values: Sequence[Tensor], weights: list[float]) -> Tensor:
         value.to(dtype) * (weight / total)
         for value, weight in zip(values, weights, strict=True)
     )
-
-
-def distiller_of(runner, who: str) -> DistillMixin:
-    """The distillation model that a runner trains.
-
-    Args:
-        runner (:obj:`mmengine.runner.Runner`): With or without DDP.
-        who (str): What needs it, for the message.
-
-    Raises:
-        ValueError: If the model is a stock model.
-    """
-    model = runner.model
-    if is_model_wrapper(model):
-        model = model.module
-    if not isinstance(model, DistillMixin):
-        raise ValueError(
-            f'{who}: the model is no distiller ({type(model).__name__}). '
-            'Remove the hook, or set '
-            "model.type to 'luminet_mm.TwoStageDistiller' or "
-            "'luminet_mm.ClassifierDistiller'."
-        )
-    return model
 
 
 def regroup(values: Sequence, groups: Sequence[Sequence]) -> list:

@@ -17,7 +17,7 @@ from luminet_mm.losses.base.logit import LogitLoss
 from luminet_mm.registry import MODELS
 from luminet_mm.rng import preserved_rng
 from luminet_mm.signals.classifier import find_signal, record_signals
-from luminet_mm.signals.two_stage import Signal, read_signal
+from luminet_mm.signals.signal import Signal, read_signal
 from luminet_mm.stock import model_config, stock_config
 from luminet_mm.teachers.inputs import preprocess_alike
 

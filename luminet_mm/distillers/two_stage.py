@@ -9,22 +9,21 @@ from mmdet.structures.bbox import get_box_tensor
 from torch import Tensor
 
 from luminet_mm.distillers.mixin import DistillMixin, regroup
-from luminet_mm.distillers.refusals import (
-    check_branches,
-    check_keys,
-    check_sampler,
-)
+from luminet_mm.distillers.refusals import check_keys
 from luminet_mm.losses import DistillBatch
 from luminet_mm.registry import MODELS
-from luminet_mm.signals.two_stage import (
-    Signal,
+from luminet_mm.signals.roi_heads import (
     bbox_heads,
+    check_branches,
+    check_sampler,
+)
+from luminet_mm.signals.roi_scoring import (
     compute_outer,
     compute_signals,
-    find_signal,
-    record_signals,
     score_rois,
 )
+from luminet_mm.signals.signal import Signal
+from luminet_mm.signals.two_stage import find_signal, record_signals
 from luminet_mm.teachers.frozen import FrozenTeacher
 from luminet_mm.teachers.inputs import crop_maps
 

@@ -10,7 +10,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop
 
-from luminet_mm.distillers.mixin import distiller_of
+from luminet_mm.hooks.distiller import distiller_of
 from luminet_mm.registry import HOOKS
 
 

@@ -9,14 +9,14 @@ from typing import Any
 from mmengine.hooks import Hook
 
 from luminet_mm.distillers.blocks import compares_classes
-from luminet_mm.distillers.mixin import distiller_of
+from luminet_mm.hooks.distiller import distiller_of
 from luminet_mm.hooks.teacher_score import TeacherScore, class_count
 from luminet_mm.models.heads.reused import ReusedClsHead
 from luminet_mm.preflight import check_annotations, leaf_datasets
 from luminet_mm.registry import HOOKS
 from luminet_mm.runs import metrics
 from luminet_mm.runs.changes import same_teacher
-from luminet_mm.teachers.cache import CachedTeacher
+from luminet_mm.teachers.cached import CachedTeacher
 
 
 @HOOKS.register_module()

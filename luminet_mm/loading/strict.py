@@ -30,9 +30,8 @@ from mmengine.runner.checkpoint import (
 )
 from torch import nn
 
+from luminet_mm.files.errors import CheckpointError, UnsafeCheckpointError
 from luminet_mm.loading.checkpoint import (
-    CheckpointError,
-    UnsafeCheckpointError,
     get_state_dict,
     load_checkpoint,
     local_path,

@@ -35,7 +35,8 @@ from luminet_mm.preflight.signatures import (
 )
 from luminet_mm.registry import MODELS as OWN_MODELS
 from luminet_mm.stock import model_config, stock_config
-from luminet_mm.teachers.cache import HOOK, cache_problems
+from luminet_mm.teachers.cache import cache_problems
+from luminet_mm.teachers.cached import HOOK
 from luminet_mm.teachers.frozen import FrozenTeacher
 from luminet_mm.teachers.speed import Speed
 

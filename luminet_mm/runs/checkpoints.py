@@ -7,10 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from luminet_mm.loading.checkpoint import (
-    UnsafeCheckpointError,
-    load_checkpoint,
-)
+from luminet_mm.files.errors import UnsafeCheckpointError
+from luminet_mm.loading.checkpoint import load_checkpoint
 
 ENDINGS = ('.pth', '.pt', '.ckpt')
 # What a run writes by itself; other files in its folder may be anything.

@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmengine.dist import broadcast_object_list
 from mmengine.logging import print_log
 
-from luminet_mm.loading.checkpoint import UnsafeCheckpointError
+from luminet_mm.files.errors import UnsafeCheckpointError
 from luminet_mm.runs.changes import (
     changed_files,
     compare,

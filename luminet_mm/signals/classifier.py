@@ -19,14 +19,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from inspect import signature
 from typing import Any
 
 from mmengine.model import BaseModel
 from mmpretrain.models import ImageClassifier
-from torch import Tensor
+from mmpretrain.models.heads import (
+    ConformerHead,
+    MultiLabelClsHead,
+    MultiTaskHead,
+    RegressionHead,
+)
+from torch import Tensor, nn
 
 from luminet_mm.signals.preact import has_output
-from luminet_mm.signals.two_stage import (
+from luminet_mm.signals.signal import (
     Signal,
     read_signal,
     tap_path,
@@ -158,3 +165,37 @@ def compute_signals(
             if last > 1:
                 model.head(outputs)
     return [read_signal({**direct, **store}, signal) for signal in signals]
+
+
+def check_head(name: str, side: str, head: nn.Module | None) -> None:
+    """Refuse classifiers whose output are not the logits of one softmax.
+
+    Args:
+        name (str): Key of the loss.
+        side (str): Whose head it is.
+        head (nn.Module | None): The head.
+
+    Raises:
+        ValueError: If it is such a head.
+    """
+    what, advice = '', "compare 'feats', or take a head like LinearClsHead"
+    if isinstance(head, MultiLabelClsHead):
+        what = 'gives every class a probability of its own'
+    elif isinstance(head, ConformerHead):
+        what = 'gives two logits, of its convolutions and of its tokens'
+        advice = (
+            "name one of them: 'head.conv_cls_head' or 'head.trans_cls_head'"
+        )
+    elif isinstance(head, MultiTaskHead):
+        what = 'gives logits of several tasks'
+        advice = "name those of one, as in 'head.task_heads.<task>'"
+    elif isinstance(head, RegressionHead):
+        what = 'predicts numbers and not classes'
+    elif head is not None and 'target' in signature(head.forward).parameters:
+        what = 'adds a margin to the logits of the labelled class'
+    if what:
+        raise ValueError(
+            f"model.distill.{name}: the {side}'s head "
+            f'({type(head).__name__}) {what}, so its output are no logits '
+            f'to compare; {advice}.'
+        )

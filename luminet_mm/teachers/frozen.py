@@ -11,15 +11,14 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from mmengine.config import Config
 from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
+from luminet_mm.files.errors import CheckpointError
 from luminet_mm.loading.checkpoint import (
     BESIDE_STUDENT,
-    CheckpointError,
     get_state_dict,
     load_checkpoint,
 )
@@ -27,6 +26,11 @@ from luminet_mm.loading.weights import load_weights, unsaved
 from luminet_mm.rng import preserved_rng
 from luminet_mm.stock import model_config, stock_config
 from luminet_mm.streams import Pending, run_beside
+from luminet_mm.teachers.classes import (
+    classes_of_checkpoint,
+    classes_of_config,
+)
+from luminet_mm.teachers.form import Form, part_tensors
 from luminet_mm.teachers.inputs import (
     convert_images,
     image_channels,
@@ -34,7 +38,7 @@ from luminet_mm.teachers.inputs import (
     pad_to_multiple,
     preprocess_alike,
 )
-from luminet_mm.teachers.speed import Form, Speed, fit, part_tensors, prepare
+from luminet_mm.teachers.speed import Speed, fit, prepare
 
 
 class FrozenTeacher:
@@ -83,7 +87,7 @@ class FrozenTeacher:
         self.name = cfg.model.type
         self._file = config if isinstance(config, str) else None
         self._own_inputs = cfg.model.get('data_preprocessor') is not None
-        self.classes = _classes_of_config(cfg)
+        self.classes = classes_of_config(cfg)
         self._same_inputs: bool | None = None
         if checkpoint is None:
             print_log(
@@ -122,7 +126,7 @@ class FrozenTeacher:
                 + (f'\n  ... and {more} more' if more > 0 else '')
                 + '\nGive the config that this checkpoint was trained with.'
             )
-        self.classes = _classes_of_checkpoint(checkpoint) or self.classes
+        self.classes = classes_of_checkpoint(checkpoint) or self.classes
 
     def _check_unsaved(self, block: dict) -> None:
         """Refuse weights that come neither from the checkpoint nor a file."""
@@ -358,26 +362,3 @@ class FrozenTeacher:
         return convert_images(
             batch_inputs, data_preprocessor, theirs, image_sizes
         )
-
-
-def _classes_of_config(cfg: Config) -> tuple[str, ...]:
-    """Class names that a config's training data declares; else empty."""
-    dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
-    while 'dataset' in dataset or 'datasets' in dataset:
-        dataset = dataset.get('dataset') or dataset['datasets'][0]
-    classes = (dataset.get('metainfo') or {}).get('classes') or ()
-    return () if isinstance(classes, str) else tuple(classes)
-
-
-def _classes_of_checkpoint(checkpoint: dict) -> tuple[str, ...]:
-    """Class names in the metadata of MMDetection 2 or 3; else empty."""
-    meta = checkpoint.get('meta') or {}
-    dataset_meta = meta.get('dataset_meta')
-    if not isinstance(dataset_meta, dict):
-        dataset_meta = {}
-    # capital letters until MMDetection 3.0
-    named = {str(key).lower(): value for key, value in dataset_meta.items()}
-    classes = named.get('classes') or meta.get('CLASSES') or ()
-    if not isinstance(classes, (list, tuple)):
-        return ()
-    return tuple(map(str, classes))

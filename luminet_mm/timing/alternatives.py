@@ -19,16 +19,15 @@ from torch import Tensor
 from luminet_mm.distillers.blocks import teacher_list
 from luminet_mm.distillers.mixin import DistillMixin
 from luminet_mm.losses import LogitLoss, kd_loss
-from luminet_mm.signals.two_stage import (
-    bbox_heads,
-)
-from luminet_mm.teachers.cache import check_student, teacher_part
+from luminet_mm.signals.roi_heads import bbox_heads
 from luminet_mm.teachers.cache_files import (
     FORMAT,
     CacheError,
     checksum,
     round_file,
 )
+from luminet_mm.teachers.cached import check_student
+from luminet_mm.teachers.fingerprints import teacher_part
 from luminet_mm.timing.step import (
     TrainingStep,
     step_losses,

@@ -9,7 +9,7 @@ import tiny_cls
 import torch
 from mmengine.registry import DefaultScope
 
-from luminet_mm.signals.two_stage import compute_signals
+from luminet_mm.signals.roi_scoring import compute_signals
 
 LUMINET = 'luminet_mm.LumiNetLoss'
 

@@ -14,7 +14,8 @@ from torch import nn
 
 from luminet_mm.distillers.dry_run import read_size
 from luminet_mm.stock import stock_config
-from luminet_mm.teachers.speed import Form, Speed, prepare
+from luminet_mm.teachers.form import Form
+from luminet_mm.teachers.speed import Speed, prepare
 
 
 @MODELS.register_module(force=True)

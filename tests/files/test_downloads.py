@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from luminet_mm.files.downloads import hash_in_name
-from luminet_mm.loading.checkpoint import CheckpointError, load_checkpoint
+from luminet_mm.files.errors import CheckpointError
+from luminet_mm.loading.checkpoint import load_checkpoint
 
 
 def content_of(value=1.0):

@@ -12,12 +12,8 @@ import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 
-from luminet_mm.loading.checkpoint import (
-    CheckpointError,
-    UnsafeCheckpointError,
-    get_state_dict,
-    load_checkpoint,
-)
+from luminet_mm.files.errors import CheckpointError, UnsafeCheckpointError
+from luminet_mm.loading.checkpoint import get_state_dict, load_checkpoint
 
 
 def content_of(value, legacy=False):

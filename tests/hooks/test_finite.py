@@ -12,8 +12,8 @@ from ranks import run_ranks
 from tiny_cls import classifier, runner, validation
 from torch import nn
 
-from luminet_mm.hooks.finite import FiniteHook, NotFiniteStepError
-from luminet_mm.runs.not_finite import weights_message
+from luminet_mm.hooks.finite import FiniteHook
+from luminet_mm.runs.not_finite import NotFiniteStepError, weights_message
 
 NAN, INF = float('nan'), float('inf')
 GUARD = dict(type='luminet_mm.FiniteHook')

@@ -10,9 +10,9 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
+from luminet_mm.files.errors import CheckpointError
 from luminet_mm.hooks.weights import WeightsHook
 from luminet_mm.launch.runner import build_runner
-from luminet_mm.loading.checkpoint import CheckpointError
 from luminet_mm.loading.strict import strict_loading
 
 

@@ -8,7 +8,7 @@ import tiny_cls
 import torch
 from mmengine.registry import DefaultScope
 
-from luminet_mm.loading.checkpoint import CheckpointError
+from luminet_mm.files.errors import CheckpointError
 from luminet_mm.loading.missing import (
     left_random,
     missing_of_part,

@@ -5,8 +5,8 @@ import tiny
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from luminet_mm.files.errors import CheckpointError
 from luminet_mm.loading import strict
-from luminet_mm.loading.checkpoint import CheckpointError
 from luminet_mm.loading.strict import strict_loading
 
 

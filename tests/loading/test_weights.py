@@ -11,7 +11,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.runner.checkpoint import load_state_dict
 from torch import nn
 
-from luminet_mm.loading.checkpoint import CheckpointError
+from luminet_mm.files.errors import CheckpointError
 from luminet_mm.loading.weights import load_weights, unsaved
 from luminet_mm.teachers.frozen import FrozenTeacher
 

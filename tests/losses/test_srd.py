@@ -15,7 +15,8 @@ from losses.contracts.feature import MAPS, VECTORS
 from torch import nn
 
 from luminet_mm.losses import SRDLoss, kd_loss, srd_loss
-from luminet_mm.losses.srd import FORMS, feature_rows
+from luminet_mm.losses.base.rows import feature_rows
+from luminet_mm.losses.srd import FORMS
 
 each_form = pytest.mark.parametrize('form', FORMS)
 

@@ -8,7 +8,9 @@ from mmengine.registry import DefaultScope
 
 from luminet_mm.models.cuts import RoIHead, Stages
 from luminet_mm.signals.classifier import compute_signals, find_signal
-from luminet_mm.signals.two_stage import compute_signals as compute_of_detector
+from luminet_mm.signals.roi_scoring import (
+    compute_signals as compute_of_detector,
+)
 from luminet_mm.signals.two_stage import find_signal as find_of_detector
 
 AFTER = [f'backbone.layer{i}' for i in range(1, 5)]

@@ -23,7 +23,7 @@ from luminet_mm.models.mdistiller import (
     convert_state_dict,
     our_key,
 )
-from luminet_mm.signals.two_stage import tap_path
+from luminet_mm.signals.signal import tap_path
 
 
 def test_every_network_of_the_golden_file():

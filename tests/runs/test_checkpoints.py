@@ -7,7 +7,7 @@ import pytest
 import torch
 from saved import BREAK, empty, save
 
-from luminet_mm.loading.checkpoint import UnsafeCheckpointError
+from luminet_mm.files.errors import UnsafeCheckpointError
 from luminet_mm.runs.checkpoints import (
     BrokenError,
     NoRunError,

@@ -21,7 +21,7 @@ from torch import nn
 
 from luminet_mm.signals.classifier import find_signal
 from luminet_mm.signals.preact import has_output, last_block, tap_last_relu
-from luminet_mm.signals.two_stage import tap_path
+from luminet_mm.signals.signal import tap_path
 
 WIDTH = dict(stem_channels=8, base_channels=8)
 BACKBONES = {

@@ -11,13 +11,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from luminet_mm.teachers import speed as preparing
-from luminet_mm.teachers.speed import (
-    Form,
-    Speed,
-    fit,
-    gains_channels_last,
-    prepare,
-)
+from luminet_mm.teachers.form import Form, gains_channels_last
+from luminet_mm.teachers.speed import Speed, fit, prepare
 
 CPU = torch.device('cpu')
 

@@ -1,0 +1,138 @@
+"""Which RoI heads have rows that can be compared, and which have not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from inspect import signature
+from typing import Any
+
+from mmdet.models.backbones import TridentResNet
+from mmdet.models.detectors import BaseDetector
+from mmdet.models.roi_heads import MultiInstanceRoIHead, PISARoIHead
+from mmdet.models.roi_heads.bbox_heads import BBoxHead
+from torch import nn
+
+from luminet_mm.signals.signal import (
+    Signal,
+)
+
+
+def bbox_heads(model: BaseDetector) -> list[BBoxHead]:
+    """The box heads of a detector, one per RoI stage; empty without any."""
+    head = getattr(getattr(model, 'roi_head', None), 'bbox_head', None)
+    if head is None:
+        return []
+    return list(head) if isinstance(head, nn.ModuleList) else [head]
+
+
+def is_cascade(model: BaseDetector) -> bool:
+    """Whether the RoI head has a list of box heads."""
+    head = getattr(getattr(model, 'roi_head', None), 'bbox_head', None)
+    return isinstance(head, nn.ModuleList)
+
+
+def check_roi_head(model: BaseDetector, signal: Signal, whose: str) -> None:
+    """Refuse RoI heads whose rows or scores mean something else."""
+    roi_head = model.roi_head
+    box_head = bbox_heads(model)[signal.stage]
+    needed = [
+        each
+        for each in signature(roi_head._bbox_forward).parameters.values()
+        if each.default is each.empty
+        and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+    ]
+    problem = ''
+    if isinstance(roi_head, MultiInstanceRoIHead):
+        problem = (
+            'predicts several objects for each RoI, as CrowdDet does, so its '
+            'scores are not those of one softmax; compare the neck or the RPN'
+        )
+    elif whose == 'student' and isinstance(roi_head, PISARoIHead):
+        problem = (
+            'computes its box loss itself, so the labels of its RoIs are not '
+            'known; take one that trains in the usual way. It can be a teacher'
+        )
+    # (stage,) maps, RoIs
+    elif len(needed) > 2 + is_cascade(model):
+        problem = (
+            'scores proposals of its own and not any RoI; take a detector '
+            'with a standard or a cascade RoI head'
+        )
+    elif signal.field == 'cls_score' and box_head.custom_cls_channels:
+        problem = (
+            f'has {type(box_head.loss_cls).__name__}, whose scores are not '
+            'those of one softmax; take another loss_cls, or compare features'
+        )
+    if problem:
+        raise ValueError(
+            f'signal {signal.name!r}: the RoI head of the {whose} '
+            f'({type(roi_head).__name__}) {problem}.'
+        )
+
+
+def stage_of_path(model: BaseDetector, path: str) -> int:
+    """The RoI stage that a module inside the RoI head belongs to."""
+    numbers = [int(word) for word in path.split('.')[2:3] if word.isdigit()]
+    return numbers[0] if is_cascade(model) and numbers else 0
+
+
+def check_branches(model: Any, whose: str) -> None:
+    """Refuse TridentNet, of which an image has several rows.
+
+    Raises:
+        ValueError: If the model runs several branches.
+    """
+    backbone = model.backbone
+    if not isinstance(backbone, TridentResNet):
+        return
+    if whose == 'teacher' and backbone.test_branch_idx != -1:
+        return  # one branch in eval mode
+    advice = (
+        'Set test_branch_idx=1 in its backbone and its roi_head.'
+        if whose == 'teacher'
+        else 'It can be a teacher, with test_branch_idx=1.'
+    )
+    raise ValueError(
+        f'the {whose} has the backbone TridentResNet, which runs each image '
+        f'in {backbone.num_branch} branches: its maps are not one for each '
+        f'image, and cannot be compared row by row. {advice}'
+    )
+
+
+def check_sampler(name: str, model: Any, signals: Iterable[Signal]) -> None:
+    """Refuse modules of a box head that a sampler runs as well.
+
+    Args:
+        name (str): Key of the loss.
+        model: The student.
+        signals (Iterable[Signal]): What of it is compared.
+
+    Raises:
+        ValueError: If a signal is a module inside of the RoI head, and that
+            runs for RoIs too that are not compared.
+    """
+    inner = [s.name for s in signals if s.part == 'roi' and s.path]
+    if not inner:
+        return
+    for sampler in _samplers(getattr(model.roi_head, 'bbox_sampler', None)):
+        if hasattr(sampler, 'bbox_head'):  # hard examples: OHEM, score HLR
+            raise ValueError(
+                f'model.distill.{name}: {inner[0]!r} lies inside of the RoI '
+                f'head, which {type(sampler).__name__} runs as well, to '
+                'choose RoIs by their loss. Its output there has other rows. '
+                "Compare 'roi.feats', 'roi.cls_score' or 'roi.bbox_pred', or "
+                'take RandomSampler.'
+            )
+
+
+def _samplers(sampler: Any) -> Iterator[Any]:
+    """A sampler, those of a cascade's stages, and those that they combine."""
+    if isinstance(sampler, (list, tuple)):
+        for each in sampler:
+            yield from _samplers(each)
+    elif sampler is not None:
+        yield sampler
+        for part in ('pos_sampler', 'neg_sampler'):
+            inner = getattr(sampler, part, None)
+            if inner is not sampler:
+                yield from _samplers(inner)

@@ -1,0 +1,108 @@
+"""A named signal of a model: where it is, how to tap it, how to read it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from luminet_mm.signals.preact import (
+    SUFFIX,
+    last_block,
+    tap_last_relu,
+)
+
+
+@dataclass(frozen=True)
+class Signal:
+    """Where a name points to.
+
+    Attributes:
+        name (str): The name as written in the config.
+        part (str): ``backbone``, ``neck``, ``rpn`` or ``roi``: how far the
+            detector has to run to have it.
+        field (str): What is read there; empty when the part's output itself
+            (or, with ``path``, a module's output) is the signal.
+        stage (int): The RoI stage; 0 too outside the RoI head.
+        path (str): Dotted path of the module that is tapped, or empty.
+    """
+
+    name: str
+    part: str
+    field: str = ''
+    stage: int = 0
+    path: str = ''
+
+
+def unknown_signal(
+    model: nn.Module, name: str, whose: str, published: list[str], hint: str
+) -> ValueError:
+    """The error for a name that a model does not have."""
+    paths = [path for path, _ in model.named_modules() if path]
+    close = difflib.get_close_matches(name, published + paths, n=3)
+    if name.endswith(SUFFIX):
+        hint += (
+            f' A stage has {SUFFIX[1:]} where its last block ends in its '
+            "module 'relu'."
+        )
+    elif close:
+        hint += f' Did you mean {" or ".join(map(repr, close))}?'
+    return ValueError(
+        f'the {whose} ({type(model).__name__}) has no signal {name!r}.{hint} '
+        f'It publishes {", ".join(published)}, and the output of any module '
+        'by its dotted path.'
+    )
+
+
+class MissingSignal(RuntimeError):
+    """A signal's module did not run."""
+
+
+def read_signal(store: dict, signal: Signal):
+    """Look a tapped value up; raises MissingSignal if it never came."""
+    if signal.name not in store:
+        raise MissingSignal(
+            f'signal {signal.name!r}: that module did not run in the training '
+            'pass, so it has no output to distil.'
+        )
+    return store[signal.name]
+
+
+@contextmanager
+def tap_output(
+    module: nn.Module, store: dict, key: str, copy: bool = False
+) -> Iterator[None]:
+    """Keep a module's output in ``store[key]`` while the block runs.
+
+    A module that runs several times (a head shared by pyramid levels) gives a
+    tuple of its outputs. The hook lives only as long as the block, so that
+    copies of the model (EMA) never carry it. With ``copy`` a tensor is kept
+    as it is now: behind many a batch norm a ReLU works in place.
+    """
+    outputs: list = []
+
+    def keep(_module, _args, output) -> None:
+        if copy and isinstance(output, Tensor):
+            output = output.clone()
+        outputs.append(output)
+
+    handle = module.register_forward_hook(keep)
+    try:
+        yield
+    finally:
+        handle.remove()
+    if outputs:
+        store[key] = outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+
+def tap_path(
+    model: nn.Module, path: str, store: dict, key: str, copy: bool = False
+) -> AbstractContextManager:
+    """Tap what a dotted path stands for: a module, or a block's preact."""
+    block = last_block(model, path)
+    if block is not None:
+        return tap_last_relu(block, store, key)
+    return tap_output(model.get_submodule(path), store, key, copy)

@@ -23,7 +23,7 @@ from luminet_mm.registry import (
 )
 from luminet_mm.registry import HOOKS as OUR_HOOKS
 from luminet_mm.registry import MODELS as OUR_MODELS
-from luminet_mm.signals.two_stage import signal_names
+from luminet_mm.signals.two_stage import TwoStage
 from luminet_mm.stock import stock_config
 from luminet_mm.version import PYTHON, SUPPORTED, __version__
 
@@ -326,7 +326,7 @@ def test_every_signal_is_in_the_table():
         for row in re.findall(r'^\| (`.+?) \|', text, re.M)
         for name in re.findall(r'`([\w.]+)`', row)
     }
-    assert listed == set(signal_names(tiny.build(tiny.detector())))
+    assert listed == set(TwoStage().names(tiny.build(tiny.detector())))
 
 
 @functools.cache

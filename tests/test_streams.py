@@ -147,7 +147,7 @@ def test_nothing_of_ours_waits(kind):
 
         return run
 
-    for name in ('start_teachers', 'ask_teachers', 'add_loss'):
+    for name in ('begin_teachers', 'ask_teachers', 'add_loss'):
         setattr(model, name, watched(getattr(model, name)))
     if kind == 'detector':
         head = model.teacher.model.roi_head

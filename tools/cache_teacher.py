@@ -21,16 +21,15 @@ from torch.utils.data import DataLoader
 
 from luminet_mm.config_types import is_type
 from luminet_mm.datasets.replay import ReplayDataset
-from luminet_mm.distillers.blocks import teacher_entries
+from luminet_mm.distillers.blocks import block_problems, teacher_entries
 from luminet_mm.distillers.classifier import ClassifierDistiller
-from luminet_mm.distillers.mixin import block_problems
 from luminet_mm.hooks.distiller import distiller_of
 from luminet_mm.launch.command_line import add_arguments, load_config
 from luminet_mm.launch.console import reported
 from luminet_mm.launch.runner import build_runner
 from luminet_mm.preflight import check_config, leaf_datasets
 from luminet_mm.runs.launchers import LaunchError
-from luminet_mm.signals.classifier import compute_signals, find_signal
+from luminet_mm.signals.family import Question
 from luminet_mm.teachers.cache_files import DTYPES, CacheError
 from luminet_mm.teachers.cache_header import make_header
 from luminet_mm.teachers.cache_writer import CacheWriter
@@ -126,7 +125,8 @@ class Views:
         self.teacher = model.teachers[index]
         self.size: tuple[int, int] | None = None
         model.fit_teacher(index)
-        self.signal = find_signal(self.teacher.model, 'logits', 'teacher')
+        signal = self.teacher.find(model.family, 'logits')
+        self.questions = [Question([signal], [signal])]
 
     def ask(self, batch: dict) -> tuple[Tensor, Tensor, Tensor]:
         """Ask about a batch's views.
@@ -150,16 +150,13 @@ class Views:
                 f'the images have {shown} pixels and would be padded, '
                 'otherwise in each batch. Crop or resize them to one size.'
             )
-        convert = self.model.convert_inputs
         with torch.no_grad():
-            (logits,) = self.teacher.begin(
-                lambda: compute_signals(
-                    self.teacher.model,
-                    convert(self.teacher, images, samples),
-                    [self.signal],
-                ),
-                images,
+            ahead = self.teacher.begin(
+                self.model, images, samples, self.questions
             ).wait()
+            (logits,) = self.model.family.answer(
+                self.teacher.model, ahead, self.questions, None
+            )
         right = [
             guess == int(sample.gt_label)
             if 'gt_label' in sample and sample.gt_label.numel() == 1

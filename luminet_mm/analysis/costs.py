@@ -184,7 +184,7 @@ def _sizes_as_built(cfg: Config) -> dict:
     with preserved_rng(), DefaultScope.overwrite_default_scope(scope):
         model = MODELS.build(stock_config(cfg).model)
         losses = [
-            build_loss(name, loss)[0]
+            build_loss(name, loss).loss
             for name, loss in (cfg.model.get('distill') or {}).items()
         ]
     return dict(

@@ -18,7 +18,7 @@ from luminet_mm.config_types import type_name
 from luminet_mm.signals.roi_heads import is_cascade
 from luminet_mm.signals.roi_scoring import compute_signals
 from luminet_mm.signals.signal import Signal
-from luminet_mm.signals.two_stage import find_signal
+from luminet_mm.signals.two_stage import TwoStage
 from luminet_mm.teachers.frozen import FrozenTeacher
 
 
@@ -193,7 +193,7 @@ def _roi_signal(model: BaseDetector, whose: str) -> Signal:
             'analysed.'
         )
     stage = '0.' if is_cascade(model) else ''
-    return find_signal(model, f'roi.{stage}cls_score', whose)
+    return TwoStage().find(model, f'roi.{stage}cls_score', whose)
 
 
 def _classify(model: BaseModel, inputs: Tensor) -> Tensor:

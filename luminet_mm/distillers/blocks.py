@@ -1,8 +1,12 @@
 """Read the blocks ``teacher`` and ``distill`` of a config."""
 
+from __future__ import annotations
+
 import copy
 import math
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
@@ -10,10 +14,32 @@ from torch import nn
 
 from luminet_mm.losses import DistillLoss, LogitLoss
 from luminet_mm.registry import MODELS
+from luminet_mm.teachers.base import Teacher
+from luminet_mm.teachers.cached import CachedTeacher
+from luminet_mm.teachers.ensemble import Ensemble
+from luminet_mm.teachers.frozen import FrozenTeacher
 
 _SIDES = ('student', 'teacher')
 PATHS = (str, os.PathLike)
 Names = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry of ``distill``: a loss, and what it compares.
+
+    Attributes:
+        loss (nn.Module): The loss, built.
+        student (tuple[str]): Names of the student's signals.
+        teacher (tuple[str]): Names of a teacher's.
+        heard (Sequence[int] | None): Numbers of the teachers that it listens
+            to; None for all.
+    """
+
+    loss: nn.Module
+    student: Names
+    teacher: Names
+    heard: Sequence[int] | None
 
 
 def teacher_list(teacher: Any) -> list:
@@ -156,7 +182,50 @@ def registered(cfg: dict) -> type | None:
     return found if isinstance(found, type) else None
 
 
-def build_loss(name: str, cfg: dict) -> tuple[nn.Module, tuple[Names, Names]]:
+def build_teachers(teacher: Any, scope: str) -> Ensemble:
+    """Build the teachers of a block ``teacher``.
+
+    Args:
+        teacher (dict | Sequence[dict] | None): The block.
+        scope (str): Where the types in their configs are looked up unless
+            they say.
+
+    Raises:
+        FileNotFoundError: If a config or a checkpoint is not there.
+        ValueError: If a teacher cannot be built.
+    """
+    teachers: list[Teacher] = []
+    weights = []
+    for key, cfg in teacher_entries(teacher):
+        cfg = dict(cfg)
+        weights.append(float(cfg.pop('weight', 1)))
+        cfg.setdefault('default_scope', scope)
+        if cfg.get('cache') is None:
+            cfg.pop('cache', None)
+            teachers.append(_frozen_teacher(cfg))
+        else:
+            teachers.append(CachedTeacher(key=key, **cfg))
+    return Ensemble(teachers, weights)
+
+
+def _frozen_teacher(cfg: dict) -> FrozenTeacher:
+    """Build a teacher; say what to do who has no teacher any more.
+
+    Raises:
+        FileNotFoundError: If its config or checkpoint is not there.
+    """
+    try:
+        return FrozenTeacher(**cfg)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f'{error}\nTo predict, a trained student needs no teacher: take '
+            "the stock student's config, and the checkpoint that `python "
+            'tools/publish.py IN OUT` writes. tools/test.py does it with '
+            'this config.'
+        ) from error
+
+
+def build_loss(name: str, cfg: dict) -> Entry:
     """Build one entry of ``distill``.
 
     Args:
@@ -164,7 +233,7 @@ def build_loss(name: str, cfg: dict) -> tuple[nn.Module, tuple[Names, Names]]:
         cfg (dict): The loss's config and the signals that it compares.
 
     Returns:
-        tuple: The loss, and the names of student's and teacher's signal.
+        Entry: The loss, and what it compares.
 
     Raises:
         ValueError: If a signal is missing or the loss cannot be built.
@@ -172,7 +241,7 @@ def build_loss(name: str, cfg: dict) -> tuple[nn.Module, tuple[Names, Names]]:
     cfg = copy.deepcopy(dict(cfg))
     both = cfg.pop('signal', None)
     student, teacher = (_names(cfg.pop(side, both)) for side in _SIDES)
-    cfg.pop('teachers', None)
+    heard = cfg.pop('teachers', None)
     if not student or (not teacher and _listens(cfg)):
         raise ValueError(
             f"model.distill.{name}: say what it compares, signal='...' for "
@@ -193,7 +262,7 @@ def build_loss(name: str, cfg: dict) -> tuple[nn.Module, tuple[Names, Names]]:
     if student != teacher:
         signals += f', {" ".join(teacher)}'
     loss.name = f'model.distill.{name} ({signals})'
-    return loss, (student, teacher)
+    return Entry(loss, student, teacher, heard)
 
 
 def _names(signal: Any) -> Names:

@@ -2,38 +2,35 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
 from luminet_mm.distillers.blame import explain, image_names
 from luminet_mm.distillers.blocks import (
-    Names,
+    Entry,
     block_problems,
     build_loss,
-    teacher_entries,
+    build_teachers,
 )
-from luminet_mm.distillers.dry_run import DryRuns, read_size
-from luminet_mm.losses import DistillBatch
+from luminet_mm.distillers.connectors import build_connectors
+from luminet_mm.distillers.refusals import check_activation, check_keys
+from luminet_mm.losses import DistillBatch, LogitLoss
 from luminet_mm.losses.base.finite import NotFiniteInputError
-from luminet_mm.streams import Pending
-from luminet_mm.teachers.cached import CachedTeacher
-from luminet_mm.teachers.frozen import FrozenTeacher
+from luminet_mm.signals.family import Comparison, Family
+from luminet_mm.teachers.base import Teacher
+from luminet_mm.teachers.dry_run import read_size
 
 if TYPE_CHECKING:
     from mmengine.model import BaseModel as _StockModel
-
-    from luminet_mm.signals.signal import Signal
 else:
     _StockModel = object  # the stock model comes next in the bases
 
 
-class DistillMixin(DryRuns, _StockModel):
+class DistillMixin(_StockModel):
     """Adds ``teacher`` and ``distill`` to a stock model.
 
     The class that uses it stays the stock student: its parameters, checkpoint
@@ -46,7 +43,7 @@ class DistillMixin(DryRuns, _StockModel):
             teachers are an ensemble: their logits are averaged, by ``weight``
             where a teacher has one (default 1; only the ratios matter). With
             ``cache``, a folder, its logits are read from disk: see
-            :mod:`luminet_mm.teachers.cache`. Left out where no loss has a
+            :mod:`luminet_mm.teachers.cached`. Left out where no loss has a
             teacher (USKD).
         distill (dict): One loss per key; each key starts with ``loss_``. An
             entry is the config of a loss and the ``signal`` that it compares,
@@ -61,10 +58,8 @@ class DistillMixin(DryRuns, _StockModel):
         ValueError: If a block, a key or a signal is missing or wrong.
     """
 
-    # where the types in a teacher's config are looked up unless it says
-    default_scope = 'mmengine'
+    family: ClassVar[Family]
     needs_teacher = True  # unless no loss listens to one
-    _signals: dict[str, tuple[list[Signal], dict[int, list[Signal]]]]
 
     def __init__(
         self,
@@ -74,36 +69,67 @@ class DistillMixin(DryRuns, _StockModel):
         dry_run_size: int | Sequence[int] | None = None,
         **kwargs,
     ) -> None:
+        check_keys(type(self), self.family, kwargs)
         problems = block_problems(teacher, distill, self.needs_teacher)
         if problems:
             raise ValueError('\n'.join(problems))
         super().__init__(*args, **kwargs)
-        self._dry_size = read_size(dry_run_size)
-        self.teachers: list[Any] = []  # or, with `cache`, CachedTeacher
-        self.teacher_weights: list[float] = []
-        for key, cfg in teacher_entries(teacher):
-            cfg = dict(cfg)
-            self.teacher_weights.append(float(cfg.pop('weight', 1)))
-            cfg.setdefault('default_scope', self.default_scope)
-            if cfg.get('cache') is None:
-                cfg.pop('cache', None)
-                frozen = _frozen_teacher(cfg)
-                frozen.fit_inputs(self.data_preprocessor, self)
-                self.teachers.append(frozen)
-            else:
-                self.teachers.append(CachedTeacher(key=key, **cfg))
+        self.dry_size = read_size(dry_run_size)
+        self.teachers = build_teachers(teacher, self.family.scope)
+        for each in self.teachers:
+            each.accept(self)
         self.distill = nn.ModuleDict()
-        self.distill_signals: dict[str, tuple[Names, Names]] = {}
-        self.distill_teachers: dict[str, tuple[int, ...]] = {}
-        for name, cfg in (distill or {}).items():
-            cfg = dict(cfg)
-            heard = cfg.pop('teachers', range(len(self.teachers)))
-            loss, signals = build_loss(name, cfg)
-            self.distill[name] = loss
-            self.distill_signals[name] = signals
-            self.distill_teachers[name] = (
-                tuple(heard) if loss.uses_teacher else ()
-            )
+        self.comparisons: dict[str, Comparison] = {}
+        entries = {
+            key: build_loss(key, cfg) for key, cfg in (distill or {}).items()
+        }
+        for key, entry in entries.items():
+            self.distill[key] = entry.loss
+        self.family.introduce(self, self.teachers)
+        for key, entry in entries.items():
+            self.comparisons[key] = self._compare(key, entry)
+        self._check()
+        self.build_connectors()
+        self.teachers.prepare(
+            self,
+            list(self.comparisons.values()),
+            [key for key, loss in self.distill.items() if loss.runs_layers],
+        )
+
+    def _compare(self, key: str, entry: Entry) -> Comparison:
+        """Look up what a loss compares.
+
+        Raises:
+            ValueError: If a model has no such signal.
+        """
+        heard = (
+            range(len(self.teachers)) if entry.heard is None else entry.heard
+        )
+        return Comparison(
+            key,
+            [
+                self.family.find(self, name, 'student')
+                for name in entry.student
+            ],
+            {
+                i: [
+                    self.teachers[i].find(self.family, name)
+                    for name in entry.teacher
+                ]
+                for i in heard
+                if entry.loss.uses_teacher
+            },
+        )
+
+    def _check(self) -> None:
+        """Refuse signals that cannot be compared, and losses not made so."""
+        for key, comparison in self.comparisons.items():
+            self.teachers.check(self.family, self, comparison)
+            check_activation(self, self.distill[key], comparison)
+
+    def build_connectors(self) -> None:
+        """Build what losses train beside the student, from a dry run."""
+        build_connectors(self)
 
     def forward(
         self,
@@ -128,44 +154,68 @@ class DistillMixin(DryRuns, _StockModel):
             teachers = [
                 (f'teacher ({each.name})', each.model)
                 for each in self.teachers
-                if not isinstance(each, CachedTeacher)
+                if each.model is not None
             ]
             networks = [*teachers, ('student', self)]
             raise explain(
                 error, inputs, data_samples, networks, previous
             ) from None
 
-    def look_up_signals(
-        self, find: Callable, check: Callable
-    ) -> dict[str, tuple[list, dict[int, list]]]:
-        """Find what the losses compare, in the student and in the teachers.
+    def loss(self, inputs: Tensor, data_samples: list) -> dict:
+        """The student's own losses and the distillation losses.
+
+        The step of every family: teachers begin with what needs nothing of
+        the student, the student makes its one stock pass and is recorded in
+        it, the teachers answer about its rows, each loss compares.
 
         Args:
-            find (Callable): Looks up a model's signal by name.
-            check (Callable): Refuses signals that cannot be compared; gets the
-                loss's key, both sides' signals and the teacher's model.
+            inputs (Tensor): Normalised images, ``(B, C, H, W)``.
+            data_samples (list[:obj:`BaseDataElement`]): What is annotated.
 
         Returns:
-            dict: For each loss the student's signals, and by their numbers
-            those of the teachers that it listens to.
+            dict: The stock losses (a classifier's ``loss`` as ``loss_cls``),
+            and one entry per distillation loss.
+
+        Raises:
+            ValueError: If the student has a loss of that name, or a signal
+                has no gradient.
         """
-        signals = {
-            name: (
-                [find(self, each, 'student') for each in student],
-                {
-                    i: [
-                        find(self.teachers[i].model, n, 'teacher')
-                        for n in teacher
-                    ]
-                    for i in self.distill_teachers[name]
-                },
-            )
-            for name, (student, teacher) in self.distill_signals.items()
-        }
-        for name, (ours, theirs) in signals.items():
-            for i, asked in theirs.items():
-                check(name, ours, asked, self.teachers[i].model)
-        return signals
+        active = self.active_comparisons()
+        started = self.begin_teachers(active, inputs, data_samples)
+        signals = sum((each.student for each in active), [])
+        with self.family.record(self, signals, inputs, data_samples) as record:
+            losses = super().loss(inputs, data_samples)
+        losses = self.family.own_losses(losses)
+        self.add_idle_losses(losses, inputs)
+        if not active:
+            return losses
+        students = [record.value(each.student) for each in active]
+        teachers = self.ask_teachers(active, started, record)
+        for each, student, teacher in zip(
+            active, students, teachers, strict=True
+        ):
+            batch = record.batch(each.student)
+            self.add_loss(losses, each.key, student, teacher, batch)
+        return losses
+
+    def begin_teachers(
+        self, active: list[Comparison], inputs: Tensor, data_samples: list
+    ) -> dict:
+        """Let teachers begin, see :meth:`Ensemble.begin`.
+
+        Each is fitted to its device before its first step.
+        """
+        for index in {index for each in active for index in each.teachers}:
+            self.fit_teacher(index)
+        return self.teachers.begin(self, inputs, data_samples, active)
+
+    def ask_teachers(self, active: list[Comparison], started, record) -> list:
+        """What teachers say of the rows, see :meth:`Ensemble.answer`."""
+        return self.teachers.answer(self.family, started, active, record)
+
+    def fit_teacher(self, index: int) -> None:
+        """Fit a teacher to its device, see :meth:`Ensemble.fit`."""
+        self.teachers.fit(index, self, list(self.comparisons.values()))
 
     def init_weights(self) -> None:
         """Initialise the student; connectors keep how their method starts."""
@@ -176,123 +226,17 @@ class DistillMixin(DryRuns, _StockModel):
             self._modules['distill'] = distill
 
     @property
-    def teacher(self) -> FrozenTeacher:
+    def teacher(self) -> Teacher:
         """The teacher; of several the first."""
         return self.teachers[0]
 
-    def active_losses(self) -> list[str]:
-        """Losses that the schedule has not switched off."""
+    def active_comparisons(self) -> list[Comparison]:
+        """What those losses compare that the schedule has not switched off."""
         return [
-            name
-            for name, loss in self.distill.items()
+            self.comparisons[key]
+            for key, loss in self.distill.items()
             if loss.schedule_factor != 0
         ]
-
-    def convert_inputs(
-        self, teacher: FrozenTeacher, batch_inputs: Tensor, data_samples: list
-    ) -> Tensor:
-        """A teacher's view of a batch, ``(B, 3, H, W)``."""
-        return teacher.convert_inputs(
-            batch_inputs,
-            self.data_preprocessor,
-            self.image_sizes(batch_inputs, data_samples),
-        )
-
-    def image_sizes(
-        self, batch_inputs: Tensor, data_samples: list
-    ) -> list[tuple[int, int]]:
-        """Height and width of each image of a batch, without padding."""
-        return [tuple(sample.img_shape[:2]) for sample in data_samples]
-
-    def listeners(self, index: int, names: Iterable[str]) -> list[str]:
-        """Those of some losses, by key, that listen to a teacher."""
-        return [name for name in names if index in self.distill_teachers[name]]
-
-    def start_teachers(
-        self,
-        names: list[str],
-        start: Callable[[int, FrozenTeacher, list[str]], Any],
-        batch_inputs: Tensor,
-    ) -> dict[int, Pending]:
-        """Let teachers begin with what needs nothing of the student's step.
-
-        Called before the student's pass, so that on CUDA both overlap. A
-        teacher to which none of the losses listens does not run.
-
-        Args:
-            names (list[str]): Keys of the losses.
-            start (Callable): Gets the number of a teacher, the teacher and the
-                losses that listen to it; returns tensors in any nesting.
-            batch_inputs (Tensor): The student's images.
-
-        Returns:
-            dict: For each teacher that runs, what ``start`` returned.
-        """
-        started = {}
-        for i, teacher in enumerate(self.teachers):
-            asking = self.listeners(i, names)
-            if asking:
-                self.fit_teacher(i)
-                started[i] = teacher.begin(
-                    partial(start, i, teacher, asking), batch_inputs
-                )
-        return started
-
-    def ask_teachers(
-        self,
-        names: list[str],
-        ask: Callable[[int, FrozenTeacher, list[str]], list],
-    ) -> list:
-        """What the teachers say to some losses, without a graph.
-
-        A teacher to which none of them listens does not run.
-
-        Args:
-            names (list[str]): Keys of the losses.
-            ask (Callable): Gets the number of a teacher, the teacher and the
-                losses that listen to it, and returns a value for each.
-
-        Returns:
-            list: A value for each loss; of an ensemble the weighted mean,
-            and None where a loss has no teacher.
-        """
-        answers: dict[str, list] = {name: [] for name in names}
-        weights: dict[str, list[float]] = {name: [] for name in names}
-        with torch.no_grad():
-            for i, teacher in enumerate(self.teachers):
-                asking = self.listeners(i, names)
-                if not asking:
-                    continue
-                # in the usual layout: convolutions that are trained on maps
-                # in another one can crash oneDNN (torch 2.15, on a CPU)
-                values = tree_map(_contiguous, ask(i, teacher, asking))
-                for name, value in zip(asking, values, strict=True):
-                    answers[name].append(value)
-                    weights[name].append(self.teacher_weights[i])
-            return [
-                _weighted_mean(values, weights[name])
-                if len(values) > 1
-                else (values or [None])[0]
-                for name, values in answers.items()
-            ]
-
-    def check_ensemble(
-        self, name: str, signals: list[str], logits: bool
-    ) -> None:
-        """Refuse to average what several teachers cannot agree on.
-
-        Raises:
-            ValueError: If the loss ``name`` listens to several teachers and
-                reads something else than logits from them.
-        """
-        heard = len(self.distill_teachers[name])
-        if heard > 1 and not logits:
-            raise ValueError(
-                f'model.distill.{name}: it listens to {heard} of the teachers '
-                'that model.teacher lists, and their logits are averaged; '
-                f'{", ".join(map(repr, signals))} of different models cannot '
-                'be. Name one teacher, as in teachers=[0], or compare logits.'
-            )
 
     def add_loss(
         self,
@@ -315,7 +259,8 @@ class DistillMixin(DryRuns, _StockModel):
                 'within a part under activation checkpointing (with_cp), '
                 'whose own output can be named instead.'
             )
-        losses[name] = self.distill[name](student, teacher, batch)
+        loss = self.distill[name]
+        losses[name] = loss(student, teacher, batch_for(loss, student, batch))
 
     def check_free(self, losses: dict, name: str) -> None:
         """Refuse the name of a loss that the student has itself.
@@ -343,9 +288,8 @@ class DistillMixin(DryRuns, _StockModel):
         Raises:
             ValueError: If the student has a loss of that name.
         """
-        active = self.active_losses()
         for name, loss in self.distill.items():
-            if name in active:
+            if loss.schedule_factor != 0:
                 continue
             self.check_free(losses, name)
             for prefix in prefixes:
@@ -362,25 +306,14 @@ class DistillMixin(DryRuns, _StockModel):
         return self
 
 
-def _frozen_teacher(cfg: dict) -> FrozenTeacher:
-    """Build a teacher; say what to do who has no teacher any more.
-
-    Raises:
-        FileNotFoundError: If its config or checkpoint is not there.
-    """
-    try:
-        return FrozenTeacher(**cfg)
-    except FileNotFoundError as error:
-        raise FileNotFoundError(
-            f'{error}\nTo predict, a trained student needs no teacher: take '
-            "the stock student's config, and the checkpoint that `python "
-            'tools/publish.py IN OUT` writes. tools/test.py does it with '
-            'this config.'
-        ) from error
-
-
-def _contiguous(value: Any) -> Any:
-    return value.contiguous() if isinstance(value, Tensor) else value
+def batch_for(
+    loss: nn.Module, student: Any, batch: DistillBatch
+) -> DistillBatch:
+    """What a loss may know: labels are of images, not of a map's pixels."""
+    rows = not torch.is_tensor(student) or student.dim() == 2
+    if rows or not isinstance(loss, LogitLoss):
+        return batch
+    return replace(batch, labels=None, soft_labels=None)
 
 
 def _has_graph(value: Any) -> bool:
@@ -388,35 +321,3 @@ def _has_graph(value: Any) -> bool:
     if isinstance(value, Tensor):
         return value.requires_grad
     return any(map(_has_graph, value))
-
-
-def _weighted_mean(values: Sequence[Tensor], weights: list[float]) -> Tensor:
-    """Mean of the teachers' logits, in float32 or more."""
-    shapes = {tuple(value.shape) for value in values}
-    if len(shapes) > 1:
-        raise ValueError(
-            'model.teacher: the teachers give logits of different shapes, '
-            f'{", ".join(map(str, sorted(shapes)))}. All have to know the '
-            'same classes.'
-        )
-    total = sum(weights)
-    dtype = torch.promote_types(values[0].dtype, torch.float32)
-    return sum(  # type: ignore[return-value]
-        value.to(dtype) * (weight / total)
-        for value, weight in zip(values, weights, strict=True)
-    )
-
-
-def regroup(values: Sequence, groups: Sequence[Sequence]) -> list:
-    """Share a flat list of values out among groups of names.
-
-    Args:
-        values (Sequence): One value for each name of each group.
-        groups (Sequence[Sequence]): What each group asked for.
-
-    Returns:
-        list: For each group its value, or a tuple where it has several names.
-    """
-    rest = iter(values)
-    shared = [tuple(itertools.islice(rest, len(group))) for group in groups]
-    return [each[0] if len(each) == 1 else each for each in shared]

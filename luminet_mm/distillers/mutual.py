@@ -12,12 +12,13 @@ from mmengine.registry import DefaultScope
 from mmpretrain.models import ImageClassifier
 from torch import Tensor, nn
 
-from luminet_mm.distillers.classifier import ClassifierDistiller, batch_for
+from luminet_mm.distillers.classifier import ClassifierDistiller
+from luminet_mm.distillers.mixin import batch_for
 from luminet_mm.losses.base.logit import LogitLoss
 from luminet_mm.registry import MODELS
 from luminet_mm.rng import preserved_rng
-from luminet_mm.signals.classifier import find_signal, record_signals
-from luminet_mm.signals.signal import Signal, read_signal
+from luminet_mm.signals.classifier import ClassifierRecord
+from luminet_mm.signals.family import Comparison
 from luminet_mm.stock import model_config, stock_config
 from luminet_mm.teachers.inputs import preprocess_alike
 
@@ -106,20 +107,28 @@ class MutualClassifier(ClassifierDistiller):
             self.peers = nn.ModuleList(
                 self._build_peer(i, peer) for i, peer in enumerate(peers)
             )
-        self._peer_signals = [
-            {
-                name: [find_signal(peer, each, f'peers.{i}') for each in names]
-                for name, (names, _) in self.distill_signals.items()
-            }
-            for i, peer in enumerate(self.peers)
+        self._peer_comparisons = [
+            self._compare_peer(i, peer) for i, peer in enumerate(self.peers)
         ]
-        for i, (peer, signals) in enumerate(
-            zip(self.peers, self._peer_signals, strict=True)
-        ):
-            for name, theirs in signals.items():
-                self.check_pair(name, f'peers.{i}', theirs, peer)
 
-    def build_connectors(self, sizes: Sequence[tuple[int, int]]) -> None:
+    def _compare_peer(self, index: int, peer: Any) -> list[Comparison]:
+        """Look up what the losses compare in a peer.
+
+        Raises:
+            ValueError: If it does not fit.
+        """
+        whose = f'peers.{index}'
+        compared = []
+        for key, own in self.comparisons.items():
+            theirs = [
+                self.family.find(peer, each.name, whose)
+                for each in own.student
+            ]
+            self.family.check(key, self, own.student, peer, theirs, whose)
+            compared.append(Comparison(key, theirs, {}))
+        return compared
+
+    def build_connectors(self) -> None:
         """There are none: networks that teach one another compare logits.
 
         Raises:
@@ -135,12 +144,12 @@ class MutualClassifier(ClassifierDistiller):
 
     def _build_peer(self, index: int, config: str | dict) -> ImageClassifier:
         cfg = stock_config(model_config(config, key=f'model.peers.{index}'))
-        scope = cfg.get('default_scope', self.default_scope)
+        scope = cfg.get('default_scope', self.family.scope)
         with DefaultScope.overwrite_default_scope(scope):
             peer = MMENGINE_MODELS.build(cfg.model)
         if not isinstance(peer, ImageClassifier):
             raise ValueError(
-                f'model.peers.{index}: {type(peer).__name__} is no '
+                f'model.peers.{index}: {type(peer).__name__} is not an '
                 'ImageClassifier of MMPretrain.'
             )
         if not preprocess_alike(
@@ -174,12 +183,11 @@ class MutualClassifier(ClassifierDistiller):
 
     def _networks(
         self,
-    ) -> Iterator[tuple[str, ImageClassifier, dict[str, list[Signal]]]]:
-        """Each network: prefix of its entries, the model, its signals."""
-        own = {name: ours for name, (ours, _) in self._signals.items()}
-        yield '', self, own
+    ) -> Iterator[tuple[str, ImageClassifier, list[Comparison]]]:
+        """Each network: prefix of its entries, the model, what is compared."""
+        yield '', self, list(self.comparisons.values())
         for i, peer in enumerate(self._peers()):
-            yield f'peer{i}.', peer, self._peer_signals[i]
+            yield f'peer{i}.', peer, self._peer_comparisons[i]
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict:
         """Every network's losses, those of the peers as ``peer0.loss_...``.
@@ -188,23 +196,24 @@ class MutualClassifier(ClassifierDistiller):
             inputs (Tensor): Normalised images, ``(B, 3, H, W)``.
             data_samples (list[:obj:`DataSample`]): Labels.
         """
-        active = self.active_losses()
+        active = [each.key for each in self.active_comparisons()]
         losses: dict[str, Any] = {}
         logits = []
-        for prefix, network, signals in self._networks():
-            asked = sum((signals[name] for name in active), [])
-            with record_signals(network, asked) as record:
+        for prefix, network, compared in self._networks():
+            asked = [each.student for each in compared if each.key in active]
+            with self.family.record(
+                network, sum(asked, []), inputs, data_samples
+            ) as record:
                 own = ImageClassifier.loss(network, inputs, data_samples)
-            for key, value in own.items():
-                key = 'loss_cls' if key == 'loss' else key
+            for key, value in self.family.own_losses(own).items():
                 losses[prefix + key] = value
-            logits.append([read_signal(record, signal) for signal in asked])
+            logits.append([record.value(signals) for signals in asked])
         prefixes = [prefix for prefix, _, _ in self._networks()]
         self.add_idle_losses(losses, inputs, prefixes)
 
-        batch = self._targets(data_samples)
         for name, values in zip(active, zip(*logits), strict=True):
             loss = self.distill[name]
+            batch = ClassifierRecord(self, data_samples).batch(())
             known = batch_for(loss, values[0], batch)
             terms = mutual_losses(values, partial(loss, batch=known))
             self.check_free(losses, name)

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from inspect import Parameter, signature
+from typing import Any
+
+from torch import nn
+
+from luminet_mm.signals.family import Comparison, Family
 
 _MEANINGS = dict(
     bbox_head='a one-stage detector or a DETR',
@@ -12,19 +17,23 @@ _MEANINGS = dict(
     panoptic_head='a panoptic segmenter',
     panoptic_fusion_head='a panoptic segmenter',
 )
-_KINDS = dict(
-    TwoStageDetector='detectors with an rpn_head and a roi_head, such as '
-    'Faster, Mask and Cascade R-CNN',
-    ImageClassifier='classifiers with a backbone, a neck and a head',
+
+_MADE = dict(
+    sigmoid='gives every class a probability of its own (a sigmoid)',
+    softmax='gives the classes one distribution (a softmax)',
+)
+_ADVICE = dict(
+    sigmoid="compare 'feats', or take a head like LinearClsHead",
+    softmax='take a loss on softmax probabilities, such as KDLoss',
 )
 
 
-def check_keys(kind: type, stock: type, keys: Iterable[str]) -> None:
+def check_keys(kind: type, family: Family, keys: Iterable[str]) -> None:
     """Refuse blocks of a model that a distiller does not extend.
 
     Args:
         kind (type): The distiller's class, or one that derives from it.
-        stock (type): The stock class that it extends.
+        family (Family): The family that it distils.
         keys (Iterable[str]): Of the config's ``model``.
 
     Raises:
@@ -43,10 +52,41 @@ def check_keys(kind: type, stock: type, keys: Iterable[str]) -> None:
         return
     of = next((_MEANINGS[key] for key in unknown if key in _MEANINGS), '')
     raise ValueError(
-        f'model: {kind.__name__} extends {stock.__name__} and has no '
+        f'model: {kind.__name__} extends {family.stock.__name__} and has no '
         f'{", ".join(unknown)}'
         + (f', which {of} has' if of else '')
-        + f'. It distils {_KINDS[stock.__name__]}. A model of your own, '
+        + f'. It distils {family.kinds}. A model of your own, '
         'MyModel, needs a class of its own: '
         f'class Mine({kind.__name__}, MyModel).'
     )
+
+
+def check_activation(
+    student: Any, loss: nn.Module, comparison: Comparison
+) -> None:
+    """Refuse a loss that is not made for the logits that it compares.
+
+    Args:
+        student (:obj:`DistillMixin`): The student.
+        loss (nn.Module): The loss.
+        comparison (Comparison): What it compares.
+
+    Raises:
+        ValueError: If a side's probabilities come from an activation that
+            the loss does not take.
+    """
+    sides = [('student', student, comparison.student)]
+    for index, theirs in comparison.teachers.items():
+        sides.append(('teacher', student.teachers[index].model, theirs))
+    accepts: tuple[str, ...] = loss.activations  # type: ignore[assignment]
+    for whose, model, signals in sides:
+        if model is None:
+            continue
+        used = student.family.activation(model, signals)
+        if used and accepts and used not in accepts:
+            names = ', '.join(repr(signal.name) for signal in signals)
+            raise ValueError(
+                f"model.distill.{comparison.key}: the {whose}'s {names} "
+                f'{_MADE[used]}, and {type(loss).__name__} takes those of a '
+                f'{" or a ".join(accepts)}; {_ADVICE[used]}.'
+            )

@@ -16,7 +16,8 @@ from luminet_mm.preflight import check_annotations, leaf_datasets
 from luminet_mm.registry import HOOKS
 from luminet_mm.runs import metrics
 from luminet_mm.runs.changes import same_teacher
-from luminet_mm.teachers.cached import CachedTeacher
+from luminet_mm.teachers.base import Teacher
+from luminet_mm.teachers.classes import check_classes
 
 
 @HOOKS.register_module()
@@ -81,10 +82,9 @@ class TeacherCheckHook(Hook):
         datasets = leaf_datasets(data)
         foreign = {}
         for i, teacher in enumerate(model.teachers):
-            if isinstance(teacher, CachedTeacher):
-                teacher.check_data(data, datasets)
-                continue
-            foreign[i] = self._compare_classes(runner, model, i, datasets)
+            teacher.check_data(data, datasets)
+            if teacher.model is not None:
+                foreign[i] = self._compare_classes(runner, model, i, datasets)
         if runner.val_loop is not None:
             datasets += leaf_datasets(runner.val_loop.dataloader.dataset)
         check_annotations(datasets)
@@ -105,7 +105,7 @@ class TeacherCheckHook(Hook):
         self._check_metric(score)
         device = next(model.parameters()).device
         for i, teacher in enumerate(model.teachers):
-            if isinstance(teacher, CachedTeacher):
+            if teacher.model is None:
                 self._say_cached(runner, teacher)
             elif foreign[i]:
                 self._cannot(runner, teacher, foreign[i])
@@ -118,7 +118,7 @@ class TeacherCheckHook(Hook):
         ours, theirs = class_count(model), class_count(teacher.model)
         if _needs_same_classes(model, index):
             for dataset in datasets:
-                teacher.check_classes(_classes_of(dataset))
+                check_classes(teacher.classes, _classes_of(dataset))
             if not teacher.classes or not any(map(_classes_of, datasets)):
                 runner.logger.warning(
                     'TeacherCheckHook: class names were not compared: %s '
@@ -154,12 +154,12 @@ class TeacherCheckHook(Hook):
             raise ValueError(f'TeacherCheckHook.min_metric is {problem}.')
         return name
 
-    def _say_cached(self, runner, teacher: CachedTeacher) -> None:
+    def _say_cached(self, runner, teacher: Teacher) -> None:
         runner.logger.info(
             'teacher (%s) on its training views: accuracy/top1 %s. '
             'It is not scored here, since its model is not built.',
             teacher.name,
-            teacher.cache.header.get('top1'),
+            teacher.top1,
         )
         if self.min_metric is not None:
             runner.logger.warning(
@@ -262,8 +262,9 @@ def _needs_same_classes(model, index: int) -> bool:
     if isinstance(getattr(model, 'head', None), ReusedClsHead):
         return True
     return any(
-        compares_classes(model.distill[name], *model.distill_signals[name])
-        for name in model.listeners(index, model.distill)
+        compares_classes(model.distill[key], *comparison.names)
+        for key, comparison in model.comparisons.items()
+        if index in comparison.teachers
     )
 
 

@@ -126,7 +126,7 @@ def _losses(cfg: Config) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, block in distill.items() if isinstance(distill, dict) else ():
         try:
-            found[name] = build_loss(name, block)[0]
+            found[name] = build_loss(name, block).loss
         except Exception:  # which has a line of its own
             found[name] = None
     return found

@@ -1,4 +1,4 @@
-"""Named signals of a classifier: tapped in training, or computed.
+"""Classifiers: a row is an image.
 
 ============  =============================================================
 name          value
@@ -17,21 +17,23 @@ Any other name is the dotted path of a module (``backbone.layer3``,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from inspect import signature
+from dataclasses import dataclass, field
 from typing import Any
 
-from mmengine.model import BaseModel
+import torch
 from mmpretrain.models import ImageClassifier
 from mmpretrain.models.heads import (
-    ConformerHead,
     MultiLabelClsHead,
-    MultiTaskHead,
-    RegressionHead,
 )
+from mmpretrain.models.utils import to_2tuple
 from torch import Tensor, nn
 
+from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.models.heads.reused import ReusedClsHead
+from luminet_mm.signals.cls_heads import check_head
+from luminet_mm.signals.family import Family, Question, Record, Size
 from luminet_mm.signals.preact import has_output
 from luminet_mm.signals.signal import (
     Signal,
@@ -41,48 +43,220 @@ from luminet_mm.signals.signal import (
 )
 
 _PARTS = ('backbone', 'neck', 'head')  # in the order in which they run
+SIDES = (64, 128, 192, 224, 240, 256, 299, 320, 336, 384, 448, 512, 32, 28)
+"""Sides of the images of dry runs, in the order in which they are tried."""
 
 
-def signal_names(model: BaseModel) -> list[str]:
-    """The names that a classifier publishes, dotted paths aside.
+@dataclass
+class ClassifierRecord(Record):
+    """The signals of one pass of a classifier, and its labels.
 
-    A teacher that is no :class:`ImageClassifier`, such as one of timm's,
-    publishes its logits.
+    Attributes:
+        model (ImageClassifier): The student.
+        samples (Sequence[:obj:`DataSample`]): What is known of the images.
+        values (dict): Signals by name.
     """
-    if not isinstance(model, ImageClassifier):
-        return ['logits']
-    names = ['backbone']
-    if model.with_neck:
-        names.append('neck')
-    if model.with_head:
-        if hasattr(model.head, 'pre_logits'):
-            names.append('feats')
-        names.append('logits')
-    return names
+
+    model: Any
+    samples: Sequence
+    values: dict[str, Any] = field(default_factory=dict)
+
+    def read(self, signal: Signal) -> Any:
+        """See :meth:`Record.read`."""
+        return read_signal(self.values, signal)
+
+    def batch(self, signals: Sequence[Signal]) -> DistillBatch:
+        """Labels of a batch: hard ones unless they are mixed or soft."""
+        batch = DistillBatch()
+        samples = self.samples
+        if all('sample_idx' in sample for sample in samples):
+            batch.sample_ids = torch.tensor(
+                [sample.sample_idx for sample in samples]
+            )
+        preprocessor = self.model.data_preprocessor
+        hard = all(
+            'gt_label' in sample
+            and sample.gt_label.numel() == 1
+            and (preprocessor.to_onehot or 'gt_score' not in sample)
+            for sample in samples
+        )
+        if hard and preprocessor.batch_augments is None:
+            batch.labels = torch.cat([each.gt_label for each in samples])
+        elif all('gt_score' in sample for sample in samples):
+            batch.soft_labels = torch.stack(
+                [sample.gt_score for sample in samples]
+            )
+        return batch
 
 
-def find_signal(model: BaseModel, name: str, whose: str) -> Signal:
-    """Look a name up.
+class Classifier(Family):
+    """Classifiers of MMPretrain; as a teacher any model that gives logits."""
 
-    Args:
-        model (BaseModel): The classifier.
-        name (str): A published name or a module's dotted path.
-        whose (str): ``student`` or ``teacher``, for the message.
+    scope = 'mmpretrain'
+    stock = ImageClassifier
+    kinds = 'classifiers with a backbone, a neck and a head'
+    usual = dict(logits='logits', maps='backbone', vectors='feats')
+    head = 'head'
 
-    Raises:
-        ValueError: If the classifier has no such signal.
-    """
-    published = signal_names(model)
-    if name in published:
-        if name in ('feats', 'logits'):
-            return Signal(name, 'head', name)
-        return Signal(name, name)
-    head = name.split('.')[0]
-    if head not in ('', 'distill', 'data_preprocessor'):
-        if has_output(model, name):
-            part = head if head in _PARTS else 'head'
-            return Signal(name, part, path=name)
-    raise unknown_signal(model, name, whose, published, '')
+    def names(self, model: Any) -> list[str]:
+        """See :meth:`Family.names`.
+
+        A teacher that is not an :class:`ImageClassifier`, such as one of
+        timm's, publishes its logits.
+        """
+        if not isinstance(model, ImageClassifier):
+            return ['logits']
+        names = ['backbone']
+        if model.with_neck:
+            names.append('neck')
+        if model.with_head:
+            if hasattr(model.head, 'pre_logits'):
+                names.append('feats')
+            names.append('logits')
+        return names
+
+    def find(self, model: Any, name: str, whose: str) -> Signal:
+        """See :meth:`Family.find`."""
+        published = self.names(model)
+        if name in published:
+            if name in ('feats', 'logits'):
+                return Signal(name, 'head', name)
+            return Signal(name, name)
+        head = name.split('.')[0]
+        if head not in ('', 'distill', 'data_preprocessor'):
+            if has_output(model, name):
+                part = head if head in _PARTS else 'head'
+                return Signal(name, part, path=name)
+        raise unknown_signal(model, name, whose, published, '')
+
+    def activation(self, model: Any, signals: Sequence[Signal]) -> str:
+        """See :meth:`Family.activation`."""
+        if 'logits' not in [signal.name for signal in signals]:
+            return ''
+        multi_label = isinstance(_head(model), MultiLabelClsHead)
+        return 'sigmoid' if multi_label else 'softmax'
+
+    def num_classes(self, model: Any, signals: Sequence[Signal]) -> int | None:
+        """See :meth:`Family.num_classes`."""
+        return getattr(_head(model), 'num_classes', None)
+
+    def check(
+        self, key, model, ours, other, theirs, whose: str = 'teacher'
+    ) -> None:
+        """See :meth:`Family.check`."""
+        for side, each, signals in (
+            ('student', model, ours),
+            (whose, other, theirs),
+        ):
+            if self.activation(each, signals):
+                check_head(key, side, _head(each))
+        if len(ours) == len(theirs) == 1:
+            super().check(key, model, ours, other, theirs, whose)
+
+    @contextmanager
+    def record(
+        self, model: Any, signals, images: Tensor, samples: Sequence
+    ) -> Iterator[ClassifierRecord]:
+        """See :meth:`Family.record`."""
+        record = ClassifierRecord(model, samples)
+        with _tapped(model, signals, record.values):
+            yield record
+
+    def ahead(
+        self, model: Any, images: Tensor, signals: Sequence[Signal]
+    ) -> dict[str, Any]:
+        """Run as much of the model as the signals need; values by name."""
+        last = max(_PARTS.index(signal.part) for signal in signals)
+        # what the calls below return needs no hook, which a compiled backbone
+        # would not call
+        tapped = [s for s in signals if s.path or s.part == 'head']
+        store: dict[str, Any] = {}
+        direct: dict[str, Any] = {}
+        with _tapped(model, tapped, store):
+            if not isinstance(model, ImageClassifier):
+                model(images, mode='tensor')
+            else:
+                outputs = direct['backbone'] = model.backbone(images)
+                if last > 0 and model.with_neck:
+                    outputs = direct['neck'] = model.neck(outputs)
+                if last > 1:
+                    model.head(outputs)
+        store = {**direct, **store}
+        return {s.name: read_signal(store, s) for s in signals}
+
+    def answer(
+        self, model: Any, ahead: dict, questions, record: Record | None
+    ) -> list:
+        """Nothing is left to compute: the teacher has seen the same rows."""
+        values = [
+            tuple(ahead[signal.name] for signal in question.asked)
+            for question in questions
+        ]
+        return [each[0] if len(each) == 1 else each for each in values]
+
+    def dry(
+        self, model: Any, questions: Sequence[Question], images: Tensor
+    ) -> list:
+        """See :meth:`Family.dry`."""
+        signals = sum((question.asked for question in questions), [])
+        ahead = self.ahead(model, images, signals)
+        return self.answer(model, ahead, questions, None)
+
+    def sizes(self, models: Sequence) -> list[Size]:
+        """Sides of the images of a dry run, the likely first.
+
+        Many transformers take one size, and some networks none that is less
+        than their windows; most convolutional networks take any.
+        """
+        models = [each for each in models if hasattr(each, 'backbone')]
+        own = max(
+            max(to_2tuple(getattr(each.backbone, 'img_size', 0)))
+            for each in models
+        )
+        inner = [
+            max(to_2tuple(module.img_size))
+            for each in models
+            for module in each.modules()
+            if isinstance(getattr(module, 'img_size', None), (int, tuple))
+        ]
+        sides = [own or SIDES[0], *inner[:1], *SIDES]
+        return [(side, side) for side in sides]
+
+    def image_sizes(
+        self, model: Any, images: Tensor, samples: Sequence
+    ) -> list[Size]:
+        """See :meth:`Family.image_sizes`.
+
+        Some transforms of MMPretrain leave ``img_shape`` as the file had it.
+        So it counts only where a batch was padded to its largest image.
+        """
+        height, width = images.shape[-2:]
+        whole = height, width
+        sizes = [
+            tuple(getattr(sample, 'img_shape', whole)[:2])
+            for sample in samples
+        ]
+        divisor = getattr(model.data_preprocessor, 'pad_size_divisor', 1)
+        padded = tuple(
+            -(-max(lengths) // divisor) * divisor
+            for lengths in zip(*sizes, strict=True)
+        )
+        return sizes if padded == whole else [whole] * len(sizes)
+
+    def introduce(self, model: Any, teachers: Sequence) -> None:
+        """Hand a head that takes a teacher's classifier its teacher."""
+        if isinstance(model.head, ReusedClsHead):
+            model.head.reuse(teachers)
+
+    def own_losses(self, losses: dict) -> dict:
+        """The head's ``loss`` as ``loss_cls``: MMEngine's total hides it."""
+        if 'loss' in losses:
+            return dict(loss_cls=losses.pop('loss'), **losses)
+        return losses
+
+
+def _head(model: Any) -> nn.Module | None:
+    return getattr(model, 'head', None)
 
 
 @contextmanager
@@ -105,19 +279,10 @@ def _tap_pre_logits(head: Any, store: dict) -> Iterator[None]:
 
 
 @contextmanager
-def record_signals(
-    model: BaseModel, signals: list[Signal]
-) -> Iterator[dict[str, Any]]:
-    """Record signals of a pass that happens inside the block.
-
-    Args:
-        model (BaseModel): The classifier.
-        signals (list[Signal]): What to keep.
-
-    Yields:
-        dict: Values by name, filled when the block ends.
-    """
-    store: dict[str, Any] = {}
+def _tapped(
+    model: Any, signals: Sequence[Signal], store: dict
+) -> Iterator[None]:
+    """Keep signals of a pass that happens inside the block, by name."""
     with ExitStack() as stack:
         for signal in {signal.name: signal for signal in signals}.values():
             name = signal.name
@@ -130,72 +295,4 @@ def record_signals(
             stack.enter_context(
                 tap_path(model, path, store, name, bool(signal.path))
             )
-        yield store
-
-
-def compute_signals(
-    model: BaseModel, batch_inputs: Tensor, signals: list[Signal]
-) -> list:
-    """Run only as much of a classifier as the asked signals need.
-
-    Args:
-        model (BaseModel): The teacher, in eval mode.
-        batch_inputs (Tensor): Images as the teacher expects them,
-            ``(B, 3, H, W)``.
-        signals (list[Signal]): What is asked for.
-
-    Returns:
-        list: The value of each signal.
-
-    Raises:
-        RuntimeError: If a module of a dotted path does not run.
-    """
-    last = max(_PARTS.index(signal.part) for signal in signals)
-    # what the calls below return needs no hook, which a compiled backbone
-    # would not call
-    tapped = [s for s in signals if s.path or s.part == 'head']
-    direct: dict[str, Any] = {}
-    with record_signals(model, tapped) as store:
-        if not isinstance(model, ImageClassifier):
-            model(batch_inputs, mode='tensor')
-        else:
-            outputs = direct['backbone'] = model.backbone(batch_inputs)
-            if last > 0 and model.with_neck:
-                outputs = direct['neck'] = model.neck(outputs)
-            if last > 1:
-                model.head(outputs)
-    return [read_signal({**direct, **store}, signal) for signal in signals]
-
-
-def check_head(name: str, side: str, head: nn.Module | None) -> None:
-    """Refuse classifiers whose output are not the logits of one softmax.
-
-    Args:
-        name (str): Key of the loss.
-        side (str): Whose head it is.
-        head (nn.Module | None): The head.
-
-    Raises:
-        ValueError: If it is such a head.
-    """
-    what, advice = '', "compare 'feats', or take a head like LinearClsHead"
-    if isinstance(head, MultiLabelClsHead):
-        what = 'gives every class a probability of its own'
-    elif isinstance(head, ConformerHead):
-        what = 'gives two logits, of its convolutions and of its tokens'
-        advice = (
-            "name one of them: 'head.conv_cls_head' or 'head.trans_cls_head'"
-        )
-    elif isinstance(head, MultiTaskHead):
-        what = 'gives logits of several tasks'
-        advice = "name those of one, as in 'head.task_heads.<task>'"
-    elif isinstance(head, RegressionHead):
-        what = 'predicts numbers and not classes'
-    elif head is not None and 'target' in signature(head.forward).parameters:
-        what = 'adds a margin to the logits of the labelled class'
-    if what:
-        raise ValueError(
-            f"model.distill.{name}: the {side}'s head "
-            f'({type(head).__name__}) {what}, so its output are no logits '
-            f'to compare; {advice}.'
-        )
+        yield

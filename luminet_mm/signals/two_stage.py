@@ -1,4 +1,4 @@
-"""Named signals of a two-stage detector: tapped in training, or computed.
+"""Two-stage detectors: a row is a RoI that the student sampled.
 
 =================  ========================================================
 name               value
@@ -20,205 +20,197 @@ with ``.preact`` behind it, for the map before a block's last ReLU.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from typing import Any
 
-import torch
-from mmdet.models.detectors import BaseDetector
-from mmdet.models.roi_heads.bbox_heads import BBoxHead
+from mmdet.models.detectors import TwoStageDetector
 from torch import Tensor
 
-from luminet_mm.losses.base.batch import DistillBatch
-from luminet_mm.signals.preact import (
-    has_output,
+from luminet_mm.signals.family import (
+    Family,
+    Question,
+    Size,
+    regroup,
 )
+from luminet_mm.signals.preact import has_output
 from luminet_mm.signals.roi_heads import (
     bbox_heads,
+    check_branches,
     check_roi_head,
+    check_sampler,
     is_cascade,
     stage_of_path,
 )
-from luminet_mm.signals.roi_scoring import RPN_PARTS, tap_modules
-from luminet_mm.signals.signal import (
-    Signal,
-    read_signal,
-    unknown_signal,
+from luminet_mm.signals.roi_record import (
+    DetectorRecord,
+    roi_signal,
+    tap_roi_stage,
 )
+from luminet_mm.signals.roi_scoring import (
+    RPN_PARTS,
+    Outer,
+    compute_outer,
+    compute_signals,
+    score_rois,
+    tap_modules,
+)
+from luminet_mm.signals.signal import Signal, unknown_signal
 
 _ROI_PARTS = ('feats', 'cls_score', 'bbox_pred')
+SIDES = (128, 256, 512, 640, 1024)
+"""Heights of the images of dry runs, in the order in which they are tried."""
 
 
-@dataclass
-class RoIRecord:
-    """What one RoI stage of the student saw and predicted, row by row."""
+class TwoStage(Family):
+    """Faster, Mask and Cascade R-CNN and their relatives."""
 
-    rois: Tensor
-    cls_score: Tensor
-    bbox_pred: Tensor | None
-    batch: DistillBatch
-    feats: Tensor | None = None
+    scope = 'mmdet'
+    stock = TwoStageDetector
+    kinds = (
+        'detectors with an rpn_head and a roi_head, such as Faster, Mask '
+        'and Cascade R-CNN'
+    )
+    usual = dict(
+        logits='roi.cls_score',
+        boxes='roi.bbox_pred',
+        maps='neck',
+        vectors='roi.feats',
+    )
+    head = 'roi_head'
 
+    def names(self, model: Any) -> list[str]:
+        """See :meth:`Family.names`."""
+        names = ['backbone']
+        if getattr(model, 'neck', None) is not None:
+            names.append('neck')
+        if getattr(model, 'rpn_head', None) is not None:
+            names += [f'rpn.{part}' for part in RPN_PARTS]
+        if is_cascade(model):
+            names += [
+                f'roi.{stage}.{part}'
+                for stage in range(len(bbox_heads(model)))
+                for part in _ROI_PARTS
+            ]
+        elif bbox_heads(model):
+            names += [f'roi.{part}' for part in _ROI_PARTS]
+        return names
 
-@dataclass
-class Record:
-    """The signals of one training pass."""
-
-    values: dict[str, object] = field(default_factory=dict)
-    stages: dict[int, RoIRecord] = field(default_factory=dict)
-
-    def value(self, signal: Signal):
-        """The value of a signal; raises a RuntimeError when it never ran."""
-        if signal.part != 'roi' or signal.path:
-            return read_signal(self.values, signal)
-        if signal.stage not in self.stages:
-            raise RuntimeError(
-                f'signal {signal.name!r}: the RoI head computed no box loss '
-                'with loss_and_target of its box head, so it cannot be '
-                'distilled. Standard and cascade RoI heads can.'
-            )
-        return getattr(self.stages[signal.stage], signal.field)
-
-    def batch(self, signal: Signal) -> DistillBatch | None:
-        """Labels and row marks of a signal; None outside the RoI head."""
-        if signal.part != 'roi' or signal.path:
-            return None
-        return self.stages[signal.stage].batch
-
-
-def signal_names(model: BaseDetector) -> list[str]:
-    """The names that a detector publishes, dotted paths aside."""
-    names = ['backbone']
-    if getattr(model, 'neck', None) is not None:
-        names.append('neck')
-    if getattr(model, 'rpn_head', None) is not None:
-        names += [f'rpn.{part}' for part in RPN_PARTS]
-    if is_cascade(model):
-        names += [
-            f'roi.{stage}.{part}'
-            for stage in range(len(bbox_heads(model)))
-            for part in _ROI_PARTS
-        ]
-    elif bbox_heads(model):
-        names += [f'roi.{part}' for part in _ROI_PARTS]
-    return names
-
-
-def find_signal(model: BaseDetector, name: str, whose: str) -> Signal:
-    """Look a name up.
-
-    Args:
-        model (BaseDetector): The detector.
-        name (str): A published name or a module's dotted path.
-        whose (str): ``student`` or ``teacher``, for the message.
-
-    Raises:
-        ValueError: If the detector has no such signal.
-    """
-    published = signal_names(model)
-    if name in published:
-        part, *rest = name.split('.')
-        stage = int(rest.pop(0)) if len(rest) == 2 else 0
-        signal = Signal(name, part, rest[0] if rest else '', stage)
-        if part == 'roi':
-            check_roi_head(model, signal, whose)
-        return signal
-
-    head = name.split('.')[0]
-    if head in ('backbone', 'neck', 'rpn_head', 'roi_head'):
-        if has_output(model, name):
-            part = head.removesuffix('_head')
-            stage = stage_of_path(model, name) if part == 'roi' else 0
-            signal = Signal(name, part, '', stage, name)
-            if part == 'roi' and bbox_heads(model):
+    def find(self, model: Any, name: str, whose: str) -> Signal:
+        """See :meth:`Family.find`."""
+        check_branches(model, whose)
+        published = self.names(model)
+        if name in published:
+            part, *rest = name.split('.')
+            stage = int(rest.pop(0)) if len(rest) == 2 else 0
+            signal = Signal(name, part, rest[0] if rest else '', stage)
+            if part == 'roi':
                 check_roi_head(model, signal, whose)
             return signal
 
-    hint = ''
-    if name.startswith('roi') and not bbox_heads(model):
-        hint = ' It has no RoI head.'
-    elif name.startswith('roi') and is_cascade(model):
-        hint = ' It is a cascade: name the stage, as in roi.0.cls_score.'
-    raise unknown_signal(model, name, whose, published, hint)
+        head = name.split('.')[0]
+        if head in ('backbone', 'neck', 'rpn_head', 'roi_head'):
+            if has_output(model, name):
+                part = head.removesuffix('_head')
+                stage = stage_of_path(model, name) if part == 'roi' else 0
+                signal = Signal(name, part, '', stage, name)
+                if part == 'roi' and bbox_heads(model):
+                    check_roi_head(model, signal, whose)
+                return signal
 
+        hint = ''
+        if name.startswith('roi') and not bbox_heads(model):
+            hint = ' It has no RoI head.'
+        elif name.startswith('roi') and is_cascade(model):
+            hint = ' It is a cascade: name the stage, as in roi.0.cls_score.'
+        raise unknown_signal(model, name, whose, published, hint)
 
-@contextmanager
-def _tap_roi_stage(
-    head: BBoxHead, stage: int, record: Record
-) -> Iterator[None]:
-    """Record RoIs, labels and predictions where the box loss is computed.
+    def activation(self, model: Any, signals: Sequence[Signal]) -> str:
+        """See :meth:`Family.activation`."""
+        return 'softmax' if _are_logits(signals) else ''
 
-    ``loss_and_target`` receives all of them in one call and in one row order,
-    for plain and cascade heads alike; nothing has to be matched up later. The
-    override sits on the instance and only while the block runs.
-    """
-    compute = head.loss_and_target
-    feats: list = []
+    def num_classes(self, model: Any, signals: Sequence[Signal]) -> int:
+        """See :meth:`Family.num_classes`."""
+        return bbox_heads(model)[signals[0].stage].num_classes
 
-    def loss_and_target(
-        cls_score, bbox_pred, rois, sampling_results, *args, **kwargs
-    ):
-        result = compute(
-            cls_score, bbox_pred, rois, sampling_results, *args, **kwargs
+    def check(
+        self, key, model, ours, other, theirs, whose: str = 'teacher'
+    ) -> None:
+        """See :meth:`Family.check`."""
+        check_sampler(key, model, ours)
+        stages = {signal.stage for signal in ours if signal.part == 'roi'}
+        if len(stages) > 1:
+            raise ValueError(
+                f'model.distill.{key}: a list of signals has to be of one '
+                'RoI stage. Split it into several losses.'
+            )
+        inner = [signal for signal in theirs if signal.part == 'roi']
+        if not stages and inner:
+            raise ValueError(
+                f'model.distill.{key}: the teacher scores the RoIs of '
+                f'the student, and {ours[0].name!r} has none. Compare '
+                f'{inner[0].name!r} with a signal of the RoI head.'
+            )
+        super().check(key, model, ours, other, theirs, whose)
+
+    @contextmanager
+    def record(
+        self, model: Any, signals, images: Tensor, samples: Sequence
+    ) -> Iterator[DetectorRecord]:
+        """See :meth:`Family.record`."""
+        record = DetectorRecord(model, images, samples)
+        stages = 1 + max(
+            (s.stage for s in signals if s.part == 'roi'), default=-1
         )
-        positives = [sampled.pos_is_gt for sampled in sampling_results]
-        lengths = [len(sampled.neg_inds) for sampled in sampling_results]
-        # as many operators for many images as for one
-        negatives = positives[0].new_zeros(sum(lengths)).split(lengths)
-        added_gt = [
-            mark
-            for pair in zip(positives, negatives, strict=True)
-            for mark in pair
-        ]
-        record.stages[stage] = RoIRecord(
-            rois=rois.detach(),
-            cls_score=cls_score,
-            bbox_pred=bbox_pred,
-            feats=feats[-1] if feats else None,
-            batch=DistillBatch(
-                labels=result['bbox_targets'][0],
-                background=head.num_classes,
-                no_object=head.num_classes,
-                added_gt=torch.cat(added_gt).bool(),
-                rois=rois.detach(),
-            ),
-        )
-        return result
+        with ExitStack() as stack:
+            stack.enter_context(tap_modules(model, signals, record.values))
+            for stage, head in enumerate(bbox_heads(model)[:stages]):
+                stack.enter_context(tap_roi_stage(head, stage, record))
+            yield record
+        for stage in range(1, stages):
+            before = record.stages.get(stage - 1)
+            if stage not in record.stages and before and not len(before.rois):
+                # A cascade stops when no RoI is left. Its further stages have
+                # as few rows; their losses must still take part on all ranks.
+                record.stages[stage] = before
 
-    handle = head.register_forward_pre_hook(
-        lambda _module, args: feats.append(args[0])
-    )
-    head.loss_and_target = loss_and_target
-    try:
-        yield
-    finally:
-        del head.loss_and_target
-        handle.remove()
+    def ahead(self, model: Any, images: Tensor, signals) -> Outer:
+        """Maps and what the RPN says of images: no RoI is needed for it."""
+        return compute_outer(model, images, list(signals))
+
+    def answer(self, model: Any, ahead: Outer, questions, record: Any) -> list:
+        """Score the student's RoIs with the teacher's RoI head."""
+        rois = {key: stage.rois for key, stage in record.stages.items()}
+        requests = list(map(_requests, questions))
+        answers = score_rois(model, ahead, sum(requests, []), rois)
+        return regroup(answers, requests)
+
+    def dry(
+        self, model: Any, questions: Sequence[Question], images: Tensor
+    ) -> list:
+        """Answers about images with one RoI each."""
+        size = images.shape[-1]
+        box = [0.0, 0.0, size / 2, size / 2]
+        roi = images.new_tensor([[0, *box], [1, *box]])
+        requests = list(map(_requests, questions))
+        flat = sum(requests, [])
+        rois = {stage: roi for _, stage in flat}
+        return regroup(compute_signals(model, images, flat, rois), requests)
+
+    def sizes(self, models: Sequence) -> list[Size]:
+        """See :meth:`Family.sizes`."""
+        return [(side, side) for side in SIDES]
+
+    def speed_sizes(self, models: Sequence) -> list[Size]:
+        """Not squares: compiled for one, a teacher is compiled again."""
+        return [(side, side * 5 // 4) for side in SIDES]
 
 
-@contextmanager
-def record_signals(
-    model: BaseDetector, signals: list[Signal]
-) -> Iterator[Record]:
-    """Record signals of a training pass that happens inside the block.
+def _requests(question: Question) -> list[tuple[Signal, int]]:
+    """What is asked, each with the student's stage whose RoIs it is of."""
+    stage = roi_signal(question.rows).stage
+    return [(signal, stage) for signal in question.asked]
 
-    Args:
-        model (BaseDetector): The student.
-        signals (list[Signal]): What to keep.
 
-    Yields:
-        Record: Filled when the block ends.
-    """
-    record = Record()
-    stages = 1 + max((s.stage for s in signals if s.part == 'roi'), default=-1)
-    with ExitStack() as stack:
-        stack.enter_context(tap_modules(model, signals, record.values))
-        for stage, head in enumerate(bbox_heads(model)[:stages]):
-            stack.enter_context(_tap_roi_stage(head, stage, record))
-        yield record
-    for stage in range(1, stages):
-        before = record.stages.get(stage - 1)
-        if stage not in record.stages and before and not len(before.rois):
-            # A cascade stops when no RoI is left. Its further stages have as
-            # few rows; their losses must still take part on all ranks.
-            record.stages[stage] = before
+def _are_logits(signals: Sequence[Signal]) -> bool:
+    return [(s.part, s.field) for s in signals] == [('roi', 'cls_score')]

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import print_log
 from torch import Tensor
 
+from luminet_mm.datasets.replay import ReplayDataset
+from luminet_mm.models.heads.reused import ReusedClsHead
+from luminet_mm.models.multi_view import MultiViewClsDataPreprocessor
+from luminet_mm.signals.family import Family, Question, Record
+from luminet_mm.signals.signal import Signal
 from luminet_mm.streams import Pending, upload
 from luminet_mm.teachers.cache_files import (
     CacheError,
@@ -17,6 +22,7 @@ from luminet_mm.teachers.cache_files import (
 
 if TYPE_CHECKING:
     pass
+from luminet_mm.teachers.base import Teacher
 from luminet_mm.teachers.cache import TeacherCache, stale
 
 DATASET = "train_dataloader.dataset=dict(type='luminet_mm.ReplayDataset', "
@@ -26,23 +32,6 @@ SAMPLER = "train_dataloader.sampler=dict(type='luminet_mm.ReplaySampler')"
 
 
 HOOK = "dict(type='luminet_mm.TeacherCheckHook', evaluate=False)"
-
-
-class _Head:
-    """Tells the number of classes, as a classifier's head does."""
-
-    def __init__(self, num_classes: int) -> None:
-        self.num_classes = num_classes
-
-    def forward(self, feats: Any) -> Any:
-        raise NotImplementedError('a cached teacher has no layers')
-
-
-class _Answers:
-    """Stands where a teacher's model would; publishes ``logits`` alone."""
-
-    def __init__(self, num_classes: int) -> None:
-        self.head = _Head(num_classes)
 
 
 def check_student(key: str, model: Any) -> None:
@@ -56,9 +45,6 @@ def check_student(key: str, model: Any) -> None:
         CacheError: If it mixes images, has several views of each, or takes
             weights of the teacher.
     """
-    from luminet_mm.models.heads.reused import ReusedClsHead
-    from luminet_mm.models.multi_view import MultiViewClsDataPreprocessor
-
     preprocessor = model.data_preprocessor
     what = ''
     if getattr(preprocessor, 'batch_augments', None) is not None:
@@ -84,7 +70,7 @@ def check_student(key: str, model: Any) -> None:
         )
 
 
-class CachedTeacher:
+class CachedTeacher(Teacher):
     """A teacher whose logits are read from disk; its model is never built.
 
     It stands in the place of a
@@ -111,12 +97,35 @@ class CachedTeacher:
             raise CacheError(f'{key}.cache: {error}') from None
         if lines:
             raise CacheError(stale(key, self.cache.folder, lines))
-        self.model = _Answers(self.cache.classes)
         self.name = f'{self.cache.header["teacher"]["model"]["type"]}, cached'
         self.classes = tuple(self.cache.header['data']['classes'])
         self.checked = False
 
     fitted = True  # to its device: it is on none
+
+    @property
+    def top1(self) -> float | None:
+        """Its accuracy on the training views, in %, where they have labels."""
+        return self.cache.header.get('top1')
+
+    def accept(self, student: Any) -> None:
+        """Refuse a student that a cache cannot serve."""
+        check_student(self.key, student)
+
+    def find(self, family: Family, name: str) -> Signal:
+        """Look a signal up: a cache has a classifier's logits alone."""
+        if name != 'logits':
+            raise ValueError(
+                f"{self.key}.cache holds a classifier's 'logits' alone, and "
+                f'no {name!r}. Compare those, or remove `cache`.'
+            )
+        return Signal('logits', 'head', 'logits')
+
+    def check(self, family: Family, key: str, student, ours, theirs) -> None:
+        """Refuse a student with another number of classes."""
+        if family.activation(student, ours):
+            own = family.num_classes(student, ours)
+            family.check_classes(key, own, self.cache.classes, 'teacher')
 
     def __deepcopy__(self, memo: dict) -> CachedTeacher:
         return self
@@ -127,9 +136,36 @@ class CachedTeacher:
     def prepare(self, *args: Any, **kwargs: Any) -> None:
         """Nothing to make fast."""
 
-    def begin(self, compute: Callable[[], Any], inputs: Tensor) -> Pending:
+    def fit(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing that depends on a device."""
+
+    def begin(
+        self,
+        student: Any,
+        images: Tensor,
+        samples: Sequence,
+        questions: Sequence[Question],
+    ) -> Pending:
         """Look up; there is nothing to wait for."""
-        return Pending(compute())
+        return Pending(self.logits(samples, images))
+
+    def answer(
+        self,
+        family: Family,
+        ahead: Tensor,
+        questions: Sequence[Question],
+        record: Record,
+    ) -> list:
+        """See :meth:`Teacher.answer`."""
+        return [ahead] * len(questions)
+
+    def dry(
+        self, family: Family, questions: Sequence[Question], images: Tensor
+    ) -> list:
+        """What it said of some views; noise is in no cache."""
+        views = [i % self.cache.images for i in range(len(images))]
+        rows = upload(self.cache.rows(views), images.device)
+        return [rows] * len(questions)
 
     def check_data(self, dataset: Any, leaves: Sequence) -> None:
         """Compare the training data with those that the teacher saw.
@@ -156,8 +192,6 @@ class CachedTeacher:
     def _data_problem(
         self, dataset: Any, leaves: Sequence, rounds: Iterable[int]
     ) -> str:
-        from luminet_mm.datasets.replay import ReplayDataset
-
         if not isinstance(dataset, ReplayDataset):
             return (
                 f'{self.key}.cache: the training data is a '

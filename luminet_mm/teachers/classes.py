@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from mmengine.config import Config
 
 
@@ -26,3 +28,34 @@ def classes_of_checkpoint(checkpoint: dict) -> tuple[str, ...]:
     if not isinstance(classes, (list, tuple)):
         return ()
     return tuple(map(str, classes))
+
+
+def check_classes(teacher: Sequence[str], student: Sequence[str]) -> None:
+    """Compare a teacher's class names and their order with a student's.
+
+    Nothing is compared where one side does not name its classes.
+
+    Raises:
+        ValueError: If they differ; names the first that does.
+    """
+    theirs, ours = list(teacher), list(student)
+    if not theirs or not ours or theirs == ours:
+        return
+    if len(theirs) == len(ours):
+        index = next(i for i, (a, b) in enumerate(zip(theirs, ours)) if a != b)
+        what = (
+            f'class {index} is {theirs[index]!r} for the teacher and '
+            f'{ours[index]!r} for the student'
+        )
+    else:
+        only = sorted(set(theirs) ^ set(ours))
+        what = (
+            f'the teacher has {len(theirs)} classes, the student '
+            f'{len(ours)}; not in both: {", ".join(only[:8])}'
+        )
+    raise ValueError(
+        f'teacher and student disagree on the classes: {what}. Logits are '
+        'compared class by class, so names and order must be the same: '
+        'train the teacher on this data set, or give the data set the '
+        "teacher's order with metainfo=dict(classes=...)."
+    )

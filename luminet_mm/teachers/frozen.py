@@ -24,15 +24,20 @@ from luminet_mm.loading.checkpoint import (
 )
 from luminet_mm.loading.weights import load_weights, unsaved
 from luminet_mm.rng import preserved_rng
+from luminet_mm.signals.family import Family, Question, Record
+from luminet_mm.signals.signal import Signal
 from luminet_mm.stock import model_config, stock_config
 from luminet_mm.streams import Pending, run_beside
+from luminet_mm.teachers.base import Teacher
 from luminet_mm.teachers.classes import (
     classes_of_checkpoint,
     classes_of_config,
 )
+from luminet_mm.teachers.dry_run import said_of
 from luminet_mm.teachers.form import Form, part_tensors
 from luminet_mm.teachers.inputs import (
     convert_images,
+    crop_maps,
     image_channels,
     normalises,
     pad_to_multiple,
@@ -41,10 +46,10 @@ from luminet_mm.teachers.inputs import (
 from luminet_mm.teachers.speed import Speed, fit, prepare
 
 
-class FrozenTeacher:
+class FrozenTeacher(Teacher):
     """A teacher beside the student, outside of everything that trains.
 
-    It is no ``nn.Module``, so it is not in the student's ``parameters()``,
+    It is not an ``nn.Module``, so it is not in the student's ``parameters()``,
     ``state_dict()``, DDP buckets or optimizer, ``init_weights()`` and
     ``train()`` never reach it, and a deep copy of the student (EMA) shares its
     model. The holder passes device and dtype changes on through :meth:`apply`.
@@ -209,20 +214,66 @@ class FrozenTeacher:
             )
         print_log(f'teacher ({self.name}) on {device}: {done}', 'current')
 
-    def begin(self, compute: Callable[[], Any], inputs: Tensor) -> Pending:
-        """Compute ahead what needs nothing of the student's step.
+    def accept(self, student: Any) -> None:
+        """Settle how it sees images, see :meth:`fit_inputs`."""
+        self.fit_inputs(student.data_preprocessor, student)
 
-        On CUDA this is queued on a stream beside the student's.
+    def find(self, family: Family, name: str) -> Signal:
+        """See :meth:`Teacher.find`."""
+        return family.find(self.model, name, 'teacher')
 
-        Args:
-            compute (Callable): Runs the model; returns tensors in any nesting.
-            inputs (Tensor): What of the current step it reads.
+    def check(self, family: Family, key: str, student, ours, theirs) -> None:
+        """See :meth:`Teacher.check`."""
+        family.check(key, student, ours, self.model, theirs)
+
+    def view(self, student: Any, images: Tensor, samples: Sequence) -> Tensor:
+        """Its own view of a student's batch, ``(B, C, H, W)``."""
+        sizes = student.family.image_sizes(student, images, samples)
+        return self.convert_inputs(images, student.data_preprocessor, sizes)
+
+    def begin(
+        self,
+        student: Any,
+        images: Tensor,
+        samples: Sequence,
+        questions: Sequence[Question],
+    ) -> Pending:
+        """Run what needs nothing of the student's step.
+
+        On CUDA this can be queued on a stream beside the student's.
         """
-        device = inputs.device
+        signals = sum((question.asked for question in questions), [])
+
+        def compute() -> Any:
+            seen = self.view(student, images, samples)
+            ahead = student.family.ahead(self.model, seen, signals)
+            return crop_maps(ahead, seen, images)
+
+        device = images.device
         with torch.no_grad(), self.own_precision(device.type):
             if device.type == 'cuda' and self._speed.stream:
-                return run_beside(compute, inputs)
+                return run_beside(compute, images)
             return Pending(compute())
+
+    def answer(
+        self,
+        family: Family,
+        ahead: Any,
+        questions: Sequence[Question],
+        record: Record,
+    ) -> list:
+        """See :meth:`Teacher.answer`."""
+        return family.answer(self.model, ahead, questions, record)
+
+    def dry(
+        self, family: Family, questions: Sequence[Question], images: Tensor
+    ) -> list:
+        """See :meth:`Teacher.dry`."""
+        with said_of('teacher', self.model, images):
+            return family.dry(self.model, questions, images)
+
+    def check_data(self, dataset: Any, leaves: Sequence) -> None:
+        """Nothing: it sees whatever images the student sees."""
 
     def own_precision(self, device_type: str):
         """Autocast as it is, or off where the teacher has a precision."""
@@ -261,38 +312,6 @@ class FrozenTeacher:
             return fn(tensor)
 
         self.model._apply(moved)
-
-    def check_classes(self, classes: Sequence[str]) -> None:
-        """Compare class names and their order with the student's.
-
-        Nothing is compared where one side does not name its classes.
-
-        Raises:
-            ValueError: If they differ; names the first that does.
-        """
-        theirs, ours = list(self.classes), list(classes)
-        if not theirs or not ours or theirs == ours:
-            return
-        if len(theirs) == len(ours):
-            index = next(
-                i for i, (a, b) in enumerate(zip(theirs, ours)) if a != b
-            )
-            what = (
-                f'class {index} is {theirs[index]!r} for the teacher and '
-                f'{ours[index]!r} for the student'
-            )
-        else:
-            only = sorted(set(theirs) ^ set(ours))
-            what = (
-                f'the teacher has {len(theirs)} classes, the student '
-                f'{len(ours)}; not in both: {", ".join(only[:8])}'
-            )
-        raise ValueError(
-            f'teacher and student disagree on the classes: {what}. Logits are '
-            'compared class by class, so names and order must be the same: '
-            'train the teacher on this data set, or give the data set the '
-            "teacher's order with metainfo=dict(classes=...)."
-        )
 
     def fit_inputs(self, data_preprocessor, student: nn.Module) -> None:
         """Settle how it sees images: as its config says, or as the student.

@@ -47,8 +47,8 @@ def is_cacheable(model: DistillMixin) -> bool:
         and known
         and all(
             isinstance(loss, LogitLoss)
-            and model.distill_signals[name][1] == ('logits',)
-            for name, loss in model.distill.items()
+            and model.comparisons[key].names[1] == ('logits',)
+            for key, loss in model.distill.items()
         )
     )
 
@@ -105,10 +105,9 @@ def whole_teacher(model: DistillMixin, data: dict) -> dict:
     finally:
         for loss, factor in zip(model.distill.values(), factors, strict=True):
             loss.schedule_factor = factor
+    teacher: Any
     for index, teacher in enumerate(model.teachers):
-        inputs = model.convert_inputs(
-            teacher, data['inputs'], data['data_samples']
-        )
+        inputs = teacher.view(model, data['inputs'], data['data_samples'])
         with torch.no_grad(), _logits_of(teacher.model) as theirs:
             samples = copy.deepcopy(data['data_samples'])
             teacher.model.loss(inputs, samples)

@@ -9,18 +9,14 @@ from functools import partial
 from typing import Any
 
 import torch
-from mmdet.models.detectors import BaseDetector, TwoStageDetector
+from mmdet.models.detectors import BaseDetector
 from mmengine.config import Config
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from luminet_mm.distillers.blocks import teacher_list
-from luminet_mm.distillers.mixin import regroup
-from luminet_mm.distillers.two_stage import TwoStageDistiller
-from luminet_mm.signals.two_stage import (
-    compute_signals,
-    record_signals,
-)
+from luminet_mm.distillers.mixin import DistillMixin
+from luminet_mm.signals.family import Record
 from luminet_mm.stock import stock_config
 from luminet_mm.timing.alternatives import (
     cached_step,
@@ -135,30 +131,17 @@ def count_flops(run: Callable[[], Any]) -> int:
 
 
 def teacher_forward(step: TrainingStep, batch: dict) -> Callable[[], None]:
-    """What the losses read of the teachers, of a detector on drawn RoIs."""
+    """What the losses read of the teachers, on rows of one training pass."""
     model = step.model
-    rois: dict[int, Tensor] = {}
-    if isinstance(model, TwoStageDistiller):
-        rois = _drawn_rois(model, model.data_preprocessor(batch, True))
+    compared = list(model.comparisons.values())
+    record = _recorded(model, model.data_preprocessor(batch, True))
 
     def run() -> None:
         data = model.data_preprocessor(batch, True)
-
-        def ask(index: int, teacher: Any, asking: list[str]) -> list:
-            model.fit_teacher(index)
-            images = model.convert_inputs(
-                teacher, data['inputs'], data['data_samples']
-            )
-            if not rois:
-                return model.dry_ask(index, asking, images)
-            asked = model.asked(asking, index)
-            answers = compute_signals(
-                teacher.model, images, sum(asked, []), rois
-            )
-            return regroup(answers, asked)
-
+        inputs, samples = data['inputs'], data['data_samples']
         with step.optim.optim_context(model):  # the step's own precision
-            model.ask_teachers(list(model.distill), ask)
+            started = model.begin_teachers(compared, inputs, samples)
+            model.ask_teachers(compared, started, record)
 
     return run
 
@@ -172,17 +155,21 @@ def teacher_features(step: TrainingStep, batch: dict) -> Callable[[], None]:
         with torch.no_grad(), step.optim.optim_context(model):
             for index, teacher in enumerate(model.teachers):
                 model.fit_teacher(index)
-                images = model.convert_inputs(
-                    teacher, data['inputs'], data['data_samples']
+                images = teacher.view(
+                    model, data['inputs'], data['data_samples']
                 )
                 teacher.model.extract_feat(images)
 
     return run
 
 
-def _drawn_rois(model: TwoStageDistiller, data: dict) -> dict[int, Tensor]:
-    """The RoIs of one training pass, by number of the box head."""
-    signals = [s for each in model.asked(list(model.distill)) for s, _ in each]
-    with torch.no_grad(), record_signals(model, signals) as record:
-        TwoStageDetector.loss(model, data['inputs'], data['data_samples'])
-    return {key: stage.rois.detach() for key, stage in record.stages.items()}
+def _recorded(model: DistillMixin, data: dict) -> Record:
+    """What the student does in one stock training pass."""
+    inputs, samples = data['inputs'], data['data_samples']
+    signals = sum((each.student for each in model.comparisons.values()), [])
+    with (
+        torch.no_grad(),
+        model.family.record(model, signals, inputs, samples) as record,
+    ):
+        model.family.stock.loss(model, inputs, samples)
+    return record

@@ -83,7 +83,7 @@ class TrainingStep:
     def timed(self, batch: dict, clock: Clock) -> None:
         """The same, with the parts timed one by one."""
         with ExitStack() as stack:
-            for name in ('start_teachers', 'ask_teachers'):
+            for name in ('begin_teachers', 'ask_teachers'):
                 ask = getattr(self.model, name)
                 setattr(
                     self.model, name, _within(clock, 'teacher forward', ask)

@@ -351,7 +351,7 @@ def test_header_quotes_the_papers_accuracy(name):
 def test_a_regnet_of_timm_is_such_a_teacher():
     """Its last stage is `s4`, its checkpoints fit as they are."""
     timm = pytest.importorskip('timm')
-    from luminet_mm.signals.classifier import compute_signals, find_signal
+    from luminet_mm.signals.classifier import Classifier
 
     for name, width in (('regnety-160', 3024), ('regnety-040', 1088)):
         cfg = Config.fromfile(f'configs/_base_/models/{name}_timm.py').model
@@ -365,7 +365,8 @@ def test_a_regnet_of_timm_is_such_a_teacher():
     cfg.model_name = 'regnety_002'
     model = MODELS.build(cfg)
     signals = [
-        find_signal(model, n, 'teacher') for n in ('model.s4', 'logits')
+        Classifier().find(model, n, 'teacher') for n in ('model.s4', 'logits')
     ]
-    maps, logits = compute_signals(model, torch.zeros(2, 3, 64, 64), signals)
+    images = torch.zeros(2, 3, 64, 64)
+    maps, logits = Classifier().ahead(model, images, signals).values()
     assert maps.shape == (2, 368, 2, 2) and logits.shape == (2, 1000)

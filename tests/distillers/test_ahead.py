@@ -173,11 +173,11 @@ def test_what_it_says_is_what_one_pass_says():
     model.parse_losses(losses)[0].backward()
     gradients = [p.grad.clone() for p in model.parameters() if p.requires_grad]
     ((teacher, batch),) = seen
-    signal = model._signals['loss_luminet'][1][0][0]
+    signal = model.comparisons['loss_luminet'].teachers[0][0]
 
     def at_once(*_):
-        images = model.convert_inputs(
-            model.teacher, data['inputs'], data['data_samples']
+        images = model.teacher.view(
+            model, data['inputs'], data['data_samples']
         )
         with torch.no_grad():
             return compute_signals(
@@ -186,7 +186,7 @@ def test_what_it_says_is_what_one_pass_says():
 
     assert torch.equal(at_once()[0], teacher)
     model.zero_grad()
-    model.start_teachers = lambda *_: {}
+    model.begin_teachers = lambda *_: {}
     model.ask_teachers = at_once
     _, again = step(model)
     model.parse_losses(again)[0].backward()

@@ -11,8 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
-from luminet_mm.distillers.classifier import batch_for
-from luminet_mm.distillers.mixin import _weighted_mean
+from luminet_mm.distillers.mixin import batch_for
 from luminet_mm.losses import (
     CRDLoss,
     DistillBatch,
@@ -21,11 +20,7 @@ from luminet_mm.losses import (
     pkt_loss,
 )
 from luminet_mm.losses.kd import kd_loss
-from luminet_mm.signals.classifier import (
-    compute_signals,
-    find_signal,
-    record_signals,
-)
+from luminet_mm.teachers.ensemble import weighted_mean
 
 KINDS = ('resnet', 'vit', 'deit')
 
@@ -194,11 +189,13 @@ def test_soft_annotations_are_soft_labels():
 def test_signals_of_every_part():
     names = ['backbone', 'neck', 'feats', 'logits', 'backbone.layer2']
     model = tiny_cls.build(tiny_cls.distiller())
-    signals = [find_signal(model, name, 'student') for name in names]
+    signals = [model.family.find(model, name, 'student') for name in names]
     data = tiny_cls.prepared(model)
-    with record_signals(model, signals) as values:
+    with model.family.record(
+        model, signals, data['inputs'], data['data_samples']
+    ) as record:
         model.forward(**data, mode='loss')
-    values = dict(values)
+    values = record.values
     assert [tuple(x.shape) for x in values['backbone']] == [
         (8, 8, 32, 32),
         (8, 64, 4, 4),
@@ -221,9 +218,8 @@ def test_signals_of_every_part():
         ('feats', ['backbone', 'neck', 'head']),
     ):
         ran.clear()
-        compute_signals(
-            teacher, data['inputs'], [find_signal(teacher, name, 'teacher')]
-        )
+        signal = model.family.find(teacher, name, 'teacher')
+        model.family.ahead(teacher, data['inputs'], [signal])
         assert ran == needed
     assert 'pre_logits' not in vars(teacher.head)  # no tap stays behind
 
@@ -431,9 +427,12 @@ def test_stale_image_sizes_do_not_blank_the_teachers_images():
     size = tuple(images.shape[-2:])
     for sample in samples:
         sample.set_metainfo(dict(img_shape=(10, 12)))
-    assert model.image_sizes(images, samples) == [size] * len(samples)
+    assert model.family.image_sizes(model, images, samples) == [size] * len(
+        samples
+    )
     samples[0].set_metainfo(dict(img_shape=size))  # the others were padded
-    assert model.image_sizes(images, samples)[:2] == [size, (10, 12)]
+    sizes = model.family.image_sizes(model, images, samples)
+    assert sizes[:2] == [size, (10, 12)]
 
 
 @pytest.mark.parametrize(
@@ -610,7 +609,7 @@ def test_golden_ensemble(case):
         for name, value in case['inputs'].items()
     }
     student = values.pop('student_logits').requires_grad_()
-    teacher = _weighted_mean(list(values.values()), [1.0] * len(values))
+    teacher = weighted_mean(list(values.values()), [1.0] * len(values))
     params = case['params']
     if params['base'] == 'kd':
         value = KDLoss(tau=params['temperature'])(student, teacher)

@@ -10,7 +10,6 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 
 from luminet_mm.losses import FitNetLoss
-from luminet_mm.signals.classifier import find_signal, record_signals
 from luminet_mm.teachers.frozen import FrozenTeacher
 
 STAGES = ['backbone.layer2', 'backbone.layer4']
@@ -190,11 +189,13 @@ def test_a_map_before_an_in_place_relu_is_kept():
     data = tiny_cls.prepared(model)
     model.loss(data['inputs'], data['data_samples'])
     assert (model.distill.loss_x.margins < 0).any()
-    signal = find_signal(model, 'backbone.bn1', 'student')
-    with record_signals(model, [signal]) as values:
+    signal = model.family.find(model, 'backbone.bn1', 'student')
+    with model.family.record(
+        model, [signal], data['inputs'], data['data_samples']
+    ) as record:
         model.forward(**data, mode='loss')
-    assert values['backbone.bn1'].min() < 0
-    values['backbone.bn1'].sum().backward()
+    assert record.read(signal).min() < 0
+    record.read(signal).sum().backward()
 
 
 def test_connectors_follow_the_seed():

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.registry import MODELS
 
-from luminet_mm.signals.two_stage import find_signal
+from luminet_mm.signals.family import Comparison
 
 KINDS = ('faster', 'mask', 'cascade')
 SIGNALS = dict(
@@ -630,8 +630,9 @@ def test_a_module_that_does_not_run_is_named():
         )
     )
     model.roi_head.bbox_head.register_module('spare', torch.nn.ReLU())
-    signal = find_signal(model, 'roi_head.bbox_head.spare', 'student')
-    model._signals['loss_x'] = ([signal], model._signals['loss_x'][1])
+    signal = model.family.find(model, 'roi_head.bbox_head.spare', 'student')
+    theirs = model.comparisons['loss_x'].teachers
+    model.comparisons['loss_x'] = Comparison('loss_x', [signal], theirs)
     with pytest.raises(RuntimeError, match="head.spare': that module did not"):
         step(model)
 

@@ -164,10 +164,11 @@ def test_a_rank_without_rows_takes_part(rows, train):
     model = distiller(paths=4).train(train)
     loss = model.distill.loss_fcfd
     image = torch.rand(2, 3, 32, 32)
+    comparison = model.comparisons['loss_fcfd']
     with torch.no_grad():
         (ours,), (theirs,) = (
-            model.dry_run(['loss_fcfd'], image),
-            model.dry_ask(0, ['loss_fcfd'], image),
+            model.family.dry(model, [comparison.own], image),
+            model.teacher.dry(model.family, [comparison.question(0)], image),
         )
     ours = [each[:rows].requires_grad_() for each in ours]
     value = loss(ours, [each[:rows] for each in theirs])

@@ -7,11 +7,11 @@ import torch
 from mmengine.registry import DefaultScope
 
 from luminet_mm.models.cuts import RoIHead, Stages
-from luminet_mm.signals.classifier import compute_signals, find_signal
+from luminet_mm.signals.classifier import Classifier
 from luminet_mm.signals.roi_scoring import (
     compute_signals as compute_of_detector,
 )
-from luminet_mm.signals.two_stage import find_signal as find_of_detector
+from luminet_mm.signals.two_stage import TwoStage
 
 AFTER = [f'backbone.layer{i}' for i in range(1, 5)]
 BEFORE = [f'{name}.preact' for name in AFTER]
@@ -87,11 +87,10 @@ def test_a_classifier_goes_on_from_each_map(name):
     backbone, channels, cuts = NETWORKS[name]
     model = classifier(backbone, channels)
     names = [*cuts, 'logits']
-    signals = [find_signal(model, each, 'student') for each in names]
+    signals = [Classifier().find(model, each, 'student') for each in names]
     with torch.no_grad():
-        *maps, logits = compute_signals(
-            model, torch.randn(2, 3, 32, 32), signals
-        )
+        images = torch.randn(2, 3, 32, 32)
+        *maps, logits = Classifier().ahead(model, images, signals).values()
         stages = Stages(model, names, 'student')
         kept = [each.clone() for each in maps]
         for start in range(len(cuts)):
@@ -138,7 +137,7 @@ def test_an_roi_head_scores_given_maps():
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = tiny.build(tiny.detector()).eval()
         cascade = tiny.build(tiny.detector('cascade'))
-    requests = [(find_of_detector(model, n, 'student'), 0) for n in names]
+    requests = [(TwoStage().find(model, n, 'student'), 0) for n in names]
     with torch.no_grad():
         maps, *expected = compute_of_detector(
             model, torch.randn(2, 3, 64, 64), requests, {0: rois}

@@ -19,7 +19,7 @@ from mmpretrain.models.backbones import (
 )
 from torch import nn
 
-from luminet_mm.signals.classifier import find_signal
+from luminet_mm.signals.classifier import Classifier
 from luminet_mm.signals.preact import has_output, last_block, tap_last_relu
 from luminet_mm.signals.signal import tap_path
 
@@ -140,7 +140,7 @@ def test_blocks_that_end_otherwise_are_refused():
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         model = tiny_cls.build(tiny_cls.classifier('vit'))
     with pytest.raises(ValueError, match="last block ends in its module 'rel"):
-        find_signal(model, 'backbone.layers.0.preact', 'teacher')
+        Classifier().find(model, 'backbone.layers.0.preact', 'teacher')
 
     class Odd(nn.Module):
         """Its ReLU is not its end."""

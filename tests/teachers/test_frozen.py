@@ -367,8 +367,8 @@ def test_input_is_renormalised_and_padding_stays_zero(theirs):
     raw = tiny.batch(num_images=3, size=72)
     data = distiller.data_preprocessor(copy.deepcopy(raw), True)
     wanted = distiller.teacher.model.data_preprocessor(raw, True)['inputs']
-    given = distiller.convert_inputs(
-        distiller.teacher, data['inputs'], data['data_samples']
+    given = distiller.teacher.view(
+        distiller, data['inputs'], data['data_samples']
     )
     torch.testing.assert_close(given, wanted.float(), rtol=1e-4, atol=1e-3)
     # image 1 is narrower than the others: a real zero border to keep
@@ -380,9 +380,7 @@ def test_same_preprocessing_passes_the_tensor_on():
     distiller = tiny.build(tiny.distiller())
     data = tiny.prepared(distiller)
     assert (
-        distiller.convert_inputs(
-            distiller.teacher, data['inputs'], data['data_samples']
-        )
+        distiller.teacher.view(distiller, data['inputs'], data['data_samples'])
         is data['inputs']
     )
 
@@ -398,8 +396,8 @@ def test_input_is_padded_to_the_teachers_divisor(mean):
     data = distiller.data_preprocessor(copy.deepcopy(raw), True)
     assert data['inputs'].shape[2:] == (96, 96)
     wanted = distiller.teacher.model.data_preprocessor(raw, True)['inputs']
-    given = distiller.convert_inputs(
-        distiller.teacher, data['inputs'], data['data_samples']
+    given = distiller.teacher.view(
+        distiller, data['inputs'], data['data_samples']
     )
     torch.testing.assert_close(given, wanted, rtol=1e-4, atol=1e-3)
     losses = distiller.loss(data['inputs'], data['data_samples'])

@@ -41,9 +41,7 @@ def test_a_classifiers_block_alone_sees_what_the_student_sees(
     config['teacher']['config'] = dict(model=block) if whole else block
     model = tiny_cls.build(config)
     data = tiny_cls.prepared(model)
-    seen = model.convert_inputs(
-        model.teacher, data['inputs'], data['data_samples']
-    )
+    seen = model.teacher.view(model, data['inputs'], data['data_samples'])
     assert seen is data['inputs']
     # TeacherCheckHook scores it on raw images
     raw = model.teacher.model.data_preprocessor(tiny_cls.batch(), False)
@@ -56,9 +54,7 @@ def test_a_detectors_block_without_preprocessor():
     del config.teacher['config']['model']['data_preprocessor']
     model = tiny.build(config)
     data = tiny.prepared(model)
-    seen = model.convert_inputs(
-        model.teacher, data['inputs'], data['data_samples']
-    )
+    seen = model.teacher.view(model, data['inputs'], data['data_samples'])
     assert seen is data['inputs']
 
 
@@ -69,9 +65,7 @@ def test_raw_images_on_purpose(scope):
     model = tiny_cls.build(config)
     raw = tiny_cls.batch()
     data = model.data_preprocessor(copy.deepcopy(raw), True)
-    seen = model.convert_inputs(
-        model.teacher, data['inputs'], data['data_samples']
-    )
+    seen = model.teacher.view(model, data['inputs'], data['data_samples'])
     wanted = torch.stack(raw['inputs']).flip(1).float()
     torch.testing.assert_close(seen, wanted, rtol=0, atol=1e-3)
 
@@ -105,9 +99,7 @@ def test_another_pad_value(tmp_path):
     raw = tiny.batch(size=72)
     data = model.data_preprocessor(copy.deepcopy(raw), True)
     wanted = model.teacher.model.data_preprocessor(raw, True)['inputs']
-    seen = model.convert_inputs(
-        model.teacher, data['inputs'], data['data_samples']
-    )
+    seen = model.teacher.view(model, data['inputs'], data['data_samples'])
     torch.testing.assert_close(seen, wanted, rtol=1e-4, atol=1e-3)
 
 
@@ -119,9 +111,7 @@ def test_equal_preprocessors_of_other_pad_values():
     raw = tiny.batch(size=72)
     data = model.data_preprocessor(copy.deepcopy(raw), True)
     wanted = model.teacher.model.data_preprocessor(raw, True)['inputs']
-    seen = model.convert_inputs(
-        model.teacher, data['inputs'], data['data_samples']
-    )
+    seen = model.teacher.view(model, data['inputs'], data['data_samples'])
     torch.testing.assert_close(seen, wanted, rtol=1e-4, atol=1e-3)
 
 

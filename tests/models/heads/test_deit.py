@@ -150,9 +150,7 @@ def test_hard_distillation_teaches_the_distillation_token():
     cls_logits, dist_logits = model.head.token_logits(feats)
     with torch.no_grad():
         teacher = model.teacher.model(
-            model.convert_inputs(
-                model.teacher, data['inputs'], data['data_samples']
-            )
+            model.teacher.view(model, data['inputs'], data['data_samples'])
         )
     torch.testing.assert_close(
         losses['loss_cls'],

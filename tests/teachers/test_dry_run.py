@@ -12,8 +12,8 @@ from mmpretrain.models.heads import LinearClsHead
 from mmpretrain.registry import MODELS
 from torch import nn
 
-from luminet_mm.distillers.dry_run import read_size
 from luminet_mm.stock import stock_config
+from luminet_mm.teachers.dry_run import read_size
 from luminet_mm.teachers.form import Form
 from luminet_mm.teachers.speed import Speed, prepare
 
@@ -39,7 +39,7 @@ def scope():
 
 def test_windows_need_larger_images(scope):
     model = tiny_cls.build(tiny_cls.distiller(teacher=tiny_cls.swin(), **HINT))
-    assert model._dry_sizes == {0: (224, 224)}
+    assert model.teachers.dry_sizes == {0: (224, 224)}
     data = tiny_cls.prepared(model, size=224, num_images=2)
     assert model.loss(data['inputs'], data['data_samples'])['loss_hint'] > 0
 
@@ -57,7 +57,7 @@ def test_sizes_are_multiples_of_all_divisors():
     theirs = config.teacher['config']['model'].data_preprocessor
     theirs.pad_size_divisor = 64
     model = tiny.build(config)
-    assert model._dry_sizes == {0: (128, 192)}
+    assert model.teachers.dry_sizes == {0: (128, 192)}
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_sizes_are_multiples_of_all_divisors():
 def test_the_size_can_be_set(scope, given, size):
     config = tiny_cls.distiller(**HINT)
     model = tiny_cls.build(dict(config, dry_run_size=given))
-    assert model._dry_sizes == {0: size}
+    assert model.teachers.dry_sizes == {0: size}
     stock = stock_config(Config(dict(model=dict(config, dry_run_size=given))))
     assert 'dry_run_size' not in stock.model
 
@@ -101,7 +101,7 @@ def test_when_sizes_fail_in_different_ways(scope):
         tiny_cls.build(tiny_cls.distiller(teacher=model))
     assert 'model.dry_run_size' in str(info.value)
     fits = dict(tiny_cls.distiller(teacher=model), dry_run_size=56)
-    assert tiny_cls.build(fits)._dry_sizes == {0: (56, 56)}
+    assert tiny_cls.build(fits).teachers.dry_sizes == {0: (56, 56)}
 
 
 @pytest.mark.parametrize('size', [0, -3, 'a', (1,), (1, 2, 3), 2.5, True])
@@ -135,9 +135,7 @@ def test_classifiers_of_other_channels(scope, kind, channels):
     ]
     data = model.data_preprocessor(raw, True)
     assert data['inputs'].shape[1] == channels
-    seen = model.convert_inputs(
-        model.teacher, data['inputs'], data['data_samples']
-    )
+    seen = model.teacher.view(model, data['inputs'], data['data_samples'])
     torch.testing.assert_close(seen, data['inputs'] + 10 / 50)
     assert model.loss(data['inputs'], data['data_samples'])['loss_hint'] > 0
 

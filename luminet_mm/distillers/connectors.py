@@ -1,0 +1,82 @@
+"""Build what losses train beside the student, from a dry run."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from luminet_mm.losses import FeatureLoss
+from luminet_mm.rng import preserved_rng
+from luminet_mm.signals.family import Comparison, Size
+from luminet_mm.teachers.dry_run import (
+    dry_sizes,
+    first_that_runs,
+    noise,
+    said_of,
+)
+
+if TYPE_CHECKING:
+    from luminet_mm.distillers.mixin import DistillMixin
+
+
+def build_connectors(model: DistillMixin) -> None:
+    """Build what losses train beside the student.
+
+    Both models see random images in eval mode. The random state stays as it
+    was, so that the student starts as a stock one; the connectors' start
+    follows from the run's seed.
+
+    Raises:
+        ValueError: If a loss cannot compare the features, or a model runs on
+            no image of the sizes that are tried.
+    """
+    losses = {
+        key: loss
+        for key, loss in model.distill.items()
+        if isinstance(loss, FeatureLoss)
+    }
+    if not losses:
+        return
+    comparisons = [model.comparisons[key] for key in losses]
+    networks: list[nn.Module] = [model, *model.teachers.models]
+    usual = model.family.sizes(networks)
+    was_training = model.training
+    model.eval()
+    try:
+        with preserved_rng():
+            seed = torch.initial_seed() % 2**63 + 1
+            students, teachers = first_that_runs(
+                dry_sizes(networks, usual, model.dry_size),
+                partial(_ask_both, model, comparisons, seed),
+            )
+            for comparison, student, teacher in zip(
+                comparisons, students, teachers, strict=True
+            ):
+                loss = losses[comparison.key]
+                heard = [model.teachers[i].model for i in comparison.teachers]
+                for each in heard:
+                    loss.read_models(model, each, *comparison.names)
+                loss.build(student, teacher)
+                for each in heard:
+                    loss.read_teacher(each)
+    finally:
+        model.train(was_training)
+
+
+def _ask_both(
+    model: DistillMixin, comparisons: list[Comparison], seed: int, size: Size
+) -> tuple[list, list]:
+    """Values of the student and of the teachers for some losses."""
+    torch.manual_seed(seed)
+    # All ranks and all seeds see one image, as connectors follow the signs of
+    # what is said of it; the numbers drawn here are those after which
+    # connectors have always started.
+    image = noise(model, size)
+    torch.rand(image.shape)
+    own = [comparison.own for comparison in comparisons]
+    with torch.no_grad(), said_of('student', model, image):
+        students = model.family.dry(model, own, image)
+    return students, model.teachers.dry(model.family, comparisons, image)

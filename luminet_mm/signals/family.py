@@ -1,0 +1,300 @@
+"""The contract of a family: what its models publish, and what a row is.
+
+A logit loss compares predictions of the same thing: an image, a RoI, a point
+of a level, a query. What "the same thing" is, is the one real difference
+between families of models, and has its place here: a family records the
+student's rows in its own training pass (:meth:`Family.record`), runs of a
+teacher what needs no rows (:meth:`Family.ahead`) and then asks it about
+exactly those rows (:meth:`Family.answer`).
+"""
+
+from __future__ import annotations
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.signals.signal import Signal
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What one loss asks of one model.
+
+    Attributes:
+        asked (list[Signal]): What is read of the model.
+        rows (list[Signal]): The student's signals, whose rows they are of.
+    """
+
+    asked: list[Signal]
+    rows: list[Signal]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What one loss compares.
+
+    Attributes:
+        key (str): The loss's key in the block ``distill``.
+        student (list[Signal]): The student's signals.
+        teachers (dict[int, list[Signal]]): Those of the teachers that the
+            loss listens to, by their numbers; empty without a teacher.
+    """
+
+    key: str
+    student: list[Signal]
+    teachers: dict[int, list[Signal]]
+
+    def question(self, index: int) -> Question:
+        """What the loss asks of a teacher, by its number."""
+        return Question(self.teachers[index], self.student)
+
+    @property
+    def own(self) -> Question:
+        """What the loss asks of the student."""
+        return Question(self.student, self.student)
+
+    @property
+    def names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The signals' names, the student's and a teacher's."""
+        theirs = next(iter(self.teachers.values()), [])
+        return (
+            tuple(signal.name for signal in self.student),
+            tuple(signal.name for signal in theirs),
+        )
+
+
+class Record(ABC):
+    """What was recorded of a model's own pass."""
+
+    @abstractmethod
+    def read(self, signal: Signal) -> Any:
+        """The value of a signal.
+
+        Raises:
+            RuntimeError: If what computes it did not run.
+        """
+
+    @abstractmethod
+    def batch(self, signals: Sequence[Signal]) -> DistillBatch:
+        """What is known of the rows, or of the images, of some signals."""
+
+    def value(self, signals: Sequence[Signal]) -> Any:
+        """The value of a signal, or a tuple where there are several."""
+        values = tuple(self.read(signal) for signal in signals)
+        return values[0] if len(values) == 1 else values
+
+
+class Family(ABC):
+    """How models of one kind are tapped, asked and compared.
+
+    A family has no state: one object serves all models of a process.
+    """
+
+    scope: ClassVar[str]
+    """Where the types in a teacher's config are looked up by default."""
+    stock: ClassVar[Any]
+    """The stock class of a student."""
+    kinds: ClassVar[str]
+    """Which models it has, for messages."""
+    usual: ClassVar[dict[str, str]]
+    """The usual signal of each kind: logits, boxes, maps, vectors."""
+    head: ClassVar[str]
+    """The key of a model's config that holds ``num_classes``."""
+
+    @abstractmethod
+    def names(self, model: nn.Module) -> list[str]:
+        """The names that a model publishes, dotted paths aside."""
+
+    @abstractmethod
+    def find(self, model: nn.Module, name: str, whose: str) -> Signal:
+        """Look a name up.
+
+        Args:
+            model (nn.Module): The model.
+            name (str): A published name or a module's dotted path.
+            whose (str): ``student`` or ``teacher``, for the message.
+
+        Raises:
+            ValueError: If the model has no such signal, or its rows mean
+                something else.
+        """
+
+    @abstractmethod
+    def activation(self, model: nn.Module, signals: list[Signal]) -> str:
+        """What makes probabilities of these logits.
+
+        Returns:
+            str: ``'softmax'`` or ``'sigmoid'``; empty where they are not the
+            logits of a head.
+        """
+
+    @abstractmethod
+    def num_classes(
+        self, model: nn.Module, signals: list[Signal]
+    ) -> int | None:
+        """How many classes the logits are of; None where nobody says."""
+
+    def check(
+        self,
+        key: str,
+        model: nn.Module,
+        ours: list[Signal],
+        other: nn.Module,
+        theirs: list[Signal],
+        whose: str = 'teacher',
+    ) -> None:
+        """Refuse to compare what does not belong together, with the fix.
+
+        Args:
+            key (str): The loss's key in the block ``distill``.
+            model (nn.Module): The student.
+            ours (list[Signal]): What of it is compared.
+            other (nn.Module): The teacher, or a peer.
+            theirs (list[Signal]): What of that is.
+            whose (str): What the other model is, for the message.
+
+        Raises:
+            ValueError: If the rows or the classes are not the same.
+        """
+        if self.activation(model, ours) and self.activation(other, theirs):
+            self.check_classes(
+                key,
+                self.num_classes(model, ours),
+                self.num_classes(other, theirs),
+                whose,
+            )
+
+    def check_classes(
+        self, key: str, own: int | None, other: int | None, whose: str
+    ) -> None:
+        """Refuse logits of another number of classes.
+
+        Raises:
+            ValueError: If both numbers are known and differ.
+        """
+        if None not in (own, other) and own != other:
+            raise ValueError(
+                f'model.distill.{key}: the student has {own} classes and the '
+                f'{whose} {other}. Set num_classes={other} in the '
+                f"student's {self.head}, or take a {whose} that was trained "
+                'on the same classes.'
+            )
+
+    @abstractmethod
+    def record(
+        self,
+        model: nn.Module,
+        signals: Sequence[Signal],
+        images: Tensor,
+        samples: Sequence,
+    ) -> AbstractContextManager[Record]:
+        """Record signals of the model's own pass, inside a ``with`` block.
+
+        Args:
+            model (nn.Module): The student.
+            signals (Sequence[Signal]): What to keep.
+            images (Tensor): The batch, ``(B, C, H, W)``.
+            samples (Sequence): What is annotated of the images.
+
+        Returns:
+            AbstractContextManager: Gives a :class:`Record`, which is filled
+            when the block ends.
+        """
+
+    @abstractmethod
+    def ahead(
+        self, model: nn.Module, images: Tensor, signals: Sequence[Signal]
+    ) -> Any:
+        """Compute what needs no rows of the student, and no more.
+
+        Args:
+            model (nn.Module): The teacher, in eval mode.
+            images (Tensor): As the teacher expects them, ``(B, C, H, W)``.
+            signals (Sequence[Signal]): What will be asked for.
+
+        Returns:
+            Tensors in any nesting, for :meth:`answer`.
+        """
+
+    @abstractmethod
+    def answer(
+        self,
+        model: nn.Module,
+        ahead: Any,
+        questions: Sequence[Question],
+        record: Record,
+    ) -> list:
+        """Answer questions: row i is the student's row i.
+
+        Args:
+            model (nn.Module): The teacher, in eval mode.
+            ahead: What :meth:`ahead` gave for the questions' signals.
+            questions (Sequence[Question]): What is asked.
+            record (Record): What the student did.
+
+        Returns:
+            list: For each question its value, or a tuple where it asks for
+            several signals.
+        """
+
+    @abstractmethod
+    def dry(
+        self, model: nn.Module, questions: Sequence[Question], images: Tensor
+    ) -> list:
+        """Answer questions about images that are only noise.
+
+        Args:
+            model (nn.Module): Student or teacher, in eval mode.
+            questions (Sequence[Question]): What is asked.
+            images (Tensor): ``(2, C, H, W)``.
+
+        Returns:
+            list: See :meth:`answer`.
+        """
+
+    @abstractmethod
+    def sizes(self, models: Sequence[nn.Module]) -> list[Size]:
+        """Heights and widths of images for dry runs, the likely first."""
+
+    def speed_sizes(self, models: Sequence[nn.Module]) -> list[Size]:
+        """The same for the dry runs after which a teacher is made fast."""
+        return self.sizes(models)
+
+    def image_sizes(
+        self, model: nn.Module, images: Tensor, samples: Sequence
+    ) -> list[Size]:
+        """Height and width of each image of a batch, without padding."""
+        return [tuple(sample.img_shape[:2]) for sample in samples]
+
+    def introduce(  # noqa: B027
+        self, model: nn.Module, teachers: Sequence
+    ) -> None:
+        """Give a student what it takes of its teachers."""
+
+    def own_losses(self, losses: dict) -> dict:
+        """The student's own losses, by the names that they are logged by."""
+        return losses
+
+
+def regroup(values: Sequence, groups: Sequence[Sequence]) -> list:
+    """Share a flat list of values out among groups of names.
+
+    Args:
+        values (Sequence): One value for each name of each group.
+        groups (Sequence[Sequence]): What each group asked for.
+
+    Returns:
+        list: For each group its value, or a tuple where it has several names.
+    """
+    rest = iter(values)
+    shared = [tuple(itertools.islice(rest, len(group))) for group in groups]
+    return [each[0] if len(each) == 1 else each for each in shared]

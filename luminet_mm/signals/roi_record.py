@@ -1,0 +1,144 @@
+"""What a two-stage detector saw and predicted in a pass, row by row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from mmdet.models.detectors import BaseDetector
+from mmdet.models.roi_heads.bbox_heads import BBoxHead
+from mmdet.structures.bbox import get_box_tensor
+from torch import Tensor
+
+from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.signals.family import Record
+from luminet_mm.signals.signal import Signal, read_signal
+
+
+@dataclass
+class RoIRecord:
+    """What one RoI stage of the student saw and predicted, row by row."""
+
+    rois: Tensor
+    cls_score: Tensor
+    bbox_pred: Tensor | None
+    batch: DistillBatch
+    feats: Tensor | None = None
+
+
+@dataclass
+class DetectorRecord(Record):
+    """The signals of one pass of a detector, and what is annotated.
+
+    Attributes:
+        model (BaseDetector): The student.
+        images (Tensor): The batch, ``(B, 3, H, W)``.
+        samples (Sequence[:obj:`DetDataSample`]): Its annotations.
+        values (dict): Signals outside the RoI head, by name.
+        stages (dict[int, RoIRecord]): What was recorded of each RoI stage.
+    """
+
+    model: BaseDetector
+    images: Tensor
+    samples: Sequence
+    values: dict[str, Any] = field(default_factory=dict)
+    stages: dict[int, RoIRecord] = field(default_factory=dict)
+
+    def read(self, signal: Signal) -> Any:
+        """See :meth:`Record.read`."""
+        if signal.part != 'roi' or signal.path:
+            return read_signal(self.values, signal)
+        if signal.stage not in self.stages:
+            raise RuntimeError(
+                f'signal {signal.name!r}: the RoI head computed no box loss '
+                'with loss_and_target of its box head, so it cannot be '
+                'distilled. Standard and cascade RoI heads can.'
+            )
+        return getattr(self.stages[signal.stage], signal.field)
+
+    def batch(self, signals: Sequence[Signal]) -> DistillBatch:
+        """Labels and marks of RoIs; boxes, sizes and anchors of images."""
+        signal = roi_signal(signals)
+        if signal.part == 'roi' and not signal.path:
+            return self.stages[signal.stage].batch
+        generator = getattr(
+            getattr(self.model, 'rpn_head', None), 'prior_generator', None
+        )
+        priors = generator and partial(
+            generator.grid_priors, device=self.images.device
+        )
+        height, width = self.images.shape[-2:]
+        return DistillBatch(
+            boxes=[
+                get_box_tensor(sample.gt_instances.bboxes)
+                for sample in self.samples
+            ],
+            image_shapes=[
+                tuple(sample.img_shape[:2]) for sample in self.samples
+            ],
+            input_shape=(height, width),
+            priors=priors,
+        )
+
+
+@contextmanager
+def tap_roi_stage(
+    head: BBoxHead, stage: int, record: DetectorRecord
+) -> Iterator[None]:
+    """Record RoIs, labels and predictions where the box loss is computed.
+
+    ``loss_and_target`` receives all of them in one call and in one row order,
+    for plain and cascade heads alike; nothing has to be matched up later. The
+    override sits on the instance and only while the block runs.
+    """
+    compute = head.loss_and_target
+    feats: list = []
+
+    def loss_and_target(
+        cls_score, bbox_pred, rois, sampling_results, *args, **kwargs
+    ):
+        result = compute(
+            cls_score, bbox_pred, rois, sampling_results, *args, **kwargs
+        )
+        positives = [sampled.pos_is_gt for sampled in sampling_results]
+        lengths = [len(sampled.neg_inds) for sampled in sampling_results]
+        # as many operators for many images as for one
+        negatives = positives[0].new_zeros(sum(lengths)).split(lengths)
+        added_gt = [
+            mark
+            for pair in zip(positives, negatives, strict=True)
+            for mark in pair
+        ]
+        record.stages[stage] = RoIRecord(
+            rois=rois.detach(),
+            cls_score=cls_score,
+            bbox_pred=bbox_pred,
+            feats=feats[-1] if feats else None,
+            batch=DistillBatch(
+                labels=result['bbox_targets'][0],
+                background=head.num_classes,
+                no_object=head.num_classes,
+                added_gt=torch.cat(added_gt).bool(),
+                rois=rois.detach(),
+            ),
+        )
+        return result
+
+    handle = head.register_forward_pre_hook(
+        lambda _module, args: feats.append(args[0])
+    )
+    head.loss_and_target = loss_and_target
+    try:
+        yield
+    finally:
+        del head.loss_and_target
+        handle.remove()
+
+
+def roi_signal(signals: Sequence[Signal]) -> Signal:
+    """The first signal of the RoI head, or else the first."""
+    return next((s for s in signals if s.part == 'roi'), signals[0])

@@ -1,0 +1,135 @@
+"""Teacher: what every teacher answers, whether it runs or is read."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from luminet_mm.signals.family import Family, Question, Record
+from luminet_mm.signals.signal import Signal
+from luminet_mm.streams import Pending
+
+
+class Teacher(ABC):
+    """A teacher beside a student, outside of everything that trains.
+
+    Attributes:
+        name (str): What it is called in messages.
+        model (nn.Module | None): Its network; None where that is not built.
+        classes (tuple[str]): Names of its classes; empty if nobody says them.
+    """
+
+    name: str
+    model: Any = None
+    classes: tuple[str, ...] = ()
+
+    @property
+    def top1(self) -> float | None:
+        """Its known accuracy on the training views, in %."""
+        return None
+
+    @property
+    @abstractmethod
+    def fitted(self) -> bool:
+        """Whether nothing is left to be chosen for its device."""
+
+    @abstractmethod
+    def accept(self, student: Any) -> None:
+        """Settle how it sees the images of a student.
+
+        Args:
+            student (:obj:`DistillMixin`): Without its losses yet.
+
+        Raises:
+            ValueError: If it cannot teach on these images.
+        """
+
+    @abstractmethod
+    def find(self, family: Family, name: str) -> Signal:
+        """Look a signal up.
+
+        Raises:
+            ValueError: If it has no such signal.
+        """
+
+    @abstractmethod
+    def check(
+        self,
+        family: Family,
+        key: str,
+        student: nn.Module,
+        ours: list[Signal],
+        theirs: list[Signal],
+    ) -> None:
+        """Refuse to be compared with a student, see :meth:`Family.check`."""
+
+    @abstractmethod
+    def begin(
+        self,
+        student: Any,
+        images: Tensor,
+        samples: Sequence,
+        questions: Sequence[Question],
+    ) -> Pending:
+        """Begin with what needs nothing of the student's step.
+
+        Args:
+            student (:obj:`DistillMixin`): Whose images they are.
+            images (Tensor): Its batch, normalised, ``(B, C, H, W)``.
+            samples (Sequence): What is annotated of the images.
+            questions (Sequence[Question]): What will be asked.
+
+        Returns:
+            Pending: What :meth:`answer` wants to have.
+        """
+
+    @abstractmethod
+    def answer(
+        self,
+        family: Family,
+        ahead: Any,
+        questions: Sequence[Question],
+        record: Record,
+    ) -> list:
+        """Answer questions, see :meth:`Family.answer`."""
+
+    @abstractmethod
+    def dry(
+        self, family: Family, questions: Sequence[Question], images: Tensor
+    ) -> list:
+        """Answer questions about noise, see :meth:`Family.dry`."""
+
+    @abstractmethod
+    def prepare(
+        self,
+        answers: Callable[[], Any],
+        before: Any,
+        trained_through: bool = False,
+    ) -> None:
+        """Make it fast, once no loss reads its layers any more."""
+
+    @abstractmethod
+    def fit(
+        self,
+        answers: Callable[[], Any],
+        device: torch.device,
+        tapped: Collection[str] = (),
+    ) -> None:
+        """Make it fast on its device, once that is known."""
+
+    @abstractmethod
+    def apply(self, fn: Callable[[Tensor], Tensor]) -> None:
+        """Move or cast it as the student is moved or cast."""
+
+    @abstractmethod
+    def check_data(self, dataset: Any, leaves: Sequence) -> None:
+        """Refuse training data that it does not know.
+
+        Args:
+            dataset (:obj:`Dataset`): Of the training data loader.
+            leaves (Sequence): The data sets inside it, without wrappers.
+        """

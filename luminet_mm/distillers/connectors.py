@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,16 +18,16 @@ from luminet_mm.teachers.dry_run import (
     said_of,
 )
 
-if TYPE_CHECKING:
-    from luminet_mm.distillers.mixin import DistillMixin
 
-
-def build_connectors(model: DistillMixin) -> None:
+def build_connectors(model: Any) -> None:
     """Build what losses train beside the student.
 
     Both models see random images in eval mode. The random state stays as it
     was, so that the student starts as a stock one; the connectors' start
     follows from the run's seed.
+
+    Args:
+        model (:obj:`DistillMixin`): The student, with its losses.
 
     Raises:
         ValueError: If a loss cannot compare the features, or a model runs on
@@ -67,7 +67,7 @@ def build_connectors(model: DistillMixin) -> None:
 
 
 def _ask_both(
-    model: DistillMixin, comparisons: list[Comparison], seed: int, size: Size
+    model: Any, comparisons: list[Comparison], seed: int, size: Size
 ) -> tuple[list, list]:
     """Values of the student and of the teachers for some losses."""
     torch.manual_seed(seed)

@@ -1,13 +1,13 @@
 """The teacher cache: the live teacher's run, and every kind of staleness."""
 
 import copy
-import importlib.util
 import json
 import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS, DefaultScope
@@ -388,7 +388,7 @@ def test_other_versions_are_a_warning(block, tmp_path, monkeypatch):
     write(block)
     logged = []
     monkeypatch.setattr(
-        'luminet_mm.teachers.cache.print_log',
+        'luminet_mm.teachers.cached.print_log',
         lambda text, *args: logged.append(text),
     )
     train(block, tmp_path / 'a', max_epochs=1)
@@ -500,11 +500,6 @@ def test_the_stock_config_knows_nothing_of_it(config):
 
 
 def test_detectors_are_refused():
-    spec = importlib.util.spec_from_file_location(
-        'tiny_detectors', Path(__file__).parents[1] / 'tiny.py'
-    )
-    tiny = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tiny)
     model = tiny.distiller()
     model.teacher.cache = 'somewhere'
     with pytest.raises(ValueError, match="it reads 'roi.cls_score' of the"):

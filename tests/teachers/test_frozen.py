@@ -219,26 +219,6 @@ def test_building_it_draws_no_random_numbers():
     assert torch.equal(torch.rand(4), expected)
 
 
-def test_class_names_must_agree(tmp_path):
-    model, path = saved_teacher(
-        tmp_path, meta=dict(dataset_meta=dict(classes=tiny.CLASSES))
-    )
-    teacher = FrozenTeacher(dict(model=model), path)
-    teacher.check_classes(list(tiny.CLASSES))
-    with pytest.raises(ValueError, match="class 0 is 'cat'.*'dog'"):
-        teacher.check_classes(('dog', 'cat', 'hen', 'cow'))
-    with pytest.raises(ValueError, match='4 classes, the student 3.*cow'):
-        teacher.check_classes(('cat', 'dog', 'hen'))
-
-
-def test_unknown_class_names_are_not_compared():
-    teacher = FrozenTeacher(dict(model=tiny.detector()), None)
-    assert teacher.classes == ()
-    teacher.check_classes(tiny.CLASSES)
-    teacher.classes = tiny.CLASSES
-    teacher.check_classes(())
-
-
 @pytest.mark.parametrize(
     'meta',
     [

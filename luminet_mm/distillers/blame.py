@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from luminet_mm.losses.base.finite import NotFiniteInputError
-from luminet_mm.teachers.speed import broken_weights
+from luminet_mm.teachers.deviation import broken_weights
 
 SHOWN = 3  # files or weights in one message
 

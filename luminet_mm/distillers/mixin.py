@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
@@ -17,8 +16,13 @@ from luminet_mm.distillers.blocks import (
     build_teachers,
 )
 from luminet_mm.distillers.connectors import build_connectors
-from luminet_mm.distillers.refusals import check_activation, check_keys
-from luminet_mm.losses import DistillBatch, LogitLoss
+from luminet_mm.distillers.refusals import (
+    check_activation,
+    check_free,
+    check_gradient,
+    check_keys,
+)
+from luminet_mm.losses import DistillBatch
 from luminet_mm.losses.base.finite import NotFiniteInputError
 from luminet_mm.signals.family import Comparison, Family
 from luminet_mm.teachers.base import Teacher
@@ -251,28 +255,10 @@ class DistillMixin(_StockModel):
         Raises:
             ValueError: If the student has a loss of that name.
         """
-        self.check_free(losses, name)
-        if torch.is_grad_enabled() and not _has_graph(student):
-            raise ValueError(
-                f"model.distill.{name}: the student's signal has no gradient, "
-                'so this loss would train nothing. The module is frozen, or '
-                'within a part under activation checkpointing (with_cp), '
-                'whose own output can be named instead.'
-            )
-        loss = self.distill[name]
-        losses[name] = loss(student, teacher, batch_for(loss, student, batch))
-
-    def check_free(self, losses: dict, name: str) -> None:
-        """Refuse the name of a loss that the student has itself.
-
-        Raises:
-            ValueError: If the student has a loss of that name.
-        """
-        if name in losses:
-            raise ValueError(
-                f'model.distill.{name}: the student already has a loss of '
-                'that name. Rename the key.'
-            )
+        check_free(losses, name)
+        check_gradient(name, student)
+        loss: Any = self.distill[name]
+        losses[name] = loss(student, teacher, loss.may_know(student, batch))
 
     def add_idle_losses(
         self,
@@ -291,7 +277,7 @@ class DistillMixin(_StockModel):
         for name, loss in self.distill.items():
             if loss.schedule_factor != 0:
                 continue
-            self.check_free(losses, name)
+            check_free(losses, name)
             for prefix in prefixes:
                 losses[prefix + name] = sum(
                     (0 * p.sum() for p in loss.parameters()),
@@ -304,20 +290,3 @@ class DistillMixin(_StockModel):
         for teacher in self.teachers:
             teacher.apply(fn)
         return self
-
-
-def batch_for(
-    loss: nn.Module, student: Any, batch: DistillBatch
-) -> DistillBatch:
-    """What a loss may know: labels are of images, not of a map's pixels."""
-    rows = not torch.is_tensor(student) or student.dim() == 2
-    if rows or not isinstance(loss, LogitLoss):
-        return batch
-    return replace(batch, labels=None, soft_labels=None)
-
-
-def _has_graph(value: Any) -> bool:
-    """Whether a signal, a tensor or several, has any gradient."""
-    if isinstance(value, Tensor):
-        return value.requires_grad
-    return any(map(_has_graph, value))

@@ -13,7 +13,7 @@ from mmpretrain.models import ImageClassifier
 from torch import Tensor, nn
 
 from luminet_mm.distillers.classifier import ClassifierDistiller
-from luminet_mm.distillers.mixin import batch_for
+from luminet_mm.distillers.refusals import check_free
 from luminet_mm.losses.base.logit import LogitLoss
 from luminet_mm.registry import MODELS
 from luminet_mm.rng import preserved_rng
@@ -212,11 +212,11 @@ class MutualClassifier(ClassifierDistiller):
         self.add_idle_losses(losses, inputs, prefixes)
 
         for name, values in zip(active, zip(*logits), strict=True):
-            loss = self.distill[name]
+            loss: Any = self.distill[name]
             batch = ClassifierRecord(self, data_samples).batch(())
-            known = batch_for(loss, values[0], batch)
+            known = loss.may_know(values[0], batch)
             terms = mutual_losses(values, partial(loss, batch=known))
-            self.check_free(losses, name)
+            check_free(losses, name)
             for prefix, term in zip(prefixes, terms, strict=True):
                 losses[prefix + name] = term
         return losses

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from inspect import Parameter, signature
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from luminet_mm.signals.family import Comparison, Family
 
@@ -90,3 +91,46 @@ def check_activation(
                 f'{_MADE[used]}, and {type(loss).__name__} takes those of a '
                 f'{" or a ".join(accepts)}; {_ADVICE[used]}.'
             )
+
+
+def check_free(losses: Mapping, key: str) -> None:
+    """Refuse the name of a loss that the student has itself.
+
+    Args:
+        losses (Mapping): The student's own losses, by name.
+        key (str): The key of a distillation loss.
+
+    Raises:
+        ValueError: If the student has a loss of that name.
+    """
+    if key in losses:
+        raise ValueError(
+            f'model.distill.{key}: the student already has a loss of that '
+            'name. Rename the key.'
+        )
+
+
+def check_gradient(key: str, student: Any) -> None:
+    """Refuse a signal through which a loss could train nothing.
+
+    Args:
+        key (str): The loss's key.
+        student (Tensor | Sequence): The student's signal.
+
+    Raises:
+        ValueError: If gradients are computed, and it has none.
+    """
+    if torch.is_grad_enabled() and not _has_graph(student):
+        raise ValueError(
+            f"model.distill.{key}: the student's signal has no gradient, "
+            'so this loss would train nothing. The module is frozen, or '
+            'within a part under activation checkpointing (with_cp), '
+            'whose own output can be named instead.'
+        )
+
+
+def _has_graph(value: Any) -> bool:
+    """Whether a signal, a tensor or several, has any gradient."""
+    if isinstance(value, Tensor):
+        return value.requires_grad
+    return any(map(_has_graph, value))

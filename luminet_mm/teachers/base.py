@@ -110,7 +110,19 @@ class Teacher(ABC):
         before: Any,
         trained_through: bool = False,
     ) -> None:
-        """Make it fast, once no loss reads its layers any more."""
+        """Make it fast as far as that is right on every device.
+
+        Called once no loss reads its layers any more.
+
+        Args:
+            answers (Callable): Computes what the losses read of it.
+            before (Any): What it says as it is.
+            trained_through (bool): Whether gradients will pass its layers;
+                they then keep layout and precision.
+
+        Raises:
+            ValueError: If low precision moves the answers too far.
+        """
 
     @abstractmethod
     def fit(
@@ -119,7 +131,17 @@ class Teacher(ABC):
         device: torch.device,
         tapped: Collection[str] = (),
     ) -> None:
-        """Make it fast on its device, once that is known."""
+        """Make it fast on its device, once that is known.
+
+        Args:
+            answers (Callable): As for :meth:`prepare`, on the device.
+            device (torch.device): Where it is.
+            tapped (Collection[str]): ``backbone``, ``neck``: those whose
+                inner modules a loss reads.
+
+        Raises:
+            ValueError: If the answers are others than before.
+        """
 
     @abstractmethod
     def apply(self, fn: Callable[[Tensor], Tensor]) -> None:

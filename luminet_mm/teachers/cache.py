@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from luminet_mm.datasets.replay import ReplayDataset
 from luminet_mm.teachers.cache_files import (
     FORMAT,
     UNCHECKED,
@@ -31,9 +32,6 @@ from luminet_mm.teachers.fingerprints import (
     teacher_part,
     view_digests,
 )
-
-if TYPE_CHECKING:
-    from luminet_mm.datasets.replay import ReplayDataset
 
 # Bytes of rounds that are read through before the first step; further ones
 # are when they are first used.

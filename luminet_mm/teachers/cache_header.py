@@ -6,8 +6,9 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from luminet_mm.datasets.replay import ReplayDataset
 from luminet_mm.teachers.cache_files import (
     ANEW,
     DTYPES,
@@ -25,9 +26,6 @@ from luminet_mm.teachers.fingerprints import (
     teacher_part,
     view_digests,
 )
-
-if TYPE_CHECKING:
-    from luminet_mm.datasets.replay import ReplayDataset
 
 # Entries of a header that one cache has in common, however many rounds.
 BELONGS = (

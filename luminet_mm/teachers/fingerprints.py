@@ -12,15 +12,13 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
+from luminet_mm.datasets.replay import ReplayDataset
 from luminet_mm.stock import model_config, stock_config
-
-if TYPE_CHECKING:
-    from luminet_mm.datasets.replay import ReplayDataset
 
 # What augments and decodes images: another version may give other pixels.
 PACKAGES = (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import logging
-import re
 from collections.abc import Callable, Collection, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -16,13 +15,6 @@ from mmengine.model import BaseModel
 from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
-from luminet_mm.files.errors import CheckpointError
-from luminet_mm.loading.checkpoint import (
-    BESIDE_STUDENT,
-    get_state_dict,
-    load_checkpoint,
-)
-from luminet_mm.loading.weights import load_weights, unsaved
 from luminet_mm.rng import preserved_rng
 from luminet_mm.signals.family import Family, Question, Record
 from luminet_mm.signals.signal import Signal
@@ -36,14 +28,15 @@ from luminet_mm.teachers.classes import (
 from luminet_mm.teachers.dry_run import said_of
 from luminet_mm.teachers.form import Form, part_tensors
 from luminet_mm.teachers.inputs import (
+    check_channels,
+    check_stated,
     convert_images,
     crop_maps,
-    image_channels,
-    normalises,
     pad_to_multiple,
     preprocess_alike,
 )
 from luminet_mm.teachers.speed import Speed, fit, prepare
+from luminet_mm.teachers.weights import load_teacher
 
 
 class FrozenTeacher(Teacher):
@@ -83,7 +76,7 @@ class FrozenTeacher(Teacher):
     ) -> None:
         self._speed = Speed(fold_bn, channels_last, dtype, compile, stream)
         self._form = Form()  # copies share it, as they share the model
-        # of a distilled teacher only the model: its teacher has done its work
+        # of a distilled teacher its model alone
         cfg = stock_config(model_config(config))
         scope = cfg.get('default_scope', default_scope)
         with preserved_rng(), DefaultScope.overwrite_default_scope(scope):
@@ -102,50 +95,9 @@ class FrozenTeacher(Teacher):
                 logging.WARNING,
             )
         else:
-            self._load(checkpoint)
-            self._check_unsaved(cfg.model)
+            saved = load_teacher(self.model, self.name, cfg.model, checkpoint)
+            self.classes = classes_of_checkpoint(saved) or self.classes
         self.model.eval().requires_grad_(False)
-
-    def _load(self, path: str) -> None:
-        checkpoint = load_checkpoint(path)
-        state = get_state_dict(checkpoint)
-        for key in [key for key in state if key.startswith(BESIDE_STUDENT)]:
-            del state[key]  # what a distilled teacher was itself trained with
-        try:
-            fit = load_weights(self.model, state)
-        except CheckpointError as error:
-            raise ValueError(
-                f'teacher.checkpoint {path!r} does not fit teacher.config '
-                f'({self.name}): {error}'
-            ) from error
-        problems = fit.lines()
-        problems += [f'{key}: unexpected' for key in fit.unexpected]
-        if problems:
-            shown = '\n  '.join(problems[:12])
-            more = len(problems) - 12
-            entries = len(fit.loaded) + len(fit.missing) + len(fit.reshaped)
-            raise ValueError(
-                f'teacher.checkpoint {path!r} does not fit teacher.config '
-                f'({self.name}): {len(problems)} of {entries} entries '
-                f'differ.\n  {shown}'
-                + (f'\n  ... and {more} more' if more > 0 else '')
-                + '\nGive the config that this checkpoint was trained with.'
-            )
-        self.classes = classes_of_checkpoint(checkpoint) or self.classes
-
-    def _check_unsaved(self, block: dict) -> None:
-        """Refuse weights that come neither from the checkpoint nor a file."""
-        left = unsaved(self.model)
-        if left and not re.search("'Pretrained'|'pretrained': '", str(block)):
-            total = sum(1 for _ in self.model.parameters())
-            raise ValueError(
-                f'teacher.checkpoint: {self.name} saves a part of itself '
-                f'alone (as LoRA does): {left[0]} and {len(left) - 1} more of '
-                f'{total} weights are in no checkpoint of it, and nothing in '
-                'teacher.config loads them. They would be random. Add the '
-                "init_cfg=dict(type='Pretrained', checkpoint=...) of its "
-                'training to that part.'
-            )
 
     def prepare(
         self,
@@ -153,17 +105,7 @@ class FrozenTeacher(Teacher):
         before: Any,
         trained_through: bool = False,
     ) -> None:
-        """Make it fast as far as every device likes it, and log how exactly.
-
-        Args:
-            answers (Callable): Computes what the losses read of it.
-            before (Any): What it says as it is.
-            trained_through (bool): Whether gradients will pass its layers;
-                they then keep layout and precision.
-
-        Raises:
-            ValueError: If low precision moves the answers too far.
-        """
+        """See :meth:`Teacher.prepare`; the log says how exactly."""
         if trained_through:
             if self._speed.dtype or self._speed.compile:
                 print_log(
@@ -189,17 +131,7 @@ class FrozenTeacher(Teacher):
         device: torch.device,
         tapped: Collection[str] = (),
     ) -> None:
-        """Make it fast on its device, once, and log how and how exactly.
-
-        Args:
-            answers (Callable): As for :meth:`prepare`, on the device.
-            device (torch.device): Where it is.
-            tapped (Collection[str]): ``backbone``, ``neck``: those whose
-                inner modules a loss reads.
-
-        Raises:
-            ValueError: If the answers are others than before.
-        """
+        """See :meth:`Teacher.fit`; the log says how exactly."""
         self._form.fitted = True
         half = torch.is_autocast_enabled(device.type)
         with torch.autocast(device.type, enabled=False):
@@ -277,9 +209,8 @@ class FrozenTeacher(Teacher):
 
     def own_precision(self, device_type: str):
         """Autocast as it is, or off where the teacher has a precision."""
-        if self._form.inside is None:
-            return nullcontext()
-        return torch.autocast(device_type, enabled=False)
+        own = self._form.inside is not None
+        return torch.autocast(device_type, False) if own else nullcontext()
 
     def __deepcopy__(self, memo: dict) -> FrozenTeacher:
         # Moving or casting a copy of the student (to export it, say) must
@@ -328,30 +259,16 @@ class FrozenTeacher(Teacher):
             ValueError: If the two read images of different channels, or if a
                 file says nothing of what the student does to images.
         """
-        theirs, ours = map(image_channels, (self.model, student))
-        if theirs != ours:
-            raise ValueError(
-                f'the teacher ({self.name}) reads images of {theirs} '
-                f'channel(s) and the student of {ours}. Both see the same '
-                'images: take a teacher that was trained on such.'
+        check_channels(self.model, self.name, student)
+        if not self._own_inputs:
+            check_stated(self._file, data_preprocessor)
+            self.model.data_preprocessor = copy.deepcopy(data_preprocessor)
+            print_log(
+                f'teacher ({self.name}): its config has no data_preprocessor; '
+                "it sees images normalised as the student's.",
+                'current',
+                logging.WARNING,
             )
-        if self._own_inputs:
-            return
-        if self._file is not None and normalises(data_preprocessor):
-            raise ValueError(
-                f'teacher.config {self._file!r} has no data_preprocessor, so '
-                'mean, std and channel order of its images are unknown, and '
-                "the student's are normalised. Add data_preprocessor=dict("
-                'mean=..., std=...) to that config, as the teacher was '
-                'trained.'
-            )
-        self.model.data_preprocessor = copy.deepcopy(data_preprocessor)
-        print_log(
-            f'teacher ({self.name}): its config has no data_preprocessor; it '
-            "sees images normalised as the student's.",
-            'current',
-            logging.WARNING,
-        )
 
     def convert_inputs(
         self,

@@ -152,3 +152,38 @@ def image_channels(model: nn.Module) -> int:
 def normalises(data_preprocessor) -> bool:
     """Whether a data preprocessor changes the values of images."""
     return not preprocess_alike(data_preprocessor, None)
+
+
+def check_channels(teacher: nn.Module, name: str, student: nn.Module) -> None:
+    """Refuse a teacher of images of other channels.
+
+    Raises:
+        ValueError: If the two read images of different channels.
+    """
+    theirs, ours = map(image_channels, (teacher, student))
+    if theirs != ours:
+        raise ValueError(
+            f'the teacher ({name}) reads images of {theirs} channel(s) and '
+            f'the student of {ours}. Both see the same images: take a teacher '
+            'that was trained on such.'
+        )
+
+
+def check_stated(file: str | None, data_preprocessor) -> None:
+    """Refuse to guess how a teacher of a config file sees images.
+
+    Args:
+        file (str | None): The teacher's config, without a preprocessor.
+        data_preprocessor: The student's.
+
+    Raises:
+        ValueError: If the student's images are normalised, and the file does
+            not say how the teacher's are.
+    """
+    if file is not None and normalises(data_preprocessor):
+        raise ValueError(
+            f'teacher.config {file!r} has no data_preprocessor, so mean, std '
+            "and channel order of its images are unknown, and the student's "
+            'are normalised. Add data_preprocessor=dict(mean=..., std=...) to '
+            'that config, as the teacher was trained.'
+        )

@@ -9,7 +9,6 @@ on the device when that is known (:func:`fit`).
 from __future__ import annotations
 
 from collections.abc import (
-    Callable,
     Collection,
     Sequence,
 )
@@ -17,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten
+from torch import nn
 
+from luminet_mm.teachers.deviation import Answers, check_finite, deviation
 from luminet_mm.teachers.form import (
     DTYPES,
     PARTS,
@@ -40,8 +39,6 @@ from luminet_mm.teachers.form import (
 TOLERANCE = {None: 1e-4, 'fp16': 1e-2, 'bf16': 5e-2}
 AUTO_TOLERANCE = 1e-2
 """The same for what nobody asked for by name."""
-
-Answers = Callable[[], Any]
 
 
 @dataclass
@@ -120,7 +117,7 @@ def prepare(
     if before is None:
         with torch.no_grad():
             before = answers()
-    _check_finite(model, before)
+    check_finite(model, before)
     done = []
     dtype = None if speed.dtype == 'auto' else speed.dtype
     if speed.fold_bn:
@@ -145,7 +142,7 @@ def prepare(
     if dtype:
         _cast(model, form, DTYPES[dtype])
         done.append(dtype)
-    moved = _deviation(answers, before)
+    moved = deviation(answers, before)
     if moved != moved:
         wider = "'bf16' or None" if dtype == 'fp16' else 'None'
         raise ValueError(
@@ -191,7 +188,7 @@ def fit(
     """
     with torch.no_grad():
         before = answers()
-    _check_finite(model, before)
+    check_finite(model, before)
     done = []
     if speed.dtype == 'auto':
         done.append(_choose_precision(model, answers, before, form, device))
@@ -220,7 +217,7 @@ def fit(
             done[-1] += f' (losses read inside of {" and ".join(tapped)})'
     if device.type == 'cuda' and speed.stream:
         done.append('on its own stream')
-    moved = _deviation(answers, before)
+    moved = deviation(answers, before)
     bound = _bound(form, device)
     if not moved <= bound:
         raise ValueError(
@@ -235,7 +232,7 @@ def fit(
 def _holds(answers: Answers, before: Any, bound: float) -> bool:
     """Whether a network still works, and answers as before."""
     try:
-        return _deviation(answers, before) <= bound
+        return deviation(answers, before) <= bound
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception:
@@ -259,7 +256,7 @@ def _choose_precision(
         return 'precision left alone (not float32)'
     kept = [tensor.data for tensor in tensors]
     _cast(model, form, torch.bfloat16)
-    moved = _deviation(answers, before)
+    moved = deviation(answers, before)
     if moved <= AUTO_TOLERANCE:
         return 'bf16'
     form.inside = None
@@ -282,51 +279,3 @@ def _report(done: Sequence[str], moved: float) -> str:
         f'{", ".join(done) or "as it is"}; what the losses read of it moved '
         f'by {moved:.1e} of its norm'
     )
-
-
-def broken_weights(model: nn.Module) -> list[str]:
-    """Names of the weights that hold NaN or inf.
-
-    Buffers may hold inf: networks with masks keep it there on purpose.
-    """
-    buffers = [n for n, value in model.named_buffers() if value.isnan().any()]
-    return buffers + [
-        name
-        for name, value in model.named_parameters()
-        if not torch.isfinite(value).all()
-    ]
-
-
-def _check_finite(model: nn.Module, before: Any) -> None:
-    """Refuse a network whose answers are NaN before anything was done."""
-    if all(torch.isfinite(each).all() for each in _tensors(before)):
-        return
-    broken = broken_weights(model)
-    if broken:
-        raise ValueError(
-            f'teacher.checkpoint: {len(broken)} of its weights hold NaN or '
-            f'inf, such as {", ".join(broken[:3])}. The file is broken: take '
-            'another one.'
-        )
-    raise ValueError(
-        'teacher: its answers to a random image hold NaN or inf, though its '
-        'weights do not. Give the config and the data_preprocessor that the '
-        'checkpoint was trained with.'
-    )
-
-
-def _deviation(answers: Answers, before: Any) -> float:
-    """Largest distance of an answer to what it was, over its norm."""
-    with torch.no_grad():
-        pairs = zip(_tensors(answers()), _tensors(before), strict=True)
-        moved = [
-            ((now - was).norm() / was.norm().clamp(min=1e-12)).item()
-            for now, was in pairs
-        ]
-    # a comparison with NaN is false, and that is no small distance
-    return max(moved, key=lambda x: (x != x, x), default=0.0)
-
-
-def _tensors(values: Any) -> Sequence[Tensor]:
-    flat, _ = tree_flatten(values)
-    return [each.double() for each in flat if isinstance(each, Tensor)]

@@ -11,7 +11,6 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
-from luminet_mm.distillers.mixin import batch_for
 from luminet_mm.losses import (
     CRDLoss,
     DistillBatch,
@@ -630,6 +629,6 @@ def test_labels_are_of_images():
         (CRDLoss(num_samples=2), (maps,)),
         (KDLoss(), labels[:, None]),
     ):
-        assert batch_for(loss, value, batch) is batch
-    known = batch_for(KDLoss(), maps, batch)
+        assert loss.may_know(value, batch) is batch
+    known = KDLoss().may_know(maps, batch)
     assert known.labels is None and known.soft_labels is None

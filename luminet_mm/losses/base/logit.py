@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -122,6 +123,15 @@ class LogitLoss(DistillLoss):
                 teacher = _drop_column(teacher, column)
             loss = self.compute(student, teacher, weights, batch)
         return loss * (self.loss_weight * self.schedule_factor)
+
+    def may_know(self, student: Any, batch: DistillBatch) -> DistillBatch:
+        """See :meth:`DistillLoss.may_know`.
+
+        A classifier's labels are of images, and not of a map's pixels.
+        """
+        if not isinstance(student, Tensor) or student.dim() == 2:
+            return batch
+        return replace(batch, labels=None, soft_labels=None)
 
     @abstractmethod
     def compute(

@@ -154,3 +154,12 @@ class DistillLoss(nn.Module, metaclass=ABCMeta):
                 f'the features are of {images}.'
             )
         return value
+
+    def may_know(self, student: Any, batch: DistillBatch) -> DistillBatch:
+        """What of a batch belongs to the rows that are compared: all of it.
+
+        Args:
+            student: The student's signal.
+            batch: What is known.
+        """
+        return batch

@@ -1,0 +1,71 @@
+"""Load a teacher's weights: all of them, or say what is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from luminet_mm.files.errors import CheckpointError
+from luminet_mm.loading.checkpoint import (
+    BESIDE_STUDENT,
+    get_state_dict,
+    load_checkpoint,
+)
+from luminet_mm.loading.missing import left_random
+from luminet_mm.loading.weights import load_weights
+
+
+def load_teacher(
+    model: nn.Module, name: str, block: Mapping, path: str
+) -> dict:
+    """Load a teacher's weights, all of them.
+
+    Args:
+        model (nn.Module): The teacher's network.
+        name (str): What it is called, for messages.
+        block (Mapping): The block ``model`` of its config.
+        path (str): Path or URL of its checkpoint.
+
+    Returns:
+        dict: The whole checkpoint.
+
+    Raises:
+        ValueError: If the weights do not fit, the file holds more than
+            plain data, or weights come from nowhere.
+    """
+    checkpoint = load_checkpoint(path)
+    state = get_state_dict(checkpoint)
+    for key in [key for key in state if key.startswith(BESIDE_STUDENT)]:
+        del state[key]  # what a distilled teacher was itself trained with
+    try:
+        fit = load_weights(model, state)
+    except CheckpointError as error:
+        raise ValueError(
+            f'teacher.checkpoint {path!r} does not fit teacher.config '
+            f'({name}): {error}'
+        ) from error
+    problems = fit.lines()
+    problems += [f'{key}: unexpected' for key in fit.unexpected]
+    if problems:
+        shown = '\n  '.join(problems[:12])
+        more = len(problems) - 12
+        entries = len(fit.loaded) + len(fit.missing) + len(fit.reshaped)
+        raise ValueError(
+            f'teacher.checkpoint {path!r} does not fit teacher.config '
+            f'({name}): {len(problems)} of {entries} entries '
+            f'differ.\n  {shown}'
+            + (f'\n  ... and {more} more' if more > 0 else '')
+            + '\nGive the config that this checkpoint was trained with.'
+        )
+    random = left_random(fit, block)
+    if random:
+        raise ValueError(
+            f'teacher.checkpoint: {name} saves a part of itself alone (as '
+            f'LoRA does): {random[0]} and {len(random) - 1} more of '
+            f'{sum(1 for _ in model.parameters())} weights are in no '
+            'checkpoint of it, and nothing in teacher.config loads them. '
+            "They would be random. Add the init_cfg=dict(type='Pretrained', "
+            'checkpoint=...) of its training to that part.'
+        )
+    return checkpoint

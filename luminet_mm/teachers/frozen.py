@@ -209,8 +209,9 @@ class FrozenTeacher(Teacher):
 
     def own_precision(self, device_type: str):
         """Autocast as it is, or off where the teacher has a precision."""
-        own = self._form.inside is not None
-        return torch.autocast(device_type, False) if own else nullcontext()
+        if self._form.inside is None:
+            return nullcontext()
+        return torch.autocast(device_type, enabled=False)
 
     def __deepcopy__(self, memo: dict) -> FrozenTeacher:
         # Moving or casting a copy of the student (to export it, say) must
@@ -220,10 +221,9 @@ class FrozenTeacher(Teacher):
         return shared
 
     def apply(self, fn: Callable[[Tensor], Tensor]) -> None:
-        """Move or cast the teacher as the student is moved or cast.
+        """Move or cast it as the student is moved or cast, a copy excepted.
 
         Backbone and neck stay in the low precision that was chosen for them.
-        A deep copy shares the model and leaves it where it is.
         """
         if not self.follows:
             return

@@ -200,10 +200,19 @@ def test_no_path_of_a_machine_and_nothing_left_open(page):
 # -- README -----------------------------------------------------------------
 
 
-def test_the_two_commands_come_first():
-    first = blocks(read('README.md'), 'bash')[0]
+def test_two_minutes_of_the_readme():
+    """What it is, a picture, two commands, the example, results."""
+    text = read('README.md')
+    first = blocks(text, 'bash')[0]
     assert re.findall(r'^make (\w+)', first, re.M) == ['quickstart', 'test']
-    assert read('README.md').index(first) < 80
+    order = [
+        text.index('!['),
+        text.index(first),
+        text.index('## Distil your own detector'),
+        text.index('## Results'),
+    ]
+    assert order == sorted(order)
+    assert len(text[: text.index('## Results')].splitlines()) < 60
 
 
 def test_result_table_has_its_place():

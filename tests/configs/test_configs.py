@@ -31,6 +31,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from luminet_mm.preflight import ConfigError, check_config
 from luminet_mm.stock import stock_config
+from luminet_mm.teachers.classes import check_classes
 
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(path.stem for path in (ROOT / 'configs').glob('*.py'))
@@ -642,7 +643,7 @@ def test_the_example_for_own_data_runs(page, tmp_path, monkeypatch):
     classes = len(dataset.metainfo.classes)
     assert model.roi_head.bbox_head.num_classes == classes
     assert model.teacher.model.roi_head.bbox_head.num_classes == classes
-    model.teacher.check_classes(dataset.metainfo.classes)
+    check_classes(model.teacher.classes, dataset.metainfo.classes)
 
 
 def test_commands_of_the_page_reach_the_config(page):

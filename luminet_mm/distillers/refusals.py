@@ -87,8 +87,9 @@ def check_activation(
         if used and accepts and used not in accepts:
             names = ', '.join(repr(signal.name) for signal in signals)
             raise ValueError(
-                f"model.distill.{comparison.key}: the {whose}'s {names} "
-                f'{_MADE[used]}, and {type(loss).__name__} takes those of a '
+                f"model.distill.{comparison.key}: the {whose}'s head (signal "
+                f'{names}) {_MADE[used]}, and '
+                f'{type(loss).__name__} takes those of a '
                 f'{" or a ".join(accepts)}; {_ADVICE[used]}.'
             )
 

@@ -1,5 +1,6 @@
 """The contract of losses on logits: kept by a new loss, broken by bad ones."""
 
+import doctest
 import re
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 import torch
 from losses.contracts import LogitContract
 
+from luminet_mm import losses
 from luminet_mm.distributed import global_mean
 from luminet_mm.losses import KDLoss, LogitLoss
 from luminet_mm.registry import MODELS
@@ -15,24 +17,36 @@ PAGE = Path(__file__).parents[3] / 'CONTRIBUTING.md'
 
 
 def example():
-    """The loss of CONTRIBUTING.md, unregistered again, and its contract."""
+    """The loss of CONTRIBUTING.md and its test, outside of the package."""
     text = PAGE.read_text('utf-8').partition('## A new method')[2]
     blocks = re.findall(r'^( *)```python\n(.*?)```', text, re.S | re.M)
-    names = {
-        '__name__': 'luminet_mm.losses.logit_mse',
-        'LogitContract': LogitContract,
-    }
+    names = {'__name__': 'luminet_mm.losses.logit_mse'}
     for indent, source in blocks[:2]:
         source = re.sub(f'^{indent}', '', source, flags=re.M)
         exec(compile(source, PAGE.name, 'exec'), names)
+        losses.LogitMSELoss = names['LogitMSELoss']
+    del losses.LogitMSELoss
     MODELS.module_dict.pop('LogitMSELoss')
-    return names['TestLogitMSE']
+    return names
 
 
-class TestExample(example()):
+EXAMPLE = example()
+
+
+class TestExample(EXAMPLE['TestLogitMSE']):
     @pytest.fixture(autouse=True)
     def _registered(self, monkeypatch):
         monkeypatch.setitem(MODELS.module_dict, 'LogitMSELoss', self.loss)
+
+
+@pytest.mark.parametrize('name', ['logit_mse_loss', 'LogitMSELoss'])
+def test_the_examples_docstrings_run(name):
+    runner = doctest.DocTestRunner()
+    for each in doctest.DocTestFinder(recurse=False).find(
+        EXAMPLE[name], name, globs=EXAMPLE
+    ):
+        runner.run(each)
+    assert runner.summarize() == (0, 3 if name == 'LogitMSELoss' else 2)
 
 
 class Squares(LogitLoss):

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.config import Config
 from mmengine.dist import all_gather_object, get_rank
-from mmengine.model import BaseModel, is_model_wrapper
+from mmengine.model import BaseModel
 from mmengine.utils import track_iter_progress
 from torch.utils.data import DataLoader
 
@@ -41,7 +41,7 @@ from luminet_mm.loading.checkpoint import (
     get_state_dict,
     load_checkpoint,
 )
-from luminet_mm.loading.weights import load_weights
+from luminet_mm.loading.weights import load_weights, unwrapped
 from luminet_mm.preflight import check_config
 from luminet_mm.runs.launchers import LaunchError
 from luminet_mm.stock import stock_config
@@ -124,8 +124,7 @@ def build_pair(
     cfg.work_dir = args.out
     cfg.log_level = 'WARNING'
     runner = build_runner(cfg, args=args)
-    model = runner.model
-    model = model.module if is_model_wrapper(model) else model
+    model = unwrapped(runner.model)
     _load_student(model, args)
     model.eval()
 

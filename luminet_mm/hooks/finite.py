@@ -9,11 +9,11 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from mmengine.hooks import CheckpointHook, Hook
-from mmengine.model import is_model_wrapper
 from mmengine.optim import ApexOptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
 
 from luminet_mm.distributed import world_size
+from luminet_mm.loading.weights import unwrapped
 from luminet_mm.registry import HOOKS
 from luminet_mm.runs.not_finite import (
     NotFiniteStepError,
@@ -72,7 +72,7 @@ class FiniteHook(Hook):
 
     def before_train(self, runner) -> None:
         # masks of -inf are constants of some models
-        self._constant = set(not_finite(_tensors(_model(runner))))
+        self._constant = set(not_finite(_tensors(unwrapped(runner.model))))
 
     def after_train_iter(
         self, runner, batch_idx, data_batch=None, outputs=None
@@ -185,7 +185,7 @@ class FiniteHook(Hook):
         self._checked = self._step
         broken = [
             name
-            for name in not_finite(_tensors(_model(runner)))
+            for name in not_finite(_tensors(unwrapped(runner.model)))
             if name not in self._constant
         ]
         broken = next(filter(None, _gathered(broken)), [])
@@ -195,18 +195,13 @@ class FiniteHook(Hook):
             )
 
 
-def _model(runner: Any) -> nn.Module:
-    model = runner.model
-    return model.module if is_model_wrapper(model) else model
-
-
 def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from model.named_parameters()
     yield from model.named_buffers()
 
 
 def _device(runner: Any) -> torch.device:
-    return next(iter(_tensors(_model(runner))))[1].device
+    return next(iter(_tensors(unwrapped(runner.model))))[1].device
 
 
 def _gradient(runner: Any) -> float:

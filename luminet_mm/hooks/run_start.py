@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
+from luminet_mm.loading.weights import unwrapped
 from luminet_mm.registry import HOOKS
 from luminet_mm.runs.changes import teacher_files
 from luminet_mm.runs.resume import ResumeError
@@ -64,8 +64,7 @@ def _check_model(runner, state: dict) -> None:
 
     MMEngine itself goes on with random weights in their place.
     """
-    model = runner.model
-    model = model.module if is_model_wrapper(model) else model
+    model = unwrapped(runner.model)
     own = model.state_dict()
     state = {key.removeprefix('module.'): v for key, v in state.items()}
     trained = {name for name, _ in model.named_parameters()}

@@ -20,6 +20,7 @@ from luminet_mm.preflight.boxes import (
 from luminet_mm.preflight.built import built_findings
 from luminet_mm.preflight.classes import class_folders, class_names
 from luminet_mm.preflight.coco_table import CocoTable, read_table
+from luminet_mm.preflight.evaluators import evaluator_configs
 from luminet_mm.preflight.findings import Findings
 from luminet_mm.preflight.folders import folder_findings, list_findings
 from luminet_mm.preflight.images import (
@@ -139,10 +140,7 @@ def join(folder: str, name: str) -> str:
 
 def purpose_of(cfg: Config, leaf: Leaf) -> Purpose:
     """What a data set's boxes are for."""
-    evaluators = cfg.get(f'{leaf.phase}_evaluator') or []
-    if isinstance(evaluators, dict):
-        evaluators = [evaluators]
-    evaluators = [each for each in evaluators if isinstance(each, dict)]
+    evaluators = evaluator_configs(cfg, leaf.phase)
     scored = leaf.phase != 'train' and any(
         not each.get('format_only') for each in evaluators
     )

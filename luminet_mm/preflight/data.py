@@ -15,6 +15,7 @@ from luminet_mm.preflight.classes import (
     wrong_categories,
 )
 from luminet_mm.preflight.contents import content_findings, one_by_one
+from luminet_mm.preflight.evaluators import evaluator_configs
 from luminet_mm.preflight.faults import file_problem, is_remote, raise_faults
 from luminet_mm.preflight.findings import Findings
 from luminet_mm.preflight.heads import head_findings
@@ -135,15 +136,11 @@ def _evaluator_problems(
         for leaf in found
     ):
         return []
-    evaluators = cfg.get(f'{phase}_evaluator') or []
-    if isinstance(evaluators, dict):
-        evaluators = [evaluators]
     key = f'{phase}_evaluator.ann_file'
     hint = found[0].hint('ann_file').replace(f'{found[0].key}.ann_file', key)
     return [
         line
-        for evaluator in evaluators
-        if isinstance(evaluator, dict)
+        for evaluator in evaluator_configs(cfg, phase)
         for line in file_problem(key, evaluator.get('ann_file'), hint)
     ]
 

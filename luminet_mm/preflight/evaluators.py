@@ -33,6 +33,15 @@ def evaluator_blocks(cfg: Config, phase: str) -> list[tuple[str, Any]]:
     return [(f'{key}.{i}', each) for i, each in enumerate(value)]
 
 
+def evaluator_configs(cfg: Config, phase: str) -> list[dict]:
+    """The evaluators of a phase that are blocks, whatever they are in."""
+    return [
+        block
+        for _, block in evaluator_blocks(cfg, phase)
+        if isinstance(block, dict)
+    ]
+
+
 def evaluator_problems(cfg: Config, phase: str) -> list[str]:
     """Check the evaluators of a phase."""
     lines = []

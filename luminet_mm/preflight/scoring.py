@@ -8,6 +8,7 @@ from mmengine.config import Config
 
 from luminet_mm.preflight.classes import class_names, wrong_categories
 from luminet_mm.preflight.coco_json import read_section
+from luminet_mm.preflight.evaluators import evaluator_configs
 from luminet_mm.preflight.findings import Findings, such_as
 from luminet_mm.preflight.leaves import Leaf
 
@@ -23,12 +24,9 @@ def scoring_findings(cfg: Config, leaf: Leaf) -> Findings:
         leaf (Leaf): A COCO data set of validation or test.
     """
     findings = Findings()
-    evaluators = cfg.get(f'{leaf.phase}_evaluator') or []
-    if isinstance(evaluators, dict):
-        evaluators = [evaluators]
     key = f'{leaf.phase}_evaluator.ann_file'
-    for evaluator in evaluators:
-        path = evaluator.get('ann_file') if isinstance(evaluator, dict) else ''
+    for evaluator in evaluator_configs(cfg, leaf.phase):
+        path = evaluator.get('ann_file')
         if not path or not os.path.isfile(path):
             continue
         if os.path.samefile(path, leaf.ann_file):

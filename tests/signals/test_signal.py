@@ -1,0 +1,81 @@
+"""Signals: names that are looked up, tapped and read."""
+
+import pytest
+import torch
+from torch import nn
+
+from luminet_mm.signals.signal import (
+    MissingSignal,
+    Signal,
+    read_signal,
+    tap_output,
+    tap_path,
+    unknown_signal,
+)
+
+
+class Net(nn.Module):
+    """A layer that runs twice, and a ReLU in place behind another."""
+
+    def __init__(self):
+        super().__init__()
+        self.shared = nn.Linear(3, 3)
+        self.last = nn.Linear(3, 3)
+
+    def forward(self, x):
+        x = self.last(self.shared(self.shared(x)))
+        return x.relu_()
+
+
+def test_a_module_that_runs_twice_gives_both_outputs():
+    net, store = Net(), {}
+    with tap_output(net.shared, store, 'shared'):
+        x = torch.rand(2, 3)
+        net(x)
+    first, second = store['shared']
+    torch.testing.assert_close(first, net.shared(x))
+    torch.testing.assert_close(second, net.shared(first))
+
+
+@pytest.mark.parametrize('copy', [False, True])
+def test_a_copy_is_what_it_was_before_a_relu_in_place(copy):
+    net, store = Net(), {}
+    with tap_path(net, 'last', store, 'key', copy):
+        out = net(torch.randn(20, 3))
+    assert store['key'].requires_grad
+    assert (store['key'] < 0).any() == copy
+    torch.testing.assert_close(store['key'].relu(), out)
+
+
+def test_taps_are_gone_afterwards_also_after_an_error():
+    net, store = Net(), {}
+    with pytest.raises(RuntimeError), tap_output(net.last, store, 'key'):
+        net(torch.rand(2, 4))
+    assert not net.last._forward_hooks
+    assert not store  # it did not run
+    with tap_output(net.last, store, 'key'):
+        pass
+    assert not store
+
+
+def test_what_did_not_run_is_named():
+    signal = Signal('backbone.aux', 'backbone', path='backbone.aux')
+    with pytest.raises(MissingSignal, match=r"'backbone\.aux': that module"):
+        read_signal({}, signal)
+    assert read_signal({'backbone.aux': 3}, signal) == 3
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('logit', r"no signal 'logit'\..* Did you mean 'logits'\?"),
+        ('shard', r"Did you mean 'shared'\?"),
+        ('zzz', r"no signal 'zzz'\. It publishes backbone, logits, and"),
+        ('shared.preact', r'no signal .* A stage has preact where its last'),
+    ],
+)
+def test_an_unknown_name_has_neighbours(name, message):
+    error = unknown_signal(Net(), name, 'student', ['backbone', 'logits'], '')
+    assert str(error).startswith('the student (Net) has')
+    with pytest.raises(ValueError, match=message):
+        raise error

@@ -1,0 +1,55 @@
+"""How far answers moved, and whose fault NaN is."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from luminet_mm.teachers.deviation import (
+    broken_weights,
+    check_finite,
+    deviation,
+)
+
+
+def test_the_largest_relative_distance_counts():
+    before = dict(a=torch.tensor([3.0, 4.0]), b=[torch.tensor(10.0), 'text'])
+    now = dict(a=torch.tensor([3.0, 4.5]), b=[torch.tensor(10.1), 'text'])
+    assert deviation(lambda: now, before) == pytest.approx(0.1)
+    assert deviation(lambda: before, before) == 0
+    assert deviation(lambda: [], []) == 0
+
+
+@pytest.mark.parametrize('place', [0, 1])
+def test_nan_is_farther_than_any_distance(place):
+    before = [torch.ones(2), torch.ones(2)]
+    now = [torch.full((2,), 1e9), torch.full((2,), 1e9)]
+    now[place] = torch.tensor([1.0, math.nan])
+    assert math.isnan(deviation(lambda: now, before))
+
+
+def test_answers_that_were_zero():
+    zeros = [torch.zeros(2)]
+    assert deviation(lambda: zeros, zeros) == 0
+    assert deviation(lambda: [torch.ones(2)], zeros) > 1e9
+
+
+def test_masks_of_inf_are_no_fault_and_nan_is():
+    model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    model.register_buffer('mask', torch.tensor([0.0, -math.inf]))
+    assert broken_weights(model) == []
+    model[1].running_var[0] = math.nan
+    model[0].weight.data[0, 0] = math.inf
+    assert broken_weights(model) == ['1.running_var', '0.weight']
+
+
+def test_whose_fault_nan_is():
+    model = nn.Linear(2, 2)
+    check_finite(model, [torch.ones(2)])
+    broken = dict(a=(torch.ones(2), torch.tensor(math.nan)))
+    with pytest.raises(ValueError, match='though its weights do not'):
+        check_finite(model, broken)
+    model.bias.data[1] = math.nan
+    with pytest.raises(ValueError, match='checkpoint: 1 of its.* as bias'):
+        check_finite(model, broken)

@@ -48,7 +48,7 @@ class TeacherCheckHook(Hook):
             accuracies are in percent.
 
     Raises:
-        ValueError: If an argument is wrong, the model is no distiller, the
+        ValueError: If an argument is wrong, the model is not a distiller, the
             classes differ, the metric is unknown, or the teacher scores less
             than ``min_metric``.
 

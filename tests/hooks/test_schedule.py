@@ -103,7 +103,7 @@ def test_stock_model_is_refused(tmp_path):
             dict(type='luminet_mm.DistillScheduleHook', loss_kd=dict(warmup=1))
         ],
     )
-    with pytest.raises(ValueError, match='no distiller'):
+    with pytest.raises(ValueError, match='not a distiller'):
         runner.train()
 
 

@@ -128,7 +128,7 @@ def test_scoring_runs_the_whole_teacher(tmp_path):
 
 
 def test_stock_model_is_refused(tmp_path):
-    with pytest.raises(ValueError, match='no distiller.*FasterRCNN'):
+    with pytest.raises(ValueError, match='not a distiller.*FasterRCNN'):
         run(tmp_path, tiny.detector())
 
 

@@ -33,28 +33,19 @@ SCRIPTS = {f'tools/{each}' for each in files(ROOT / 'tools', '*.py', '*.sh')}
 
 # Sources that have no test file of their own yet.
 UNTESTED = {
-    'distillers/connectors',
     'hooks/distiller',
     'signals/roi_heads',
     'signals/roi_record',
     'signals/roi_scoring',
     'teachers/cached',
-    'teachers/ensemble',
-    'teachers/weights',
     'distillers/blocks',
-    'distillers/mixin',
     'signals/classifier',
     'signals/two_stage',
-    'teachers/cache_files',
-    'teachers/cache_header',
-    'teachers/fingerprints',
 }
 # Tests of more than one file, or of what is no Python file, and of what.
 CROSS_CUTTING = {
     'configs/': 'the configs of this folder, of several folders each',
-    'distillers/test_ahead': 'distillers and teachers of both families',
     'distillers/test_chain': 'two distillers, one after the other',
-    'distillers/test_features': 'losses on features in both families',
     'losses/test_without_openmmlab': 'docs/losses-without-openmmlab.md',
     'ops/test_detectors': "MMDetection's models on all operators",
     'preflight/test_fuzz': 'the whole check, with configs made at random',

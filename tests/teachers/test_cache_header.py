@@ -1,0 +1,111 @@
+"""cache.json: what has to be in it, and what is said where it is not."""
+
+import json
+
+import pytest
+
+from luminet_mm.teachers.cache_files import CacheError
+from luminet_mm.teachers.cache_header import (
+    BELONGS,
+    FIELDS,
+    SHOWN,
+    header_differences,
+    read_header,
+)
+
+HEADER = dict(
+    format=2,
+    images=6,
+    classes=4,
+    rounds=2,
+    dtype='float32',
+    teacher={},
+    data=dict(classes=['cat']),
+    augmentation={},
+    views={},
+    versions={},
+    checksums={'0': 'abc'},
+)
+
+
+def write(folder, header):
+    text = header if isinstance(header, str) else json.dumps(header)
+    (folder / 'cache.json').write_text(text)
+    return folder
+
+
+def test_what_is_written_is_read(tmp_path):
+    assert read_header(write(tmp_path, HEADER)) == HEADER
+    assert set(FIELDS) == set(HEADER) - {'format'}
+    assert set(BELONGS) <= set(FIELDS)
+    with pytest.raises(FileNotFoundError):
+        read_header(tmp_path, 'unfinished.json')
+
+
+@pytest.mark.parametrize('key', FIELDS)
+def test_each_field_has_to_be_there_and_of_its_kind(tmp_path, key):
+    what, _ = FIELDS[key]
+    rest = {name: value for name, value in HEADER.items() if name != key}
+    with pytest.raises(CacheError, match=f'it has no {key}'):
+        read_header(write(tmp_path, rest))
+    with pytest.raises(CacheError) as error:
+        read_header(write(tmp_path, dict(HEADER, **{key: [1]})))
+    assert f'cache.json cannot be read ({key} is not {what})' in str(
+        error.value
+    )
+    assert 'delete the folder and write it anew' in str(error.value)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        dict(images=0),
+        dict(classes=True),
+        dict(rounds=2.0),
+        dict(dtype='float64'),
+        dict(data={}),
+        dict(checksums={'first': 'abc'}),
+        dict(checksums={'0': 1}),
+    ],
+)
+def test_values_are_looked_at(tmp_path, change):
+    (key,) = change
+    with pytest.raises(CacheError, match=f'{key} is not'):
+        read_header(write(tmp_path, {**HEADER, **change}))
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('', 'it is empty'),
+        ('[1, 2]', 'it is a list, not a dict'),
+        ('{"format": 2', 'delimiter'),
+        ('{}', 'it has no format'),
+        ('[' * 100_000, 'recursion'),
+    ],
+)
+def test_what_is_not_a_header(tmp_path, text, message):
+    with pytest.raises(CacheError, match=message):
+        read_header(write(tmp_path, text))
+
+
+def test_the_format_before_has_no_checksums_and_a_later_one_any_field(
+    tmp_path,
+):
+    old = {key: HEADER[key] for key in HEADER if key != 'checksums'}
+    assert read_header(write(tmp_path, dict(old, format=1))) == dict(
+        HEADER, format=1, checksums={}
+    )
+    assert read_header(write(tmp_path, dict(format=3))) == dict(format=3)
+
+
+def test_differences_are_few_lines():
+    assert header_differences(HEADER, dict(images=6, dtype='float32')) == []
+    assert header_differences(HEADER, dict(images=7, classes=4)) == [
+        'images: 6 in the cache, 7 in this run'
+    ]
+    many = {f'key{i}': i for i in range(SHOWN + 3)}
+    lines = header_differences(dict(data={}), dict(data=many))
+    assert len(lines) == SHOWN + 1
+    assert lines[0] == 'data.key0: None in the cache, 0 in this run'
+    assert lines[-1] == 'and 3 more'

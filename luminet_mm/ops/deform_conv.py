@@ -32,8 +32,10 @@ def modulated_deform_conv2d(
     Args:
         input (Tensor): Shape (B, C_in, H_in, W_in).
         offset (Tensor): Shape (B, deform_groups * 2 * kh * kw, H, W), y before
-            x for each tap of the kernel.
-        mask (Tensor, optional): Shape (B, deform_groups * kh * kw, H, W).
+            x for each tap of the kernel. Of a larger one, as DyHead gives it,
+            the numbers at its front in memory count, as in mmcv.
+        mask (Tensor, optional): Shape (B, deform_groups * kh * kw, H, W); a
+            larger one likewise.
         weight (Tensor): Shape (C_out, C_in / groups, kh, kw).
         bias (Tensor, optional): Shape (C_out,).
         stride (int | tuple[int, int]): As in ``nn.Conv2d``.
@@ -47,7 +49,7 @@ def modulated_deform_conv2d(
 
     Raises:
         ValueError: ``input`` is not 4D, or ``groups`` or ``deform_groups``
-            contradict the tensors' shapes.
+            contradict the tensors' shapes, or offsets are too few.
     """
     if input.dim() != 4:
         raise ValueError(f'expected a 4D input, got {input.dim()}D')
@@ -61,6 +63,9 @@ def modulated_deform_conv2d(
             f'{weight.size(1) * groups} input and {2 * taps * deform_groups} '
             f'offset channels, got {input.size(1)} and {offset.size(1)}'
         )
+    size = _output_size(input, weight, stride, padding, dilation)
+    offset = _as_read(offset, size)
+    mask = None if mask is None else _as_read(mask, size)
     dtype = widen(offset).dtype
     places, lost = offset.to(dtype), None
     if offset.device.type == 'cpu' and places.isnan().any():
@@ -80,6 +85,49 @@ def modulated_deform_conv2d(
     if lost is not None:
         output = output.masked_fill(lost, math.nan)
     return output.to(offset.dtype)
+
+
+def _output_size(
+    input: Tensor,
+    weight: Tensor,
+    stride: Size,
+    padding: Size,
+    dilation: Size,
+) -> tuple[int, ...]:
+    """Height and width of what the convolution gives."""
+    return tuple(
+        (length + 2 * pad - step * (kernel - 1) - 1) // every + 1
+        for length, kernel, every, pad, step in zip(
+            input.shape[2:],
+            weight.shape[2:],
+            _pair(stride),
+            _pair(padding),
+            _pair(dilation),
+        )
+    )
+
+
+def _as_read(values: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Offsets or masks as mmcv's kernel reads them: flat, image by image.
+
+    It walks through an image's numbers with the strides of the output. Where
+    there are more of them it reads those at the front.
+
+    Raises:
+        ValueError: If there are fewer than it would read.
+    """
+    if tuple(values.shape[2:]) == size:
+        return values
+    height, width = size
+    count = values.size(1) * height * width
+    flat = values.flatten(1)
+    if flat.size(1) < count:
+        raise ValueError(
+            f'offset and mask have {values.size(2)} x {values.size(3)} '
+            f'places and the output has {height} x {width}: they may not be '
+            'fewer'
+        )
+    return flat[:, :count].reshape(len(values), -1, height, width)
 
 
 def deform_conv2d(
@@ -104,6 +152,12 @@ def deform_conv2d(
     """
     if bias:
         raise ValueError('deform_conv2d has no bias: pass bias=False')
+    size = _output_size(input, weight, stride, padding, dilation)
+    if input.dim() == 4 and tuple(offset.shape[2:]) != size:
+        raise ValueError(
+            f'the output has {size[0]} x {size[1]} places and offset '
+            f'{offset.size(2)} x {offset.size(3)}'
+        )
     return modulated_deform_conv2d(
         input,
         offset,

@@ -13,6 +13,7 @@ from mmengine.registry import MODELS
 
 from luminet_mm.ops.batched_nms import batched_nms
 from luminet_mm.ops.bbox_overlaps import bbox_overlaps
+from luminet_mm.ops.borrowed import BORROWED, borrow
 from luminet_mm.ops.common import INSTALL_COMPILED, missing_op
 from luminet_mm.ops.deform_conv import deform_conv2d, modulated_deform_conv2d
 from luminet_mm.ops.deform_layers import (
@@ -71,13 +72,11 @@ PURE_PYTHON = (
 )
 
 # Under which names mmcv registers operators that are classes, beside those in
-# PURE_PYTHON, which register themselves.
+# PURE_PYTHON and BORROWED, which register themselves.
 REGISTERED = {
     'DCN': 'DeformConv2dPack',
     'DCNv2': 'ModulatedDeformConv2dPack',
     'MMSyncBN': 'SyncBatchNorm',
-    'MultiScaleDeformableAttention': 'MultiScaleDeformableAttention',
-    'carafe': 'CARAFEPack',
 }
 
 # Modules of mmdet that import without mmcv.ops and then define a function or
@@ -200,7 +199,7 @@ def _build() -> StandIn:
     try:
         exports = _exports(folder / '__init__.py')
         for submodule, name, public in exports:
-            if submodule not in PURE_PYTHON:
+            if submodule not in (*PURE_PYTHON, *BORROWED):
                 full_name = f'mmcv.ops.{submodule}'
                 module = sys.modules.setdefault(full_name, StandIn(full_name))
                 served = SERVED.get(name) or _placeholder(name)
@@ -210,8 +209,10 @@ def _build() -> StandIn:
         # function of that name must stand, as in mmcv: hence in two steps.
         for submodule in PURE_PYTHON:
             importlib.import_module(f'mmcv.ops.{submodule}')
+        for submodule in BORROWED:
+            borrow(submodule)
         for submodule, name, public in exports:
-            if submodule in PURE_PYTHON:
+            if submodule in (*PURE_PYTHON, *BORROWED):
                 module = sys.modules[f'mmcv.ops.{submodule}']
                 setattr(ops, public, getattr(module, name))
     except BaseException:

@@ -107,6 +107,38 @@ def test_lost_offsets_are_lost_outputs():
     torch.testing.assert_close(out[kept], whole[kept])
 
 
+def test_larger_offsets_are_read_flat_image_by_image():
+    """As mmcv's kernel does; DyHead gives offsets of the level above."""
+    torch.manual_seed(0)
+    x, weight = torch.randn(2, 2, 7, 6), torch.randn(3, 2, 3, 3)
+    offset, mask = torch.randn(2, 18, 7, 6), torch.rand(2, 9, 7, 6)
+    output = modulated_deform_conv2d(
+        x, offset, mask, weight, stride=2, padding=1
+    )
+    assert output.shape == (2, 3, 4, 3)
+    for image in range(2):
+        front = slice(image, image + 1)
+        alone = modulated_deform_conv2d(
+            x[front],
+            offset[image].flatten()[: 18 * 12].view(1, 18, 4, 3),
+            mask[image].flatten()[: 9 * 12].view(1, 9, 4, 3),
+            weight,
+            stride=2,
+            padding=1,
+        )
+        torch.testing.assert_close(output[front], alone)
+
+
+def test_fewer_offsets_are_refused():
+    x, weight = torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 3, 3)
+    few = torch.zeros(1, 18, 4, 4)
+    with pytest.raises(ValueError, match='4 x 4 places and the output has 8'):
+        modulated_deform_conv2d(x, few, None, weight, padding=1)
+    more = torch.zeros(1, 18, 9, 8)
+    with pytest.raises(ValueError, match='8 x 8 places and offset 9 x 8'):
+        deform_conv2d(x, more, weight, padding=1)
+
+
 def test_empty_batch():
     x, offset, mask, weight = _inputs()
     out = modulated_deform_conv2d(

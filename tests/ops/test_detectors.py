@@ -98,3 +98,65 @@ def test_trains_and_predicts(name):
     assert (pred.bboxes >= 0).all() and (pred.bboxes <= 64).all()
     if name == 'mask_rcnn':
         assert pred.masks.shape == (len(pred), 64, 64)
+
+
+DETRS = {
+    'deformable_detr': 'deformable_detr/deformable-detr_r50_16xb2-50e_coco.py',
+    'dino': 'dino/dino-4scale_r50_8xb2-12e_coco.py',
+    'ddq': 'ddq/ddq-detr-4scale_r50_8xb2-12e_coco.py',
+}
+
+
+@pytest.mark.parametrize('name', DETRS)
+def test_detrs_with_deformable_attention_train_and_predict(name):
+    torch.manual_seed(0)
+    model = get_config(f'mmdet::{DETRS[name]}').model
+    model.backbone.update(depth=18, init_cfg=None)
+    model.neck.update(in_channels=[128, 256, 512])
+    for part in ('encoder', 'decoder'):
+        model[part].num_layers = 2
+    model.num_queries = 20
+    if name == 'ddq':
+        model.dense_topk_ratio = 1.5
+    with torch.random.fork_rng():
+        model = MODELS.build(model)
+    model.init_weights()
+    inputs, samples = _batch(with_mask=False)
+    model.train()
+    losses, _ = model.parse_losses(model.loss(inputs, samples))
+    losses.backward()
+    assert losses.isfinite() and losses > 0
+    attention = model.encoder.layers[0].self_attn
+    assert attention.value_proj.weight.grad.abs().sum() > 0
+    assert attention.sampling_offsets.bias.grad.abs().sum() > 0
+    model.eval()
+    with torch.no_grad():
+        (result,) = model.predict(inputs, samples)
+    assert result.pred_instances.bboxes.isfinite().all()
+    assert 0 < len(result.pred_instances) <= 300
+
+
+FURTHER = {
+    'guided_anchoring': 'guided_anchoring/ga-retinanet_r50_fpn_1x_coco.py',
+    'dyhead': 'dyhead/atss_r50_fpn_dyhead_1x_coco.py',
+    'carafe': 'carafe/faster-rcnn_r50_fpn-carafe_1x_coco.py',
+}
+
+
+@pytest.mark.parametrize('name', FURTHER)
+def test_further_operators_train_and_predict(name):
+    torch.manual_seed(0)
+    model = get_config(f'mmdet::{FURTHER[name]}').model
+    model.backbone.update(depth=18, init_cfg=None)
+    neck = model.neck[0] if name == 'dyhead' else model.neck
+    neck.in_channels = [64, 128, 256, 512]
+    model = MODELS.build(model)
+    inputs, samples = _batch(with_mask=False)
+    model.train()
+    losses, _ = model.parse_losses(model.loss(inputs, samples))
+    losses.backward()
+    assert losses.isfinite() and losses > 0
+    model.eval()
+    with torch.no_grad():
+        (result,) = model.predict(inputs, samples)
+    assert result.pred_instances.bboxes.isfinite().all()

@@ -16,7 +16,6 @@ class TestHardLabel(LogitContract):
     loss = HardLabelLoss
     options = {'loss_weight': 2.0}
     row_by_row = True
-    test_a_bad_temperature_names_the_class_and_the_key = None  # it has none
 
 
 def rows(n=6, c=5, seed=0):

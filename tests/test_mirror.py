@@ -32,16 +32,7 @@ HELPERS = files(TESTS, '*.py') - TEST_FILES
 SCRIPTS = {f'tools/{each}' for each in files(ROOT / 'tools', '*.py', '*.sh')}
 
 # Sources that have no test file of their own yet.
-UNTESTED = {
-    'hooks/distiller',
-    'signals/roi_heads',
-    'signals/roi_record',
-    'signals/roi_scoring',
-    'teachers/cached',
-    'distillers/blocks',
-    'signals/classifier',
-    'signals/two_stage',
-}
+UNTESTED = {}
 # Tests of more than one file, or of what is no Python file, and of what.
 CROSS_CUTTING = {
     'configs/': 'the configs of this folder, of several folders each',
@@ -73,7 +64,7 @@ def is_test_of(test, source):
     )
 
 
-@pytest.mark.parametrize('source', sorted(PACKAGE - UNTESTED))
+@pytest.mark.parametrize('source', sorted(PACKAGE))
 def test_every_source_has_its_test(source):
     tests = [each for each in TEST_FILES if is_test_of(each, source)]
     folder, _, name = source.rpartition('/')
@@ -99,10 +90,6 @@ def test_every_test_has_its_source(test):
 
 
 def test_exceptions_are_needed():
-    for source in UNTESTED:
-        assert source in PACKAGE, f'{source} is gone'
-        tests = [each for each in TEST_FILES if is_test_of(each, source)]
-        assert not tests, f'{source} has a test now'
     for name in CROSS_CUTTING:
         assert any(each.startswith(name) for each in TEST_FILES), name
 

@@ -31,8 +31,6 @@ TEST_FILES = files(TESTS, 'test_*.py')
 HELPERS = files(TESTS, '*.py') - TEST_FILES
 SCRIPTS = {f'tools/{each}' for each in files(ROOT / 'tools', '*.py', '*.sh')}
 
-# Sources that have no test file of their own yet.
-UNTESTED = {}
 # Tests of more than one file, or of what is no Python file, and of what.
 CROSS_CUTTING = {
     'configs/': 'the configs of this folder, of several folders each',

@@ -6,11 +6,11 @@ from functools import cache
 
 import torch
 
+from luminet_mm import models
 from luminet_mm.losses import FeatureLoss
 from luminet_mm.losses.base.card import Kind
 from luminet_mm.losses.fcfd_roi import FCFDRoILoss
 from luminet_mm.methods.method import Method
-from luminet_mm.registry import MODELS
 
 Shapes = list[tuple[int, ...]]
 _MAPS: Shapes = [(16, 32, 32), (32, 16, 16), (64, 8, 8)]
@@ -72,7 +72,10 @@ def extra_parameters(method: Method, task: str) -> int:
         )
     trained = [loss]
     if method.parts and task == 'classifier':
-        trained.append(MODELS.build(method.parts(*LAST_MAPS)['neck'][0]))
+        neck = dict(method.parts(*LAST_MAPS)['neck'][0])
+        # not by the registry, which would import the distillers as well
+        kind = neck.pop('type').removeprefix('luminet_mm.')
+        trained.append(getattr(models, kind)(**neck))
     return sum(
         weight.numel() for each in trained for weight in each.parameters()
     )

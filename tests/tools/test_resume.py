@@ -24,6 +24,7 @@ from yapf.yapflib import yapf_api
 
 from luminet_mm.files import atomic
 from luminet_mm.files.lock import hold
+from luminet_mm.loading.strict import strict_loading
 
 TRAIN = Path(__file__).parents[2] / 'tools' / 'train.py'
 CLASSES = ['cat', 'dog']
@@ -35,7 +36,8 @@ def train(*arguments):
         manager._instance_dict.clear()
     names = dict(__name__='tool_train', __file__=str(TRAIN))
     exec(compile(TRAIN.read_text(), str(TRAIN), 'exec'), names)
-    with pytest.MonkeyPatch.context() as patch:
+    # undone afterwards: what a tool changes for its process
+    with pytest.MonkeyPatch.context() as patch, strict_loading():
         patch.setenv('LOCAL_RANK', '0')
         # what takes seconds: formatting configs, asking for compilers
         patch.setattr(yapf_api, 'FormatCode', lambda t, **_: (t, True))

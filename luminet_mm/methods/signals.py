@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from luminet_mm.losses.base.card import Kind
+from luminet_mm.signals.classifier import Classifier
+from luminet_mm.signals.two_stage import TwoStage
 
 TASKS = ('classifier', 'detector')
 STAGES = ['backbone.layer1', 'backbone.layer2', 'backbone.layer3']
 USUAL: dict[str, dict[str, str | list[str]]] = {
     'classifier': {  # of CIFAR's networks; tokens of a transformer
-        'logits': 'logits',
-        'vectors': 'feats',
-        'image vectors': 'feats',
+        **Classifier.usual,
+        'image vectors': Classifier.usual['vectors'],
         'stem': 'backbone.stem',
         'first map': STAGES[0],
         'middle map': STAGES[1],
@@ -27,15 +28,16 @@ USUAL: dict[str, dict[str, str | list[str]]] = {
         'expanded map': 'neck.0.expand',
     },
     'detector': {
-        'logits': 'roi.cls_score',
-        'boxes': 'roi.bbox_pred',
-        'vectors': 'roi.feats',
+        **TwoStage.usual,
         'image vectors': 'backbone',
-        'maps': 'neck',
-        'maps before ReLU': 'neck',
+        'maps before ReLU': TwoStage.usual['maps'],
     },
 }
-"""The usual signals of each kind, of the models of each task."""
+"""The usual signals of each kind: those of the family, and what it lacks.
+
+A family names all maps of its backbone; methods are compared on those that
+their papers take.
+"""
 
 
 def usual(kind: Kind, task: str) -> str | list[str]:

@@ -202,7 +202,7 @@ class LogitLoss(DistillLoss):
             ``(N,)`` int64 column of each row's target, and the rows' weights.
 
         Raises:
-            ValueError: There are no hard labels, or a label is no column.
+            ValueError: There are no hard labels, or a label is not a column.
         """
         labels = self.need(
             batch,

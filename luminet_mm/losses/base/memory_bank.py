@@ -69,7 +69,7 @@ def update_bank(
     if not len(ids):
         return
     moved = unit(momentum * bank[ids].to(rows.dtype) + (1 - momentum) * rows)
-    # Every copy of an image writes the same, so their order is of no matter.
+    # Every copy of an image writes the same, so their order does not matter.
     order = torch.arange(1, len(ids) + 1, device=ids.device)
     last = ((ids[:, None] == ids) * order).argmax(dim=1)
     bank.index_copy_(0, ids, moved[last].to(bank.dtype))

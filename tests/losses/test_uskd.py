@@ -214,6 +214,6 @@ def test_a_student_without_a_teacher(augments, tmp_path):
     before = connector.detach().clone()
     runner.train()
     assert not torch.equal(before, connector)
-    assert runner.model.teachers == []
+    assert not len(runner.model.teachers)
     logged = runner.message_hub.get_scalar('train/loss_uskd').current()
     assert math.isfinite(logged) and logged != 0

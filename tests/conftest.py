@@ -58,3 +58,12 @@ def two_ranks(request, _every_job):
     """
     job = _job(request.node)
     return [results[job] for results in _every_job]
+
+
+@pytest.fixture
+def mmpretrain_scope():
+    """The same for `default_scope='mmpretrain'`."""
+    from mmengine.registry import DefaultScope
+
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        yield

@@ -7,7 +7,7 @@ from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.evaluator import BaseMetric
 from mmengine.hub import get_config
-from mmengine.registry import METRICS, MODELS
+from mmengine.registry import METRICS, MODELS, DefaultScope
 from mmengine.runner import Runner
 from mmengine.structures import InstanceData
 
@@ -76,10 +76,38 @@ def distiller(student=None, teacher=None, checkpoint=None, **distill):
     return model
 
 
+LOGITS = dict(
+    faster=['roi.cls_score'],
+    mask=['roi.cls_score'],
+    cascade=[f'roi.{stage}.cls_score' for stage in range(3)],
+)
+
+
+def logit_losses(kind='faster', type='luminet_mm.LumiNetLoss', **kwargs):
+    """``loss_0``, ...: a loss for the logits of each RoI stage."""
+    return {
+        f'loss_{index}': dict(type=type, signal=signal, **kwargs)
+        for index, signal in enumerate(LOGITS[kind])
+    }
+
+
+def of_logits(kind='faster', teacher=None, fold_bn=True, **kwargs):
+    """A distiller, built, with a loss for the logits of each RoI stage."""
+    cfg = distiller(
+        detector(kind),
+        teacher or detector(kind, width=12),
+        **logit_losses(kind, **kwargs),
+    )
+    cfg.teacher.fold_bn = fold_bn
+    return build(cfg)
+
+
 def build(model, seed=0):
     """Build and initialise with a fixed seed."""
     torch.manual_seed(seed)
-    model = MODELS.build(Config(dict(model=model)).model)
+    # whatever scope an earlier test left
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        model = MODELS.build(Config(dict(model=model)).model)
     torch.manual_seed(seed)
     model.init_weights()
     return model.train()  # the norm layers' mode follows the config
@@ -128,6 +156,16 @@ def batch(num_images=2, size=64, seed=0, masks=False):
 def prepared(model, training=True, **kwargs):
     """A batch after the model's data preprocessor."""
     return model.data_preprocessor(batch(**kwargs), training)
+
+
+def step(model, seed=0, masks=False):
+    """One pass forward and back; the losses, and what is logged."""
+    data = prepared(model, seed=seed, masks=masks)
+    torch.manual_seed(seed)
+    losses = model.loss(data['inputs'], data['data_samples'])
+    total, logged = model.parse_losses(losses)
+    total.backward()
+    return losses, logged
 
 
 class ToyDataset(torch.utils.data.Dataset):

@@ -131,6 +131,16 @@ def prepared(model, training=True, **kwargs):
     return model.data_preprocessor(batch(**kwargs), training)
 
 
+def step(model, seed=0):
+    """One pass forward and back; the losses, and what is logged."""
+    data = prepared(model, seed=seed)
+    torch.manual_seed(seed)
+    losses = model.loss(data['inputs'], data['data_samples'])
+    total, logged = model.parse_losses(losses)
+    total.backward()
+    return losses, logged
+
+
 class ToyDataset(torch.utils.data.Dataset):
     """The images of `batch`, as a data set that a Runner can train on."""
 

@@ -1,8 +1,12 @@
 """The blocks teacher and distill: what they lack, and what is built."""
 
 import pytest
+import tiny
 import tiny_cls
-from mmengine.registry import DefaultScope
+from mmdet.apis import init_detector
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+from mmpretrain import ImageClassificationInferencer
 
 from luminet_mm.distillers.blocks import (
     block_problems,
@@ -13,7 +17,13 @@ from luminet_mm.distillers.blocks import (
     teacher_entries,
     teacher_list,
 )
-from luminet_mm.losses import FCFDLoss, FitNetLoss, KDLoss, PKTLoss, USKDLoss
+from luminet_mm.losses import (
+    FCFDLoss,
+    FitNetLoss,
+    KDLoss,
+    PKTLoss,
+    USKDLoss,
+)
 
 TEACHER = dict(config='a.py', checkpoint='a.pth')
 KD = dict(type='luminet_mm.KDLoss', signal='logits')
@@ -67,6 +77,11 @@ def test_whole_blocks_lack_nothing(teacher, distill):
         (TEACHER, dict(loss_kd=dict(KD, teachers=[])), 'teachers: ..; list'),
         (TEACHER, dict(loss_kd=dict(KD, teachers=0)), 'teachers: 0; list'),
         (
+            TEACHER,
+            dict(loss_kd=dict(KD, teachers=['a'])),
+            r"teachers: \['a'\]; list",
+        ),
+        (
             dict(TEACHER, cache='folder'),
             dict(loss_a=dict(type='luminet_mm.ATLoss', signal='backbone')),
             r'loss_a: ATLoss .*model\.teacher has a cache',
@@ -114,7 +129,10 @@ def test_a_loss_knows_its_key_and_its_signals():
     ('config', 'message'),
     [
         (dict(type='luminet_mm.KDLoss'), 'say what it compares'),
-        (dict(KD, signal=[]), 'say what it compares'),
+        *[
+            (dict(KD, signal=signal), 'say what it compares')
+            for signal in ([], [''], None, 5)
+        ],
         (dict(KD, signal=['logits', 3]), 'say what it compares'),
         (dict(type='luminet_mm.KDLoss', student='a'), 'say what it compares'),
         (dict(KD, tau=0), 'KDLoss: tau is 0; set a finite number > 0'),
@@ -160,3 +178,59 @@ def test_teachers_are_built_with_their_weights(tmp_path):
 )
 def test_which_losses_compare_class_by_class(loss, names, classes):
     assert compares_classes(loss, names, names) is classes
+
+
+LOSS = dict(type='luminet_mm.LumiNetLoss', signal='logits')
+
+
+RANDOM = dict(config=dict(model=tiny_cls.classifier(width=6)), checkpoint=None)
+
+
+def test_a_loss_that_listens_to_another_may_read_features():
+    teachers = [dict(TEACHER, cache='logits'), TEACHER]
+    feats = dict(type='luminet_mm.PKDLoss', signal='feats')
+    distill = dict(loss_kd=LOSS, loss_fit=dict(feats, teachers=[1]))
+    assert block_problems(teachers, distill) == []
+
+
+@pytest.mark.parametrize(
+    ('config', 'message'),
+    [
+        (dict(teacher=[]), 'model.teacher: missing'),
+        (dict(distill=dict(luminet=LOSS)), 'luminet: the key must start'),
+        (dict(distill={}), 'model.distill: missing'),
+        (
+            dict(teacher=[RANDOM] * 2, distill=dict(loss_x=dict(teachers=0))),
+            'loss_x.teachers: .*of the 2 teachers',
+        ),
+    ],
+)
+def test_a_distiller_says_it_before_anything_is_built(config, message):
+    model = Config(dict(model=tiny_cls.distiller() | config)).model
+    model.backbone.type = 'NoSuchBackbone'
+    with pytest.raises(ValueError, match=message):
+        MODELS.build(model)
+
+
+@pytest.mark.parametrize('what', ['config', 'checkpoint'])
+def test_who_predicts_needs_no_teacher(what, tmp_path):
+    config = tiny.distiller()
+    config.teacher[what] = str(tmp_path / 'not_here')
+    with pytest.raises(FileNotFoundError, match='needs no teacher: .*publish'):
+        init_detector(Config(dict(model=config)), device='cpu')
+
+
+def test_an_inferencer_needs_no_teacher(mmpretrain_scope, tmp_path):
+    config = tiny_cls.distiller()
+    config['teacher']['checkpoint'] = str(tmp_path / 'not_here.pth')
+    path = tmp_path / 'config.py'
+    Config(dict(model=config)).dump(path)
+    with pytest.raises(FileNotFoundError, match='needs no teacher: .*publish'):
+        ImageClassificationInferencer(str(path), pretrained=False)
+
+
+def test_detectors_are_refused():
+    model = tiny.distiller()
+    model.teacher.cache = 'somewhere'
+    with pytest.raises(ValueError, match="it reads 'roi.cls_score' of the"):
+        tiny.build(model)

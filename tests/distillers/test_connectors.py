@@ -1,4 +1,4 @@
-"""Losses on features within a distiller: signals, connectors, checkpoints."""
+"""What losses train beside the student: built from a dry run."""
 
 import copy
 
@@ -41,18 +41,6 @@ def classifier(**distill):
     return tiny_cls.build(tiny_cls.distiller(**distill))
 
 
-def learn(model, batch, lr=0.01):
-    """One step of SGD; the log and what changed."""
-    optim = build_optim_wrapper(
-        model,
-        dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=lr)),
-    )
-    before = {k: v.detach().clone() for k, v in model.named_parameters()}
-    log = model.train_step(batch, optim)
-    moved = {k for k, v in model.named_parameters() if not v.equal(before[k])}
-    return log, moved
-
-
 CLASSIFIER = {
     'fitnet': entry('FitNetLoss', STAGES),
     'at': entry('ATLoss', STAGES),
@@ -61,17 +49,6 @@ CLASSIFIER = {
     'cc': entry('CCLoss', 'feats'),
     'reviewkd': entry('ReviewKDLoss', [*STAGES, 'feats']),
     'fitnet_feats': entry('FitNetLoss', 'feats', connector='mlp'),
-}
-DETECTOR = {
-    'fitnet': entry('FitNetLoss', 'neck'),
-    'at': entry('ATLoss', 'backbone', levels=[1, 2]),
-    'pkd': entry('PKDLoss', 'neck', levels=[0, 1, 2, 3]),
-    'reviewkd': entry('ReviewKDLoss', 'neck'),
-    'fgfi': entry('FGFILoss', 'neck'),
-    'rois': entry('FitNetLoss', 'roi.feats', connector='linear'),
-    'hidden': entry(
-        'FitNetLoss', 'roi_head.bbox_head.shared_fcs.1', connector='mlp'
-    ),
 }
 
 
@@ -125,32 +102,6 @@ def test_ranks_and_seeds_build_from_one_image(monkeypatch):
     assert not torch.equal(*starts), 'connectors follow the seed'
 
 
-@pytest.mark.parametrize('name', CLASSIFIER)
-def test_a_step_of_a_classifier(name):
-    model = classifier(loss_x=CLASSIFIER[name])
-    log, moved = learn(model, tiny_cls.batch())
-    assert log['loss_x'].isfinite() and log['loss_x'] > 0
-    check_connectors(model, moved)
-
-
-@pytest.mark.parametrize('name', DETECTOR)
-def test_a_step_of_a_detector(name, detector):
-    model = detector(loss_x=DETECTOR[name])
-    log, moved = learn(model, tiny.batch())
-    assert log['loss_x'].isfinite() and log['loss_x'] > 0
-    check_connectors(model, moved)
-
-
-def check_connectors(model, moved):
-    loss = model.distill.loss_x
-    own = {f'distill.loss_x.{k}' for k, _ in loss.named_parameters()}
-    assert bool(own) == loss.has_connectors
-    # a bias before a batch norm has no effect and no gradient
-    assert all(key.endswith('.bias') for key in own - moved)
-    assert any(key.startswith('backbone.') for key in moved)
-    assert all(p.isfinite().all() for p in model.parameters())
-
-
 def test_connectors_leave_the_student_as_it_starts():
     """Neither its weights nor the random numbers that it draws later."""
     stock = tiny_cls.classifier()
@@ -183,21 +134,6 @@ def test_dry_run_leaves_batch_norm_and_modes_alone():
     assert not model.teacher.model.training
 
 
-def test_a_map_before_an_in_place_relu_is_kept():
-    """Stock networks run ReLU in place, on the very tensor that is tapped."""
-    model = classifier(loss_x=entry('OFDLoss', 'backbone.bn1'))
-    data = tiny_cls.prepared(model)
-    model.loss(data['inputs'], data['data_samples'])
-    assert (model.distill.loss_x.margins < 0).any()
-    signal = model.family.find(model, 'backbone.bn1', 'student')
-    with model.family.record(
-        model, [signal], data['inputs'], data['data_samples']
-    ) as record:
-        model.forward(**data, mode='loss')
-    assert record.read(signal).min() < 0
-    record.read(signal).sum().backward()
-
-
 def test_connectors_follow_the_seed():
     starts = []
     for seed in (0, 0, 1):
@@ -207,26 +143,6 @@ def test_connectors_follow_the_seed():
         )
         starts.append(next(model.distill.parameters()).detach().clone())
     assert starts[0].equal(starts[1]) and not starts[0].equal(starts[2])
-
-
-def test_a_stopped_loss_lets_its_connectors_take_part():
-    """DDP waits for a gradient of every parameter."""
-    model = classifier(loss_x=CLASSIFIER['fitnet'])
-    model.distill.loss_x.schedule_factor = 0.0
-    data = tiny_cls.prepared(model)
-    losses = model.loss(data['inputs'], data['data_samples'])
-    assert losses['loss_x'] == 0
-    sum(losses.values()).backward()
-    for parameter in model.distill.parameters():
-        assert parameter.grad is not None and not parameter.grad.any()
-
-
-def test_a_distilled_teacher_brings_no_connectors(tmp_path):
-    trained = classifier(loss_x=CLASSIFIER['fitnet'])
-    assert any(k.startswith('distill.') for k in trained.state_dict())
-    path = tmp_path / 'epoch_1.pth'
-    torch.save(dict(state_dict=trained.state_dict()), path)
-    FrozenTeacher(dict(model=tiny_cls.classifier()), str(path), 'mmpretrain')
 
 
 def test_student_and_teacher_lists_of_other_lengths():
@@ -250,29 +166,55 @@ def test_predictions_have_no_features(detector):
         detector(loss_x=entry('ATLoss', 'roi.cls_score'))
 
 
-def test_signals_of_two_roi_stages_are_an_error(detector):
-    with pytest.raises(ValueError, match='one RoI stage'):
-        detector(
-            tiny.detector('cascade'),
-            tiny.detector('cascade', width=12),
-            loss_x=entry('FitNetLoss', ['roi.0.feats', 'roi.1.feats']),
-        )
+def learn(model, batch, lr=0.01):
+    """One step of SGD; the log and what changed."""
+    optim = build_optim_wrapper(
+        model,
+        dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=lr)),
+    )
+    before = {k: v.detach().clone() for k, v in model.named_parameters()}
+    log = model.train_step(batch, optim)
+    moved = {k for k, v in model.named_parameters() if not v.equal(before[k])}
+    return log, moved
 
 
-@pytest.mark.parametrize('signal', [[], [''], [3], None, 5])
-def test_bad_signals_are_named(signal):
-    with pytest.raises(ValueError, match='loss_x: say what it compares'):
-        classifier(loss_x=entry('ATLoss', signal))
+DETECTOR = {
+    'fitnet': entry('FitNetLoss', 'neck'),
+    'at': entry('ATLoss', 'backbone', levels=[1, 2]),
+    'pkd': entry('PKDLoss', 'neck', levels=[0, 1, 2, 3]),
+    'reviewkd': entry('ReviewKDLoss', 'neck'),
+    'fgfi': entry('FGFILoss', 'neck'),
+    'rois': entry('FitNetLoss', 'roi.feats', connector='linear'),
+    'hidden': entry(
+        'FitNetLoss', 'roi_head.bbox_head.shared_fcs.1', connector='mlp'
+    ),
+}
 
 
-def test_several_teachers_cannot_share_features():
-    config = dict(config=dict(model=tiny_cls.classifier()), checkpoint=None)
-    with pytest.raises(ValueError, match="2 of the teachers.*'feats'"):
-        tiny_cls.build(
-            tiny_cls.distiller(
-                teacher=[config, config], loss_x=entry('RKDLoss', 'feats')
-            )
-        )
+@pytest.mark.parametrize('name', CLASSIFIER)
+def test_a_step_of_a_classifier(name):
+    model = classifier(loss_x=CLASSIFIER[name])
+    log, moved = learn(model, tiny_cls.batch())
+    assert log['loss_x'].isfinite() and log['loss_x'] > 0
+    check_connectors(model, moved)
+
+
+@pytest.mark.parametrize('name', DETECTOR)
+def test_a_step_of_a_detector(name, detector):
+    model = detector(loss_x=DETECTOR[name])
+    log, moved = learn(model, tiny.batch())
+    assert log['loss_x'].isfinite() and log['loss_x'] > 0
+    check_connectors(model, moved)
+
+
+def check_connectors(model, moved):
+    loss = model.distill.loss_x
+    own = {f'distill.loss_x.{k}' for k, _ in loss.named_parameters()}
+    assert bool(own) == loss.has_connectors
+    # a bias before a batch norm has no effect and no gradient
+    assert all(key.endswith('.bias') for key in own - moved)
+    assert any(key.startswith('backbone.') for key in moved)
+    assert all(p.isfinite().all() for p in model.parameters())
 
 
 def test_resume_equals_an_uninterrupted_run(tmp_path):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import tiny
+import tiny_cls
 import torch
 from mmengine.registry import DefaultScope
 from ranks import run_ranks
@@ -312,3 +313,17 @@ def test_ranks_agree_on_the_teacher(tmp_path):
     (steps, _), stopped = ranks[0]
     assert steps == 2, 'four batches on two ranks'
     assert 'found = 1.0000' in stopped
+
+
+def test_classes_of_the_teacher_are_compared(tmp_path):
+    model = tiny_cls.distiller()
+    runner = tiny_cls.runner(
+        model,
+        tmp_path,
+        custom_hooks=[
+            dict(type='luminet_mm.TeacherCheckHook', evaluate=False)
+        ],
+    )
+    runner.model.teacher.classes = tuple(reversed(tiny_cls.CLASSES))
+    with pytest.raises(ValueError, match="class 0 is 'five' for the teacher"):
+        runner.train()

@@ -5,10 +5,14 @@ from types import SimpleNamespace
 import pytest
 import tiny_cls
 import torch
+from hooked import ran_in
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
 from mmpretrain.structures import DataSample
 from torch import nn
 
 from luminet_mm.losses import DistillBatch
+from luminet_mm.models.heads.reused import ReusedClsHead
 from luminet_mm.signals.classifier import (
     SIDES,
     Classifier,
@@ -206,3 +210,237 @@ def test_sizes_count_where_a_batch_was_padded(shapes, sizes):
 def test_a_heads_loss_has_a_name_that_is_logged():
     assert FAMILY.own_losses(dict(loss=1, acc=2)) == dict(loss_cls=1, acc=2)
     assert FAMILY.own_losses(dict(loss_a=1)) == dict(loss_a=1)
+
+
+pytestmark = pytest.mark.usefixtures('mmpretrain_scope')
+
+
+def loss(kind='LumiNetLoss', **kwargs):
+    return dict(
+        type=f'luminet_mm.{kind}', **dict(dict(signal='logits'), **kwargs)
+    )
+
+
+def distiller(kind='resnet', teacher=None, **cfg):
+    return tiny_cls.build(
+        tiny_cls.distiller(
+            tiny_cls.classifier(kind),
+            teacher or tiny_cls.classifier(kind, width=12),
+            loss_one=loss(**cfg),
+        )
+    )
+
+
+def test_hard_labels_reach_the_loss_and_soft_ones_are_refused():
+    needs_labels = dict(loss_dkd=loss('DKDLoss'))
+    model = tiny_cls.build(tiny_cls.distiller(**needs_labels))
+    seen = {}
+    compute = model.distill.loss_dkd.compute
+
+    def record(student, teacher, weights, batch):
+        seen['labels'] = batch.labels
+        return compute(student, teacher, weights, batch)
+
+    model.distill.loss_dkd.compute = record
+    data = tiny_cls.prepared(model)
+    model.loss(data['inputs'], data['data_samples'])
+    wanted = torch.cat([sample.gt_label for sample in data['data_samples']])
+    assert torch.equal(seen['labels'], wanted)
+
+    student = tiny_cls.classifier(augments=[dict(type='Mixup', alpha=0.8)])
+    model = tiny_cls.build(tiny_cls.distiller(student, **needs_labels))
+    data = tiny_cls.prepared(model)
+    with pytest.raises(ValueError, match='loss_dkd.*soft'):
+        model.loss(data['inputs'], data['data_samples'])
+
+
+def test_one_hot_targets_and_label_smoothing_keep_hard_labels():
+    student = tiny_cls.classifier()
+    student['data_preprocessor']['to_onehot'] = True
+    student['head']['loss'] = dict(
+        type='mmpretrain.LabelSmoothLoss', label_smooth_val=0.1
+    )
+    model = tiny_cls.build(
+        tiny_cls.distiller(student, loss_dkd=loss('DKDLoss'))
+    )
+    data = tiny_cls.prepared(model)
+    losses = model.loss(data['inputs'], data['data_samples'])
+    assert losses['loss_dkd'].item() > 0
+
+
+def test_soft_annotations_are_soft_labels():
+    model = tiny_cls.build(tiny_cls.distiller(loss_dkd=loss('DKDLoss')))
+    data = tiny_cls.prepared(model)
+    for sample in data['data_samples']:
+        del sample.gt_label
+        sample.set_gt_score(torch.full((tiny_cls.NUM_CLASSES,), 0.2))
+    with pytest.raises(ValueError, match='soft'):
+        model.loss(data['inputs'], data['data_samples'])
+
+
+def test_signals_of_every_part():
+    names = ['backbone', 'neck', 'feats', 'logits', 'backbone.layer2']
+    model = tiny_cls.build(tiny_cls.distiller())
+    signals = [model.family.find(model, name, 'student') for name in names]
+    data = tiny_cls.prepared(model)
+    with model.family.record(
+        model, signals, data['inputs'], data['data_samples']
+    ) as record:
+        model.forward(**data, mode='loss')
+    values = record.values
+    assert [tuple(x.shape) for x in values['backbone']] == [
+        (8, 8, 32, 32),
+        (8, 64, 4, 4),
+    ]
+    assert torch.equal(values['feats'], values['neck'][-1])
+    assert torch.allclose(
+        values['logits'], model.head.fc(values['feats']), atol=1e-6
+    )
+    assert tuple(values['backbone.layer2'].shape) == (8, 16, 16, 16)
+
+    teacher = model.teacher.model
+    ran = []
+    for name in ('backbone', 'neck', 'head'):
+        getattr(teacher, name).register_forward_hook(
+            lambda *_args, name=name: ran.append(name)
+        )
+    for name, needed in (
+        ('backbone.layer2', ['backbone']),
+        ('neck', ['backbone', 'neck']),
+        ('feats', ['backbone', 'neck', 'head']),
+    ):
+        ran.clear()
+        signal = model.family.find(teacher, name, 'teacher')
+        model.family.ahead(teacher, data['inputs'], [signal])
+        assert ran == needed
+    assert 'pre_logits' not in vars(teacher.head)  # no tap stays behind
+
+
+def test_soft_annotations_beside_a_label_are_soft():
+    model = tiny_cls.build(tiny_cls.distiller(loss_dkd=loss('DKDLoss')))
+    data = tiny_cls.prepared(model)
+    for sample in data['data_samples']:
+        sample.set_gt_score(torch.full((tiny_cls.NUM_CLASSES,), 0.2))
+    with pytest.raises(ValueError, match='soft'):
+        model.loss(data['inputs'], data['data_samples'])
+
+
+def test_labels_stay_with_the_images():
+    """The rows of a map's logits are pixels; they have no labels."""
+    model = tiny_cls.build(
+        tiny_cls.distiller(
+            loss_kd=loss('KDLoss', signal='backbone.layer2'),
+            teacher=tiny_cls.classifier(),
+        )
+    )
+    losses, _ = tiny_cls.step(model)
+    assert losses['loss_kd'].isfinite()
+
+
+def test_stale_image_sizes_do_not_blank_the_teachers_images():
+    """MMPretrain's torchvision transforms leave img_shape as the file's."""
+    model = distiller()
+    data = tiny_cls.prepared(model)
+    images, samples = data['inputs'], data['data_samples']
+    size = tuple(images.shape[-2:])
+    for sample in samples:
+        sample.set_metainfo(dict(img_shape=(10, 12)))
+    assert model.family.image_sizes(model, images, samples) == [size] * len(
+        samples
+    )
+    samples[0].set_metainfo(dict(img_shape=size))  # the others were padded
+    sizes = model.family.image_sizes(model, images, samples)
+    assert sizes[:2] == [size, (10, 12)]
+
+
+def test_teacher_of_another_make():
+    """A teacher that is no ImageClassifier publishes its logits."""
+    model = distiller()
+    model.teachers[0].model = Plain()
+    data = tiny_cls.prepared(model)
+    losses = model.loss(data['inputs'], data['data_samples'])
+    assert losses['loss_one'].item() > 0
+
+
+class Plain(nn.Module):
+    """What `TimmClassifier` and `HuggingFaceClassifier` offer."""
+
+    def __init__(self):
+        super().__init__()
+        self.data_preprocessor = MODELS.build(
+            dict(
+                type='mmpretrain.ClsDataPreprocessor',
+                mean=[120.0, 110.0, 100.0],
+                std=[60.0, 55.0, 50.0],
+                to_rgb=True,
+            )
+        )
+        self.model = nn.Linear(3, tiny_cls.NUM_CLASSES)
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        assert mode == 'tensor'
+        return self.model(inputs.mean((2, 3)))
+
+
+def test_a_classifiers_logits_need_all_of_it_and_its_maps_no_head():
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = tiny_cls.build(
+            tiny_cls.distiller(
+                loss_kd=dict(type='luminet_mm.KDLoss', signal='logits'),
+                loss_at=dict(type='luminet_mm.ATLoss', signal='backbone'),
+            )
+        )
+        model.fit_teacher(0)  # asks for all, once
+        data = tiny_cls.prepared(model)
+        found = []
+        for off in ('loss_at', 'loss_kd'):
+            for name, loss in model.distill.items():
+                loss.schedule_factor = float(name != off)
+            ran = ran_in(
+                model.teacher.model,
+                lambda: model.loss(data['inputs'], data['data_samples']),
+            )
+            found.append({name.split('.')[0] for name in ran})
+    assert found == [{'backbone', 'neck', 'head'}, {'backbone'}]
+
+
+@pytest.mark.parametrize(
+    ('name', 'message'),
+    [
+        ('logit', "student .* no signal 'logit'. Did you mean 'logits'"),
+        ('distill', "no signal 'distill'"),
+        ('distill.loss_x', "no signal 'distill.loss_x'"),
+        ('data_preprocessor', "no signal 'data_preprocessor'"),
+        ('', "no signal ''"),
+        ('head.fcs', "no signal 'head.fcs'. Did you mean 'head.fc'"),
+    ],
+)
+def test_a_name_that_it_does_not_have(models, name, message):
+    with pytest.raises(ValueError, match=message):
+        Classifier().find(models['resnet'], name, 'student')
+
+
+def test_a_teacher_of_other_classes_is_refused():
+    cfg = tiny_cls.distiller(teacher=tiny_cls.classifier(num_classes=7))
+    with pytest.raises(ValueError, match=r'5 classes and .*\b7'):
+        MODELS.build(Config(dict(model=cfg)).model)
+
+
+def test_several_logits_are_not_counted(models):
+    """Losses such as FCFD's look at the classes themselves."""
+    family, model = Classifier(), models['resnet']
+    names = ['backbone.layer2', 'logits']
+    signals = [family.find(model, name, 'student') for name in names]
+    seven = tiny_cls.build(tiny_cls.classifier(num_classes=7))
+    family.check('loss_x', model, signals, seven, signals)
+    with pytest.raises(ValueError, match='5 classes'):
+        family.check('loss_x', model, signals[1:], seven, signals[1:])
+
+
+def test_a_head_that_takes_a_teachers_classifier_gets_it():
+    seen = []
+    model = nn.Module()
+    model.head = ReusedClsHead(num_classes=5, in_channels=4)
+    model.head.reuse = seen.append
+    Classifier().introduce(model, ['a teacher'])
+    assert seen == [['a teacher']]

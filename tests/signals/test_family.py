@@ -1,9 +1,12 @@
 """The contract of a family: what it has to answer, and what it shares."""
 
 import inspect
+from types import SimpleNamespace
 
 import pytest
+import torch
 from torch import nn
+from toy import ToyFamily, ToyNet
 
 from luminet_mm.losses import DistillBatch
 from luminet_mm.signals.classifier import Classifier
@@ -47,7 +50,7 @@ def test_one_value_comes_alone_and_several_as_a_tuple():
     assert Said().value([MAPS, LOGITS]) == ('neck', 'logits')
 
 
-@pytest.mark.parametrize('family', [Classifier, TwoStage])
+@pytest.mark.parametrize('family', [Classifier, TwoStage, ToyFamily])
 def test_each_family_answers_all_of_it(family):
     """With the same arguments, so that one step can call any."""
     assert not inspect.isabstract(family)
@@ -69,6 +72,15 @@ def test_a_half_family_cannot_be_made():
 
     with pytest.raises(TypeError, match='abstract'):
         Half()
+
+
+@pytest.mark.parametrize('whose', ['teacher', 'peers.1'])
+def test_it_is_said_whose_classes_are_others(whose):
+    with pytest.raises(ValueError) as error:
+        ToyFamily().check_classes('loss_x', 5, 7, whose)
+    text = str(error.value)
+    assert text.startswith('model.distill.loss_x: the student has 5 classes')
+    assert whose in text and "num_classes=7 in the student's net" in text
 
 
 class Plain(Classifier):
@@ -98,3 +110,25 @@ def test_other_classes_are_refused_with_the_fix():
     message = str(error.value)
     assert message.startswith('model.distill.loss_x: the student has 3 class')
     assert "Set num_classes=4 in the student's head" in message
+
+
+def test_classes_are_compared_of_logits_alone():
+    family, five, seven = ToyFamily(), ToyNet(), ToyNet(num_classes=7)
+    logits = [family.find(five, 'logits', 'student')]
+    maps = [family.find(five, 'maps', 'student')]
+    family.check('loss_x', five, maps, seven, maps)
+    family.check('loss_x', five, logits, seven, maps)
+    with pytest.raises(ValueError, match='5 classes and the teacher 7'):
+        family.check('loss_x', five, logits, seven, logits)
+
+
+def test_what_a_family_need_not_say():
+    family, net = ToyFamily(), ToyNet()
+    assert family.speed_sizes([net]) == family.sizes([net])
+    samples = [SimpleNamespace(img_shape=(4, 6, 3))]
+    assert family.image_sizes(net, torch.zeros(1, 3, 8, 8), samples) == [
+        (4, 6)
+    ]
+    losses = dict(loss=1)
+    assert family.own_losses(losses) is losses
+    assert family.introduce(net, []) is None

@@ -1,9 +1,13 @@
 """Which RoI heads have rows to compare; whole models: test_refusals.py."""
 
+import copy
 from types import SimpleNamespace
 
 import pytest
 import tiny
+import torch
+from mmdet.models.backbones.trident_resnet import TridentConv
+from mmengine.hub import get_config
 from torch import nn
 
 from luminet_mm.signals.roi_heads import (
@@ -111,3 +115,161 @@ def test_a_sampler_that_is_its_own_part_ends():
     for sampler in (own, None, object()):
         roi_head = SimpleNamespace(bbox_sampler=sampler)
         check_sampler('x', SimpleNamespace(roi_head=roi_head), [INSIDE])
+
+
+def with_sampler(kind, sampler):
+    """A detector of which the first stage has a sampler of this type."""
+    model = tiny.detector(kind)
+    rcnn = model.train_cfg.rcnn
+    for stage in rcnn if isinstance(rcnn, list) else [rcnn]:
+        stage.sampler.type = sampler
+        stage.sampler.pop('add_gt_as_proposals', None)
+    return model
+
+
+@pytest.mark.parametrize('kind', ['faster', 'cascade'])
+@pytest.mark.parametrize('sampler', ['OHEMSampler', 'ScoreHLRSampler'])
+def test_a_path_inside_of_a_head_that_the_sampler_runs(kind, sampler):
+    path = 'roi_head.bbox_head.shared_fcs.0'
+    if kind == 'cascade':
+        path = 'roi_head.bbox_head.0.shared_fcs.0'
+    loss = dict(type='luminet_mm.PKTLoss', signal=path)
+    config = tiny.distiller(with_sampler(kind, sampler), tiny.detector(kind))
+    config.distill = dict(loss_inside=loss)
+    with pytest.raises(ValueError, match=f'which {sampler} runs as well'):
+        tiny.build(config)
+
+
+def test_the_logits_of_hard_examples_are_distilled():
+    config = tiny.distiller(with_sampler('faster', 'OHEMSampler'))
+    config.distill = dict(
+        loss_logits=dict(type='luminet_mm.KDLoss', signal='roi.cls_score'),
+        loss_feats=dict(type='luminet_mm.FitNetLoss', signal='roi.feats'),
+    )
+    model = tiny.build(config)
+    data = tiny.prepared(model)
+    losses = model.loss(data['inputs'], data['data_samples'])
+    assert losses['loss_logits'] > 0 and losses['loss_feats'] > 0
+
+
+@pytest.mark.parametrize(
+    'signal', ['roi.cls_score', 'roi_head.bbox_head.fc_cls']
+)
+@pytest.mark.parametrize('whose', ['student', 'teacher'])
+def test_crowddet(signal, whose):
+    crowd = get_config(
+        'mmdet::crowddet/crowddet-rcnn_r50_fpn_8xb2-30e_crowdhuman.py'
+    ).model
+    plain = tiny.detector(num_classes=1)
+    for key in ('backbone', 'neck', 'rpn_head'):
+        crowd[key] = copy.deepcopy(plain[key])
+    crowd.roi_head.bbox_roi_extractor.out_channels = 16
+    crowd.roi_head.bbox_head.update(in_channels=16, fc_out_channels=32)
+    names = dict(student=plain, teacher=tiny.detector(num_classes=1))
+    names[whose] = crowd
+    if 'fc_cls' in signal:
+        signal = 'roi_head.bbox_head.shared_fcs.0'
+    loss = dict(type='luminet_mm.PKTLoss', signal=signal)
+    if whose == 'teacher':
+        loss = dict(loss, student='roi.feats', teacher=signal)
+        del loss['signal']
+    with pytest.raises(ValueError, match='predicts several objects for each'):
+        tiny.build(tiny.distiller(**names, loss_kd=loss))
+
+
+@pytest.mark.parametrize('whose', ['student', 'teacher'])
+def test_pisa(whose):
+    pisa = tiny.detector()
+    pisa.roi_head.type = 'PISARoIHead'
+    pisa.train_cfg.rcnn.sampler = dict(
+        type='ScoreHLRSampler', num=32, pos_fraction=0.25, neg_pos_ub=-1
+    )
+    if whose == 'student':
+        with pytest.raises(ValueError, match='computes its box loss itself'):
+            tiny.build(tiny.distiller(pisa))
+        return
+    model = tiny.build(tiny.distiller(teacher=pisa))
+    data = tiny.prepared(model)
+    assert model.loss(data['inputs'], data['data_samples'])['loss_luminet'] > 0
+
+
+def test_tridentnet(monkeypatch):
+    init = TridentConv.__init__
+
+    def defined(self, *args, **kwargs):
+        init(self, *args, **kwargs)
+        torch.nn.init.normal_(self.weight, std=0.01)
+
+    # it leaves its weight as memory was, at times NaN
+    monkeypatch.setattr(TridentConv, '__init__', defined)
+    trident = get_config('mmdet::tridentnet/tridentnet_r50-caffe_1x_coco.py')
+    trident = trident.model
+    trident.backbone.init_cfg = None
+    trident.roi_head.bbox_head.num_classes = 4
+    with pytest.raises(ValueError, match='student has the backbone Trident'):
+        student = copy.deepcopy(trident)
+        student.roi_head.type = 'StandardRoIHead'
+        for key in ('num_branch', 'test_branch_idx'):
+            student.roi_head.pop(key)
+        tiny.build(tiny.distiller(student))
+    every = copy.deepcopy(trident)
+    every.backbone.test_branch_idx = every.roi_head.test_branch_idx = -1
+    with pytest.raises(ValueError, match='teacher has .* test_branch_idx=1'):
+        tiny.build(tiny.distiller(teacher=every))
+    model = tiny.build(tiny.distiller(teacher=trident))
+    data = tiny.prepared(model)
+    assert model.loss(data['inputs'], data['data_samples'])['loss_luminet'] > 0
+
+
+def seesaw():
+    """Columns for classes, and two for object and background."""
+    model = tiny.detector()
+    model.roi_head.bbox_head.loss_cls = dict(
+        type='SeesawLoss', p=0.8, q=2.0, num_classes=4
+    )
+    return model
+
+
+def sparse():
+    """One stage of Sparse R-CNN."""
+    name = 'mmdet::sparse_rcnn/sparse-rcnn_r50_fpn_1x_coco.py'
+    model = copy.deepcopy(get_config(name).model)
+    model.backbone.update(depth=18, init_cfg=None)
+    model.neck.in_channels = [64, 128, 256, 512]
+    head = model.roi_head
+    head.update(
+        num_stages=1, stage_loss_weights=[1], bbox_head=head.bbox_head[:1]
+    )
+    head.bbox_head[0].num_classes = 4
+    return model
+
+
+STAGE = dict(
+    loss_kd=dict(
+        type='luminet_mm.KDLoss',
+        student='roi.cls_score',
+        teacher='roi.0.cls_score',
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ('config', 'message'),
+    [
+        (
+            tiny.distiller(seesaw(), seesaw()),
+            "'roi.cls_score': the RoI head of the student .*SeesawLoss, whose",
+        ),
+        (
+            tiny.distiller(teacher=seesaw()),
+            'the RoI head of the teacher .*SeesawLoss, whose scores',
+        ),
+        (
+            tiny.distiller(teacher=sparse(), **STAGE),
+            'teacher .SparseRoIHead. scores proposals of its own',
+        ),
+    ],
+)
+def test_scores_that_are_not_of_one_softmax_or_not_of_any_roi(config, message):
+    with pytest.raises(ValueError, match=message):
+        tiny.build(config)

@@ -1,7 +1,9 @@
 """What is recorded where a box head computes its loss, row by row."""
 
 import pytest
+import tiny
 import torch
+from mmdet.structures.bbox import bbox2roi
 from torch import nn
 
 from luminet_mm.signals.roi_record import (
@@ -102,3 +104,76 @@ def test_rows_are_those_of_the_roi_head_where_there_are_any():
 def test_what_is_known_where_a_detector_has_no_anchors(record):
     assert record.batch([NECK]).priors is None
     assert record.batch([NECK]).input_shape == (8, 8)
+
+
+def test_rois_include_the_added_ground_truth(monkeypatch):
+    model = tiny.of_logits()
+    seen = []
+    forward = model.distill['loss_0'].forward
+    monkeypatch.setattr(
+        model.distill['loss_0'],
+        'forward',
+        lambda s, t, b: seen.append((s, t, b)) or forward(s, t, b),
+    )
+    data = tiny.prepared(model)
+    model.loss(data['inputs'], data['data_samples'])
+    ((student, teacher, batch),) = seen
+    assert student.shape == teacher.shape == (64, 5)
+    assert batch.background == batch.no_object == 4
+    assert batch.added_gt.sum() == 6, 'three boxes in each of two images'
+    boxes = torch.cat(
+        [s.gt_instances.labels for s in data['data_samples']]
+    ).sort()[0]
+    assert torch.equal(batch.labels[batch.added_gt].sort()[0], boxes)
+    assert not teacher.requires_grad
+
+
+def test_an_roi_head_of_another_make_is_named(monkeypatch):
+    """PISA's, say, calls `loss` and not `loss_and_target`."""
+    model = tiny.of_logits()
+    stock = model.roi_head.bbox_head.loss_and_target
+
+    def bbox_loss(x, sampling_results):
+        rois = bbox2roi([res.priors for res in sampling_results])
+        results = model.roi_head._bbox_forward(x, rois)
+        results['loss_bbox'] = stock(
+            results['cls_score'],
+            results['bbox_pred'],
+            rois,
+            sampling_results,
+            model.roi_head.train_cfg,
+        )['loss_bbox']
+        return results
+
+    monkeypatch.setattr(model.roi_head, 'bbox_loss', bbox_loss)
+    with pytest.raises(RuntimeError, match="'roi.cls_score': the RoI head"):
+        tiny.step(model)
+
+
+@pytest.mark.parametrize('fails', [False, True])
+def test_a_step_leaves_no_tap_behind(fails):
+    """A tap that stayed would keep each step's graph, and travel in EMA."""
+    model = tiny.build(
+        tiny.distiller(
+            **{
+                f'loss_{index}': dict(type='luminet_mm.KDLoss', signal=signal)
+                for index, signal in enumerate(
+                    ['roi.cls_score', 'roi_head.bbox_head.fc_cls']
+                )
+            }
+        )
+    )
+    if fails:
+        model.roi_head.bbox_head.loss_cls.forward = lambda *_, **__: 1 / 0
+        with pytest.raises(ZeroDivisionError):
+            tiny.step(model)
+    else:
+        tiny.step(model)
+    kept = {'backbone', 'neck'}  # where the teacher converts its maps
+    for detector in (model, model.teacher.model):
+        for name, module in detector.named_modules():
+            assert not module._forward_hooks, name
+            assert not module._forward_pre_hooks or (
+                detector is not model and name in kept
+            ), name
+        assert 'loss_and_target' not in vars(detector.roi_head.bbox_head)

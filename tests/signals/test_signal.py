@@ -1,6 +1,7 @@
 """Signals: names that are looked up, tapped and read."""
 
 import pytest
+import tiny_cls
 import torch
 from torch import nn
 
@@ -79,3 +80,19 @@ def test_an_unknown_name_has_neighbours(name, message):
     assert str(error).startswith('the student (Net) has')
     with pytest.raises(ValueError, match=message):
         raise error
+
+
+def test_a_map_before_an_in_place_relu_is_kept(mmpretrain_scope):
+    """Stock networks run ReLU in place, on the very tensor that is tapped."""
+    loss = dict(type='luminet_mm.OFDLoss', signal='backbone.bn1')
+    model = tiny_cls.build(tiny_cls.distiller(loss_x=loss))
+    data = tiny_cls.prepared(model)
+    model.loss(data['inputs'], data['data_samples'])
+    assert (model.distill.loss_x.margins < 0).any()
+    signal = model.family.find(model, 'backbone.bn1', 'student')
+    with model.family.record(
+        model, [signal], data['inputs'], data['data_samples']
+    ) as record:
+        model.forward(**data, mode='loss')
+    assert record.read(signal).min() < 0
+    record.read(signal).sum().backward()

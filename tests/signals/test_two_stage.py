@@ -3,8 +3,9 @@
 import pytest
 import tiny
 import torch
+from mmengine.hub import get_config
 
-from luminet_mm.signals.family import Question
+from luminet_mm.signals.family import Comparison, Question
 from luminet_mm.signals.roi_heads import bbox_heads
 from luminet_mm.signals.two_stage import SIDES, TwoStage
 
@@ -179,3 +180,182 @@ def test_noise_is_asked_about_one_roi_of_each_image(detectors):
     for height, width in FAMILY.speed_sizes([model]):
         assert height in SIDES and height != width and width % 32 == 0
     model.train()
+
+
+RETINA = dict(
+    type='RetinaNet',
+    backbone=tiny.detector().backbone,
+    neck=tiny.detector().neck,
+    bbox_head=dict(type='RetinaHead', num_classes=4, in_channels=16),
+)
+
+
+def test_signals_of_every_part():
+    signals = (
+        'backbone',
+        'neck',
+        'rpn.cls_score',
+        'rpn.bbox_pred',
+        'roi.feats',
+        'roi.cls_score',
+        'roi.bbox_pred',
+        'backbone.layer3.1.conv2',
+        'neck.fpn_convs.1',
+        'roi_head.bbox_head.shared_fcs.1',
+    )
+    same = tiny.detector()
+    cfg = tiny.distiller(
+        tiny.detector(),
+        same,
+        **{
+            f'loss_{index}': dict(type='luminet_mm.KDLoss', signal=signal)
+            for index, signal in enumerate(signals)
+        },
+    )
+    cfg.teacher.fold_bn = False
+    model = tiny.build(cfg)
+    model.teacher.model.load_state_dict(model.state_dict())
+    seen = {}
+    for index, signal in enumerate(signals):
+        model.distill[f'loss_{index}'].forward = (
+            lambda s, t, b, signal=signal: (
+                seen.update({signal: (s, t)})
+                or model.backbone.conv1.weight.sum()
+            )
+        )
+    data = tiny.prepared(model)
+    model.loss(data['inputs'], data['data_samples'])
+    assert list(seen) == list(signals)
+    for name, (student, teacher) in seen.items():
+        if isinstance(student, torch.Tensor):
+            student, teacher = [student], [teacher]
+        assert len(student) == len(teacher) > 0
+        for one, other in zip(student, teacher):
+            assert one.requires_grad and not other.requires_grad
+            torch.testing.assert_close(one, other, msg=name)
+
+
+def test_cascade_teacher_of_a_faster_student():
+    model = tiny.build(
+        tiny.distiller(
+            tiny.detector(),
+            tiny.detector('cascade'),
+            loss_luminet=dict(
+                type='luminet_mm.LumiNetLoss',
+                student='roi.cls_score',
+                teacher='roi.2.cls_score',
+            ),
+        )
+    )
+    losses, _ = tiny.step(model)
+    assert losses['loss_luminet'].item() > 0
+
+
+def test_faster_teacher_of_each_cascade_stage():
+    model = tiny.build(
+        tiny.distiller(
+            tiny.detector('cascade'),
+            tiny.detector(),
+            **{
+                f'loss_{stage}': dict(
+                    type='luminet_mm.KDLoss',
+                    student=f'roi.{stage}.cls_score',
+                    teacher='roi.cls_score',
+                )
+                for stage in range(3)
+            },
+        )
+    )
+    losses, _ = tiny.step(model)
+    values = {losses[f'loss_{stage}'].item() for stage in range(3)}
+    assert len(values) == 3 and 0 not in values, 'each stage its own RoIs'
+
+
+def test_a_module_that_does_not_run_is_named():
+    model = tiny.build(
+        tiny.distiller(
+            loss_x=dict(type='luminet_mm.KDLoss', signal='roi_head.bbox_head')
+        )
+    )
+    model.roi_head.bbox_head.register_module('spare', torch.nn.ReLU())
+    signal = model.family.find(model, 'roi_head.bbox_head.spare', 'student')
+    theirs = model.comparisons['loss_x'].teachers
+    model.comparisons['loss_x'] = Comparison('loss_x', [signal], theirs)
+    with pytest.raises(RuntimeError, match="head.spare': that module did not"):
+        tiny.step(model)
+
+
+@pytest.mark.parametrize('kind', ['faster', 'cascade'])
+def test_no_rois_at_all(kind, monkeypatch):
+    """A cascade then breaks off; its further losses are still there."""
+    model = tiny.of_logits(kind)
+    data = tiny.prepared(model)
+    for sample in data['data_samples']:
+        sample.gt_instances = sample.gt_instances[:0]
+    predict = model.rpn_head.predict_by_feat
+    monkeypatch.setattr(
+        model.rpn_head,
+        'predict_by_feat',
+        lambda *args, **kwargs: [
+            result[:0] for result in predict(*args, **kwargs)
+        ],
+    )
+    losses = model.loss(data['inputs'], data['data_samples'])
+    for name in model.distill:
+        assert losses[name] == 0
+        assert losses[name].requires_grad, 'or the other ranks would wait'
+    model.parse_losses(losses)[0].backward()
+
+
+def test_panoptic_fpn_teaches():
+    cfg = get_config('mmdet::panoptic_fpn/panoptic-fpn_r50_fpn_1x_coco.py')
+    plain = tiny.detector('mask', width=12)
+    panoptic = cfg.model
+    for key in ('backbone', 'neck', 'rpn_head', 'roi_head'):
+        panoptic[key] = plain[key]
+    panoptic.data_preprocessor = plain.data_preprocessor
+    panoptic.semantic_head.update(in_channels=16, inner_channels=32)
+    model = tiny.build(tiny.distiller(teacher=panoptic))
+    data = tiny.prepared(model)
+    assert model.loss(data['inputs'], data['data_samples'])['loss_luminet'] > 0
+
+
+def test_signals_of_two_roi_stages_are_an_error():
+    with pytest.raises(ValueError, match='one RoI stage'):
+        tiny.build(
+            tiny.distiller(
+                tiny.detector('cascade'),
+                tiny.detector('cascade', width=12),
+                loss_x=dict(
+                    type='luminet_mm.FitNetLoss',
+                    signal=['roi.0.feats', 'roi.1.feats'],
+                ),
+            )
+        )
+
+
+@pytest.mark.parametrize(
+    ('teacher', 'losses', 'message'),
+    [
+        (
+            tiny.detector(num_classes=3),
+            {},
+            r'student has 4 classes and .*\b3.*num_classes=3',
+        ),
+        (RETINA, {}, r"\(RetinaNet\) has no signal 'roi.cls_score'. It has"),
+        (
+            tiny.detector(),
+            dict(
+                loss_x=dict(
+                    type='luminet_mm.KDLoss',
+                    student='backbone',
+                    teacher='roi.feats',
+                )
+            ),
+            "RoIs of the student, and 'backbone' has",
+        ),
+    ],
+)
+def test_a_teacher_that_cannot_be_compared(teacher, losses, message):
+    with pytest.raises(ValueError, match=message):
+        tiny.build(tiny.distiller(teacher=teacher, **losses))

@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+from rounds import EXPECTED, break_file, header, put, read, write
 
 from luminet_mm.teachers.cache_files import (
     CacheError,
@@ -15,6 +16,7 @@ from luminet_mm.teachers.cache_files import (
     open_round,
     round_file,
 )
+from luminet_mm.teachers.cache_writer import CacheWriter
 
 HEADER = dict(images=5, classes=3, dtype='float32')
 ROWS = np.arange(15, dtype='float32').reshape(5, 3)
@@ -135,3 +137,44 @@ def test_one_other_byte_is_noticed(path):
     path.unlink()
     with pytest.raises(CacheError, match='cannot be read'):
         check_round(path.parent, 2, header)
+
+
+KINDS = [
+    'zeros',
+    'a bit',
+    'shorter',
+    'longer',
+    'empty',
+    'text',
+    'pickle',
+    'another shape',
+    'wild header',
+]
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_a_damaged_round_is_named_and_written_anew(cache, kind):
+    break_file(cache / 'round_001.npy', kind)
+    with pytest.raises(CacheError) as error:
+        read(cache)
+    text = str(error.value)
+    assert f'{cache}/round_001.npy is damaged' in text
+    assert 'which writes that round anew' in text
+    with CacheWriter(cache, header()) as writer:
+        assert writer.damaged == [1]
+    assert write(cache) == [1]
+    np.testing.assert_array_equal(read(cache), EXPECTED)
+
+
+@pytest.mark.parametrize('kind', ['link', 'dangling', 'pipe', 'folder'])
+@pytest.mark.parametrize('name', ['cache.json', 'round_001.npy'])
+def test_a_reader_follows_no_link_and_waits_for_no_pipe(
+    cache, tmp_path, kind, name
+):
+    good = tmp_path / 'good'
+    (cache / name).rename(good)
+    put(cache / name, kind, good)
+    with pytest.raises(CacheError) as error:
+        read(cache)
+    said = 'symbolic link' if kind in ('link', 'dangling') else name
+    assert said in str(error.value)

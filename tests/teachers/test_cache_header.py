@@ -3,13 +3,18 @@
 import json
 
 import pytest
+import rounds
+from caching import CLASSES, IMAGES, ROUNDS, dataset
 
+from luminet_mm.preflight import leaf_datasets
+from luminet_mm.teachers.cache import TeacherCache
 from luminet_mm.teachers.cache_files import CacheError
 from luminet_mm.teachers.cache_header import (
     BELONGS,
     FIELDS,
     SHOWN,
     header_differences,
+    make_header,
     read_header,
 )
 
@@ -109,3 +114,72 @@ def test_differences_are_few_lines():
     assert len(lines) == SHOWN + 1
     assert lines[0] == 'data.key0: None in the cache, 0 in this run'
     assert lines[-1] == 'and 3 more'
+
+
+def without(key):
+    return {k: v for k, v in rounds.header().items() if k != key}
+
+
+BROKEN = {
+    'empty': (b'', 'it is empty'),
+    'cut': (
+        json.dumps(rounds.header()).encode()[:40],
+        'Unterminated|Expecting',
+    ),
+    'list': (b'[]', 'it is a list, not a dict'),
+    'null': (b'null', 'it is a NoneType, not a dict'),
+    'no text': (b'\xff\xfe\x00', "can't decode"),
+    'deep': (b'[' * 100_000, 'recursion'),
+    'no format': (b'{}', 'it has no format'),
+    **{
+        f'no {key}': (json.dumps(without(key)).encode(), f'it has no {key}')
+        for key in rounds.header()
+    },
+    **{
+        f'{key}={value!r}': (
+            json.dumps(rounds.header(**{key: value})).encode(),
+            f'{key} is not ',
+        )
+        for key, values in dict(
+            images=['6', 0, -1, 1.5, None, True],
+            classes=[[]],
+            rounds=[{}],
+            dtype=['float64', ['float32']],
+            teacher=['x'],
+            data=[[], {}, dict(classes='cat')],
+            augmentation=[None],
+            views=[[]],
+            versions=[1],
+            checksums=[[], dict(a='1'), {'0': 1}],
+        ).items()
+        for value in values
+    },
+}
+
+
+@pytest.mark.parametrize('kind', BROKEN)
+@pytest.mark.parametrize('name', ['cache.json', 'unfinished.json'])
+def test_a_broken_header_is_named_with_the_fix(cache, kind, name):
+    content, problem = BROKEN[kind]
+    (cache / 'cache.json').unlink()
+    (cache / name).write_bytes(content)
+    pattern = f'{name} cannot be read .*({problem}).*; delete the folder and'
+    with pytest.raises(CacheError, match=pattern):
+        read_header(cache, name)
+    with pytest.raises(CacheError, match=pattern):
+        rounds.write(cache)
+    with pytest.raises(CacheError):
+        TeacherCache(cache)
+
+
+def test_what_a_cache_of_a_teacher_says(block, mmpretrain_scope):
+    data = dataset()
+    live = {key: value for key, value in block.items() if key != 'cache'}
+    own = make_header(live, data, leaf_datasets(data), CLASSES, 'float16')
+    assert own.keys() == rounds.header().keys() and own['checksums'] == {}
+    assert set(BELONGS) <= own.keys()
+    for key, (_, fits) in FIELDS.items():
+        assert fits(own[key]), key
+    assert json.loads(json.dumps(own)) == own, 'it is plain JSON'
+    counts = own['images'], own['rounds'], own['classes'], own['dtype']
+    assert counts == (IMAGES, ROUNDS, CLASSES, 'float16')

@@ -1,86 +1,42 @@
-"""The files of a teacher cache: whole, checked, and nobody else's."""
+"""CacheWriter: whole rounds, one writer, and what was there before."""
 
 import errno
 import json
 import multiprocessing
 import os
-import pickle
 import resource
 import signal
 import time
 from pathlib import Path
 
+import caching
 import numpy as np
 import pytest
+from rounds import (
+    EXPECTED,
+    IMAGES,
+    ROUNDS,
+    header,
+    logits,
+    names,
+    put,
+    read,
+    write,
+)
 
+from luminet_mm.preflight import leaf_datasets
 from luminet_mm.teachers import cache_writer
 from luminet_mm.teachers.cache import TeacherCache
 from luminet_mm.teachers.cache_files import CacheError
-from luminet_mm.teachers.cache_header import read_header
+from luminet_mm.teachers.cache_header import make_header
 from luminet_mm.teachers.cache_writer import CacheWriter
 
-IMAGES, CLASSES, ROUNDS = 6, 4, 2
-
-
-def header(**kwargs):
-    """What a cache says of itself; nothing here looks into the parts."""
-    parts = dict(
-        format=2,
-        images=IMAGES,
-        classes=CLASSES,
-        rounds=ROUNDS,
-        dtype='float32',
-        teacher={},
-        data=dict(classes=[]),
-        augmentation={},
-        views={},
-        versions={},
-        checksums={},
-    )
-    return {**parts, **kwargs}
-
-
-def logits(number):
-    return np.random.default_rng(number).normal(size=(IMAGES, CLASSES))
-
-
-def write(folder, **kwargs):
-    """Write what is missing; its numbers."""
-    with CacheWriter(folder, header(**kwargs)) as writer:
-        missing = writer.missing()
-        if missing:
-            writer.begin()
-        for number in missing:
-            writer.open(number)[:] = logits(number)
-            writer.close(number)
-        if missing or not writer.finished:
-            writer.finish()
-    return missing
-
-
-def read(folder):
-    return TeacherCache(folder).rows(range(ROUNDS * IMAGES))
-
-
-EXPECTED = np.concatenate([logits(0), logits(1)]).astype(np.float32)
-
-
-@pytest.fixture
-def cache(tmp_path):
-    write(tmp_path / 'cache')
-    return tmp_path / 'cache'
-
-
-def files(folder):
-    return sorted(path.name for path in Path(folder).iterdir())
-
-
-# -- whole, or not there ------------------------------------------------------
+pytestmark = pytest.mark.usefixtures('mmpretrain_scope')
 
 
 def test_what_is_written_is_read(cache):
     np.testing.assert_array_equal(read(cache), EXPECTED)
-    assert files(cache) == [
+    assert names(cache) == [
         'cache.json',
         'lock',
         'round_000.npy',
@@ -98,11 +54,11 @@ def test_a_reader_never_sees_half_a_round(tmp_path):
             rows = writer.open(number)
             assert np.isnan(rows).all(), 'a row that nobody wrote is no zero'
             name = f'round_00{number}.npy'
-            assert name not in files(tmp_path)
+            assert name not in names(tmp_path)
             rows[:] = logits(number)
-            assert name not in files(tmp_path)
+            assert name not in names(tmp_path)
             writer.close(number)
-            assert name in files(tmp_path)
+            assert name in names(tmp_path)
             with pytest.raises(CacheError, match='is not finished'):
                 TeacherCache(tmp_path)
         writer.finish()
@@ -132,7 +88,7 @@ def test_a_full_disk_leaves_the_rounds_before(tmp_path):
                 writer.open(1)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert files(tmp_path) == ['lock', 'round_000.npy', 'unfinished.json']
+    assert names(tmp_path) == ['lock', 'round_000.npy', 'unfinished.json']
     with CacheWriter(tmp_path, header(**shape)) as writer:
         assert writer.missing() == [1]
 
@@ -143,9 +99,6 @@ def test_what_does_not_fit_is_refused_first(tmp_path, monkeypatch):
     with CacheWriter(tmp_path, header()) as writer:
         with pytest.raises(CacheError, match='GB are free. Take another fold'):
             writer.begin()
-
-
-# -- one writer at a time -----------------------------------------------------
 
 
 def hold_half_a_round(folder, ready):
@@ -169,13 +122,13 @@ def test_a_second_writer_is_refused_and_a_killed_one_is_not_in_the_way(
             CacheError, match=f'another process .process {first.pid} on '
         ):
             write(tmp_path)
-        assert len(files(tmp_path)) == 3, 'lock, header, half a round'
+        assert len(names(tmp_path)) == 3, 'lock, header, half a round'
     finally:
         os.kill(first.pid, signal.SIGKILL)
         first.join()
     assert write(tmp_path) == [0, 1]
     np.testing.assert_array_equal(read(tmp_path), EXPECTED)
-    assert not [name for name in files(tmp_path) if name.endswith('.part')]
+    assert not [name for name in names(tmp_path) if name.endswith('.part')]
 
 
 def test_the_lock_ends_with_the_block(tmp_path):
@@ -184,140 +137,11 @@ def test_the_lock_ends_with_the_block(tmp_path):
     assert write(tmp_path) == [0, 1]
 
 
-# -- bytes that are not those that were written -------------------------------
-
-
-def break_file(path, kind):
-    content = path.read_bytes()
-    if kind == 'zeros':
-        content = content[:-32] + bytes(32)
-    elif kind == 'a bit':
-        content = content[:-1] + bytes([content[-1] ^ 1])
-    elif kind == 'shorter':
-        content = content[:-4]
-    elif kind == 'longer':
-        content += b'1234'
-    elif kind == 'empty':
-        content = b''
-    elif kind == 'text':
-        content = b'<html>' * 50
-    elif kind == 'pickle':
-        content = pickle.dumps(print)
-    elif kind == 'another shape':
-        content = content.replace(b'(6, 4)', b'(9, 9)')
-    elif kind == 'wild header':
-        content = content.replace(b"{'descr'", b'{((((((((')
-    path.write_bytes(content)
-
-
-KINDS = [
-    'zeros',
-    'a bit',
-    'shorter',
-    'longer',
-    'empty',
-    'text',
-    'pickle',
-    'another shape',
-    'wild header',
-]
-
-
-@pytest.mark.parametrize('kind', KINDS)
-def test_a_damaged_round_is_named_and_written_anew(cache, kind):
-    break_file(cache / 'round_001.npy', kind)
-    with pytest.raises(CacheError) as error:
-        read(cache)
-    text = str(error.value)
-    assert f'{cache}/round_001.npy is damaged' in text
-    assert 'which writes that round anew' in text
-    with CacheWriter(cache, header()) as writer:
-        assert writer.damaged == [1]
-    assert write(cache) == [1]
-    np.testing.assert_array_equal(read(cache), EXPECTED)
-
-
 def test_a_round_that_is_gone_is_written_anew(cache):
     (cache / 'round_000.npy').unlink()
     with pytest.raises(CacheError, match='round_000.npy is damaged .*No such'):
         TeacherCache(cache)
     assert write(cache) == [0]
-
-
-def test_bytes_are_compared_once_and_by_whoever_reads(cache, monkeypatch):
-    reader = TeacherCache(cache)
-    reader.check(range(1))
-    break_file(cache / 'round_001.npy', 'zeros')
-    assert len(reader.rows([0, 1])) == 2
-    with pytest.raises(CacheError, match='SHA-256'):
-        reader.rows([0, IMAGES])
-    copied = pickle.loads(pickle.dumps(reader))
-    with pytest.raises(CacheError, match='SHA-256'):
-        copied.rows([IMAGES])
-
-
-def test_large_ones_are_read_through_round_by_round(cache, monkeypatch):
-    reader = TeacherCache(cache)
-    assert list(reader.first_rounds(9)) == [0, 1]
-    monkeypatch.setattr('luminet_mm.teachers.cache.AT_ONCE', 150)
-    assert list(reader.first_rounds(9)) == [0]
-    assert list(reader.first_rounds(0)) == []
-
-
-# -- headers ------------------------------------------------------------------
-
-
-def without(key):
-    return {k: v for k, v in header().items() if k != key}
-
-
-BROKEN = {
-    'empty': (b'', 'it is empty'),
-    'cut': (json.dumps(header()).encode()[:40], 'Unterminated|Expecting'),
-    'list': (b'[]', 'it is a list, not a dict'),
-    'null': (b'null', 'it is a NoneType, not a dict'),
-    'no text': (b'\xff\xfe\x00', "can't decode"),
-    'deep': (b'[' * 100_000, 'recursion'),
-    'no format': (b'{}', 'it has no format'),
-    **{
-        f'no {key}': (json.dumps(without(key)).encode(), f'it has no {key}')
-        for key in header()
-    },
-    **{
-        f'{key}={value!r}': (
-            json.dumps(header(**{key: value})).encode(),
-            f'{key} is not ',
-        )
-        for key, values in dict(
-            images=['6', 0, -1, 1.5, None, True],
-            classes=[[]],
-            rounds=[{}],
-            dtype=['float64', ['float32']],
-            teacher=['x'],
-            data=[[], {}, dict(classes='cat')],
-            augmentation=[None],
-            views=[[]],
-            versions=[1],
-            checksums=[[], dict(a='1'), {'0': 1}],
-        ).items()
-        for value in values
-    },
-}
-
-
-@pytest.mark.parametrize('kind', BROKEN)
-@pytest.mark.parametrize('name', ['cache.json', 'unfinished.json'])
-def test_a_broken_header_is_named_with_the_fix(cache, kind, name):
-    content, problem = BROKEN[kind]
-    (cache / 'cache.json').unlink()
-    (cache / name).write_bytes(content)
-    pattern = f'{name} cannot be read .*({problem}).*; delete the folder and'
-    with pytest.raises(CacheError, match=pattern):
-        read_header(cache, name)
-    with pytest.raises(CacheError, match=pattern):
-        write(cache)
-    with pytest.raises(CacheError):
-        TeacherCache(cache)
 
 
 def change(folder, **kwargs):
@@ -356,35 +180,6 @@ def test_the_format_before_that_is_whole_is_only_signed(cache):
     (cache / 'cache.json').write_text(json.dumps({**old, 'format': 1}))
     assert write(cache) == []
     np.testing.assert_array_equal(read(cache), EXPECTED)
-
-
-# -- links, and what is no file -----------------------------------------------
-
-
-def put(path, kind, target):
-    path.unlink(missing_ok=True)
-    if kind == 'link':
-        path.symlink_to(target)
-    elif kind == 'dangling':
-        path.symlink_to(target.with_name('gone'))
-    elif kind == 'pipe':
-        os.mkfifo(path)
-    else:
-        path.mkdir()
-
-
-@pytest.mark.parametrize('kind', ['link', 'dangling', 'pipe', 'folder'])
-@pytest.mark.parametrize('name', ['cache.json', 'round_001.npy'])
-def test_a_reader_follows_no_link_and_waits_for_no_pipe(
-    cache, tmp_path, kind, name
-):
-    good = tmp_path / 'good'
-    (cache / name).rename(good)
-    put(cache / name, kind, good)
-    with pytest.raises(CacheError) as error:
-        read(cache)
-    said = 'symbolic link' if kind in ('link', 'dangling') else name
-    assert said in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -434,7 +229,52 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path, monkeypatch):
             writer.begin()
 
 
-@pytest.mark.parametrize('folder', [5, True, None, ['a']])
-def test_a_cache_that_is_no_folder(folder):
-    with pytest.raises(CacheError, match='name a folder'):
-        TeacherCache(folder)
+def test_an_interrupted_one_is_not_whole_and_is_continued(block):
+    assert caching.write(block, rounds=3, stop=1) == [0, 1, 2]
+    with pytest.raises(CacheError, match='is not finished; run `python'):
+        TeacherCache(block['cache'])
+    # half a round has another name
+    for name in ('round_001.part', '.round_001.npy.123.part'):
+        Path(block['cache'], name).write_bytes(b'half')
+    first = Path(block['cache'], 'round_000.npy').stat().st_mtime_ns
+    assert caching.write(block, rounds=3) == [1, 2]
+    assert TeacherCache(block['cache']).rounds == 3
+    assert Path(block['cache'], 'round_000.npy').stat().st_mtime_ns == first
+    assert not list(Path(block['cache']).glob('*.part')), 'hidden ones too'
+
+
+def test_rounds_without_a_header_belong_to_nobody(block, whole):
+    Path(block['cache'], 'cache.json').unlink()
+    with pytest.raises(CacheError, match='neither cache.json nor unfinished'):
+        caching.write(block)
+
+
+def test_a_writer_that_died_at_the_very_end(block):
+    """All rounds are there, and nobody said so."""
+    caching.write(block, stop=caching.ROUNDS)
+    with pytest.raises(CacheError, match='is not finished'):
+        TeacherCache(block['cache'])
+    data = caching.dataset(rounds=caching.ROUNDS)
+    live = {key: value for key, value in block.items() if key != 'cache'}
+    header = make_header(
+        live, data, leaf_datasets(data), caching.CLASSES, 'float32'
+    )
+    with CacheWriter(block['cache'], header) as writer:
+        assert writer.missing() == [] and not writer.finished
+        writer.finish()
+        assert writer.finished
+    assert TeacherCache(block['cache']).rounds == caching.ROUNDS
+
+
+def test_logits_that_are_not_finite_are_not_kept(block):
+    data = caching.dataset()
+    header = make_header(
+        block, data, leaf_datasets(data), caching.CLASSES, 'float16'
+    )
+    with CacheWriter(block['cache'], header) as writer:
+        writer.begin()
+        with np.errstate(over='ignore'):
+            writer.open(0)[:] = 1e6
+        with pytest.raises(CacheError, match='--dtype float32'):
+            writer.close(0)
+    assert not list(Path(block['cache']).glob('*round*'))

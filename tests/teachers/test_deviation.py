@@ -53,3 +53,19 @@ def test_whose_fault_nan_is():
     model.bias.data[1] = math.nan
     with pytest.raises(ValueError, match='checkpoint: 1 of its.* as bias'):
         check_finite(model, broken)
+
+
+def moved(now, was):
+    return deviation(lambda: now, was)
+
+
+def test_half_precision_is_compared_in_full():
+    was = torch.full((4,), 300.0)
+    assert moved(was.half() + 1, was) == pytest.approx(1 / 300, rel=1e-3)
+
+
+def test_no_graph_is_kept():
+    weight = nn.Parameter(torch.ones(2))
+    seen = []
+    deviation(lambda: seen.append(weight * 2) or seen[-1], torch.ones(2))
+    assert not seen[0].requires_grad

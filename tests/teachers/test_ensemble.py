@@ -1,8 +1,18 @@
 """Several teachers: who is asked what, and the mean of what they say."""
 
-import pytest
-import torch
+import copy
 
+import pytest
+import tiny_cls
+import torch
+from goldens import assert_golden, golden_cases
+
+from luminet_mm.losses import (
+    KDLoss,
+    LumiNetLoss,
+    pkt_loss,
+)
+from luminet_mm.losses.kd import kd_loss
 from luminet_mm.signals.classifier import Classifier
 from luminet_mm.signals.family import Comparison
 from luminet_mm.signals.signal import Signal
@@ -121,3 +131,147 @@ def test_a_weighted_mean_is_in_float32_or_more(dtype):
 def test_logits_of_other_classes_have_no_mean():
     with pytest.raises(ValueError, match=r'shapes, \(2, 3\), \(2, 4\)\. All'):
         weighted_mean([torch.ones(2, 4), torch.ones(2, 3)], [1, 1])
+
+
+pytestmark = pytest.mark.usefixtures('mmpretrain_scope')
+
+
+def loss(kind='LumiNetLoss', **kwargs):
+    return dict(
+        type=f'luminet_mm.{kind}', **dict(dict(signal='logits'), **kwargs)
+    )
+
+
+TWO = [
+    dict(config=dict(model=tiny_cls.classifier(width=6)), checkpoint=None)
+] * 2
+
+
+def test_ensemble_averages_logits():
+    widths = (6, 10, 12)
+    weights = (1.0, 2.0, 5.0)
+    teachers = [
+        dict(
+            config=dict(model=tiny_cls.classifier(width=width)),
+            checkpoint=None,
+            weight=weight,
+        )
+        for width, weight in zip(widths, weights)
+    ]
+    model = tiny_cls.build(
+        tiny_cls.distiller(teacher=teachers, loss_kd=loss('KDLoss', tau=2.0))
+    )
+    data = tiny_cls.prepared(model)
+    model.eval()
+    losses = model.loss(data['inputs'], data['data_samples'])
+    with torch.no_grad():
+        student = model(data['inputs'])
+        mean = sum(
+            teacher.model(data['inputs']) * weight
+            for teacher, weight in zip(model.teachers, weights)
+        ) / sum(weights)
+    wanted = kd_loss(student, mean, tau=2.0)
+    assert torch.allclose(losses['loss_kd'], wanted, rtol=1e-5)
+    # equal weights by default, and no gradient for any of them
+    assert not any(
+        p.requires_grad
+        for teacher in model.teachers
+        for p in teacher.model.parameters()
+    )
+    copied = copy.deepcopy(model)
+    for one, other in zip(copied.teachers, model.teachers, strict=True):
+        assert one.model is other.model
+    model.double()
+    assert {next(t.model.parameters()).dtype for t in model.teachers} == {
+        torch.float64
+    }
+
+
+def test_each_loss_hears_its_own_teacher():
+    """Two teachers for two losses are the same as two distillers."""
+    teachers = [
+        dict(config=dict(model=tiny_cls.classifier(width=w)), checkpoint=None)
+        for w in (6, 12)
+    ]
+    both = tiny_cls.build(
+        tiny_cls.distiller(
+            teacher=teachers,
+            loss_one=loss('KDLoss', teachers=[0]),
+            loss_two=loss('PKTLoss', signal='feats', teachers=[1]),
+            loss_mean=loss('KDLoss'),
+        )
+    )
+    losses, _ = tiny_cls.step(both)
+    batch = tiny_cls.prepared(both)
+    inputs = batch['inputs']
+    student = copy.deepcopy(both).train()
+    with torch.no_grad():
+        feats = student.head.pre_logits(student.extract_feat(inputs))
+        ours = student.head.fc(feats)
+        theirs = [each.model.extract_feat(inputs) for each in both.teachers]
+    logits = [each.model.head(x) for each, x in zip(both.teachers, theirs)]
+    torch.testing.assert_close(
+        losses['loss_one'], kd_loss(ours, logits[0], tau=1.0)
+    )
+    torch.testing.assert_close(
+        losses['loss_mean'], kd_loss(ours, sum(logits) / 2, tau=1.0)
+    )
+    wide = both.teachers[1].model.head.pre_logits(theirs[1])
+    torch.testing.assert_close(losses['loss_two'], pkt_loss(feats, wide))
+
+
+def test_a_teacher_that_nobody_hears_does_not_run(monkeypatch):
+    model = tiny_cls.build(
+        tiny_cls.distiller(teacher=TWO, loss_one=loss(teachers=[1]))
+    )
+    monkeypatch.setattr(model.teachers[0].model.backbone, 'forward', None)
+    tiny_cls.step(model)
+
+
+@pytest.mark.parametrize('case', golden_cases('ensemble'))
+def test_golden_ensemble(case):
+    """Mean of the teachers' logits, and then the loss."""
+    values = {
+        name: torch.tensor(value, dtype=torch.float64)
+        for name, value in case['inputs'].items()
+    }
+    student = values.pop('student_logits').requires_grad_()
+    teacher = weighted_mean(list(values.values()), [1.0] * len(values))
+    params = case['params']
+    if params['base'] == 'kd':
+        value = KDLoss(tau=params['temperature'])(student, teacher)
+    else:
+        value = LumiNetLoss(
+            tau=params['temperature'],
+            eps=params['eps'],
+            loss_weight=params['alpha'] ** 2,
+        )(student, teacher)
+    assert_golden(value, student, case)
+
+
+def test_several_teachers_cannot_share_features():
+    config = dict(config=dict(model=tiny_cls.classifier()), checkpoint=None)
+    with pytest.raises(ValueError, match="2 of the teachers.*'feats'"):
+        tiny_cls.build(
+            tiny_cls.distiller(
+                teacher=[config, config],
+                loss_x=loss('RKDLoss', signal='feats'),
+            )
+        )
+
+
+def test_losses_get_maps_in_the_usual_layout():
+    model = tiny_cls.build(
+        tiny_cls.distiller(
+            loss_x=dict(type='luminet_mm.ATLoss', signal='backbone')
+        )
+    )
+    seen = []
+    model.distill.loss_x.register_forward_pre_hook(
+        lambda module, args: seen.append(args[1])
+    )
+    data = tiny_cls.prepared(model)
+    model.loss(data['inputs'], data['data_samples'])
+    assert all(each.is_contiguous() for each in seen[0])
+    raw = model.teacher.model.backbone(data['inputs'])
+    assert not raw[0].is_contiguous()

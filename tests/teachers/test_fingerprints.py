@@ -1,5 +1,6 @@
 """What a cache belongs to, in words that can be compared."""
 
+import copy
 import hashlib
 import json
 from functools import partial
@@ -7,11 +8,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tiny_cls
 import torch
+from caching import train, write
 from mmengine.config import ConfigDict
 
+from luminet_mm.teachers.cache_files import CacheError
 from luminet_mm.teachers.fingerprints import (
     PROBES,
+    _below,
     augmentation_part,
     data_part,
     differences,
@@ -51,7 +56,7 @@ def test_no_address_of_a_process():
 
 
 @pytest.fixture
-def block(tmp_path):
+def entry(tmp_path):
     (tmp_path / 'a.pth').write_bytes(b'weights')
     return dict(
         config=dict(
@@ -64,32 +69,32 @@ def block(tmp_path):
     )
 
 
-def test_a_teacher_is_its_model_its_weights_and_how_it_runs(block, tmp_path):
-    part = teacher_part(block)
+def test_a_teacher_is_its_model_its_weights_and_how_it_runs(entry, tmp_path):
+    part = teacher_part(entry)
     assert part['model']['depth'] == 8
     digest = hashlib.sha256(b'weights').hexdigest()
     assert part['checkpoint'] == dict(sha256=digest)
     # and not where its logits lie, or how much they count
     assert part['options'] == dict(dtype='bf16')
     (tmp_path / 'b.pth').write_bytes(b'weights')
-    moved = dict(block, checkpoint=str(tmp_path / 'b.pth'), weight=1.0)
+    moved = dict(entry, checkpoint=str(tmp_path / 'b.pth'), weight=1.0)
     assert teacher_part(moved) == part
 
 
-def test_an_address_is_compared_by_name(block):
+def test_an_address_is_compared_by_name(entry):
     url = 'https://example.org/a.pth'
-    part = teacher_part(dict(block, checkpoint=url))
+    part = teacher_part(dict(entry, checkpoint=url))
     assert part['checkpoint'] == dict(url=url)
 
 
-def test_teachers_that_cannot_be_known_again(block):
+def test_teachers_that_cannot_be_known_again(entry):
     with pytest.raises(ValueError, match='random weights'):
-        teacher_part(dict(block, checkpoint=None))
+        teacher_part(dict(entry, checkpoint=None))
     with pytest.raises(FileNotFoundError, match='no file .*gone'):
-        teacher_part(dict(block, checkpoint='gone.pth'))
-    del block['config']['model']['data_preprocessor']
+        teacher_part(dict(entry, checkpoint='gone.pth'))
+    del entry['config']['model']['data_preprocessor']
     with pytest.raises(ValueError, match='no data_preprocessor'):
-        teacher_part(block)
+        teacher_part(entry)
 
 
 def test_a_file_that_changes_is_hashed_anew(tmp_path):
@@ -202,3 +207,52 @@ def test_what_differs_is_named(cached, now, lines):
     for line, start in zip(found, lines, strict=True):
         assert line.startswith(start) and line.endswith(' in this run')
         assert len(line) < 120
+
+
+def bare(model):
+    """A stock model's block as MMPretrain's configs have it."""
+    model = copy.deepcopy(model)
+    del model['data_preprocessor']
+    return model
+
+
+def test_a_cache_cannot_take_the_students(tmp_path):
+    """It would not say of whom: another student may have others."""
+    block = dict(
+        config=bare(tiny_cls.classifier()), checkpoint='https://x.org/a.pth'
+    )
+    with pytest.raises(ValueError, match='so a cache cannot say how'):
+        teacher_part(block)
+
+
+def test_other_pixels_are_refused(block, whole, tmp_path, monkeypatch):
+    """As another release of a transform would give them."""
+    from mmpretrain.datasets.transforms import RandomCrop
+
+    crop = RandomCrop.transform
+
+    def shifted(self, results):
+        results = crop(self, results)
+        results['img'] = np.roll(results['img'], 1, axis=0)
+        return results
+
+    monkeypatch.setattr(RandomCrop, 'transform', shifted)
+    with pytest.raises(CacheError, match='augmentation: view 0 has other'):
+        train(block, tmp_path / 'a')
+    draws = iter(range(10**6))
+    monkeypatch.setattr(
+        RandomCrop,
+        'transform',
+        lambda self, results: {
+            **results,
+            'img': np.full((8, 8, 3), next(draws) % 251, np.uint8),
+        },
+    )
+    with pytest.raises(ValueError, match='random numbers of its own'):
+        write(dict(block, cache=str(tmp_path / 'other')))
+
+
+def test_paths_are_compared_below_the_datas_folder(tmp_path):
+    roots = [str(tmp_path / 'data' / 'train'), str(tmp_path / 'data')]
+    assert _below(f'{roots[0]}/cat/1.png', roots) == 'cat/1.png'
+    assert _below('/other/1.png', roots) == '/other/1.png'

@@ -3,13 +3,19 @@
 import copy
 import pickle
 
+import fast_nets
 import pytest
+import tiny_cls
 import torch
+from mmengine.registry import DefaultScope
 from torch import nn
 
+from luminet_mm.teachers import speed as preparing
 from luminet_mm.teachers.form import (
     Form,
     _cast,
+    _convert_inputs,
+    _convert_outputs,
     _fold,
     _lay_out,
     computes_bf16,
@@ -17,6 +23,7 @@ from luminet_mm.teachers.form import (
     part_tensors,
     parts,
 )
+from luminet_mm.teachers.speed import Speed, prepare
 
 
 class Net(nn.Module):
@@ -129,3 +136,131 @@ def test_which_cpus_compute_bf16(known, native, monkeypatch):
     )
     assert computes_bf16(torch.device('cpu')) is native
     assert not computes_bf16(torch.device('meta'))
+
+
+CPU = torch.device('cpu')
+
+
+class Disorder(nn.Module):
+    """Its batch norm is registered after a convolution that it is not of."""
+
+    def __init__(self):
+        super().__init__()
+        self.good = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
+        self.conv = nn.Conv2d(3, 3, 1)
+        self.norm = nn.BatchNorm2d(3)
+
+    def forward(self, x):
+        return self.conv(self.norm(self.good(x)).relu())
+
+
+def test_what_cannot_be_folded_is_left():
+    """Only the part that is wrong stays as it was."""
+    net = fast_nets.trained(fast_nets.Net(Disorder()))
+    before = fast_nets.answers(net)()
+    said, _ = fast_nets.made_fast(net, fast_nets.answers(net))
+    assert said.startswith('1 of 2 batch norms folded')
+    assert fast_nets.norms(net) == [net.backbone.norm]
+    torch.testing.assert_close(
+        fast_nets.answers(net)(), before, rtol=1e-5, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    'known, native',
+    [
+        (dict(architecture='x86_64', avx512_bf16=True), True),
+        (dict(architecture='x86_64', amx_bf16=True), True),
+        (dict(architecture='x86_64', avx2=True, avx512_f=True), False),
+        (dict(architecture='aarch64', bf16=True), True),
+        (dict(architecture='aarch64', bf16=False), False),
+    ],
+)
+def test_what_a_cpu_computes(known, native, monkeypatch):
+    monkeypatch.setattr(
+        torch.cpu, 'get_capabilities', lambda: known, raising=False
+    )
+    assert preparing.computes_bf16(CPU) is native
+
+
+def test_an_older_torch_does_not_say_what_a_cpu_computes(monkeypatch):
+    monkeypatch.delattr(torch.cpu, 'get_capabilities', raising=False)
+    assert preparing.computes_bf16(CPU) is False
+
+
+@pytest.mark.parametrize(
+    'capability, half, tf32, gains',
+    [
+        ((6, 1), True, True, False),
+        ((7, 0), True, True, True),
+        ((7, 5), False, True, False),
+        ((8, 0), False, True, True),
+        ((8, 0), False, False, False),
+        ((9, 0), True, False, True),
+    ],
+)
+def test_which_gpus_gain_by_channels_last(
+    capability, half, tf32, gains, monkeypatch
+):
+    monkeypatch.setattr(
+        torch.cuda, 'get_device_capability', lambda device: capability
+    )
+    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', tf32)
+    gpu = torch.device('cuda')
+    assert (
+        gains_channels_last(fast_nets.Net(fast_nets.simple()), gpu, half)
+        is gains
+    )
+    assert gains_channels_last(fast_nets.Net(fast_nets.simple()), CPU, half)
+    assert not gains_channels_last(
+        fast_nets.Net(fast_nets.simple()), torch.device('mps'), half
+    )
+
+
+def test_a_transformer_has_no_maps_to_lay_out():
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        vit = tiny_cls.build(tiny_cls.classifier('vit'))
+    assert not gains_channels_last(vit, CPU, False)
+
+
+class Odd(nn.Module):
+    """A batch norm after a convolution that cannot be folded."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 1, bias=False)
+        self.norm = nn.BatchNorm2d(3, affine=False)
+
+    def forward(self, x):
+        return self.norm(self.conv(x))
+
+
+def test_norms_that_cannot_be_folded_are_left():
+    plain = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
+    net = nn.Module()
+    net.backbone = nn.Sequential(plain, Odd())
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_var.fill_(4)
+    net.eval()
+    image = torch.rand(2, 3, 8, 8)
+    with torch.no_grad():
+        before = net.backbone(image)
+    said = prepare(net, lambda: net.backbone(image), Speed(), Form())
+    assert '1 of 2 batch norms folded' in said
+    assert 'fuse_conv_bn fails on some parts, such as Odd' in said
+    with torch.no_grad():
+        torch.testing.assert_close(net.backbone(image), before)
+
+
+def test_what_is_not_a_map_passes_as_it_is():
+    form = Form(inside=torch.float16, channels_last=True)
+    part = nn.Identity()
+    seen = _convert_inputs(part, ([torch.arange(3), 'text', None],), form=form)
+    assert torch.equal(seen[0][0], torch.arange(3))
+    assert seen[0][0].dtype == torch.int64 and seen[0][1:] == ['text', None]
+    out = dict(a=(torch.ones(2).half(), torch.tensor([True])))
+    given = _convert_outputs(part, (), out, form=form)['a']
+    assert given[0].dtype == torch.float32 and given[1].dtype == torch.bool
+    form.inside = None
+    assert _convert_outputs(part, (), out, form=form) is None

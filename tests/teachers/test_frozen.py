@@ -9,7 +9,9 @@ import tiny_cls
 import torch
 from mmengine.model import ExponentialMovingAverage
 from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from luminet_mm.teachers.frozen import FrozenTeacher
 
@@ -35,58 +37,6 @@ def test_is_not_in_parameters_or_state_dict():
     ]
     assert all(
         not p.requires_grad for p in distiller.teacher.model.parameters()
-    )
-
-
-def lora(init_cfg=None):
-    transformer = dict(
-        type='VisionTransformer',
-        arch=dict(
-            embed_dims=8,
-            num_layers=1,
-            num_heads=2,
-            feedforward_channels=8,
-        ),
-        img_size=16,
-        patch_size=8,
-        init_cfg=init_cfg,
-    )
-    return dict(
-        type='ImageClassifier',
-        backbone=dict(
-            type='LoRAModel',
-            module=transformer,
-            alpha=2,
-            rank=2,
-            targets=[dict(type='qkv')],
-        ),
-        head=dict(
-            type='VisionTransformerClsHead', num_classes=3, in_channels=8
-        ),
-    ), transformer
-
-
-def test_weights_that_no_checkpoint_has(tmp_path):
-    """LoRA saves its own matrices; the others come from ``init_cfg``."""
-    model, transformer = lora()
-    trained = tiny_cls.build(model, seed=1)
-    path = str(tmp_path / 'lora.pth')
-    torch.save(dict(state_dict=trained.state_dict()), path)
-    with pytest.raises(ValueError, match='They would be random'):
-        FrozenTeacher(dict(model=model), path, 'mmpretrain')
-    base = str(tmp_path / 'base.pth')
-    plain = tiny_cls.build(dict(model, backbone=transformer)).backbone
-    torch.save(dict(state_dict=plain.state_dict()), base)
-    whole, _ = lora(dict(type='Pretrained', checkpoint=base))
-    teacher = FrozenTeacher(dict(model=whole), path, 'mmpretrain').model
-    state = torch.load(base)['state_dict']
-    projection = teacher.backbone.module.layers[0].attn.qkv
-    torch.testing.assert_close(
-        projection.original_layer.weight, state['layers.0.attn.qkv.weight']
-    )
-    torch.testing.assert_close(
-        projection.lora_up.weight,
-        trained.backbone.module.layers[0].attn.qkv.lora_up.weight,
     )
 
 
@@ -247,36 +197,6 @@ def test_class_names_of_the_config(wrap):
     assert FrozenTeacher(config, None).classes == tiny.CLASSES
 
 
-@pytest.mark.parametrize(
-    'change, message',
-    [
-        (
-            lambda s: s.pop('neck.fpn_convs.0.conv.weight'),
-            'neck.fpn_convs.0.conv.weight: missing',
-        ),
-        (lambda s: s.update(extra=torch.zeros(1)), 'extra: unexpected'),
-        (
-            lambda s: s.update(
-                {'roi_head.bbox_head.fc_cls.bias': torch.zeros(81)}
-            ),
-            r'bbox_head.fc_cls.bias: \(81,\) in the file, \(5,\) in the',
-        ),
-    ],
-)
-def test_checkpoint_must_fit(tmp_path, change, message):
-    model, path = saved_teacher(tmp_path, change)
-    with pytest.raises(ValueError, match=message) as caught:
-        FrozenTeacher(dict(model=model), path)
-    assert 'teacher.pth' in str(caught.value)
-
-
-def test_distilled_checkpoint_can_teach(tmp_path):
-    model, path = saved_teacher(
-        tmp_path, lambda s: s.update({'distill.loss_x.w': torch.zeros(1)})
-    )
-    FrozenTeacher(dict(model=model), path)
-
-
 def test_student_of_a_distillation_can_teach():
     """Its config names a teacher; that one is neither loaded nor run."""
     config = tiny.distiller()
@@ -287,25 +207,6 @@ def test_student_of_a_distillation_can_teach():
     assert list(teacher.model.state_dict()) == list(
         tiny.build(tiny.detector()).state_dict()
     )
-
-
-def test_weights_of_ddp_and_without_a_frame(tmp_path):
-    model = tiny.detector(width=12)
-    state = tiny.build(model, seed=5).state_dict()
-    path = str(tmp_path / 'teacher.pth')
-    for content in (state, {f'module.{k}': v for k, v in state.items()}):
-        torch.save(content, path)
-        loaded = FrozenTeacher(dict(model=model), path).model.state_dict()
-        assert all(torch.equal(loaded[key], state[key]) for key in state)
-
-
-def test_checkpoint_with_code_is_refused(tmp_path):
-    import fractions
-
-    path = str(tmp_path / 'odd.pth')
-    torch.save(dict(state_dict={}, meta=fractions.Fraction(1, 2)), path)
-    with pytest.raises(ValueError, match='publish.py --trust'):
-        FrozenTeacher(dict(model=tiny.detector()), path)
 
 
 def test_missing_files_are_named():
@@ -324,61 +225,131 @@ def test_config_needs_a_model(tmp_path):
         FrozenTeacher(str(path), None)
 
 
-def preprocessor(mean, std, bgr_to_rgb):
-    return dict(
-        type='DetDataPreprocessor',
-        mean=mean,
-        std=std,
-        bgr_to_rgb=bgr_to_rgb,
-        pad_size_divisor=32,
-        pad_mask=False,
+def test_a_copy_shares_the_fit():
+    """Else both would put their hooks on the one model."""
+    model = tiny.build(tiny.distiller())
+    other = copy.deepcopy(model)
+    tiny.step(model)
+    assert other.teacher.fitted
+    tiny.step(other)
+    assert len(model.teacher.model.backbone._forward_pre_hooks) == 1
+
+
+def test_a_fitted_teacher_is_pickled():
+    cfg = tiny.distiller()
+    cfg.teacher.dtype = 'bf16'
+    model = tiny.build(cfg)
+    losses, _ = tiny.step(model)
+    other = pickle.loads(pickle.dumps(model))
+    again, _ = tiny.step(other)
+    assert again['loss_luminet'] == losses['loss_luminet']
+    form = other.teacher._form
+    (hook, *_) = other.teacher.model.backbone._forward_pre_hooks.values()
+    assert hook.keywords['form'] is form and form.fitted
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize('first', [False, True], ids=['before', 'after'])
+def test_a_precision_that_was_asked_for_stays(dtype, first):
+    """The student's is another; what the heads get follows that."""
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        cfg = tiny_cls.distiller()
+        cfg['teacher']['dtype'] = 'fp16'
+        model = tiny_cls.build(cfg)
+        data = tiny_cls.prepared(model)
+        if first:
+            model.loss(data['inputs'], data['data_samples'])
+        backbone = model.teacher.model.backbone
+        before = {k: v.clone() for k, v in backbone.state_dict().items()}
+        model.to(dtype)
+        losses = model.loss(data['inputs'].to(dtype), data['data_samples'])
+    for key, value in backbone.state_dict().items():
+        assert value.dtype == before[key].dtype
+        assert torch.equal(value, before[key]), key
+    head = model.teacher.model.head
+    assert {p.dtype for p in head.parameters()} == {dtype}
+    assert losses['loss_luminet'].isfinite()
+
+
+def test_its_own_precision_goes_before_autocast():
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        cfg = tiny_cls.distiller()
+        cfg['teacher']['dtype'] = 'fp16'
+        model = tiny_cls.build(cfg)
+        seen = set()
+        model.teacher.model.backbone.conv1.register_forward_hook(
+            lambda module, args, out: seen.add(out.dtype)
+        )
+        data = tiny_cls.prepared(model)
+        with torch.autocast('cpu', dtype=torch.bfloat16):
+            model.loss(data['inputs'], data['data_samples'])
+    assert seen == {torch.float16}
+
+
+def norms(module):
+    return [m for m in module.modules() if isinstance(m, _BatchNorm)]
+
+
+def test_a_teacher_says_how_it_was_prepared(monkeypatch):
+    said = []
+    monkeypatch.setattr(
+        'luminet_mm.teachers.frozen.print_log',
+        lambda text, *_: said.append(text),
     )
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        cfg = tiny_cls.distiller()
+        cfg['teacher'].update(fold_bn=False, dtype='bf16')
+        model = tiny_cls.build(cfg)
+        assert 'ImageClassifier): bf16; what the' in said[-1]
+        data = tiny_cls.prepared(model)
+        for _ in range(2):
+            model.loss(data['inputs'], data['data_samples'])
+    assert len(said) == 3  # that its weights are random, and one line twice
+    assert 'ImageClassifier) on cpu: channels_last; what the' in said[-1]
+    backbone = model.teacher.model.backbone
+    assert next(backbone.parameters()).dtype == torch.bfloat16
+    head = model.teacher.model.head
+    assert next(head.parameters()).dtype == torch.float32
 
 
-CAFFE = preprocessor([103.53, 116.28, 123.675], [1.0, 1.0, 1.0], False)
-PLAIN = dict(type='DetDataPreprocessor', pad_size_divisor=32)
+def test_a_low_precision_detector_keeps_its_heads():
+    cfg = tiny.distiller()
+    cfg['teacher']['dtype'] = 'bf16'
+    model = tiny.build(cfg)
+    teacher = model.teacher.model
+    assert next(teacher.neck.parameters()).dtype == torch.bfloat16
+    assert next(teacher.roi_head.parameters()).dtype == torch.float32
+    batch = tiny.prepared(model)
+    losses = model.loss(batch['inputs'], batch['data_samples'])
+    assert losses['loss_luminet'].isfinite()
 
 
-@pytest.mark.parametrize('theirs', [CAFFE, PLAIN], ids=['caffe', 'raw'])
-def test_input_is_renormalised_and_padding_stays_zero(theirs):
-    config = tiny.distiller()
-    config.teacher['config']['model'].data_preprocessor = theirs
-    distiller = tiny.build(config)
-    raw = tiny.batch(num_images=3, size=72)
-    data = distiller.data_preprocessor(copy.deepcopy(raw), True)
-    wanted = distiller.teacher.model.data_preprocessor(raw, True)['inputs']
-    given = distiller.teacher.view(
-        distiller, data['inputs'], data['data_samples']
-    )
-    torch.testing.assert_close(given, wanted.float(), rtol=1e-4, atol=1e-3)
-    # image 1 is narrower than the others: a real zero border to keep
-    assert torch.count_nonzero(given[1, :, :, 72 - 16 :]) == 0
-    assert torch.count_nonzero(given[0, :, 72:]) == 0
-
-
-def test_same_preprocessing_passes_the_tensor_on():
-    distiller = tiny.build(tiny.distiller())
-    data = tiny.prepared(distiller)
-    assert (
-        distiller.teacher.view(distiller, data['inputs'], data['data_samples'])
-        is data['inputs']
-    )
-
-
-@pytest.mark.parametrize('mean', [0.0, 1.0])
-def test_input_is_padded_to_the_teachers_divisor(mean):
-    config = tiny.distiller()
-    theirs = config.teacher['config']['model'].data_preprocessor
-    theirs.pad_size_divisor = 128
-    theirs.mean = [m + mean for m in theirs.mean]  # 0: else alike
-    distiller = tiny.build(config)
-    raw = tiny.batch(num_images=3, size=72)
-    data = distiller.data_preprocessor(copy.deepcopy(raw), True)
-    assert data['inputs'].shape[2:] == (96, 96)
-    wanted = distiller.teacher.model.data_preprocessor(raw, True)['inputs']
-    given = distiller.teacher.view(
-        distiller, data['inputs'], data['data_samples']
-    )
-    torch.testing.assert_close(given, wanted, rtol=1e-4, atol=1e-3)
-    losses = distiller.loss(data['inputs'], data['data_samples'])
-    assert losses['loss_luminet'] > 0
+def test_what_gradients_pass_keeps_its_layout():
+    """oneDNN of torch 2.15 crashed on channels-last maps in training."""
+    stages = [f'backbone.layer{i}' for i in (1, 2, 3)]
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = tiny_cls.build(
+            tiny_cls.distiller(
+                *[
+                    dict(
+                        tiny_cls.classifier(),
+                        backbone=dict(
+                            type='luminet_mm.CIFARResNet',
+                            depth=8,
+                            stage_channels=(width, width, 8, 16),
+                        ),
+                        head=dict(
+                            type='LinearClsHead',
+                            num_classes=tiny_cls.NUM_CLASSES,
+                            in_channels=16,
+                        ),
+                    )
+                    for width in (4, 6)
+                ],
+                loss_x=dict(
+                    type='luminet_mm.FCFDLoss', signal=[*stages, 'logits']
+                ),
+            )
+        )
+    backbone = model.teacher.model.backbone
+    assert not norms(backbone) and not backbone._forward_pre_hooks

@@ -6,64 +6,15 @@ import pytest
 import tiny
 import tiny_cls
 import torch
+from fast_nets import Net, answers, made_fast, norms, simple, trained
 from mmengine.registry import DefaultScope
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from luminet_mm.teachers import speed as preparing
-from luminet_mm.teachers.form import Form, gains_channels_last
-from luminet_mm.teachers.speed import Speed, fit, prepare
+from luminet_mm.teachers.form import Form
+from luminet_mm.teachers.speed import Speed, fit
 
 CPU = torch.device('cpu')
-
-
-def norms(module):
-    return [m for m in module.modules() if isinstance(m, _BatchNorm)]
-
-
-def trained(model):
-    """Weights and statistics that are not those of the start."""
-    generator = torch.Generator().manual_seed(0)
-    for norm in norms(model):
-        for tensor in (norm.weight, norm.bias, norm.running_mean):
-            nn.init.uniform_(tensor, -1, 1, generator=generator)
-        nn.init.uniform_(norm.running_var, 0.5, 2, generator=generator)
-    return model.eval().requires_grad_(False)
-
-
-class Net(nn.Module):
-    """A network with nothing but a backbone."""
-
-    def __init__(self, backbone):
-        super().__init__()
-        self.backbone = backbone
-
-    def forward(self, x):
-        return self.backbone(x)
-
-
-def answers(net, size=16, width=None):
-    image = torch.randn(
-        2,
-        3,
-        size,
-        width or size,
-        generator=torch.Generator().manual_seed(1),
-    )
-    return lambda: net(image)
-
-
-def made_fast(net, ask, **options):
-    """Both halves, as a distiller on a CPU does them; what they said."""
-    speed, form = Speed(**options), Form()
-    said = prepare(net, ask, speed, form)
-    return said, fit(net, ask, speed, form, CPU)
-
-
-def simple():
-    return nn.Sequential(
-        nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.ReLU(), nn.Conv2d(6, 4, 3)
-    )
 
 
 def test_folded_and_laid_out_it_answers_the_same():
@@ -87,29 +38,6 @@ def test_each_step_can_be_switched_off():
         assert '0.0e+00' in said
     assert len(norms(net)) == 1
     assert answers(net)().is_contiguous()
-
-
-class Disorder(nn.Module):
-    """Its batch norm is registered after a convolution that it is not of."""
-
-    def __init__(self):
-        super().__init__()
-        self.good = nn.Sequential(nn.Conv2d(3, 3, 1), nn.BatchNorm2d(3))
-        self.conv = nn.Conv2d(3, 3, 1)
-        self.norm = nn.BatchNorm2d(3)
-
-    def forward(self, x):
-        return self.conv(self.norm(self.good(x)).relu())
-
-
-def test_what_cannot_be_folded_is_left():
-    """Only the part that is wrong stays as it was."""
-    net = trained(Net(Disorder()))
-    before = answers(net)()
-    said, _ = made_fast(net, answers(net))
-    assert said.startswith('1 of 2 batch norms folded')
-    assert norms(net) == [net.backbone.norm]
-    torch.testing.assert_close(answers(net)(), before, rtol=1e-5, atol=1e-5)
 
 
 def test_a_tapped_convolution_keeps_its_own_output():
@@ -214,89 +142,6 @@ def test_backbones(backbone):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 
 
-def test_a_teacher_says_how_it_was_prepared(monkeypatch):
-    said = []
-    monkeypatch.setattr(
-        'luminet_mm.teachers.frozen.print_log',
-        lambda text, *_: said.append(text),
-    )
-    with DefaultScope.overwrite_default_scope('mmpretrain'):
-        cfg = tiny_cls.distiller()
-        cfg['teacher'].update(fold_bn=False, dtype='bf16')
-        model = tiny_cls.build(cfg)
-        assert 'ImageClassifier): bf16; what the' in said[-1]
-        data = tiny_cls.prepared(model)
-        for _ in range(2):
-            model.loss(data['inputs'], data['data_samples'])
-    assert len(said) == 3  # that its weights are random, and one line twice
-    assert 'ImageClassifier) on cpu: channels_last; what the' in said[-1]
-    backbone = model.teacher.model.backbone
-    assert next(backbone.parameters()).dtype == torch.bfloat16
-    head = model.teacher.model.head
-    assert next(head.parameters()).dtype == torch.float32
-
-
-def test_a_low_precision_detector_keeps_its_heads():
-    cfg = tiny.distiller()
-    cfg['teacher']['dtype'] = 'bf16'
-    model = tiny.build(cfg)
-    teacher = model.teacher.model
-    assert next(teacher.neck.parameters()).dtype == torch.bfloat16
-    assert next(teacher.roi_head.parameters()).dtype == torch.float32
-    batch = tiny.prepared(model)
-    losses = model.loss(batch['inputs'], batch['data_samples'])
-    assert losses['loss_luminet'].isfinite()
-
-
-def test_what_gradients_pass_keeps_its_layout():
-    """oneDNN of torch 2.15 crashed on channels-last maps in training."""
-    stages = [f'backbone.layer{i}' for i in (1, 2, 3)]
-    with DefaultScope.overwrite_default_scope('mmpretrain'):
-        model = tiny_cls.build(
-            tiny_cls.distiller(
-                *[
-                    dict(
-                        tiny_cls.classifier(),
-                        backbone=dict(
-                            type='luminet_mm.CIFARResNet',
-                            depth=8,
-                            stage_channels=(width, width, 8, 16),
-                        ),
-                        head=dict(
-                            type='LinearClsHead',
-                            num_classes=tiny_cls.NUM_CLASSES,
-                            in_channels=16,
-                        ),
-                    )
-                    for width in (4, 6)
-                ],
-                loss_x=dict(
-                    type='luminet_mm.FCFDLoss', signal=[*stages, 'logits']
-                ),
-            )
-        )
-    backbone = model.teacher.model.backbone
-    assert not norms(backbone) and not backbone._forward_pre_hooks
-
-
-def test_losses_get_maps_in_the_usual_layout():
-    with DefaultScope.overwrite_default_scope('mmpretrain'):
-        model = tiny_cls.build(
-            tiny_cls.distiller(
-                loss_x=dict(type='luminet_mm.ATLoss', signal='backbone')
-            )
-        )
-        seen = []
-        model.distill.loss_x.register_forward_pre_hook(
-            lambda module, args: seen.append(args[1])
-        )
-        data = tiny_cls.prepared(model)
-        model.loss(data['inputs'], data['data_samples'])
-    assert all(each.is_contiguous() for each in seen[0])
-    raw = model.teacher.model.backbone(data['inputs'])
-    assert not raw[0].is_contiguous()
-
-
 def test_low_precision_is_no_default():
     assert Speed().dtype is None
 
@@ -339,58 +184,6 @@ def test_automatic_precision_goes_back_where_it_moves_too_much(monkeypatch):
     for key, value in net.state_dict().items():
         assert torch.equal(value, before.state_dict()[key]), key
     torch.testing.assert_close(net(noise), before(noise))
-
-
-@pytest.mark.parametrize(
-    'known, native',
-    [
-        (dict(architecture='x86_64', avx512_bf16=True), True),
-        (dict(architecture='x86_64', amx_bf16=True), True),
-        (dict(architecture='x86_64', avx2=True, avx512_f=True), False),
-        (dict(architecture='aarch64', bf16=True), True),
-        (dict(architecture='aarch64', bf16=False), False),
-    ],
-)
-def test_what_a_cpu_computes(known, native, monkeypatch):
-    monkeypatch.setattr(
-        torch.cpu, 'get_capabilities', lambda: known, raising=False
-    )
-    assert preparing.computes_bf16(CPU) is native
-
-
-def test_an_older_torch_does_not_say_what_a_cpu_computes(monkeypatch):
-    monkeypatch.delattr(torch.cpu, 'get_capabilities', raising=False)
-    assert preparing.computes_bf16(CPU) is False
-
-
-@pytest.mark.parametrize(
-    'capability, half, tf32, gains',
-    [
-        ((6, 1), True, True, False),
-        ((7, 0), True, True, True),
-        ((7, 5), False, True, False),
-        ((8, 0), False, True, True),
-        ((8, 0), False, False, False),
-        ((9, 0), True, False, True),
-    ],
-)
-def test_which_gpus_gain_by_channels_last(
-    capability, half, tf32, gains, monkeypatch
-):
-    monkeypatch.setattr(
-        torch.cuda, 'get_device_capability', lambda device: capability
-    )
-    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', tf32)
-    gpu = torch.device('cuda')
-    assert gains_channels_last(Net(simple()), gpu, half) is gains
-    assert gains_channels_last(Net(simple()), CPU, half)
-    assert not gains_channels_last(Net(simple()), torch.device('mps'), half)
-
-
-def test_a_transformer_has_no_maps_to_lay_out():
-    with DefaultScope.overwrite_default_scope('mmpretrain'):
-        vit = tiny_cls.build(tiny_cls.classifier('vit'))
-    assert not gains_channels_last(vit, CPU, False)
 
 
 def test_answers_that_the_device_moves_too_far_are_refused(monkeypatch):

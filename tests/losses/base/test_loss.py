@@ -3,7 +3,11 @@
 import pytest
 import torch
 
-from luminet_mm.losses import DistillBatch, KDLoss
+from luminet_mm.losses import (
+    CRDLoss,
+    DistillBatch,
+    KDLoss,
+)
 
 
 def test_what_a_batch_lacks_is_named_with_the_fix():
@@ -23,3 +27,16 @@ def test_what_a_batch_lacks_is_named_with_the_fix():
     assert loss.need(DistillBatch(boxes=boxes), 'boxes', images=1) is boxes
     with pytest.raises(ValueError, match='batch.boxes is of 1 images, but'):
         loss.need(DistillBatch(boxes=boxes), 'boxes', images=2)
+
+
+def test_labels_are_of_images():
+    """A loss on maps has use for them; pixels of dense logits have none."""
+    labels, maps = torch.arange(2), torch.zeros(2, 3, 4, 4)
+    batch = DistillBatch(labels=labels, soft_labels=maps[:, :, 0, 0])
+    for loss, value in (
+        (CRDLoss(num_samples=2), (maps,)),
+        (KDLoss(), labels[:, None]),
+    ):
+        assert loss.may_know(value, batch) is batch
+    known = KDLoss().may_know(maps, batch)
+    assert known.labels is None and known.soft_labels is None

@@ -217,6 +217,18 @@ SYSTEMS: tuple[tuple[str, str, str], ...] = (
         "MMDetection's, in `luminet_frcnn_r101_r18_coco.py`",
     ),
     (
+        'AutoAugment',
+        'LumiNet 5',
+        "torchvision's policy for CIFAR, in "
+        '`cifar100/luminet_vgg13_vgg8_autoaugment_cifar100.py`',
+    ),
+    (
+        'batch sizes and temperatures',
+        'LumiNet, figures 4b and 4c',
+        'the grids `sweeps/cifar100_batch_size.py` and '
+        '`sweeps/cifar100_tau.py`',
+    ),
+    (
         'linear probe on Tiny-ImageNet',
         'LumiNet, figure 4a',
         '`LinearProbe`, in '

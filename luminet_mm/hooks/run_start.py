@@ -80,7 +80,7 @@ def _check_model(runner, state: dict) -> None:
         for what, keys in (
             ('it lacks', missing),
             ('the model has no', unknown),
-            ('it has other shapes:', shapes),
+            ('the shapes differ:', shapes),
         )
         if keys
     ]
@@ -106,9 +106,10 @@ def _compare_lengths(runner) -> None:
     steps = len(runner.train_dataloader)
     if steps * epoch != done:
         runner.logger.warning(
-            'An epoch has %d steps, and had %g in the run that goes on: '
-            'another number of processes, batch size or images. Schedules by '
-            'iteration and the learning rate were made for the old one.',
+            'An epoch has %d steps, but had %g in the resumed run: '
+            'the number of processes, the batch size or the images changed. '
+            'Schedules by iteration and the learning rate were set for the '
+            'old number.',
             steps,
             done / epoch,
         )

@@ -46,28 +46,29 @@ class LossSchedule:
             if value is None and name != 'warmup':
                 continue
             if not isinstance(value, int) or isinstance(value, bool):
-                raise ValueError(f'{name}={value!r}: a whole number')
+                raise ValueError(f'{name}={value!r} is not a whole number')
         if not isinstance(self.part, (str, type(None))):
-            raise ValueError(f'part={self.part!r}: the name of a part')
+            raise ValueError(f'part={self.part!r} is not the name of a part')
         if self.unit not in ('iter', 'epoch'):
-            raise ValueError(f"unit={self.unit!r}: 'iter' or 'epoch'")
+            raise ValueError(f"unit={self.unit!r} is not 'iter' or 'epoch'")
         if self.warmup < 0:
-            raise ValueError(f'warmup={self.warmup}: 0 or more')
+            raise ValueError(
+                f'warmup={self.warmup} is negative; set 0 or more'
+            )
         if self.decay is not None and (
             self.stop is None or self.stop <= self.decay
         ):
             raise ValueError(
                 f'decay={self.decay}, stop={self.stop}: decay needs a later '
-                'stop to reach 0 at'
+                'stop, where the weight reaches 0'
             )
         full = self.decay
         if full is None and self.stop is not None:
             full = self.stop - 1
         if full is not None and full < max(self.warmup, 1):
             raise ValueError(
-                f'warmup={self.warmup}, decay={self.decay}, '
-                f'stop={self.stop}: the loss would end before it has its '
-                'full weight'
+                f'warmup={self.warmup}, decay={self.decay}, stop={self.stop}: '
+                'the loss would end before it reaches its full weight'
             )
 
     def factor(self, step: int) -> float:
@@ -113,9 +114,9 @@ class DistillScheduleHook(Hook):
         for name, schedule in schedules.items():
             if not isinstance(schedule, Mapping):
                 raise ValueError(
-                    f'DistillScheduleHook.{name}: {schedule!r}; write '
-                    f'{name}=dict(warmup=1000). A schedule has '
-                    f'{", ".join(known)}.'
+                    f'DistillScheduleHook.{name}: {schedule!r} is not a '
+                    f'schedule; write {name}=dict(warmup=1000). A schedule '
+                    f'has {", ".join(known)}.'
                 )
             for key in schedule:
                 if key not in known:
@@ -161,7 +162,7 @@ class DistillScheduleHook(Hook):
             if schedule.unit == 'epoch' and not by_epoch:
                 lines.append(
                     f"{key}: unit='epoch', but train_cfg counts iterations "
-                    'and the epoch stays 0. Say it in iterations, with '
+                    'and the epoch stays 0. Give it in iterations, with '
                     "unit='iter'."
                 )
         return lines

@@ -122,15 +122,15 @@ class TeacherCheckHook(Hook):
             if not teacher.classes or not any(map(_classes_of, datasets)):
                 runner.logger.warning(
                     'TeacherCheckHook: class names were not compared: %s '
-                    'does not say them.',
+                    'does not name them.',
                     'the training data' if teacher.classes else 'the teacher',
                 )
         else:
             for classes in filter(None, map(_classes_of, datasets)):
                 if teacher.classes and list(teacher.classes) != list(classes):
-                    return 'it knows other classes than the data have'
+                    return 'its classes differ from those of the data'
         if None not in (ours, theirs) and ours != theirs:
-            return f'it knows {theirs} classes and the student {ours}'
+            return f'it has {theirs} classes and the student {ours}'
         return ''
 
     def _check_metric(self, score: TeacherScore) -> None:
@@ -164,7 +164,7 @@ class TeacherCheckHook(Hook):
         if self.min_metric is not None:
             runner.logger.warning(
                 'TeacherCheckHook.min_metric: not compared, since a '
-                'cached teacher has no score on the validation set.'
+                'cached teacher is not scored on the validation set.'
             )
 
     def _cannot(self, runner, teacher, why: str) -> None:

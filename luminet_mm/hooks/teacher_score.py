@@ -133,8 +133,8 @@ class TeacherScore:
         except (AttributeError, IndexError, KeyError, TypeError) as error:
             raise ValueError(
                 'TeacherCheckHook: the evaluator cannot score the teacher '
-                f'({type(error).__name__}: {error}). It predicts something '
-                'else than the student; set evaluate=False.'
+                f'({type(error).__name__}: {error}). Its predictions are of '
+                'another kind than the student predicts; set evaluate=False.'
             ) from error
 
 

@@ -102,7 +102,7 @@ def anchor_findings(
         )
         if matching.lowest < matching.positive:
             line += (
-                f' and get the best one alone, {lost:.1%} have none at all '
+                f' and get only the best one, {lost:.1%} get none at all '
                 f'(min_pos_iou={matching.lowest:g})'
             )
         worst = np.zeros(len(table), dtype=bool)

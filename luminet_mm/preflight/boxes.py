@@ -72,11 +72,11 @@ def box_findings(table: CocoTable, purpose: Purpose) -> Findings:
     for name, found in table.broken.items():
         add(
             True,
-            f'{len(found)} without a proper {name}, {such_as(found)}; '
+            f'{len(found)} without a valid {name}, {such_as(found)}; '
             'correct the file',
         )
     if not table.names:
-        add(True, 'there are no images in it')
+        add(True, 'it has no images')
         return findings
     _check_ids(table, add)
     _check_boxes(table, purpose, add)
@@ -102,7 +102,7 @@ def _check_ids(table: CocoTable, add) -> None:
                 True,
                 f'{counted(len(twice), "id")} of {what} more than once, '
                 f'{such_as(twice)}; give each its own: the last entry would '
-                'take the place of the others',
+                'replace the others',
             )
     twice = _twice(table.names)
     if twice:
@@ -124,8 +124,8 @@ def _check_ids(table: CocoTable, add) -> None:
             False,
             f'{counted(int(unknown.sum()), "box", "boxes")} with a '
             'category_id that no category has, '
-            f'{table.such_as(unknown)}; they are left out. Where ids are off '
-            'by one, all other boxes have the wrong class',
+            f'{table.such_as(unknown)}; they are left out. If ids are off by '
+            'one, all other boxes have the wrong class',
         )
 
 
@@ -154,7 +154,7 @@ def _check_boxes(table: CocoTable, purpose: Purpose, add) -> None:
             beyond,
             False,
             'over the edge of their image',
-            'MMDetection cuts them' + _as_corners(table, known),
+            'MMDetection clips them' + _as_corners(table, known),
         ),
     ):
         if which.any():
@@ -178,7 +178,7 @@ def _as_shares(table: CocoTable) -> str:
     with np.errstate(invalid='ignore'):
         shares = (np.abs(table.boxes) <= 1).all(axis=1).mean()
     return (
-        '. The file seems to have shares of the image, and COCO wants pixels'
+        '. They seem to be fractions of the image, but COCO uses pixels'
         if shares > 0.9
         else ''
     )
@@ -189,8 +189,7 @@ def _as_corners(table: CocoTable, known: np.ndarray) -> str:
     low, high = table.boxes[known, :2], table.boxes[known, 2:]
     fit = (high > low) & (high <= table.sizes_of_boxes()[known] + EDGE)
     return (
-        '. The file seems to have x1, y1, x2, y2, and COCO wants x, y, '
-        'width, height'
+        '. They seem to be x1, y1, x2, y2, but COCO uses x, y, width, height'
         if fit.all()
         else ''
     )
@@ -215,7 +214,7 @@ def _check_left(table: CocoTable, purpose: Purpose, add) -> None:
     if purpose.scored and not kept.any():
         add(
             True,
-            'it has no box to score with, so every score would be -1. Take a '
+            'it has no box to score with, so every score would be -1. Use a '
             'file with boxes, or remove the validation',
         )
         return

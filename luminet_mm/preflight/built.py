@@ -49,7 +49,7 @@ def built_findings(scope: str | None, leaf: Leaf, each: Each) -> Findings:
             leaf.key,
             False,
             f'not checked, since {type(dataset).__name__} has no '
-            'get_data_info, as data sets of MMEngine have',
+            'get_data_info, which data sets of MMEngine have',
         )
         return findings
     if not count:
@@ -103,8 +103,8 @@ def _label_findings(leaf: Leaf, entries: list[dict], classes: int) -> Findings:
         findings.add(
             leaf.key,
             True,
-            f'{counted(len(wrong), "image")} with a label that is not one '
-            f'of 0 to {classes - 1}, {such_as(wrong)}',
+            f'{counted(len(wrong), "image")} with a label outside 0 to '
+            f'{classes - 1}, {such_as(wrong)}',
         )
     return findings
 

@@ -147,14 +147,14 @@ def difference(
         return ''
     if what == 'folders':
         return (
-            f'the folders in {leaf.photos} are other classes than those in '
+            f'the folders in {leaf.photos} differ from those in '
             f'{other.photos}: {wrong}. A folder is a class and its label is '
-            'its place in the alphabet, so both need the same folders, '
-            'empty ones included'
+            'its alphabetical position, so both need the same folders, '
+            'including empty ones'
         )
     return (
         f'its classes differ from those of {other.key}: {wrong}. A label is '
-        'a place in this list, so set metainfo=dict(classes=(...)) to the '
+        'an index into this list, so set metainfo=dict(classes=(...)) to the '
         'same names in the same order'
     )
 
@@ -202,7 +202,7 @@ def built_differences(datasets: Sequence[Any]) -> list[str]:
             if wrong:
                 lines.append(
                     f'{place}: its {what} differ from those of {other}: '
-                    f'{wrong}. A label is a place in this list: give both '
+                    f'{wrong}. A label is an index into this list: give both '
                     'data sets the same classes in the same order'
                 )
                 break
@@ -233,7 +233,7 @@ def wrong_categories(path: str, classes: Sequence[str]) -> list[str]:
         return [
             f'{path} lacks {len(missing)} of {len(needed)} needed '
             f'categories: {shown} (it has {there}); set metainfo=dict('
-            "classes=(...)) to the file's names, or take the right file"
+            "classes=(...)) to the file's names, or use the right file"
         ]
     found = [name for name in names if name in needed]
     if found == needed:
@@ -245,9 +245,9 @@ def wrong_categories(path: str, classes: Sequence[str]) -> list[str]:
         len(needed),
     )
     return [
-        f'{path} lists its categories in another order than '
-        f'metainfo.classes, or twice: number {index} is '
-        f'{found[index]!r} in the file'
+        f'{path} lists its categories in a different order from '
+        f'metainfo.classes, or twice: number {index} is {found[index]!r} in '
+        'the file'
         + (
             f' and {needed[index]!r} in the config'
             if index < len(needed)

@@ -78,9 +78,9 @@ def loss_problems(key: str, loss: dict, scope: str | None) -> list[str]:
         return [unknown_type(key, kind, OWN_MODELS, loss_names(), 'loss')]
     if not inspect.isclass(cls) or not issubclass(cls, DistillLoss):
         return [
-            f'{key}: {getattr(cls, "__name__", kind)} is no distillation '
-            'loss. Take one of this package, or derive yours from LogitLoss '
-            'or FeatureLoss of luminet_mm.losses.'
+            f'{key}: {getattr(cls, "__name__", kind)} is not a distillation '
+            'loss. Use one of this package, or derive yours from LogitLoss or '
+            'FeatureLoss of luminet_mm.losses.'
         ]
     lines = unknown_options(key, cls, loss, also=SIGNALS)
     lines += missing_options(key, cls, loss)
@@ -247,7 +247,7 @@ def cached_problems(cfg: Config) -> list[str]:
         (
             not _block(cfg.model, 'train_cfg').get('augments'),
             'remove model.train_cfg.augments, since mixed images (Mixup, '
-            'CutMix) are others in each run',
+            'CutMix) differ in each run',
         ),
     )
     lines += [

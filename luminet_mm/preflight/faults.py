@@ -49,9 +49,8 @@ def guarded(
     except Exception as error:
         print_log(traceback.format_exc(), 'current', logging.DEBUG)
         problems.append(
-            f'{key}: it cannot be read as it is '
-            f'({type(error).__name__}: {one_line(error)}); compare it with '
-            'a config that works'
+            f'{key}: it cannot be read ({type(error).__name__}: '
+            f'{one_line(error)}); compare it with a working config'
         )
     return None
 

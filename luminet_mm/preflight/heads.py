@@ -74,8 +74,8 @@ def head_findings(
             few or not is_classifier,
             f'{number}, but {leaf.key} has {needed[name]} classes'
             + ('' if things else f' ({_shown(classes)})')
-            + f'; set it to {needed[name]}, or correct metainfo.classes of '
-            'the data',
+            + f'; set it to {needed[name]}, or correct '
+            'metainfo.classes of the data',
         )
     findings += _preprocessor_findings(
         model.get('data_preprocessor'),

@@ -92,9 +92,9 @@ def _hook_problems(
         'train_dataloader' in cfg and not _distils(cfg)
     ):
         lines.append(
-            f'{key}: {name} is for distillation, and model.type '
+            f'{key}: {name} is for distillation, but model.type '
             f'{shown((cfg.get("model") or {}).get("type"))} does not distil; '
-            f'remove it. Distilled are {models.SUPPORTED}'
+            f'remove it. Distillation works for {models.SUPPORTED}'
         )
     return lines
 
@@ -105,7 +105,7 @@ def _priority_problems(key: str, block: Mapping) -> list[str]:
     except (KeyError, TypeError, ValueError):
         return [
             f'{key}.priority: {shown(block["priority"])} is not a priority; '
-            "take a number from 0 to 100 or a word such as 'NORMAL'"
+            "use a number from 0 to 100 or a word such as 'NORMAL'"
         ]
     return []
 
@@ -148,7 +148,7 @@ def _check_problems(key: str, hook: Any, cfg: Config) -> list[str]:
     if not blocks or cfg.get('val_dataloader') is None:
         return [
             f'{key}.min_metric: it needs val_dataloader, val_cfg and '
-            'val_evaluator to score the teacher with'
+            'val_evaluator to score the teacher'
         ]
     names = reported_names(cfg)
     if names is None:

@@ -148,22 +148,22 @@ def photo_findings(
     for found, why in (
         (
             unturned,
-            'their EXIF data turn them when they are loaded, and the boxes '
-            'are those of the unturned photos. Set color_type='
-            "'color_ignore_orientation' in LoadImageFromFile of every "
-            'pipeline, or save the photos turned',
+            'they are rotated by their EXIF data when loaded, but the boxes '
+            'fit the unrotated photos. Set color_type='
+            "'color_ignore_orientation' in LoadImageFromFile in every "
+            'pipeline, or save the photos rotated',
         ),
         (
             [each for each in other if each not in unturned],
-            'boxes and photos may not belong together',
+            'boxes and photos may not match',
         ),
     ):
         if found:
             findings.add(
                 key,
                 False,
-                f'{counted(len(found), "photo")} of another size than the '
-                'annotations say, '
+                f'{counted(len(found), "photo")} with a different size from '
+                'the annotations, '
                 + such_as(
                     f'{photo.path} ({_size(photo.size)}, not {_size(size)})'
                     for photo, size in found
@@ -220,7 +220,7 @@ def missing_findings(
     )
     if other_case:
         name, real = next(iter(other_case.items()))
-        line += f'; {name} is written {real} there'
+        line += f'; {name} is spelled {real} there'
     elif len(missing) == len(names):
         line += (
             '; names in the annotations are relative to that folder: change '

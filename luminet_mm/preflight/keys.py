@@ -77,7 +77,7 @@ def shape_problems(cfg: Mapping) -> list[str]:
             ) and isinstance(value, (bool, int, float, str, list, tuple, set)):
                 lines.append(f'{name}: {shown(value)} is not {what}')
     if cfg.get('model') is None:
-        lines.append('model: missing; it says what is trained')
+        lines.append('model: missing; it defines what is trained')
     scope = cfg.get('default_scope')
     if scope is not None and not (
         isinstance(scope, str) and scope.isidentifier() and find_spec(scope)
@@ -89,7 +89,7 @@ def shape_problems(cfg: Mapping) -> list[str]:
     for name in ('load_from', 'work_dir', 'experiment_name'):
         value = cfg.get(name)
         if value is not None and not isinstance(value, str):
-            lines.append(f'{name}: {shown(value)} is not a text')
+            lines.append(f'{name}: {shown(value)} is not a string')
     return lines
 
 
@@ -118,7 +118,7 @@ def top_problems(cfg: Mapping) -> list[str]:
         used = inner if isinstance(inner, (list, tuple)) else [inner]
         if value != inner and value not in used:
             lines.append(
-                f'{name}: nothing reads it at the top level; write it into '
+                f'{name}: nothing reads it at the top level; put it into '
                 f'model=dict({name}=...), or on the command line '
                 f'model.{name}.… A variable of the config file needs another '
                 'name'
@@ -172,7 +172,7 @@ def _option_problem(
             if not name.isdigit() or int(name) >= len(node):
                 return [
                     f'{where}: {".".join([first, *rest[:i]])} is a list of '
-                    f'{len(node)}, which are counted from 0'
+                    f'length {len(node)}, counted from 0'
                 ]
             node = node[int(name)]
         elif isinstance(node, Mapping):

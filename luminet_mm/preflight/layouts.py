@@ -103,7 +103,7 @@ def _folder_problems(root: Path, folder: Path) -> list[str]:
             f'{what}; sort the images into a folder per class: '
             f'python tools/prepare_tiny_imagenet.py {root}'
         ]
-    return [f'{what}; a folder is a class, so keep just those']
+    return [f'{what}; each folder is a class, so keep only those']
 
 
 def _folders(path: Path) -> set[str]:

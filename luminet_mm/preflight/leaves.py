@@ -109,7 +109,7 @@ class Leaf:
         if self._is_cocos_own():
             return (
                 'put the data there or change the path; `python '
-                'tools/prepare_coco.py` says what of COCO is missing'
+                'tools/prepare_coco.py` lists the COCO files that are missing'
             )
         return f'put the data there, or change {self.key}.{name}'
 

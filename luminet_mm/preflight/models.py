@@ -95,8 +95,8 @@ def _own_problems(model: dict, key: str, cls: type) -> list[str]:
     for name in ('teacher', 'distill') if not distils else ():
         if rest.pop(name, None) is not None:
             lines.append(
-                f'{key}.{name}: {cls.__name__} does not read it. Distilled '
-                f'are {SUPPORTED}; else remove the block'
+                f'{key}.{name}: {cls.__name__} does not read it. Distillation '
+                f'works for {SUPPORTED}; otherwise remove the block'
             )
     if distils:
         taken = inspect.signature(cls.__mro__[0]).parameters
@@ -105,7 +105,8 @@ def _own_problems(model: dict, key: str, cls: type) -> list[str]:
                 rest.pop(name)
                 lines.append(
                     f'{key}.{name}: {cls.__name__} has no such part; it '
-                    f'belongs to {FOREIGN[name]}. Distilled are {SUPPORTED}'
+                    f'belongs to {FOREIGN[name]}. Distillation works for '
+                    f'{SUPPORTED}'
                 )
     lines += unknown_options(key, cls, rest)
     if cls.__module__.split('.')[0] in KNOWN:

@@ -160,7 +160,7 @@ def unknown_type(
     return (
         f'{key}.type: {kind!r} is not a registered {what}'
         + (did_you_mean(kind, elsewhere or candidates) or '.')
-        + ' One of your own is known when its module is imported: '
+        + ' Your own is only known once its module is imported: '
         "custom_imports=dict(imports=['...'])"
     )
 

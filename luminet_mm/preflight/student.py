@@ -42,11 +42,11 @@ def student_problems(cfg: Config) -> list[str]:
         if extended_by(student):
             fix = 'Keep that type'
         elif cls.__module__.startswith(ZOOS):
-            fix = f'A {cls.__name__} cannot be distilled; take another student'
+            fix = f'A {cls.__name__} cannot be distilled; use another student'
         return [
             f'model.type: {type_text(model["type"])} would replace {mine} of '
-            f'{os.path.relpath(file)}, and what {cls.__name__} does in its '
-            f'own way ({", ".join(sorted(names)[:5])}) would not run. {fix}'
+            f'{os.path.relpath(file)}, so what {cls.__name__} overrides '
+            f'({", ".join(sorted(names)[:5])}) would not run. {fix}'
         ]
     return []
 

@@ -138,7 +138,7 @@ def test_a_loss_knows_its_key_and_its_signals():
         (dict(KD, tau=0), 'KDLoss: tau is 0; set a finite number > 0'),
         (dict(KD, no_such=1), 'no_such'),
         (dict(KD, type='NoSuchLoss'), 'NoSuchLoss'),
-        (dict(KD, type='mmdet.L1Loss'), 'L1Loss is no distillation loss'),
+        (dict(KD, type='mmdet.L1Loss'), 'L1Loss is not a distillation loss'),
     ],
 )
 def test_a_loss_that_cannot_be_built_is_named(config, message):

@@ -44,7 +44,7 @@ def runner(tmp_path):
         (lambda s: s.update(x=s['0.bias']), 'the model has no x'),
         (
             lambda s: s.update({'0.bias': torch.ones(4)}),
-            r'other shapes: 0.bias: \(4,\) there, \(3,\) now',
+            r'the shapes differ: 0.bias: \(4,\) there, \(3,\) now',
         ),
     ],
 )
@@ -87,9 +87,9 @@ def test_epochs_of_another_length_are_named(runner, epoch, done, warns):
     runner.epoch, runner.iter = epoch, done
     RunStartHook().before_train(runner)
     assert runner.logger.said == warns * [
-        'An epoch has 4 steps, and had 5 in the run that goes on: another '
-        'number of processes, batch size or images. Schedules by iteration '
-        'and the learning rate were made for the old one.'
+        'An epoch has 4 steps, but had 5 in the resumed run: the number '
+        'of processes, the batch size or the images changed. Schedules by '
+        'iteration and the learning rate were set for the old number.'
     ]
 
 

@@ -35,9 +35,9 @@ def test_stop_alone_is_a_step():
         (dict(warmup=-1), 'warmup=-1'),
         (dict(decay=5), 'later stop'),
         (dict(decay=5, stop=5), 'later stop'),
-        (dict(warmup=9, stop=5), 'before it has its full weight'),
-        (dict(warmup=4, stop=4), 'before it has its full weight'),
-        (dict(stop=1), 'before it has its full weight'),
+        (dict(warmup=9, stop=5), 'before it reaches its full weight'),
+        (dict(warmup=4, stop=4), 'before it reaches its full weight'),
+        (dict(stop=1), 'before it reaches its full weight'),
         (dict(warmups=9), 'warmups'),
     ],
 )

@@ -213,7 +213,7 @@ def coco(folder, name, categories):
     'categories, message',
     [
         (tiny.CLASSES[:-1], 'lacks 1 of 4 needed categories: cow'),
-        (tiny.CLASSES[::-1], "lists .* another order.*'cow' in the file"),
+        (tiny.CLASSES[::-1], "lists .* different order.*'cow' in the file"),
     ],
 )
 @pytest.mark.parametrize('phase', ['train', 'val'])

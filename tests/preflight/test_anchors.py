@@ -112,7 +112,7 @@ def test_anchors_that_do_not_fit(config):
     (line,) = look(config).warnings
     assert line.startswith('model.rpn_head.anchor_generator: ')
     assert '100% of the boxes have no anchor that overlaps by pos_iou_' in line
-    assert '100.0% have none at all (min_pos_iou=0.3), such as a.png' in line
+    assert '100.0% get none at all (min_pos_iou=0.3), such as a.png' in line
     assert 'scales=[8.0], ratios=[0.5, 1.0, 2.0] would leave 0% and' in line
     generator.scales = [8]
     generator.ratios = [0.2, 5.0]

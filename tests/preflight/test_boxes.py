@@ -40,12 +40,12 @@ def test_what_mmdetection_passes_over_is_a_warning(photos, change, words):
     [
         (dict(bbox=[10, 20, math.nan, 40]), '1 box with NaN or infinity'),
         (dict(bbox=[10, 20, math.inf, 40]), '1 box with NaN or infinity'),
-        (dict(bbox=[10, 20, 30]), '1 without a proper annotations.bbox'),
-        (dict(bbox=['a', 20, 30, 1]), '1 without a proper annotations.bbox'),
-        (dict(bbox=None), '1 without a proper annotations.bbox'),
-        (dict(area=None), '1 without a proper annotations.area'),
-        (dict(image_id=None), '1 without a proper annotations.image_id'),
-        (dict(category_id=[]), '1 without a proper annotations.category_id'),
+        (dict(bbox=[10, 20, 30]), '1 without a valid annotations.bbox'),
+        (dict(bbox=['a', 20, 30, 1]), '1 without a valid annotations.bbox'),
+        (dict(bbox=None), '1 without a valid annotations.bbox'),
+        (dict(area=None), '1 without a valid annotations.area'),
+        (dict(image_id=None), '1 without a valid annotations.image_id'),
+        (dict(category_id=[]), '1 without a valid annotations.category_id'),
         (dict(id=1), '1 id of annotations more than once, 1; give each'),
     ],
 )
@@ -67,15 +67,15 @@ def test_no_images_and_no_boxes(photos):
         photos, filter_cfg=dict(filter_empty_gt=True)
     )
     photos['annotations'], photos['images'] = kept, []
-    assert 'there are no images in it' in fault(photos)
+    assert 'it has no images' in fault(photos)
 
 
 @pytest.mark.parametrize(
     'change, words',
     [
-        (dict(bbox=[0.1, 0.2, 0.3, 0.4]), 'seems to have shares of the image'),
+        (dict(bbox=[0.1, 0.2, 0.3, 0.4]), 'seem to be fractions of the image'),
         (dict(iscrowd=1), 'none of its 6 boxes is left'),
-        (dict(bbox=[40, 30, 90, 70]), 'seems to have x1, y1, x2, y2'),
+        (dict(bbox=[40, 30, 90, 70]), 'seem to be x1, y1, x2, y2'),
         (dict(image_id=77), 'none of its 6 boxes is left'),
         (dict(category_id=9), 'ids are off by one'),
     ],

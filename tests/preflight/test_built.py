@@ -57,7 +57,7 @@ def test_voc(voc, tmp_path):
     (line,) = voc(name='cow').faults
     assert 'train_dataloader.dataset: there is no box to train on' in line
     (line,) = voc(width=90).warnings
-    assert '2 photos of another size than the annotations say' in line
+    assert '2 photos with a different size from the annotations' in line
     (tmp_path / 'Annotations/2.xml').unlink()
     (tmp_path / 'train.txt').write_text('1\n3\n')
     found = check(

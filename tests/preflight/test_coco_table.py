@@ -13,8 +13,8 @@ def test_images_without_what_they_need(photos):
     photos['images'][1].pop('file_name')
     photos['images'][2]['width'] = 'wide'
     faults = '\n'.join(check(photos).faults)
-    assert '1 without a proper images.file_name, image 1' in faults
-    assert '1 without a proper images.width, image 2' in faults
+    assert '1 without a valid images.file_name, image 1' in faults
+    assert '1 without a valid images.width, image 2' in faults
 
 
 @pytest.mark.parametrize(

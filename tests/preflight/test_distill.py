@@ -93,7 +93,7 @@ def test_tau(config, tau):
         (dict(loss_wight=2.0), "did you mean 'loss_weight'?"),
         (dict(loss_weight=-1.0), 'loss_weight is -1'),
         (dict(signal=None), 'say what it compares'),
-        (dict(type='L1Loss', tau=None), 'L1Loss is no distillation loss'),
+        (dict(type='L1Loss', tau=None), 'L1Loss is not a distillation loss'),
     ],
 )
 def test_loss_that_cannot_be_built(config, change, message):

@@ -103,10 +103,10 @@ def test_what_is_right_passes(lines):
             "'warm_up' is not known; did you mean 'warmup'? A schedule has "
             'warmup, decay, stop, unit, part.',
         ),
-        (dict(SCHEDULE, loss_luminet=dict(warmup='5')), 'a whole number'),
-        (dict(SCHEDULE, loss_luminet=dict(warmup=None)), 'a whole number'),
-        (dict(SCHEDULE, loss_luminet=dict(stop=2.5)), 'a whole number'),
-        (dict(SCHEDULE, loss_luminet=dict(unit=5)), "'iter' or 'epoch'"),
+        (dict(SCHEDULE, loss_luminet=dict(warmup='5')), 'not a whole number'),
+        (dict(SCHEDULE, loss_luminet=dict(warmup=None)), 'not a whole number'),
+        (dict(SCHEDULE, loss_luminet=dict(stop=2.5)), 'not a whole number'),
+        (dict(SCHEDULE, loss_luminet=dict(unit=5)), "not 'iter' or 'epoch'"),
         (dict(SCHEDULE, loss_luminet=dict(part='x')), 'has no parts'),
     ],
 )

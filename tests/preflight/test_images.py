@@ -25,7 +25,7 @@ def test_missing_photos(photos):
     for number in (0, 2):
         (folder / f'{number}.jpg').rename(folder / f'{number}.JPG')
     (folder / '1.JPG').touch()
-    assert '0.jpg is written 0.JPG there' in fault(photos)
+    assert '0.jpg is spelled 0.JPG there' in fault(photos)
     for each in photos['images']:
         each['file_name'] = 'images/' + each['file_name']
     assert 'relative to that folder: change data_root' in fault(photos)
@@ -51,7 +51,7 @@ def test_sizes_of_photos(photos):
     path = photos['root'] / 'images/1.jpg'
     Image.new('RGB', (64, 48)).save(path)
     line = warning(photos)
-    assert '1 photo of another size than the annotations say' in line
+    assert '1 photo with a different size from the annotations' in line
     assert f'{path} (64x48, not 100x80)' in line
 
 
@@ -62,7 +62,10 @@ def test_photos_that_their_exif_data_turn(photos):
     exif[0x0112] = 6
     Image.new('RGB', (100, 80)).save(path, exif=exif)
     line = warning(photos)
-    assert f'{path} (80x100, not 100x80); their EXIF data turn them' in line
+    assert (
+        f'{path} (80x100, not 100x80); they are rotated by their EXIF data'
+        in line
+    )
     unturned = dict(
         type='LoadImageFromFile', color_type='color_ignore_orientation'
     )

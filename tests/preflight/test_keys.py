@@ -64,9 +64,9 @@ def cfg(model):
         ('train_cfg.max_epoch', "did you mean 'max_epochs'?"),
         (
             'param_scheduler.1.end',
-            'param_scheduler is a list of 1, which are counted from 0',
+            'param_scheduler is a list of length 1, counted from 0',
         ),
-        ('custom_hooks.first.metric', 'custom_hooks is a list of 1'),
+        ('custom_hooks.first.metric', 'custom_hooks is a list of length 1'),
         ('work_dir.name', "work_dir is 'work_dirs/x', which has no entries"),
     ],
 )
@@ -158,10 +158,10 @@ def test_misspelt_blocks(cfg):
         ('custom_hooks', {}, ''),
         ('param_scheduler', True, 'True is not a block or a list of blocks'),
         ('val_evaluator', 'bbox', "'bbox' is not a block or a list"),
-        ('model', None, 'model: missing; it says what is trained'),
+        ('model', None, 'model: missing; it defines what is trained'),
         ('default_scope', 5, 'default_scope: 5 is not an installed package'),
         ('default_scope', 'mmdett', "package; did you mean 'mmdet'?"),
-        ('load_from', 5, 'load_from: 5 is not a text'),
+        ('load_from', 5, 'load_from: 5 is not a string'),
     ],
 )
 def test_what_is_no_block_is_said_once(cfg, key, value, message):

@@ -19,12 +19,12 @@ def test_hint_of_the_tool_for_coco_alone(config):
     dataset.data_root = 'gone/coco/'  # its classes are not COCO's
     assert own in problem(config)
     dataset.pop('metainfo')
-    assert 'prepare_coco.py` says what' in problem(config)
+    assert 'prepare_coco.py` lists' in problem(config)
     dataset.data_root = 'gone/cells/'
     dataset.ann_file = 'cells.json'
     assert own in problem(config)
     dataset.ann_file = 'annotations/instances_train2017.json'
-    assert 'prepare_coco.py` says what' in problem(config)
+    assert 'prepare_coco.py` lists' in problem(config)
 
 
 @pytest.mark.parametrize(

@@ -19,4 +19,4 @@ def test_an_evaluator_with_the_file_of_other_data(photos):
     assert 'set it to the file of val_dataloader.dataset' in line
     order = photos['categories'][::-1]
     other.write_text(json.dumps(dict(content, categories=order)))
-    assert 'in another order' in fault(photos, 'val', evaluator=metric)
+    assert 'in a different order' in fault(photos, 'val', evaluator=metric)

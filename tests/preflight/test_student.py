@@ -58,7 +58,7 @@ def folder(tmp_path, monkeypatch):
 def test_the_own_class_is_missed(folder, name):
     (line,) = student_problems(Config.fromfile(folder / f'{name}.py'))
     assert 'TwoStageDistiller would replace ' in line
-    assert 'does in its own way (loss) would not run' in line
+    assert 'overrides (loss) would not run' in line
     assert 'LossyRCNN)' in line and 'own.py' in line or 'kept.py' in line
 
 

@@ -254,8 +254,8 @@ def build_loss(name: str, cfg: dict) -> Entry:
         raise ValueError(f'model.distill.{name}: {error}') from error
     if not isinstance(loss, DistillLoss):
         raise ValueError(
-            f'model.distill.{name}: {type(loss).__name__} is no distillation '
-            'loss. Derive it from LogitLoss or FeatureLoss of '
+            f'model.distill.{name}: {type(loss).__name__} is not a '
+            'distillation loss. Derive it from LogitLoss or FeatureLoss of '
             'luminet_mm.losses.'
         )
     signals = ' '.join(student)

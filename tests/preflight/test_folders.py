@@ -67,7 +67,7 @@ def test_lists_of_photos(folders, complete):
     good = 'cat/deeper/0.png 0\ndog/deeper/0.png 1\n'
     found = look(good)
     assert (found.faults, found.warnings) == ([], [])
-    assert 'label' in look(good + 'dog/deeper/1.png 2').faults[0]
+    assert ' 0 to 1' in look(good + 'dog/deeper/1.png 2').faults[0]
     assert (
         'dog/gone.png (no such file)'
         in look(f'{good}dog/gone.png 1').faults[0]

@@ -1,9 +1,9 @@
-# `make quickstart` and `make test` work in a fresh clone: they make a virtual
+# `make quickstart` and `make test` work in a fresh clone: they create a virtual
 # environment when it is missing and install the project into it.
 #
-#   VENV=path          use or make the environment there       (.venv)
-#   VENV_FLAGS=...     flags of `python -m venv`, when it is made
-#   PYTHON=python3.12  the interpreter that makes it           (python3)
+#   VENV=path          use or create the environment there     (.venv)
+#   VENV_FLAGS=...     flags of `python -m venv`, when it is created
+#   PYTHON=python3.12  the interpreter that creates it         (python3)
 #   ARGS=...           more arguments for pytest or the quickstart
 
 VENV ?= .venv
@@ -14,8 +14,8 @@ WORKERS ?= 2
 
 BIN := $(VENV)/bin
 # Nothing is compiled. The three forks come as source archives of pure Python
-# (seconds); taking them from source by name also passes by a wheel of mmcv
-# that pip may have cached with compiled parts for another torch.
+# (seconds); building them from source also bypasses a wheel of mmcv
+# that pip may have cached, compiled for another torch.
 FROM_SOURCE := onedl-mmcv,onedl-mmdetection,onedl-mmpretrain
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check \
 	--only-binary=:all: --no-binary=$(FROM_SOURCE)
@@ -35,8 +35,8 @@ $(BIN)/python:
 	another with PYTHON=..." % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV_FLAGS) $(VENV)
 
-# The stamps lie in the environment: a second `make` installs nothing, a new
-# environment or changed requirements install again.
+# The stamps are in the environment: a second `make` installs nothing; a new
+# environment or changed requirements trigger a new install.
 $(VENV)/.installed: $(METADATA) | $(BIN)/python
 	$(PIP_INSTALL) --upgrade 'pip>=24'
 	$(PIP_INSTALL) -e .
@@ -49,9 +49,9 @@ $(VENV)/.installed-dev: $(METADATA) | $(BIN)/python
 
 install: $(VENV)/.installed  ## install the project into VENV
 
-install-dev: $(VENV)/.installed-dev  ## the same, with what development needs
+install-dev: $(VENV)/.installed-dev  ## the same, with the development tools
 
-quickstart: install  ## distil a detector on this machine, start to end
+quickstart: install  ## distil a detector on this machine, start to finish
 	$(BIN)/python tools/quickstart.py $(ARGS)
 
 quickstart-cls: install  ## distil a classifier on this machine
@@ -60,7 +60,7 @@ quickstart-cls: install  ## distil a classifier on this machine
 test: install-dev  ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m 'not slow' $(ARGS)
 
-test-slow: install-dev  ## run the tests that take long
+test-slow: install-dev  ## run the slow tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow $(ARGS)
 
 lint: install-dev  ## check style and types
@@ -68,7 +68,7 @@ lint: install-dev  ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-format: install-dev  ## bring the code into the house style
+format: install-dev  ## format the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
@@ -77,7 +77,7 @@ wheel: install-dev  ## build a wheel in dist/
 	$(BIN)/python -m build --wheel
 	rm -rf build
 
-clean:  ## remove what was built, the environment apart
+clean:  ## remove what was built, except the environment
 	rm -rf build dist *.egg-info luminet_mm/.mim $(VENV)/.installed*
 	find . -path '*/.venv*' -prune -o -name __pycache__ -type d -print0 | \
 		xargs -0 rm -rf

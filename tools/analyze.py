@@ -1,10 +1,10 @@
 """What distillation did: ``python tools/analyze.py CONFIG CHECKPOINT``.
 
-Runs a student and its teacher over the test set and compares their logits:
-of each image for classifiers, of each of the student's RoIs for two-stage
-detectors. Writes ``analysis.json``, ``matrices.npz``, ``similarity.png`` and
+Runs a student and its teacher over the test set and compares their logits, per
+image for classifiers and per RoI of the student for two-stage detectors.
+Writes ``analysis.json``, ``matrices.npz``, ``similarity.png`` and
 ``reliability.png``. ``--runs`` adds accuracy against parameters and a table of
-costs, of finished runs; alone it needs no student. ``docs/analysis.md`` says
+costs for finished runs, and works without a student. ``docs/analysis.md`` says
 how to read them.
 """
 
@@ -61,7 +61,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('checkpoint', nargs='?', help="the student's weights")
     add_arguments(parser)
     parser.add_argument(
-        '--teacher-config', help="default: that of the config's model.teacher"
+        '--teacher-config', help="default: the config's model.teacher"
     )
     parser.add_argument(
         '--teacher-checkpoint', help='file or URL; default as above'
@@ -78,7 +78,7 @@ def parse_args() -> argparse.Namespace:
         '--max-gap',
         type=float,
         default=3.0,
-        help='logit gap that is drawn darkest; keep it to compare pairs',
+        help='logit gap that is drawn darkest; keep it fixed to compare pairs',
     )
     parser.add_argument(
         '--runs',
@@ -87,7 +87,8 @@ def parse_args() -> argparse.Namespace:
         help='work dirs, folders of tools/sweep.py or their summary.json',
     )
     parser.add_argument(
-        '--metric', help='accuracy of the runs; default as far as it is clear'
+        '--metric',
+        help='metric of the runs; default: the only candidate, if it is clear',
     )
     args = parser.parse_args()
     if args.config and not args.checkpoint:
@@ -103,7 +104,7 @@ def build_pair(
     """Build both models and the data loader.
 
     Returns:
-        tuple: The pair, the loader, and what there is to say about them.
+        tuple: The pair, the loader, and notes about them.
 
     Raises:
         LaunchError: If something is not given.
@@ -119,7 +120,7 @@ def build_pair(
     cfg = stock_config(cfg)
     cfg.load_from = args.checkpoint
     check_config(cfg, (split,))
-    # The runner's own loading lets missing weights pass.
+    # The runner's own loading ignores missing weights.
     cfg.load_from = None
     cfg.work_dir = args.out
     cfg.log_level = 'WARNING'
@@ -181,7 +182,7 @@ def build_pair(
 
 
 def _teacher_blocks(cfg: Config, args: argparse.Namespace) -> list[dict]:
-    """The teachers of the flags, else of the config."""
+    """The teachers from the flags, else from the config."""
     blocks = [
         dict(block) for block in teacher_list(cfg.model.get('teacher')) or [{}]
     ]
@@ -193,7 +194,7 @@ def _teacher_blocks(cfg: Config, args: argparse.Namespace) -> list[dict]:
         if len(blocks) > 1 and len(flags) < 2:
             raise LaunchError(
                 f'{args.config} has several teachers: give both '
-                '--teacher-config and --teacher-checkpoint to take another.'
+                '--teacher-config and --teacher-checkpoint to use another.'
             )
         blocks = [dict(blocks[0], **flags)] if len(blocks) == 1 else [flags]
     for block in blocks:
@@ -207,7 +208,7 @@ def _teacher_blocks(cfg: Config, args: argparse.Namespace) -> list[dict]:
 
 
 def _load_student(model: BaseModel, args: argparse.Namespace) -> None:
-    """Load every weight of the student; what a method trained is left out."""
+    """Load every weight of the student, without a method's own parts."""
     state = get_state_dict(load_checkpoint(args.checkpoint))
     for key in [key for key in state if key.startswith(BESIDE_STUDENT)]:
         del state[key]
@@ -245,7 +246,7 @@ def measure(pair: LogitPair, loader: DataLoader) -> PairStatistics | None:
 
 
 def report(statistics: PairStatistics, about: dict, detects: bool) -> dict:
-    """Put the numbers together; the foreground of detectors apart."""
+    """Collect the numbers; a detector's foreground separately."""
     if len(about['classes']) != statistics.num_classes:
         about['classes'] = [str(i) for i in range(statistics.num_classes)]
     result = dict(about, **statistics.summary())
@@ -258,7 +259,7 @@ def report(statistics: PairStatistics, about: dict, detects: bool) -> dict:
 
 
 def print_pair(result: dict) -> None:
-    """Print what matters of the comparison."""
+    """Print the main numbers of the comparison."""
 
     def show(value: float | None) -> str:
         return '-' if value is None else f'{value:.4f}'

@@ -1,7 +1,7 @@
 """Time a distillation step: ``python tools/benchmark.py CONFIG``.
 
-Side by side, in one run: the student's own step, the distillation step and its
-parts, and the teacher's forward pass, as it is and as it is prepared. Images,
+Times side by side, in one run: the student's own step, the distillation step
+and its parts, and the teacher's forward pass, plain and prepared. Images,
 boxes, labels and weights are random, so neither data nor checkpoints are
 needed. Writes ``benchmark.json`` and ``benchmark.png``.
 """
@@ -40,14 +40,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--compare',
         action='store_true',
-        help='also time a step with the whole teacher, as MMRazor takes it, '
+        help='also time a step with the whole teacher, as in MMRazor, '
         "and one with a second pass of the student's head",
     )
     parser.add_argument(
         '--device', default='cuda' if torch.cuda.is_available() else 'cpu'
     )
     parser.add_argument(
-        '--threads', type=int, help='CPU threads; default: as torch sets them'
+        '--threads', type=int, help='CPU threads; default: what torch chooses'
     )
     add_arguments(parser)
     return parser.parse_args()
@@ -105,7 +105,7 @@ def _batch_size(cfg: Config) -> int:
 
 
 def _image_size(cfg: Config) -> tuple[int, int]:
-    """The size of the images that a config trains on, as far as it says."""
+    """The training image size of a config, if it says one."""
     if cfg.get('default_scope') == 'mmdet':
         return 512, 672
     dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}

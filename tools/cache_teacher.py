@@ -1,9 +1,9 @@
 """Write a teacher's logits to disk: ``python tools/cache_teacher.py CONFIG``.
 
-The config is that of a distilled classifier whose training data are a
-``luminet_mm.ReplayDataset``. All its views go through the teacher once; every
-student that names the folder as ``model.teacher.cache`` trains without a
-teacher. An interrupted run is continued by the same command.
+CONFIG is a distilled classifier whose training data are a
+``luminet_mm.ReplayDataset``. All its views pass through the teacher once; then
+every student with this folder as ``model.teacher.cache`` trains without a
+running teacher. To continue an interrupted run, run the same command again.
 """
 
 import argparse
@@ -56,11 +56,11 @@ def parse_args() -> argparse.Namespace:
 
 
 def take_caches(cfg: Config, out: str | None) -> dict[int, str]:
-    """Take the folders out of a config, so that its teachers run.
+    """Remove the cache folders from a config, so that its teachers run.
 
     Args:
         cfg (Config): Changed in place.
-        out (str | None): Of the only teacher, in place of the config's.
+        out (str | None): Folder for the only teacher, instead of the config's.
 
     Returns:
         dict: Folders, by the teachers' numbers.
@@ -104,10 +104,10 @@ def take_caches(cfg: Config, out: str | None) -> dict[int, str]:
 
 
 class Views:
-    """What one teacher says about the views of the training data.
+    """One teacher's answers for the views of the training data.
 
     Args:
-        runner (:obj:`Runner`): Of the distillation, not yet training.
+        runner (:obj:`Runner`): The distillation's, not yet training.
         index (int): Number of the teacher.
     """
 
@@ -130,7 +130,7 @@ class Views:
         self.questions = [Question([signal], [signal])]
 
     def ask(self, batch: dict) -> tuple[Tensor, Tensor, Tensor]:
-        """Ask about a batch's views.
+        """Run the teacher on a batch's views.
 
         Returns:
             tuple: Their numbers ``(B,)``, logits ``(B, classes)``, and
@@ -173,7 +173,7 @@ class Views:
 
 
 def write(runner: Runner, folder: str, index: int, dtype: str) -> None:
-    """Write what is missing of one teacher's cache, with all processes.
+    """Write the missing part of one teacher's cache, with all processes.
 
     Raises:
         CacheError: If the folder holds the cache of something else.
@@ -228,18 +228,18 @@ def _write_rounds(
     missing: list[int],
     writer: CacheWriter | None,
 ) -> None:
-    """Ask about the views of some rounds; the first process writes."""
+    """Answer for the views of some rounds; the first process writes."""
     images, right, seen = len(loader.dataset), 0, 0
     if writer and writer.damaged:
         runner.logger.warning(f'damaged rounds: {writer.damaged}')
     for number in missing:
         started = time.monotonic()
-        # by image: the sampler gives some of them twice
+        # by image: the sampler repeats some of them
         marks = np.full(images, -1, np.int8)
         rows = writer.open(number) if writer else None
         loader.sampler.set_epoch(number)
         for batch in loader:
-            # every process has equally many: the sampler rounds up
+            # every process has the same number: the sampler rounds up
             gathered = [gather(each) for each in views.ask(batch)]
             if rows is None:
                 continue

@@ -1,7 +1,7 @@
 """Check the data of a config: ``python tools/check_data.py CONFIG``.
 
-Every photo is opened. The training itself checks the annotations and a few
-photos before it starts.
+Every photo is opened. Training itself checks the annotations and a few photos
+before it starts.
 """
 
 import argparse
@@ -46,13 +46,13 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def with_progress(workers: int) -> Callable[[Callable, Sequence], list]:
-    """Make what goes through photos, in processes, with a progress bar."""
+    """Build the loop over photos, in processes, with a progress bar."""
 
     def each(function: Callable, tasks: Sequence) -> list:
         if not tasks:
             return []
         print(f'opening {len(tasks)} photos', file=sys.stderr)
-        # a log file would get a line of all states of the bar
+        # a log file would get every state of the bar on one line
         bar = sys.stderr if sys.stderr.isatty() else io.StringIO()
         if workers < 2 or len(tasks) < 100:
             return track_progress(function, tasks, file=bar)

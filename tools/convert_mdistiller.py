@@ -1,13 +1,13 @@
-"""Turn a network of mdistiller or RepDistiller into a checkpoint of ours.
+"""Convert a network of mdistiller or RepDistiller to our format.
 
-``python tools/convert_mdistiller.py resnet32x4 SRC.pth OUT.pth`` makes a file
-for ``ImageClassifier`` with the backbone of that name in
-``configs/_base_/models/cifar``: a teacher, or something to test. Every key is
-translated and every shape compared; nothing in SRC is run.
+``python tools/convert_mdistiller.py resnet32x4 SRC.pth OUT.pth`` writes a
+checkpoint for ``ImageClassifier`` with the backbone of that name in
+``configs/_base_/models/cifar``, to teach or to test. Every key is translated
+and every shape compared; nothing in SRC is run.
 
-A network with 100 classes is taken for one of CIFAR-100, whose names are
-written with the weights. Its images have to be normalised as in its training:
-both projects do it as ``configs/_base_/datasets/cifar100.py`` does.
+A network with 100 classes is assumed to be for CIFAR-100, and its class names
+are saved with the weights. Its images must be normalised as in its training:
+both projects do this like ``configs/_base_/datasets/cifar100.py``.
 """
 
 import argparse
@@ -28,7 +28,7 @@ def convert(network: str, source: str, target: str) -> Path:
     """Convert one file.
 
     Args:
-        network (str): What mdistiller and RepDistiller call it.
+        network (str): Its name in mdistiller and RepDistiller.
         source (str): Their checkpoint: path or URL.
         target (str): Path of ours.
 
@@ -39,7 +39,7 @@ def convert(network: str, source: str, target: str) -> Path:
         FileExistsError: If the result exists.
         FileNotFoundError: If ``source`` does not exist.
         ValueError: If there is no such network, or ``source`` is unsafe,
-            broken or another network's.
+            broken or for another network.
     """
     # RepDistiller's last checkpoint holds its command line as well.
     with torch.serialization.safe_globals([argparse.Namespace]):

@@ -1,9 +1,9 @@
-"""Make the digits data beforehand, or look at it.
+"""Make the digits data in advance, or look at it.
 
 ``python tools/make_digits.py --preview digits.png``. Training on
-``luminet_mm.DigitsDataset`` makes the data by itself when it is missing; this
-is for other seeds and sizes, for checking that two machines have the same
-data (the printed fingerprints are equal), and for a look at it.
+``luminet_mm.DigitsDataset`` makes the data automatically when it is missing.
+Use this tool for other seeds and sizes, to check that two machines have the
+same data (the printed fingerprints are equal), and to look at it.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def show_progress(done: int, total: int) -> None:
-    """Count on one line, on a terminal only."""
+    """Show progress on one line, on a terminal only."""
     if sys.stderr.isatty():
         end = '\n' if done == total else ''
         print(f'\r{done}/{total}', end=end, file=sys.stderr, flush=True)
@@ -60,7 +60,7 @@ def draw_boxes(root: Path, content: dict, count: int) -> list[np.ndarray]:
 
     Args:
         root (Path): Folder that the file names are relative to.
-        content (dict): A COCO annotation file's.
+        content (dict): A parsed COCO annotation file.
         count (int): How many at most.
 
     Returns:
@@ -97,7 +97,7 @@ def write_sheet(path: Path, tiles: list[np.ndarray], columns: int) -> None:
     """Write a contact sheet as PNG.
 
     Raises:
-        OSError: It cannot be written.
+        OSError: If it cannot be written.
     """
     tiles = tiles + [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
     rows = [
@@ -111,7 +111,7 @@ def write_sheet(path: Path, tiles: list[np.ndarray], columns: int) -> None:
 
 @reported()
 def main() -> None:
-    """Make both splits and say what they are."""
+    """Make both splits and describe them."""
     args = parse_args()
     if args.preview and args.preview.suffix.lower() != '.png':
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Lay out the blood cells (BCCD) as COCO: images and JSON of each split.
+"""Convert the blood cells (BCCD) to COCO: images, and JSON per split.
 
 ``git clone https://github.com/Shenggan/BCCD_Dataset``, then
 ``python tools/prepare_bccd.py`` reads its folder ``BCCD_Dataset/BCCD`` (VOC's
@@ -31,11 +31,11 @@ def read_split(root: Path, split: str) -> dict:
     Returns:
         dict: COCO's ``images``, ``annotations`` and ``categories``. A box is
         ``[x, y, width, height]`` in pixels, ``(xmin, ymin)`` to
-        ``(xmax, ymax)`` as it stands in the file. Boxes without area (two
-        single pixels in train) are left out.
+        ``(xmax, ymax)`` as in the file. Boxes without area (two single pixels
+        in train) are left out.
 
     Raises:
-        SystemExit: If a file is missing, or not as expected.
+        SystemExit: If a file is missing or malformed.
         DataFileError: If a name leads out of the folder.
     """
     listed = root / 'ImageSets' / 'Main' / f'{split}.txt'
@@ -82,7 +82,7 @@ def read_split(root: Path, split: str) -> dict:
 
 
 def copy_images(source: Path, target: Path, names: list[str]) -> None:
-    """Copy images that are not there yet; one that is there is whole.
+    """Copy images that are not there yet; existing ones are complete.
 
     Raises:
         SystemExit: If an image is missing in the source.
@@ -134,7 +134,7 @@ def _pixels(element: ET.Element, path: str, file: Path) -> int:
 
 
 def main() -> None:
-    """Write all splits and say what there is."""
+    """Write all splits and summarise them."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,9 +1,9 @@
 """Check a COCO folder, or lay one out from archives or another folder.
 
-``python tools/prepare_coco.py`` looks at ``data/coco``: archives that lie
-there are unpacked, then every part is checked and what is missing is named,
-with where to get it. ``--from DIR`` takes the parts from a folder that has
-COCO already, by links, without copying.
+``python tools/prepare_coco.py`` looks at ``data/coco``: it unpacks archives
+that are there, checks every part, and names what is missing and where to get
+it. ``--from DIR`` links the parts from a folder that already has COCO, without
+copying.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from luminet_mm.launch.console import reported
 from luminet_mm.preflight.coco_json import read_section
 
 SITE = 'http://images.cocodataset.org'
-# Folder, its archive, where that is, and its size.
+# Folder, its archive, its address, and its size.
 PARTS = (
     ('train2017', 'train2017.zip', f'{SITE}/zips', '18 GB'),
     ('val2017', 'val2017.zip', f'{SITE}/zips', '0.8 GB'),
@@ -73,7 +73,7 @@ def link_parts(root: Path, source: Path) -> None:
         for name in (folder, archive):
             if (root / folder).exists():
                 break
-            # A dangling link of an earlier run is in the way of a good one.
+            # A dangling link from an earlier run would block a good one.
             if (root / name).is_symlink() and not (root / name).exists():
                 (root / name).unlink()
             if (source / name).exists() and not (root / name).exists():
@@ -82,14 +82,14 @@ def link_parts(root: Path, source: Path) -> None:
 
 
 def find_problems(root: Path, subset: bool = False) -> Iterator[str]:
-    """Compare a folder with what COCO 2017 holds.
+    """Compare a folder with the contents of COCO 2017.
 
     Args:
         root (Path): The COCO folder.
-        subset (bool): Accept fewer images than the whole of COCO.
+        subset (bool): Accept fewer images than all of COCO.
 
     Yields:
-        str: What is missing or wrong, and how to mend it.
+        str: What is missing or wrong, and how to fix it.
     """
     for folder, archive, url, size in PARTS:
         path = root / folder
@@ -162,7 +162,7 @@ def _coco_classes() -> tuple[str, ...]:
 
 @reported()
 def main() -> None:
-    """Lay out what can be laid out, check, and say what is left to do."""
+    """Unpack or link what is there, check it, and say what is left to do."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -180,7 +180,7 @@ def main() -> None:
     parser.add_argument(
         '--subset',
         action='store_true',
-        help='accept fewer images than the whole of COCO',
+        help='accept fewer images than all of COCO',
     )
     args = parser.parse_args()
     root = Path(args.root)

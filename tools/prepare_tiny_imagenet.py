@@ -1,10 +1,10 @@
 """Sort Tiny-ImageNet's val split into a folder per class.
 
-``python tools/prepare_tiny_imagenet.py`` looks at ``data/tiny-imagenet-200``,
-as its archive unpacks. There the images of val lie in one folder and their
-classes in ``val_annotations.txt``; afterwards an image is
-``val/<class>/<image>``, as those of train. Images are moved, not copied. What
-an interrupted run has left, the next one finishes.
+``python tools/prepare_tiny_imagenet.py`` works on ``data/tiny-imagenet-200``,
+the unpacked archive. It has all val images in one folder, and their classes in
+``val_annotations.txt``; afterwards each image is ``val/<class>/<image>``, as
+in train. Images are moved, not copied. If a run is interrupted, the next one
+finishes the work.
 """
 
 import argparse
@@ -21,10 +21,10 @@ def read_labels(path: Path) -> dict[str, str]:
 
     Args:
         path (Path): ``val_annotations.txt``: an image, its class and its box
-            in a line, with tabs between them.
+            per line, separated by tabs.
 
     Raises:
-        SystemExit: If the file is missing, or a line is not of that form.
+        SystemExit: If the file is missing, or a line is malformed.
     """
     if not path.is_file():
         raise SystemExit(
@@ -57,10 +57,10 @@ def sort_images(val: Path, labels: dict[str, str]) -> int:
         labels (dict): Class of each image.
 
     Returns:
-        int: How many images were moved; the others lay there already.
+        int: How many images were moved; the others were already there.
 
     Raises:
-        SystemExit: If images are nowhere; the others are sorted.
+        SystemExit: If images are missing; the others are sorted.
         DataFileError: If a name leads out of the folder.
     """
     moved, missing = 0, []
@@ -83,10 +83,10 @@ def sort_images(val: Path, labels: dict[str, str]) -> int:
 
 
 def remove_empty(folder: Path) -> None:
-    """Remove the folder that all images have left: it would be a class.
+    """Remove the emptied folder, which would count as a class.
 
     Raises:
-        SystemExit: If something else lies in it.
+        SystemExit: If anything else is in it.
     """
     if not folder.is_dir():
         return
@@ -100,7 +100,7 @@ def remove_empty(folder: Path) -> None:
 
 
 def main() -> None:
-    """Sort the split and say what there is."""
+    """Sort the split and summarise it."""
     parser = argparse.ArgumentParser(
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,8 +1,9 @@
-"""Make a small, safe file of a trained student.
+"""Write a trained student to a small, safe file.
 
 ``python tools/publish.py IN OUT`` keeps the student's weights and what stock
-inference reads beside them, and writes ``OUT-<hash>.pth``. The teacher, what
-a distillation method trained, the optimizer and the logs stay behind.
+inference needs besides them, and writes ``OUT-<hash>.pth``. The teacher, the
+parts that a distillation method trained, the optimizer and the logs are
+dropped.
 """
 
 import argparse
@@ -36,7 +37,7 @@ META = (
     'seed',
     'mmengine_version',
 )
-# What a checkpoint of plain PyTorch calls its weights.
+# Where a plain PyTorch checkpoint keeps its weights.
 WEIGHTS = ('state_dict', 'model')
 
 
@@ -47,17 +48,17 @@ def publish(
     half: bool = False,
     peer: int | None = None,
 ) -> Path:
-    """Write the student of a checkpoint to a file of its own.
+    """Write the student of a checkpoint to a separate file.
 
-    MMEngine's EMAHook has put the averaged weights under ``state_dict``
-    already, so these are the ones to publish.
+    MMEngine's EMAHook has already put the averaged weights under
+    ``state_dict``, so those are published.
 
     Args:
         source (str): A checkpoint: path or URL.
-        target (str): Path of the result, without hash; '.pth' is optional.
+        target (str): Path of the result, without the hash; '.pth' is optional.
         trust (bool): Load ``source`` even when it may run code.
-        half (bool): Store weights as float16: half the file. Loading them
-            gives a float32 model again.
+        half (bool): Store weights as float16, which halves the file. Loading
+            them gives a float32 model again.
         peer (int | None): Publish this network of ``model.peers`` instead of
             the first one (mutual learning).
 
@@ -183,7 +184,7 @@ def _plain(value: Any) -> Any:
 
 
 def _load_trusted(source: str) -> dict:
-    """Load a file that may run code, because the user vouches for it."""
+    """Load a file that may run code, because the user trusts it."""
     if not os.path.isfile(source):
         raise FileNotFoundError(
             f'Checkpoint {source} does not exist; --trust takes a local file.'
@@ -225,7 +226,7 @@ def main() -> None:
         '--peer',
         type=int,
         metavar='N',
-        help='of mutual learning, publish the network N of model.peers '
+        help='with mutual learning, publish network N of model.peers '
         '(counted from 0) instead of the model itself',
     )
     args = parser.parse_args()

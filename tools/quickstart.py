@@ -1,8 +1,8 @@
 """Distil a detector in minutes: ``python tools/quickstart.py``.
 
-Makes the data, scores the shipped teacher, trains a student alone, with KD
-and with LumiNet, and shows what came out: a table and two pictures. Started
-again, it goes on where it was interrupted.
+Makes the data, scores the shipped teacher, trains a student alone, with KD and
+with LumiNet, and shows the results: a table and two pictures. If it is
+interrupted, start it again to continue.
 """
 
 import argparse
@@ -42,7 +42,7 @@ METRICS = ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75')
 
 @contextlib.contextmanager
 def quiet(log: Path) -> Iterator[None]:
-    """Send what the libraries print to a file."""
+    """Redirect the libraries' output to a file."""
     with log.open('a') as stream, contextlib.redirect_stdout(stream):
         yield
 
@@ -51,7 +51,7 @@ def score_teacher(out: Path) -> dict:
     """AP of the shipped teacher on the validation set; kept in a file."""
     kept = out / 'teacher.json'
     if kept.is_file():
-        # cut short by a full disk, it is made again
+        # truncated by a full disk: make it again
         with contextlib.suppress(ValueError):
             return json.loads(kept.read_text())
     from mmengine.config import Config

@@ -1,8 +1,8 @@
 """Distil a classifier in minutes: ``python tools/quickstart_cls.py``.
 
 Trains a teacher on scikit-learn's handwritten digits, then a small student
-alone, with KD and with LumiNet, three seeds of each, and shows what came out.
-Started again, it goes on where it was interrupted.
+alone, with KD and with LumiNet, three seeds of each, and shows the results. If
+it is interrupted, start it again to continue.
 """
 
 import argparse
@@ -168,8 +168,8 @@ def main() -> None:
     print(f'\naccuracy over training: {out / "curves.png"}')
     print(f'took {clock(time.monotonic() - started)}')
     print(
-        '\n382 images validate: one of them is 0.26 points. The pairs of the '
-        'papers\non CIFAR-100 and ImageNet: docs/classifiers.md.'
+        '\nThere are 382 validation images, 0.26 points each. The pairs of '
+        'the papers\non CIFAR-100 and ImageNet: docs/classifiers.md.'
     )
 
 

@@ -5,7 +5,7 @@
 set -euo pipefail
 
 script=$0
-if [ -L "$script" ]; then  # train.py lies beside the file, not the link
+if [ -L "$script" ]; then  # train.py is next to the file, not the link
     script=$(readlink -f "$script")
 fi
 tools=$(dirname "$script")

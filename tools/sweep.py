@@ -10,12 +10,11 @@ A grid is a Python file with ``runs``, a dict of groups of runs::
             grid={'model.distill.loss_kd.tau': [1, 2]}))
 
 ``grid`` lists values by config key; every combination is run with every seed.
-``options`` are set in all of them. A value may be a dict, a whole loss say,
-which is merged into what the config has there.
-Finished runs are not run again, interrupted ones go on, and a folder with runs
-of other settings is refused. The table shows the mean and standard deviation
-over seeds at the last epoch, and each run; ``summary.json`` has each run's
-best epoch as well.
+``options`` are set in all of them. A value may be a dict, such as a whole
+loss, which is merged into the config's entry. Finished runs are not repeated,
+interrupted ones continue, and a folder with runs of other settings is refused.
+The table shows the mean and standard deviation over seeds at the last epoch,
+and each run; ``summary.json`` has each run's best epoch as well.
 """
 
 import argparse
@@ -34,7 +33,7 @@ from luminet_mm.runs.metrics import scale_of
 
 
 def print_table(summary: dict, metric: str) -> None:
-    """Print one line per group: mean, spread, last and best of each run."""
+    """Print a line per group: mean, spread, and each run's last value."""
     # COCO metrics are fractions; MMPretrain reports percent
     scale = 100 if scale_of(metric) == 1 else 1
     print(f'\n{"group":40} {metric}, last epoch      s/step  runs')
@@ -81,7 +80,7 @@ def main() -> None:
         'coco/bbox_mAP or accuracy/top1',
     )
     args = parser.parse_args()
-    # as Ctrl-C: the trainings end with the sweep
+    # like Ctrl-C: the runs end with the sweep
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     out = Path(args.out or f'work_dirs/{Path(args.grid).stem}')
     cells = make_cells(read_grid(args.grid))
@@ -101,7 +100,7 @@ def main() -> None:
             check_metric([cell.config for cell in cells], args.metric)
         run_cells(cells, out, args.slots, watch)
     except KeyboardInterrupt:
-        problem = 'interrupted; the same command goes on from here'
+        problem = 'interrupted; run the same command to continue'
     except (RuntimeError, ValueError) as error:
         problem = str(error)
     if any(is_finished(out / cell.name) for cell in cells):

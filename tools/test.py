@@ -29,7 +29,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--show', action='store_true', help='show predictions')
     parser.add_argument(
         '--show-dir',
-        help='paint predictions into this folder; of detectors it is below '
+        help='draw predictions into this folder; for detectors it is below '
         'work_dir/<timestamp>',
     )
     parser.add_argument(
@@ -46,7 +46,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
-    """Write the flags of testing into the config.
+    """Write the test flags into the config.
 
     Raises:
         LaunchError: If a flag needs what the config lacks.
@@ -66,7 +66,7 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
             )
         if classifies(cfg) and args.tta:
             raise LaunchError(
-                "--show and --show-dir: MMPretrain's hook cannot paint the "
+                "--show and --show-dir: MMPretrain's hook cannot draw the "
                 'several views of --tta. Run them one after the other.'
             )
         if classifies(cfg):
@@ -109,7 +109,7 @@ def use_tta(cfg: Config) -> None:
     if 'tta_pipeline' not in cfg:
         pack = dataset.pipeline[-1]
         if not classifies(cfg):
-            # DetTTAModel turns boxes back, for which it has to know the flip
+            # DetTTAModel flips boxes back, so it needs to know the flip
             pack = dict(
                 type='PackDetInputs',
                 meta_keys=(
@@ -122,7 +122,7 @@ def use_tta(cfg: Config) -> None:
                     'flip_direction',
                 ),
             )
-        # the plain view first: its annotations are those that are scored
+        # the plain view first: its annotations are the ones scored
         flips = [dict(type='RandomFlip', prob=prob) for prob in (0.0, 1.0)]
         cfg.tta_pipeline = copy.deepcopy(dataset.pipeline[:-1]) + [
             dict(type='TestTimeAug', transforms=[flips, [pack]])

@@ -31,34 +31,34 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
-        help='scale the learning rate by the real batch size over '
+        help='scale the learning rate by the actual batch size over '
         'auto_scale_lr.base_batch_size of the config',
     )
     parser.add_argument(
         '--resume',
         nargs='?',
         const='auto',
-        help='go on from this checkpoint; without a value from the newest '
-        'whole one in the work dir',
+        help='continue from this checkpoint; without a value, from the newest '
+        'intact one in the work dir',
     )
     parser.add_argument(
         '--overwrite',
         action='store_true',
         help='start over in a work dir that holds checkpoints; they are '
-        'removed when the training starts',
+        'removed when training starts',
     )
     parser.add_argument(
         '--allow-changes',
         action='store_true',
-        help='with --resume: go on although model, data or batch size are '
-        "others than in the checkpoint's config",
+        help='with --resume: continue although model, data or batch size '
+        "differ from the checkpoint's config",
     )
     add_checkpoint_flags(parser)
     return parser.parse_args()
 
 
 def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
-    """Write the flags of training into the config.
+    """Write the training flags into the config.
 
     Raises:
         LaunchError: If a flag needs what the config lacks.
@@ -71,7 +71,7 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
             raise LaunchError(
                 '--auto-scale-lr needs auto_scale_lr=dict(enable=False, '
                 'base_batch_size=...) in the config: the batch size that its '
-                'learning rate was chosen for.'
+                'learning rate is for.'
             )
         cfg.auto_scale_lr.enable = True
     work_dir.apply_flags(cfg, args)

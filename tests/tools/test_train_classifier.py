@@ -114,7 +114,7 @@ def test_tta_is_not_painted(run_tool, config, dump, capsys):
     flags = '--tta', '--show-dir', 'x'
     with pytest.raises(SystemExit):
         run_tool('test', dump(config), 'gone.pth', *flags)
-    assert 'cannot paint' in capsys.readouterr().err
+    assert 'cannot draw' in capsys.readouterr().err
 
 
 def test_show_needs_the_hook_of_classifiers(run_tool, config, dump, capsys):

@@ -1,4 +1,4 @@
-"""SafeCheckpointHook: the old checkpoint goes when the new one is whole."""
+"""SafeCheckpointHook: delete an old checkpoint after the new one exists."""
 
 import os
 from collections import deque
@@ -16,11 +16,11 @@ from luminet_mm.registry import HOOKS
 class SafeCheckpointHook(CheckpointHook):
     """MMEngine's ``CheckpointHook``, in an order that loses nothing.
 
-    The stock hook removes what is beyond ``max_keep_ckpts``, and the best
-    checkpoint so far, before it writes; who is killed in between has none.
-    Here the new file is written first. Then ``last_checkpoint`` names it, and
-    only then the old one is removed. Names, contents and arguments are the
-    stock hook's. ``tools/train.py`` puts it in the place of the stock one.
+    The stock hook removes files beyond ``max_keep_ckpts``, and the previous
+    best checkpoint, before it writes; a run killed in between has none. Here
+    the new file is written first. Then ``last_checkpoint`` names it, and only
+    then is the old one removed. Names, contents and arguments are the stock
+    hook's. ``tools/train.py`` replaces the stock hook with this one.
     """
 
     file_backend: Any  # of `out_dir`
@@ -30,10 +30,10 @@ class SafeCheckpointHook(CheckpointHook):
         self._follow_the_folder()
 
     def _follow_the_folder(self) -> None:
-        """Look for the best checkpoints of a moved run where it lies now.
+        """Look for a moved run's best checkpoints in its current folder.
 
-        The name in the checkpoint is of the old folder; where that is a copy,
-        the stock hook would remove the copy's best one.
+        The checkpoint stores the old folder's name; if both folders exist, the
+        stock hook would remove the best one of the other.
         """
         best = getattr(self, 'best_ckpt_path', None)
         if best:
@@ -52,8 +52,8 @@ class SafeCheckpointHook(CheckpointHook):
         if step not in kept[-1:]:
             kept.append(step)
         if self.max_keep_ckpts > 0:
-            # With the one to be removed: should this process be killed
-            # before, the next start removes it.
+            # Includes the one to be removed: if this process is killed before
+            # that, the next start removes it.
             runner.message_hub.update_info('keep_ckpt_ids', list(kept))
         name = self.filename_tmpl.format(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
@@ -105,7 +105,7 @@ class SafeCheckpointHook(CheckpointHook):
 
 
 class _RemovesLater:
-    """A storage backend that notes what it was told to remove."""
+    """A storage backend that records what it is told to remove."""
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend

@@ -1,4 +1,4 @@
-"""FiniteHook: a run that became NaN stops, and nothing of it is saved."""
+"""FiniteHook: stop a run that became NaN, and save nothing of it."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ class FiniteHook(Hook):
     checkpoint is saved. All processes stop together. ``tools/train.py`` adds
     this hook to every run.
 
-    On CUDA the values of a step travel while the next one is queued and are
+    On CUDA the values of a step are copied while the next one is queued, and
     read then: no step waits for the GPU, and the error comes one step late.
 
-    Where gradients are scaled (mixed precision), the scaler skips a step
-    whose gradient overflowed, and weights stay finite; only ``patience``
-    such steps in a row are an error.
+    With a gradient scaler (mixed precision) a step whose gradient overflows is
+    skipped, and weights stay finite; only ``patience`` such steps in a row are
+    an error.
 
     Args:
         patience (int): How many steps in a row may overflow with a scaler.
 
     Raises:
         ValueError: If ``patience`` is not a positive number.
-        NotFiniteStepError: On all processes, in the step that broke; names the
+        NotFiniteStepError: On all processes, in the failing step; names the
             loss and the last good checkpoint.
     """
 
-    # After the logger (BELOW_NORMAL), which shows the step that broke, and
+    # After the logger (BELOW_NORMAL), which shows the failing step, and
     # the EMA's swap of weights; before CheckpointHook (VERY_LOW) saves.
     priority = 'LOW'
 
@@ -71,7 +71,7 @@ class FiniteHook(Hook):
         self._checked = -1
 
     def before_train(self, runner) -> None:
-        # masks of -inf are constants of some models
+        # some models hold masks of -inf as constants
         self._constant = set(not_finite(_tensors(unwrapped(runner.model))))
 
     def after_train_iter(
@@ -96,7 +96,7 @@ class FiniteHook(Hook):
         self._read(runner)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        """The last look, at what is written; only the first process's."""
+        """The last check, of what is written; on the first process only."""
         for part in ('state_dict', 'ema_state_dict'):
             tensors = checkpoint.get(part) or {}
             broken = [
@@ -149,7 +149,7 @@ class FiniteHook(Hook):
         return values
 
     def _read(self, runner) -> None:
-        """Read what was sent last; stop where it is not finite."""
+        """Read what was sent last; stop if it is not finite."""
         if self._pending is None:
             return
         step, names, values, event = self._pending
@@ -178,7 +178,7 @@ class FiniteHook(Hook):
     # -- weights, before a checkpoint ---------------------------------------
 
     def _before_saving(self, runner) -> None:
-        """Check the weights, once a step; every process has to call it."""
+        """Check the weights, once per step; every process must call this."""
         self._read(runner)
         if self._checked == self._step:
             return
@@ -205,7 +205,7 @@ def _device(runner: Any) -> torch.device:
 
 
 def _gradient(runner: Any) -> float:
-    """The norm that was logged last, 0 where none is computed."""
+    """The norm that was logged last, 0 if none is computed."""
     if not any(getattr(w, 'clip_grad_kwargs', 0) for w in _wrappers(runner)):
         return 0.0
     norms = runner.message_hub.log_scalars.get(GRADIENT)
@@ -213,7 +213,7 @@ def _gradient(runner: Any) -> float:
 
 
 def _scales_gradients(runner: Any) -> bool:
-    """Whether steps that overflow are skipped on purpose."""
+    """Whether overflowing steps are skipped on purpose."""
     return any(
         isinstance(wrapper, ApexOptimWrapper)
         or (scaler := getattr(wrapper, 'loss_scaler', None)) is not None

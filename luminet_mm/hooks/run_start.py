@@ -1,4 +1,4 @@
-"""RunStartHook: what can only be checked once a run has been built."""
+"""RunStartHook: checks that need a fully built run."""
 
 from pathlib import Path
 
@@ -19,10 +19,10 @@ class RunStartHook(Hook):
 
     Args:
         replaced (list[Path]): Checkpoints of an earlier run in this work dir
-            that this run replaces; they go when the training starts.
+            that this run replaces; they are removed when training starts.
 
     Raises:
-        ResumeError: If the checkpoint to go on from is of another model.
+        ResumeError: If the checkpoint to resume from is of another model.
     """
 
     # before EMA loads its own weights, and WeightsHook says what fits
@@ -37,18 +37,18 @@ class RunStartHook(Hook):
             _check_model(runner, checkpoint.get('state_dict') or {})
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        # the config has the batch of one process, and names of files
+        # the config has the batch size of one process, and file names
         checkpoint['meta'].update(
             world_size=runner.world_size, teachers=self._teachers
         )
 
     def before_train(self, runner) -> None:
-        # now: the files may be others when a checkpoint is saved
+        # now: the files may have changed when a checkpoint is saved
         self._teachers = teacher_files(runner.cfg)
         _compare_lengths(runner)
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None):
-        # the first batch is there: until now the old run was whole
+        # the first batch is there: until now the old run was untouched
         if self.replaced:
             used = _files_of(runner.cfg)
             clear(
@@ -60,9 +60,9 @@ class RunStartHook(Hook):
 
 
 def _check_model(runner, state: dict) -> None:
-    """Refuse weights of another model, whose optimizer would not fit either.
+    """Refuse weights of another model; its optimizer would not fit either.
 
-    MMEngine itself goes on with random weights in their place.
+    MMEngine itself continues with random weights instead.
     """
     model = unwrapped(runner.model)
     own = model.state_dict()
@@ -95,7 +95,7 @@ def _check_model(runner, state: dict) -> None:
 
 
 def _compare_lengths(runner) -> None:
-    """Say when an epoch has another number of steps than before."""
+    """Warn if an epoch has a different number of steps than before."""
     epoch, done = runner.epoch, runner.iter
     if (
         not epoch
@@ -116,7 +116,7 @@ def _compare_lengths(runner) -> None:
 
 
 def _files_of(node) -> set[str]:
-    """Every text of a config that is a path, resolved."""
+    """Every string of a config that is a path, resolved."""
     if isinstance(node, str):
         return {str(Path(node).resolve())} if len(node) < 1000 else set()
     if isinstance(node, (list, tuple)):

@@ -85,19 +85,19 @@ class LossSchedule:
 
 @HOOKS.register_module()
 class DistillScheduleHook(Hook):
-    """Schedule the weight of each distillation loss by itself.
+    """Schedule the weight of each distillation loss separately.
 
-    The factor is a function of the iteration or epoch alone, so a resumed run
-    continues where it was. With gradient accumulation an iteration is a batch,
-    not a step of the optimizer, as everywhere in MMEngine.
+    The factor depends only on the iteration or epoch, so a resumed run
+    continues where it stopped. With gradient accumulation an iteration is a
+    batch, not an optimizer step, as everywhere in MMEngine.
 
     Args:
         **schedules (dict): A :class:`LossSchedule` per key of
             ``model.distill``.
 
     Raises:
-        ValueError: If a key is no loss of the model, a schedule is wrong, or
-            it counts epochs in an iteration-based loop.
+        ValueError: If a key is not a loss of the model, a schedule is wrong,
+            or it counts epochs in an iteration-based loop.
 
     Examples:
         >>> custom_hooks = [dict(
@@ -105,7 +105,7 @@ class DistillScheduleHook(Hook):
         ...     loss_luminet=dict(warmup=1000))]
     """
 
-    # before the teacher is scored, which a misspelt name need not wait for
+    # before the teacher is scored, so that a misspelt name fails early
     priority = 'HIGHEST'
 
     def __init__(self, **schedules: dict) -> None:
@@ -134,7 +134,7 @@ class DistillScheduleHook(Hook):
                 ) from error
 
     def problems(self, distill: Mapping[str, Any], by_epoch: bool) -> list:
-        """What does not fit the losses and the loop, a line each.
+        """Mismatches with the losses and the loop, one line each.
 
         Args:
             distill (Mapping): The losses by key, built or None.

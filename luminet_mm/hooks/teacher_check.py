@@ -1,4 +1,4 @@
-"""TeacherCheckHook: what can go wrong with a teacher, before training."""
+"""TeacherCheckHook: check a teacher before training."""
 
 from __future__ import annotations
 
@@ -24,26 +24,25 @@ from luminet_mm.teachers.classes import check_classes
 class TeacherCheckHook(Hook):
     """Compare class names, and score the teacher on the validation set.
 
-    A teacher that does not work on this data (wrong preprocessing, other
-    classes, random weights) costs a whole run; its score costs one
-    evaluation. A resumed run was scored when it started and is again only
-    with another teacher, or other arguments of this hook.
-    COCO annotation files that lack a class, or order them otherwise, are
-    refused as well, and so are cached logits
-    (:mod:`luminet_mm.teachers.cache`) of other data or another augmentation.
+    A teacher that does not work on this data (wrong preprocessing, different
+    classes, random weights) costs a whole run; scoring it costs one
+    evaluation. A resumed run repeats this only with another teacher, or other
+    arguments of this hook. COCO annotation files that lack a class, or have
+    another order, are refused as well, and so are cached logits
+    (:mod:`luminet_mm.teachers.cache`) for other data or another augmentation.
 
-    Class names are compared where a loss compares class by class. A teacher
-    of features alone may know other classes; it is then not scored. With
-    more evaluators than the teacher has predictions for, it is scored by
-    what it predicts.
+    Class names are compared if a loss compares class by class. A teacher whose
+    features alone are used may have other classes; it is then not scored.
+    Evaluators that need predictions which the teacher does not make are left
+    out.
 
     Args:
         evaluate (bool): Score the teacher. False compares class names only.
         metric (str | None): Name of the metric that ``min_metric`` bounds,
             with or without its prefix (``'bbox_mAP'``). By default the main
-            one: ``coco/bbox_mAP``, ``accuracy/top1``, else the first that is
-            reported.
-        min_metric (float | None): Stop the run when the teacher scores less.
+            one: ``coco/bbox_mAP``, ``accuracy/top1``, or else the first that
+            is reported.
+        min_metric (float | None): Stop the run if the teacher scores less.
             In the metric's own unit: COCO's are fractions of 1, MMPretrain's
             accuracies are in percent.
 
@@ -113,7 +112,7 @@ class TeacherCheckHook(Hook):
                 self._score(runner, teacher, device)
 
     def _compare_classes(self, runner, model, index: int, datasets) -> str:
-        """Compare the classes; return in what a teacher's may differ."""
+        """Compare the classes; return an allowed difference as text."""
         teacher = model.teachers[index]
         ours, theirs = class_count(model), class_count(teacher.model)
         if _needs_same_classes(model, index):
@@ -134,7 +133,7 @@ class TeacherCheckHook(Hook):
         return ''
 
     def _check_metric(self, score: TeacherScore) -> None:
-        """Find a metric that is not reported before anything is scored."""
+        """Refuse a metric that is not reported, before anything is scored."""
         names = score.names()
         if self.min_metric is None or not names:
             return
@@ -168,7 +167,7 @@ class TeacherCheckHook(Hook):
             )
 
     def _cannot(self, runner, teacher, why: str) -> None:
-        """Go on without a score, if none was asked for."""
+        """Continue without a score, if none was asked for."""
         if self.min_metric is not None:
             raise ValueError(
                 f'TeacherCheckHook.min_metric: the teacher ({teacher.name}) '
@@ -187,8 +186,8 @@ class TeacherCheckHook(Hook):
         teacher.model.to(device)
         score = TeacherScore(loop.evaluator)
         scores = score.run(loop, teacher.model)
-        # One with persistent workers draws once, when it first starts them:
-        # let that be in the first validation, as it is without this hook.
+        # A loader with persistent workers draws once, when it first starts
+        # them: leave that to the first validation, as without this hook.
         loop.dataloader._iterator = None
         if not score.evaluator.metrics:
             self._cannot(runner, teacher, '; '.join(score.left_out))
@@ -208,7 +207,7 @@ class TeacherCheckHook(Hook):
         if self.min_metric is None:
             return
         if not scores:
-            # what COCO metrics report when there is no detection at all
+            # what COCO metrics report if there are no detections
             raise ValueError(
                 'the teacher found nothing on the validation set. Check its '
                 'checkpoint, its data_preprocessor (mean, std, channel order) '
@@ -228,7 +227,7 @@ class TeacherCheckHook(Hook):
 
 
 def _check_arguments(evaluate: Any, metric: Any, min_metric: Any) -> None:
-    """Refuse what cannot be meant, when the hook is built.
+    """Refuse invalid arguments when the hook is built.
 
     Raises:
         ValueError: If an argument is wrong.
@@ -258,7 +257,7 @@ def _check_arguments(evaluate: Any, metric: Any, min_metric: Any) -> None:
 
 
 def _needs_same_classes(model, index: int) -> bool:
-    """Whether a loss, or the student's head, wants the teacher's classes."""
+    """Whether a loss, or the student's head, needs the teacher's classes."""
     if isinstance(getattr(model, 'head', None), ReusedClsHead):
         return True
     return any(

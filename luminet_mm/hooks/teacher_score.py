@@ -1,4 +1,4 @@
-"""Score a teacher with as much of an evaluator as its predictions allow."""
+"""Score a teacher with the metrics that its predictions allow."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mmengine.evaluator import DumpResults, Evaluator
 from luminet_mm.rng import preserved_rng
 from luminet_mm.runs import metrics
 
-# What an evaluator of MMDetection cannot do without, among predictions.
+# The predictions that an evaluator of MMDetection requires.
 NEEDS = dict(
     CityScapesMetric='masks',
     CocoOccludedSeparatedMetric='masks',
@@ -27,14 +27,14 @@ WORDS = dict(
 
 
 class TeacherScore:
-    """An evaluator for a teacher, beside the student's own.
+    """An evaluator for a teacher, separate from the student's.
 
-    The student's may ask for more than the teacher predicts: masks of a
-    Faster R-CNN. What only writes files (``format_only``) has nothing to
-    score, and files of the same name are the student's.
+    The student's may need more than the teacher predicts, such as masks from a
+    Faster R-CNN. Metrics that only write files (``format_only``) have nothing
+    to score, and files of that name belong to the student.
 
     Args:
-        evaluator (:obj:`Evaluator`): The student's; it stays as it is.
+        evaluator (:obj:`Evaluator`): The student's; it is not changed.
 
     Attributes:
         left_out (list[str]): Why something is not scored.
@@ -63,7 +63,7 @@ class TeacherScore:
         self._narrowed = False
 
     def names(self) -> list[str] | None:
-        """What will be reported, None where that is not known before."""
+        """What will be reported, or None if that is not known yet."""
         found: list[str] = []
         for metric in self.evaluator.metrics:
             names = metrics.reported(metric)
@@ -80,10 +80,10 @@ class TeacherScore:
             model (nn.Module): The teacher.
 
         Returns:
-            dict: Metrics by name, without what it does not predict.
+            dict: Metrics by name, without those it has no predictions for.
 
         Raises:
-            ValueError: If an evaluator does not know what to do with it.
+            ValueError: If an evaluator cannot handle its predictions.
         """
         if not self.evaluator.metrics:
             return {}
@@ -101,7 +101,7 @@ class TeacherScore:
             )
 
     def _narrow(self, outputs: Sequence) -> None:
-        """Leave out what the first predictions lack."""
+        """Leave out metrics that need what the first predictions lack."""
         self._narrowed = True
         there = _predicted(outputs)
         kept = []
@@ -116,7 +116,7 @@ class TeacherScore:
                     metric.metrics, needs = rest, None
                     self.left_out.append(
                         f'it does not predict masks, so {name} scores '
-                        f'{", ".join(rest)} alone'
+                        f'only {", ".join(rest)}'
                     )
             if needs and needs not in there:
                 self.left_out.append(
@@ -139,7 +139,7 @@ class TeacherScore:
 
 
 def _predicted(outputs: Sequence) -> set[str]:
-    """Names of what is in predictions, that of instances included."""
+    """Names of the predictions' fields, including those of instances."""
     found: set[str] = set()
     for sample in outputs:
         keys = sample.keys() if hasattr(sample, 'keys') else ()
@@ -151,7 +151,7 @@ def _predicted(outputs: Sequence) -> set[str]:
 
 
 def class_count(model: torch.nn.Module) -> int | None:
-    """How many classes a model's head tells apart, None if it is not said."""
+    """A head's number of classes, or None if it is not stated."""
     roi_head = getattr(model, 'roi_head', None)
     for owner, name in (
         (roi_head, 'bbox_head'),

@@ -1,4 +1,4 @@
-"""WeightsHook: no run starts from a checkpoint that leaves parts random."""
+"""WeightsHook: refuse a checkpoint that leaves parts of a model random."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from luminet_mm.loading.weights import load_weights
 class WeightsHook(Hook):
     """Refuses a checkpoint that leaves a part of the model random.
 
-    MMEngine only warns, and a test then reports an AP of 0, or a training
-    starts from random weights. For a start of a training (``load_from``) the
-    last layer of a classifier may differ, as it does for other classes.
+    MMEngine only warns, and a test then reports an AP of 0, or training starts
+    from random weights. At the start of training (``load_from``) the last
+    layer of a classifier may differ, as it does for other classes.
 
     Args:
-        source (str): The file, and what named it.
-        allow_partial (bool): Warn in place of an error.
-        last_layer (bool): Whether the last layer may be another.
+        source (str): The file, and the setting that names it.
+        allow_partial (bool): Warn instead of raising.
+        last_layer (bool): Whether the last layer may differ.
     """
 
     priority = 'VERY_HIGH'
@@ -60,7 +60,7 @@ class WeightsHook(Hook):
 
 
 def _read_as_mmengine(checkpoint: dict) -> dict:
-    """The state dict that MMEngine takes: ``state_dict``, or the whole."""
+    """What MMEngine loads: ``state_dict``, or the whole file."""
     if 'state_dict' not in checkpoint:
         checkpoint = dict(state_dict=checkpoint)
     try:

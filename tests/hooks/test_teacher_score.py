@@ -85,7 +85,7 @@ def test_boxes_alone_are_scored_of_a_teacher_without_masks(
     metric = coco(annotations, 'bbox', 'segm', outfile_prefix=f'{tmp_path}/x')
     runner = check(tmp_path, mask_student(), metric, min_metric=0.0)
     text = log_of(runner)
-    assert 'it does not predict masks, so CocoMetric scores bbox alone' in text
+    assert 'it does not predict masks, so CocoMetric scores only bbox' in text
     line = next(x for x in text.splitlines() if 'on the validation set' in x)
     assert 'coco/bbox_mAP ' in line and 'segm' not in line
     # the student's own evaluator is as it was, and wrote no files

@@ -16,17 +16,17 @@ from luminet_mm.preflight.findings import Findings
 from luminet_mm.preflight.leaves import Leaf, type_name
 from luminet_mm.preflight.resizing import resizings
 
-# Boxes that are enough to tell the shares to a percent.
+# Enough boxes to know the shares to within a percent.
 SAMPLE = 20_000
 SEARCH = 4_000
-# What is worth a warning: the share of boxes that nothing matches, and what
-# other anchors would gain. COCO's small boxes lose a few percent as a rule.
+# When to warn: the share of boxes that nothing matches, and the gain from
+# other anchors. COCO's small boxes typically lose a few percent.
 LOST, GAIN = 0.2, 0.15
 
 
 @dataclass(frozen=True)
 class Matching:
-    """Anchors, and when an assigner takes one for a box.
+    """Anchors, and when an assigner matches one to a box.
 
     Args:
         key (str): The generator's key in the config.
@@ -75,13 +75,13 @@ def _is_block(value: Any) -> TypeGuard[dict]:
 def anchor_findings(
     cfg: Config, leaf: Leaf, table: CocoTable, trains: np.ndarray
 ) -> Findings:
-    """Say which share of the boxes no anchor matches.
+    """Report the share of boxes that no anchor matches.
 
     Args:
         cfg (Config): The whole config.
         leaf (Leaf): The training data.
-        table (CocoTable): Their file.
-        trains (np.ndarray): The boxes that train, (A, ).
+        table (CocoTable): Its annotation file.
+        trains (np.ndarray): Which boxes are trained on, (A, ).
     """
     findings = Findings()
     model = cfg.get('model')
@@ -132,7 +132,7 @@ def _shares(best: np.ndarray, matching: Matching) -> tuple[float, float]:
 
 
 def _resized(table: CocoTable, rows: np.ndarray, ways: Sequence) -> np.ndarray:
-    """Boxes as they train: x1, y1, x2, y2; each resized in one of the ways."""
+    """Boxes as in training: x1, y1, x2, y2; each with one of the resizes."""
     sizes = table.sizes_of_boxes()[rows]
     boxes = table.boxes[rows]
     corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)
@@ -147,7 +147,7 @@ def _resized(table: CocoTable, rows: np.ndarray, ways: Sequence) -> np.ndarray:
 def _anchors(
     generator: dict, scope: str | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Anchors of one place of each level, and the levels' strides."""
+    """Anchors at one position of each level, and the levels' strides."""
     with TASK_UTILS.switch_scope_and_registry(scope or 'mmengine') as found:
         built = found.build(copy.deepcopy(generator))
     anchors = [each.numpy() for each in built.base_anchors]
@@ -165,8 +165,8 @@ def best_overlaps(
 
     Args:
         boxes (np.ndarray): x1, y1, x2, y2, (N, 4).
-        anchors (np.ndarray): Those around a place, (A, 4).
-        strides (np.ndarray): Steps of each one's grid, (A, 2).
+        anchors (np.ndarray): Those at one position, (A, 4).
+        strides (np.ndarray): Stride of each one's grid, (A, 2).
 
     Returns:
         np.ndarray: Intersection over union, (N, ).
@@ -188,11 +188,11 @@ def best_overlaps(
 def propose(
     matching: Matching, boxes: np.ndarray, scope: str | None
 ) -> tuple[dict, tuple[float, float]]:
-    """Look for as many scales and ratios that match more boxes.
+    """Look for scales and ratios, as many as now, that match more boxes.
 
     Returns:
-        tuple: Settings of the generator, none where it has others than
-        scales; and the shares that they leave.
+        tuple: Settings of the generator, or none if it uses others than
+            scales; and the shares of unmatched boxes with them.
     """
     generator = matching.generator
     name = 'octave_base_scale' if 'octave_base_scale' in generator else ''

@@ -11,18 +11,18 @@ import numpy as np
 from luminet_mm.preflight.coco_table import CocoTable
 from luminet_mm.preflight.findings import Findings, counted, such_as
 
-# Boxes that reach so many pixels over the edge are rounded, not wrong.
+# Boxes up to this many pixels over the edge are rounded, not wrong.
 EDGE = 2.0
 
 
 @dataclass(frozen=True)
 class Purpose:
-    """What the boxes are for.
+    """What the boxes are used for.
 
     Args:
         key (str): The data set's key in the config.
         classes (Sequence[str]): Its classes.
-        trains (bool): Whether they train, or score.
+        trains (bool): Whether they are for training, or for scoring.
         scored (bool): Whether they are compared with predictions.
         masks (bool): Whether masks are needed as well.
         filters (dict): ``filter_cfg``.
@@ -51,17 +51,17 @@ def used_images(table: CocoTable, purpose: Purpose) -> np.ndarray:
 
 
 def trained_boxes(table: CocoTable, purpose: Purpose) -> np.ndarray:
-    """The boxes that train, (A, )."""
+    """The boxes that are trained on, (A, )."""
     used = np.append(used_images(table, purpose), False)
     return table.kept(purpose.classes) & ~table.crowd & used[table.image]
 
 
 def box_findings(table: CocoTable, purpose: Purpose) -> Findings:
-    """Look for what MMDetection fails at, or leaves out without a word.
+    """Look for what MMDetection fails on, or silently leaves out.
 
     Args:
         table (CocoTable): The annotation file.
-        purpose (Purpose): What its boxes are for.
+        purpose (Purpose): What its boxes are used for.
     """
     findings = Findings()
     key = f'{purpose.key}.ann_file'
@@ -166,7 +166,7 @@ def _check_boxes(table: CocoTable, purpose: Purpose, add) -> None:
 
 
 def _is_missing(table: CocoTable) -> np.ndarray:
-    """Boxes that are said to be broken already, which are NaN altogether."""
+    """Boxes that are already reported as broken: they are all NaN."""
     if 'annotations.bbox' not in table.broken:
         return np.zeros(len(table), dtype=bool)
     return np.isnan(table.boxes).all(axis=1)
@@ -185,7 +185,7 @@ def _as_shares(table: CocoTable) -> str:
 
 
 def _as_corners(table: CocoTable, known: np.ndarray) -> str:
-    """Whether the boxes are corners: then all fit into their images."""
+    """Whether the boxes are corners: then all of them fit their images."""
     low, high = table.boxes[known, :2], table.boxes[known, 2:]
     fit = (high > low) & (high <= table.sizes_of_boxes()[known] + EDGE)
     return (
@@ -196,7 +196,7 @@ def _as_corners(table: CocoTable, known: np.ndarray) -> str:
 
 
 def _check_left(table: CocoTable, purpose: Purpose, add) -> None:
-    """What is left to train or score with."""
+    """Check what is left to train or score with."""
     used = used_images(table, purpose)
     if not used.any():
         add(True, f'no image is left after filter_cfg={purpose.filters}')

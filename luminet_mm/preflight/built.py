@@ -1,4 +1,4 @@
-"""Check a data set of any class through what it gives once it is built."""
+"""Check a data set of any class through the samples that it returns."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def built_findings(scope: str | None, leaf: Leaf, each: Each) -> Findings:
     Args:
         scope (str | None): The config's ``default_scope``.
         leaf (Leaf): The data set.
-        each (Callable): Goes through the photos.
+        each (Callable): Maps a function over the photos.
     """
     findings = Findings()
     settings = copy.deepcopy(leaf.settings)
@@ -77,7 +77,7 @@ def built_findings(scope: str | None, leaf: Leaf, each: Each) -> Findings:
 
 
 def _entries(dataset: Any, count: int) -> Iterator[dict]:
-    """What the data set says of each image; of a video's, of each."""
+    """The data set's entry for each image, including those of videos."""
     for index in range(count):
         entry = dataset.get_data_info(index)
         yield from entry.get('images') or [entry]
@@ -88,7 +88,7 @@ def _name(entry: dict) -> str:
 
 
 def _label_findings(leaf: Leaf, entries: list[dict], classes: int) -> Findings:
-    """Find labels that are not places in the list of classes."""
+    """Find labels that are not indices into the list of classes."""
     findings = Findings()
     wrong = []
     for entry in entries if classes else ():
@@ -118,7 +118,7 @@ def _instances(entry: dict) -> list[dict]:
 
 
 def _box_findings(leaf: Leaf, entries: list[dict]) -> Findings:
-    """Find boxes (x1, y1, x2, y2) without size, or over the edge."""
+    """Find boxes (x1, y1, x2, y2) of zero size, or over the edge."""
     findings = Findings()
     rows = [
         (

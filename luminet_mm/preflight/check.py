@@ -36,14 +36,14 @@ def check_config(
 ) -> None:
     """Check files, names, annotations and distillation settings.
 
-    Each check is guarded: what it stumbles over in a config becomes a fault
-    of the block, and the others go on.
+    Each check is guarded: an error inside it becomes a fault of the block, and
+    the other checks continue.
 
     Args:
         cfg (Config): The whole config, as it would run.
         phases (Sequence[str]): Which of 'train', 'val' and 'test' will run.
-        known (Sequence[str]): Faults that were found before, such as those
-            of ``--cfg-options``.
+        known (Sequence[str]): Faults that were found earlier, such as those of
+            ``--cfg-options``.
 
     Raises:
         ConfigError: If anything is wrong; each line names the key of the
@@ -52,13 +52,13 @@ def check_config(
     problems = list(known)
 
     def run(key: str, check: Callable[..., list[str]], *args: Any) -> None:
-        # what is no block at all is said once
+        # an entry that is not a block is reported once
         if not any(line.startswith(f'{key}: ') for line in problems):
             problems.extend(guarded(problems, key, check, *args) or [])
 
     run('config', keys.shape_problems, cfg)
     if not isinstance(cfg.get('default_scope'), (str, type(None))):
-        # said; without it the rest can be checked
+        # reported; the rest can be checked without it
         cfg = Config({**cfg, 'default_scope': None})
     run('config', keys.top_problems, cfg)
     run('model', models.model_problems, cfg)
@@ -74,7 +74,7 @@ def check_config(
         run(f'{phase}_evaluator', evaluators.evaluator_problems, cfg, phase)
     found = guarded(problems, 'data', data_findings, cfg, phases)
     problems += found.faults if found else []
-    # before the faults, which they may explain
+    # before the faults, because they may explain them
     first = os.environ.get('LOCAL_RANK', '0') == '0'
     for line in dict.fromkeys(found.warnings) if found and first else ():
         print_log(line, 'current', logging.WARNING)

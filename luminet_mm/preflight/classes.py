@@ -1,4 +1,4 @@
-"""The classes of data sets: their names, their order, their number."""
+"""The classes of data sets: their names, order and number."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from luminet_mm.preflight.leaves import Leaf
 
 
 def class_names(leaf: Leaf) -> list[str]:
-    """The names that a data set's labels count, as far as they are known.
+    """The class names that a data set's labels index, if they are known.
 
     Raises:
-        ValueError: If ``classes`` is not a list of names and no file either.
+        ValueError: If ``classes`` is neither a list of names nor a file.
     """
     if _finds_by_name(leaf):
         return []
@@ -32,10 +32,10 @@ def class_names(leaf: Leaf) -> list[str]:
 
 
 def _finds_by_name(leaf: Leaf) -> bool:
-    """Whether labels are not places in a list of classes.
+    """Whether labels are not indices into a list of classes.
 
-    Open-vocabulary detectors read the names themselves; the list of
-    MMDetection's videos is not that of what a tracker finds.
+    Open-vocabulary detectors read the names themselves; the class list of
+    MMDetection's video data sets is not what a tracker predicts.
     """
     from mmdet.datasets import BaseVideoDataset
 
@@ -64,8 +64,8 @@ def class_folders(leaf: Leaf) -> list[str] | None:
     """The folders that MMPretrain numbers as classes.
 
     Returns:
-        list[str] | None: Sorted as there; None where the labels come from
-        somewhere else, or the folder is not there.
+        list[str] | None: Sorted as in MMPretrain; None if the labels come from
+        elsewhere, or the folder is missing.
     """
     from mmpretrain.datasets import CustomDataset, ImageNet
 
@@ -90,8 +90,8 @@ def class_folders(leaf: Leaf) -> list[str] | None:
 def class_findings(leaves: Sequence[Leaf]) -> Findings:
     """Compare the classes of all data sets with those of the first.
 
-    Labels are numbers: one folder too few, or another order, gives every
-    label after it another meaning, and nothing else would notice.
+    Labels are numbers: a missing folder, or another order, changes the meaning
+    of every later label, and nothing else would notice.
 
     Args:
         leaves (Sequence[Leaf]): Those of training first.
@@ -104,7 +104,7 @@ def class_findings(leaves: Sequence[Leaf]) -> Findings:
         except ValueError as error:
             findings.faults.append(str(error))
             continue
-        # ImageNet's own list has two cranes
+        # ImageNet's own list has 'crane' twice
         own = names != list(
             getattr(leaf.cls, 'METAINFO', {}).get('classes', ())
         )
@@ -141,7 +141,7 @@ def difference(
     leaf: Leaf,
     other: Leaf,
 ) -> str:
-    """Say how two lists of classes differ; '' where they do not."""
+    """Say how two lists of classes differ; '' if they do not."""
     wrong = first_difference(names, theirs)
     if not wrong:
         return ''
@@ -160,7 +160,7 @@ def difference(
 
 
 def first_difference(names: Sequence[str], theirs: Sequence[str]) -> str:
-    """Where two lists of names part; '' where they are equal."""
+    """The first difference of two lists of names; '' if they are equal."""
     missing = [name for name in theirs if name not in names]
     further = [name for name in names if name not in theirs]
     parts = [
@@ -210,7 +210,7 @@ def built_differences(datasets: Sequence[Any]) -> list[str]:
 
 
 def wrong_categories(path: str, classes: Sequence[str]) -> list[str]:
-    """Compare the categories of a COCO file with the classes asked for."""
+    """Compare the categories of a COCO file with the configured classes."""
     needed = list(dict.fromkeys(classes))
     if not needed:
         return []
@@ -238,8 +238,8 @@ def wrong_categories(path: str, classes: Sequence[str]) -> list[str]:
     found = [name for name in names if name in needed]
     if found == needed:
         return []
-    # CocoDataset numbers labels in the file's order, whatever `classes`
-    # says: a teacher of the other order would teach wrong names.
+    # CocoDataset numbers labels in the file's order, whatever `classes` says:
+    # a teacher with another order would teach the wrong classes.
     index = next(
         (i for i, (a, b) in enumerate(zip(found, needed)) if a != b),
         len(needed),

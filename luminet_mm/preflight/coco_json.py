@@ -1,8 +1,8 @@
 """Read one section of a COCO annotation file without parsing the rest.
 
-``instances_train2017.json`` is 448 MB, and its list of 80 categories, which
-every process wants to check before training, is 7 KB of them. Nine tenths of
-its annotations are the corners of masks.
+``instances_train2017.json`` is 448 MB, but its list of 80 categories, which
+every process checks before training, is only 7 KB. Nine tenths of its
+annotations are mask polygons.
 """
 
 import gc
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeGuard
 
-# A mask of polygons. A quote inside a string is escaped, so this is a key.
+# A polygon mask. A quote inside a string is escaped, so this is a key.
 POLYGONS = re.compile(rb'"segmentation"\s*:\s*\[\s*\[[-+\d\s.,eE\[\]]*\]')
 KEYS = ('info', 'licenses', 'images', 'annotations', 'categories')
 
@@ -27,14 +27,14 @@ def read_section(
     Args:
         path (str | Path): The annotation file.
         key (str): 'images', 'annotations' or 'categories'.
-        polygons (bool): Whether to read polygons; each mask made of some is
-            a 1 without, which takes a fifth of the time and memory.
+        polygons (bool): Whether to read polygons; otherwise each polygon mask
+            becomes a 1, which takes a fifth of the time and memory.
 
     Returns:
         list[dict]: The entries, in the file's order; empty without the key.
 
     Raises:
-        ValueError: If the file is no COCO annotation file.
+        ValueError: If the file is not a COCO annotation file.
     """
     path = Path(path)
     if path.stat().st_size == 0:
@@ -63,7 +63,7 @@ def read_section(
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Spare the garbage collector from going through millions of entries."""
+    """Keep the garbage collector from scanning millions of entries."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -76,13 +76,13 @@ def _no_collection() -> Iterator[None]:
 def _find_section(
     path: Path, key: str, polygons: bool = True
 ) -> list[dict] | None:
-    """Cut the section out; None when it is not where it usually is."""
+    """Cut the section out; None if it is not in its usual place."""
     with (
         path.open('rb') as file,
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
     ):
         quoted = json.dumps(key).encode()
-        # Categories stand last in COCO's files, the other lists first.
+        # In COCO's files the categories come last, the other lists first.
         last = key == 'categories'
         start = content.rfind(quoted) if last else content.find(quoted)
         opening = re.compile(quoted + rb'\s*:\s*(?=\[)').match(

@@ -17,7 +17,7 @@ from luminet_mm.preflight.findings import such_as
 
 @dataclass
 class CocoTable:
-    """What of a COCO file is needed to check it.
+    """The parts of a COCO file that the checks need.
 
     Args:
         path (str): The file.
@@ -25,16 +25,16 @@ class CocoTable:
         image_ids (list): Their ids.
         sizes (np.ndarray): Their width and height, (I, 2).
         ann_ids (list): Ids of the A annotations.
-        image (np.ndarray): Index of each one's image, -1 for none, (A, ).
-        category (np.ndarray): Index of its category, -1 for none, (A, ).
+        image (np.ndarray): Index of their images, -1 for none, (A, ).
+        category (np.ndarray): Index of their categories, -1 for none, (A, ).
         boxes (np.ndarray): x, y, width, height, (A, 4).
         area (np.ndarray): ``area``, (A, ).
         crowd (np.ndarray): Whether it is a crowd, (A, ).
         ignored (np.ndarray): Whether MMDetection leaves it out, (A, ).
         masked (np.ndarray): Whether it has a mask, (A, ).
         categories (list[str]): Their names.
-        broken (dict[str, list[str]]): Entries without what they need.
-        masks (list): ``segmentation`` of each, where it was asked for.
+        broken (dict[str, list[str]]): Entries that lack required keys.
+        masks (list): ``segmentation`` of each, if it was requested.
     """
 
     path: str
@@ -57,7 +57,7 @@ class CocoTable:
         return len(self.ann_ids)
 
     def such_as(self, which: np.ndarray) -> str:
-        """The first annotations of a mask, with their images' names."""
+        """The first annotations of a mask, with their image names."""
         rows = np.flatnonzero(which)
         return such_as(
             (
@@ -182,7 +182,7 @@ def _flags(entries: Sequence[dict], name: str) -> np.ndarray:
 def _numbers(
     entries: Sequence[dict], name: str, default: Any, broken: dict
 ) -> np.ndarray:
-    """A column of numbers, NaN where there is none."""
+    """A column of numbers, NaN for missing ones."""
     try:
         values = [each[name] for each in entries]
         if set(map(type, values)) <= {int, float}:
@@ -203,7 +203,7 @@ def _numbers(
 
 
 def _boxes(annotations: Sequence[dict], broken: dict) -> np.ndarray:
-    """The boxes, NaN where there is none of four numbers."""
+    """The boxes, NaN where there are not four numbers."""
     try:
         values = [each['bbox'] for each in annotations]
         boxes = np.array(values)
@@ -237,7 +237,7 @@ def _is_number(value: Any) -> bool:
 def _index(
     annotations: Sequence[dict], name: str, targets: Sequence[dict], broken
 ) -> np.ndarray:
-    """Index of what an annotation names, -1 where there is no such id."""
+    """Index of what an annotation refers to, -1 for an unknown id."""
     place = {
         each['id']: index
         for index, each in enumerate(targets)

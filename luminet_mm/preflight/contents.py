@@ -1,4 +1,4 @@
-"""Check what is inside data sets: entries, boxes, photos, labels."""
+"""Check the contents of data sets: entries, boxes, photos, labels."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from luminet_mm.preflight.scoring import scoring_findings
 
 
 def one_by_one(function: Callable, tasks: Sequence) -> list:
-    """Go through tasks in this process."""
+    """Run tasks in this process."""
     return [function(task) for task in tasks]
 
 
@@ -46,14 +46,14 @@ def content_findings(
     complete: bool = False,
     each: Each = one_by_one,
 ) -> Findings:
-    """Check what is inside a data set, as far as its kind is known.
+    """Check the contents of a data set, if its kind is known.
 
     Args:
         cfg (Config): The whole config.
         leaf (Leaf): The data set.
-        complete (bool): Open all photos and read all masks, of data sets of
-            any kind; by default a few photos of those that are known.
-        each (Callable): Goes through the photos.
+        complete (bool): Open all photos and read all masks, for data sets of
+            any kind; by default a few photos, for known kinds.
+        each (Callable): Maps a function over the photos.
     """
     if makes_own_data(leaf):
         return Findings()
@@ -106,7 +106,7 @@ def _coco_findings(
 
 
 def _chosen(leaf: Leaf, rows: np.ndarray) -> np.ndarray:
-    """Those of the images that ``indices`` takes: a number, or places."""
+    """The images that ``indices`` selects: a number, or positions."""
     indices = leaf.settings.get('indices')
     if isinstance(indices, int):
         return rows[:indices] if indices >= 0 else rows[indices:]
@@ -134,12 +134,12 @@ def _is_gone(photo: Any) -> bool:
 
 
 def join(folder: str, name: str) -> str:
-    """A path or an address below a folder."""
+    """A path or a URL below a folder."""
     return f'{folder.rstrip("/")}/{name}' if folder else name
 
 
 def purpose_of(cfg: Config, leaf: Leaf) -> Purpose:
-    """What a data set's boxes are for."""
+    """What a data set's boxes are used for."""
     evaluators = evaluator_configs(cfg, leaf.phase)
     scored = leaf.phase != 'train' and any(
         not each.get('format_only') for each in evaluators

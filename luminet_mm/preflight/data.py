@@ -38,15 +38,15 @@ def leaf_datasets(dataset: Any) -> list:
 def check_annotations(datasets: Sequence) -> None:
     """Check the classes of built data sets, as :func:`check_config` does.
 
-    For runs that did not come through :func:`check_config`: mmdet drops a
-    category that is missing in the file, or renumbers, without a word.
+    For runs that did not go through :func:`check_config`: mmdet silently drops
+    a category that is missing in the file, or renumbers.
 
     Args:
         datasets (Sequence): Without wrappers, those of training first.
 
     Raises:
-        ConfigError: If a COCO file lacks a class or has another order, or
-            the data sets' classes differ.
+        ConfigError: If a COCO file lacks a class or has another order, or the
+            data sets' classes differ.
     """
     problems = []
     for dataset in datasets:
@@ -63,16 +63,16 @@ def data_findings(
     complete: bool = False,
     each: Each = one_by_one,
 ) -> Findings:
-    """Check the data of phases: files, classes, the heads' sizes, boxes.
+    """Check the data of phases: files, classes, head sizes, boxes.
 
-    Of several processes on a machine the first reads the data.
+    With several processes on a machine, only the first reads the data.
 
     Args:
         cfg (Config): The whole config.
         phases (Sequence[str]): Of 'train', 'val' and 'test'.
-        complete (bool): Open all photos, which takes as long as an epoch's
-            loading; by default a few of each data set.
-        each (Callable): Goes through a list of photos with a function.
+        complete (bool): Open all photos, which takes as long as loading an
+            epoch; by default a few of each data set.
+        each (Callable): Maps a function over a list of photos.
     """
     findings = Findings()
     order = sorted(phases, key=('train', 'val', 'test').index)
@@ -86,7 +86,7 @@ def data_findings(
         findings.faults += _evaluator_problems(
             cfg, phase, [leaf for leaf in found if leaf.phase == phase]
         )
-    # what is not there cannot be compared yet
+    # missing files cannot be compared yet
     findings.attempt('data', class_findings, sound)
     findings.attempt('model', _model_findings, cfg, sound)
     if os.environ.get('LOCAL_RANK', '0') == '0':
@@ -115,7 +115,7 @@ def _model_findings(cfg: Config, found: Sequence[Leaf]) -> Findings:
         try:
             names = class_names(leaf)
         except ValueError:
-            continue  # said already
+            continue  # already reported
         if names:
             return head_findings(
                 cfg.get('model'),
@@ -130,7 +130,7 @@ def _model_findings(cfg: Config, found: Sequence[Leaf]) -> Findings:
 def _evaluator_problems(
     cfg: Config, phase: str, found: Sequence[Leaf]
 ) -> list[str]:
-    """Find an evaluator's file that is not there."""
+    """Find an evaluator's file that is missing."""
     if not found or any(
         makes_own_data(leaf) or leaf.settings.get('backend_args')
         for leaf in found
@@ -146,7 +146,7 @@ def _evaluator_problems(
 
 
 def _file_problems(leaf: Leaf) -> list[str]:
-    """Find files and folders of a data set that are not there."""
+    """Find files and folders of a data set that are missing."""
     wrong = leaf.wrong_types()
     if wrong or makes_own_data(leaf) or leaf.settings.get('backend_args'):
         return wrong
@@ -156,7 +156,7 @@ def _file_problems(leaf: Leaf) -> list[str]:
     if lines is not None:
         return [f'{leaf.key}: {line}' for line in lines]
     if leaf.root and not os.path.isdir(leaf.root):
-        # One line in place of one for each file below it.
+        # One line instead of one for each file below it.
         return [
             f'{leaf.key}.data_root: no folder {leaf.root}; '
             + leaf.hint('data_root')

@@ -87,7 +87,7 @@ def loss_problems(key: str, loss: dict, scope: str | None) -> list[str]:
     if lines:
         return lines
     try:
-        # Losses are light: building them tries all their arguments.
+        # Losses are cheap to build, which tries all their arguments.
         with DefaultScope.overwrite_default_scope(scope):
             build_loss(key.removeprefix('model.distill.'), loss)
     except ValueError as error:
@@ -99,7 +99,7 @@ def loss_problems(key: str, loss: dict, scope: str | None) -> list[str]:
 
 
 def loss_names() -> list[str]:
-    """The losses of this package, as a config names them."""
+    """The losses of this package, by their config names."""
     return [
         f'luminet_mm.{name}'
         for name in names_in(OWN_MODELS, 'luminet_mm', DistillLoss)
@@ -136,9 +136,9 @@ def teacher_problems(key: str, teacher: dict, scope: str | None) -> list[str]:
 
 
 def _config_problems(key: str, config: Any, scope: str | None) -> list[str]:
-    """Check the config of a teacher or peer: a file, or written out."""
+    """Check the config of a teacher or peer: a file or a dict."""
     if config is None:
-        return []  # missing, which another line says
+        return []  # missing, which another line reports
     if not isinstance(config, (str, dict)):
         return [
             f'{key}: {shown(config)} is not a config; '
@@ -169,12 +169,12 @@ def _read(config: str | dict, key: str) -> Config:
 
 @functools.lru_cache(maxsize=4)
 def _read_file(config: str, key: str, time: float) -> Config:
-    """A teacher's config; several students of a sweep have the same one."""
+    """A teacher's config; the students of a sweep often share one."""
     return model_config(config, key)
 
 
 def _missing_config(key: str, config: Any) -> list[str]:
-    """Find a config of a teacher or peer that is not there."""
+    """Find a config of a teacher or peer that is missing."""
     if isinstance(config, str) and '::' in config:
         package, name = config.split('::', 1)
         try:

@@ -34,7 +34,7 @@ def evaluator_blocks(cfg: Config, phase: str) -> list[tuple[str, Any]]:
 
 
 def evaluator_configs(cfg: Config, phase: str) -> list[dict]:
-    """The evaluators of a phase that are blocks, whatever they are in."""
+    """The evaluators of a phase that are blocks, in any container."""
     return [
         block
         for _, block in evaluator_blocks(cfg, phase)
@@ -93,13 +93,13 @@ def reported_names(cfg: Config, phase: str = 'val') -> list[str] | None:
             known = inspect.isclass(cls)
             found = metrics.reported_by(cls, block) if known else None
         if found is None:
-            return None  # known when it is scored
+            return None  # only known when it is scored
         names += found
     return names
 
 
 def metric_problem(cfg: Config, metric: str) -> str:
-    """Why a metric is not reported in validation; empty where it may be."""
+    """Why a metric is not reported in validation; empty if it may be."""
     names = reported_names(cfg)
     if names is None:
         return ''

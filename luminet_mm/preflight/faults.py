@@ -1,4 +1,4 @@
-"""The list of faults that a check ends with."""
+"""The list of faults that a check reports."""
 
 import difflib
 import logging
@@ -28,19 +28,19 @@ def raise_faults(problems: list[str]) -> None:
 def guarded(
     problems: list[str], key: str, check: Callable[..., T], *args: Any
 ) -> T | None:
-    """Run one check; what it stumbles over is a fault as well.
+    """Run one check; an error inside it is a fault as well.
 
-    A config may hold anything anywhere. The checks have messages for what
-    people write; for the rest this one names the block.
+    A config may hold anything anywhere. The checks have messages for common
+    mistakes; for all others this one names the block.
 
     Args:
-        problems (list[str]): Where the line goes.
+        problems (list[str]): Where the line is added.
         key (str): The block that is checked.
         check (Callable): What to run.
         *args: Its arguments.
 
     Returns:
-        What it returned, or None.
+        The check's result, or None.
     """
     try:
         return check(*args)
@@ -56,7 +56,7 @@ def guarded(
 
 
 def one_line(error: Any, limit: int = 600) -> str:
-    """An error's text without its line breaks, and not too long."""
+    """An error's text on one line, and not too long."""
     text = ' '.join(str(error).split())
     return text if len(text) <= limit else text[: limit - 3] + '...'
 
@@ -68,17 +68,17 @@ def shown(value: Any) -> str:
 
 
 def did_you_mean(word: Any, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """``'; did you mean ...?'``, or nothing where no name is like it."""
+    """``'; did you mean ...?'``, or '' if no name is similar."""
     found = closest(word, known, cutoff)
     return f'; did you mean {found!r}?' if found else ''
 
 
 def closest(word: Any, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """The name that is most like a word, empty where none is."""
+    """The name most similar to a word, '' if none is."""
     if not isinstance(word, str):
         return ''
     plain = {name.lower(): name for name in known}
-    # what stands before the last dot says where, not what
+    # the part before the last dot says where, not what
     plain.update({low.rpartition('.')[2]: plain[low] for low in list(plain)})
     found = difflib.get_close_matches(word.lower(), plain, 1, cutoff)
     if not found:

@@ -1,4 +1,4 @@
-"""What a check of the data found: what has to stop a run, and the rest."""
+"""What a check of the data found: faults, warnings and notes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class Findings:
     """Lists of lines.
 
     Args:
-        faults (list[str]): What fails later, or spoils the result.
-        warnings (list[str]): What MMDetection and MMPretrain pass over.
-        notes (list[str]): What is good to know, for who asks.
+        faults (list[str]): What would fail later, or spoil the result.
+        warnings (list[str]): What MMDetection and MMPretrain ignore.
+        notes (list[str]): Useful facts, shown on request.
     """
 
     faults: list[str] = field(default_factory=list)
@@ -29,7 +29,7 @@ class Findings:
         return self
 
     def add(self, key: str, fails: bool, line: str) -> None:
-        """Add a line about what a key of the config names."""
+        """Add a line about a key of the config."""
         (self.faults if fails else self.warnings).append(f'{key}: {line}')
 
     def attempt(
@@ -37,8 +37,8 @@ class Findings:
     ) -> None:
         """Add what a check finds; a check that fails itself is a warning.
 
-        Data of all kinds come along here, and a check that does not know
-        one must not keep anybody from training on it.
+        Data of all kinds pass through here, and a check that does not know a
+        kind must not keep anybody from training on it.
         """
         try:
             self += check(*args)

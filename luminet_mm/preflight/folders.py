@@ -1,4 +1,4 @@
-"""Check what is inside class folders and lists of labelled photos."""
+"""Check the contents of class folders and lists of labelled photos."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from luminet_mm.preflight.images import (
 )
 from luminet_mm.preflight.leaves import Leaf
 
-# What CustomDataset takes for photos.
+# What CustomDataset accepts as photos.
 EXTENSIONS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif')
 
 
 def folder_findings(leaf: Leaf, complete: bool, each: Each) -> Findings:
-    """Look into the folders that are classes.
+    """Check the class folders.
 
     Args:
         leaf (Leaf): A data set with a folder per class.
         complete (bool): Open all photos; by default one of some classes.
-        each (Callable): Goes through the photos.
+        each (Callable): Maps a function over the photos.
     """
     findings = Findings()
     root = leaf.photos

@@ -1,4 +1,4 @@
-"""The number of classes of a model's heads, and that of the data."""
+"""Compare the number of classes in a model's heads with the data."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mmengine.registry import MODELS, Registry
 from luminet_mm.preflight.findings import Findings
 from luminet_mm.preflight.leaves import Leaf
 
-# Parts without classes of the data: features, other tasks, other networks.
+# Parts without the data's classes: features, other tasks, other networks.
 APART = {
     'backbone',
     'data_preprocessor',
@@ -27,7 +27,7 @@ APART = {
     'track_head',
     'train_cfg',
 }
-# Their classes have a number by default, which is COCO's.
+# Their number of classes has a default, which is COCO's.
 BOX_HEADS = ('bbox_head', 'mask_head')
 
 
@@ -40,19 +40,19 @@ def head_findings(
 ) -> Findings:
     """Compare every head's ``num_classes`` with the classes of the data.
 
-    One class too few trains without a word: the head takes the last one for
-    background. A classifier's loss fails with an IndexError.
+    With one class too few, training silently goes wrong: the head treats the
+    last class as background. A classifier's loss fails with an IndexError.
 
     Args:
         model (dict): The config's ``model``.
         scope (str | None): The config's ``default_scope``.
-        leaf (Leaf): The data set that the names are those of.
+        leaf (Leaf): The data set with these names.
         classes (Sequence[str]): Its classes.
         preprocessor (dict | None): The config's ``data_preprocessor``.
     """
     findings = Findings()
     if not isinstance(model, dict) or 'language_model' in model:
-        return findings  # such a model finds its classes by their names
+        return findings  # such a model finds its classes by name
     metainfo = getattr(leaf.cls, 'METAINFO', {})
     own = (leaf.settings.get('metainfo') or {}).get('classes')
     things = len(() if own else metainfo.get('thing_classes') or ())
@@ -152,7 +152,7 @@ def _is_number(value: Any) -> TypeGuard[int]:
 
 
 def _default(kind: Any, registry: Registry) -> Any:
-    """What a head's class takes for ``num_classes`` where nobody says it."""
+    """The default ``num_classes`` of a head's class."""
     cls = registry.get(kind) if isinstance(kind, str) else kind
     for base in inspect.getmro(cls) if inspect.isclass(cls) else ():
         parameter = inspect.signature(base).parameters.get('num_classes')

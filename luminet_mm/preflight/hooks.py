@@ -25,7 +25,7 @@ from luminet_mm.runs import metrics
 
 
 def hook_problems(cfg: Config) -> list[str]:
-    """Check all hooks of a config, a line for each fault."""
+    """Check all hooks of a config, one line per fault."""
     lines: list[str] = []
     scope = cfg.get('default_scope')
     for key, block in _hooks(cfg):
@@ -73,7 +73,7 @@ def _hook_problems(
     lines += missing_options(key, cls, arguments)
     if lines or not cls.__module__.startswith('luminet_mm.'):
         return lines
-    # Those of this package are light: building them tries all arguments.
+    # This package's are cheap to build, which tries all arguments.
     try:
         hook: Any = cls(**arguments)
     except (TypeError, ValueError) as error:
@@ -120,14 +120,14 @@ def _distils(cfg: Config) -> bool:
 
 
 def _losses(cfg: Config) -> dict[str, Any]:
-    """The losses of a config, built as far as they can be."""
+    """The losses of a config; those that cannot be built are None."""
     model = cfg.get('model')
     distill = model.get('distill') if isinstance(model, Mapping) else None
     found: dict[str, Any] = {}
     for name, block in distill.items() if isinstance(distill, dict) else ():
         try:
             found[name] = build_loss(name, block).loss
-        except Exception:  # which has a line of its own
+        except Exception:  # which has its own line
             found[name] = None
     return found
 
@@ -141,7 +141,7 @@ def _counts_iterations(train_cfg: Any) -> bool:
 
 
 def _check_problems(key: str, hook: Any, cfg: Config) -> list[str]:
-    """Compare what the teacher is measured by with what is reported."""
+    """Compare the teacher's metric with what is reported."""
     if hook.min_metric is None:
         return []
     blocks = evaluator_blocks(cfg, 'val')
@@ -152,7 +152,7 @@ def _check_problems(key: str, hook: Any, cfg: Config) -> list[str]:
         ]
     names = reported_names(cfg)
     if names is None:
-        return []  # known when it is scored
+        return []  # only known when it is scored
     if not names:
         return [
             f'{key}.min_metric: val_evaluator has format_only=True, which '

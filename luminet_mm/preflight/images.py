@@ -1,4 +1,4 @@
-"""Check photos: are they there, can they be read, how large are they."""
+"""Check that photos exist, can be read and have the right size."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from PIL import Image
 from luminet_mm.preflight.findings import Findings, counted, such_as
 from luminet_mm.preflight.leaves import Leaf
 
-# Goes through tasks with a function: in this process, or in several.
+# Maps a function over tasks, in this process or in several.
 Each = Callable[[Callable, Sequence], list]
-ORIENTATION = 0x0112  # EXIF's tag; 5 to 8 lie on their side
+ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 are rotated by a quarter turn
 SAMPLE = 16
 
 
@@ -27,8 +27,8 @@ class Loading(NamedTuple):
     Args:
         color_type (str): Of ``LoadImageFromFile``.
         backend (str): Its ``imdecode_backend``.
-        backend_args (dict | None): Of the data set: where its files are.
-        skips (bool): Whether photos that are not there are left out.
+        backend_args (dict | None): The data set's: where its files are.
+        skips (bool): Whether missing photos are left out.
     """
 
     color_type: str = 'color'
@@ -38,20 +38,20 @@ class Loading(NamedTuple):
 
     @property
     def turns(self) -> bool:
-        """Whether photos are turned as their EXIF data say."""
+        """Whether photos are rotated by their EXIF data."""
         return self.backend != 'turbojpeg' and (
             self.color_type in ('color', 'grayscale')
         )
 
 
 class Photo(NamedTuple):
-    """What one photo is like.
+    """What is known about one photo.
 
     Args:
         path (str): The file.
-        fault (str): Why it cannot be read, '' where it can.
+        fault (str): Why it cannot be read, '' if it can.
         size (tuple[int, int]): Width and height as it is loaded.
-        turned (bool): Whether its EXIF data exchanged the two.
+        turned (bool): Whether its EXIF data swapped the two.
     """
 
     path: str
@@ -109,7 +109,7 @@ def _orientation(content: bytes) -> int:
         with Image.open(io.BytesIO(content)) as image:
             return image.getexif().get(ORIENTATION, 1)
     except Exception:
-        return 1  # a kind of file that carries none
+        return 1  # a file type without EXIF data
 
 
 def photo_findings(
@@ -118,13 +118,12 @@ def photo_findings(
     said: Sequence[tuple[float, float] | None],
     loading: Loading,
 ) -> Findings:
-    """Say what is wrong with photos that were opened.
+    """Report what is wrong with photos that were opened.
 
     Args:
         key (str): The data set's key in the config.
         photos (Sequence[Photo]): What was found.
-        said (Sequence): Width and height that the annotations give each;
-            None where they give none.
+        said (Sequence): Their width and height in the annotations, or None.
         loading (Loading): How they were opened.
     """
     findings = Findings()
@@ -180,10 +179,10 @@ def _size(size: Iterable[float]) -> str:
 def missing_findings(
     key: str, folder: str, names: Sequence[str], skips: bool = False
 ) -> Findings:
-    """Look for photos that are not there, by listing their folders.
+    """Look for missing photos by listing their folders.
 
-    That takes a second for COCO, where asking for each photo takes minutes
-    on a file system of a network.
+    This takes a second for COCO, while checking each photo takes minutes on a
+    network file system.
 
     Args:
         key (str): The data set's key in the config.
@@ -231,6 +230,6 @@ def missing_findings(
 
 
 def sample_of(count: int) -> list[int]:
-    """Places of a few photos, spread over all of them."""
+    """Positions of a few photos, spread over all of them."""
     step = max(1, count // SAMPLE)
     return list(range(0, count, step))[:SAMPLE]

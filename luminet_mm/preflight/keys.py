@@ -1,4 +1,4 @@
-"""Check a config's top level: names that nobody reads, blocks of no use."""
+"""Check a config's top level: names and blocks that nothing reads."""
 
 import inspect
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from mmengine.runner import Runner
 
 from luminet_mm.preflight.faults import closest, did_you_mean, shown
 
-# What Runner.from_cfg, its hooks and these tools read beside its arguments.
+# What Runner.from_cfg, its hooks and these tools read besides its arguments.
 ALSO_READ = (
     'activation_checkpointing',
     'auto_scale_lr',
@@ -50,7 +50,7 @@ BLOCKS = (
 )
 LISTS = ('custom_hooks',)
 EITHER = ('param_scheduler', 'val_evaluator', 'test_evaluator')
-# What belongs together, and what it is for.
+# Keys that belong together, and what they are for.
 TOGETHER = dict(
     train=('train_dataloader', 'train_cfg', 'optim_wrapper'),
     val=('val_dataloader', 'val_cfg', 'val_evaluator'),
@@ -60,7 +60,7 @@ OF_MODEL = ('teacher', 'distill')
 
 
 def shape_problems(cfg: Mapping) -> list[str]:
-    """Entries of the top level that are not of the kind that is read."""
+    """Top-level entries of the wrong kind."""
     lines = []
     for names, kinds, what in (
         (BLOCKS, (Mapping,), 'a block dict(...)'),
@@ -94,7 +94,7 @@ def shape_problems(cfg: Mapping) -> list[str]:
 
 
 def missing_problems(cfg: Mapping, phase: str) -> list[str]:
-    """What a phase lacks, of which one part alone may be there."""
+    """The missing parts of a phase that is only partly configured."""
     names = TOGETHER[phase]
     there = [name for name in names if cfg.get(name) is not None]
     if len(there) < 2:
@@ -107,7 +107,7 @@ def missing_problems(cfg: Mapping, phase: str) -> list[str]:
 
 
 def top_problems(cfg: Mapping) -> list[str]:
-    """Blocks at the top level that nobody reads there."""
+    """Top-level blocks that nothing reads there."""
     model = cfg.get('model')
     lines = []
     for name in OF_MODEL:
@@ -133,10 +133,10 @@ def top_problems(cfg: Mapping) -> list[str]:
 
 
 def option_problems(cfg: Config, options: Mapping[str, Any]) -> list[str]:
-    """Keys of ``--cfg-options`` that nobody reads, a line each.
+    """Keys of ``--cfg-options`` that nothing reads, one line each.
 
     Args:
-        cfg (Config): As the file has it, before they are merged.
+        cfg (Config): The file's, before they are merged.
         options (Mapping): Dotted keys and values.
     """
     return [
@@ -177,8 +177,8 @@ def _option_problem(
             node = node[int(name)]
         elif isinstance(node, Mapping):
             if name not in node:
-                # a block with a type is compared with its class, also a
-                # new one, which another option or this one gives a type
+                # a block with a type is compared with its class; so is a new
+                # one that gets its type from this or another option
                 typed = 'type' in node or f'{where}.type' in options
                 if isinstance(options[path], Mapping):
                     typed = True

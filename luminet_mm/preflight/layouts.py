@@ -1,6 +1,6 @@
-"""How classification data have to lie, and what is not where it should be.
+"""The expected layout of classification data, and what is missing from it.
 
-MMPretrain finds out when it loads them. A class folder too many shifts all
+MMPretrain notices only when it loads them. An extra class folder shifts all
 labels after it, which it does not notice at all.
 """
 
@@ -20,9 +20,9 @@ def layout_problems(cls: type | None, dataset: dict) -> list[str] | None:
         dataset (dict): Its config.
 
     Returns:
-        list[str] | None: What is missing, with where to get it and how to lay
-        it out; empty when all is there. None where the layout is not known:
-        another class, an annotation file, images without labels.
+        list[str] | None: What is missing, where to get it and where to put it;
+        empty if everything is there. None if the layout is not known: another
+        class, an annotation file, images without labels.
     """
     from mmpretrain.datasets import CIFAR10, CustomDataset, ImageNet
 

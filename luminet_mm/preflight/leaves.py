@@ -16,7 +16,7 @@ from mmengine.registry import DATASETS
 
 from luminet_mm.preflight.faults import is_remote
 
-# What MMEngine's data sets take; None stands for the default everywhere.
+# Arguments of MMEngine's data sets; None is the default everywhere.
 TYPES: dict[str, tuple[type, ...]] = dict(
     data_root=(str, os.PathLike),
     ann_file=(str, os.PathLike),
@@ -36,7 +36,7 @@ class Leaf:
         key (str): Where it is in the config.
         phase (str): 'train', 'val' or 'test'.
         settings (dict): Its block.
-        cls (type | None): Its class, where that is known.
+        cls (type | None): Its class, if that is known.
         outer (tuple): Transforms of the wrappers around it.
     """
 
@@ -48,18 +48,18 @@ class Leaf:
 
     @property
     def root(self) -> str:
-        """Folder that its paths start from; '' where there is none."""
+        """Folder that its paths are relative to; '' if there is none."""
         return os.fspath(self.settings.get('data_root') or '')
 
     @property
     def ann_file(self) -> str:
-        """Its annotation file, '' where it has none."""
+        """Its annotation file, '' if it has none."""
         name = os.fspath(self.settings.get('ann_file') or '')
         return os.path.join(self.root, name) if name else ''
 
     @property
     def folders(self) -> dict[str, str]:
-        """The folders of ``data_prefix`` by their keys there."""
+        """The folders of ``data_prefix``, by key."""
         prefix = self.settings.get('data_prefix') or {}
         if not isinstance(prefix, dict):
             prefix = {'': prefix}
@@ -80,7 +80,7 @@ class Leaf:
 
     @property
     def remote(self) -> bool:
-        """Whether its files are not on a disk of this machine."""
+        """Whether its files are not on this machine's disks."""
         paths = (self.root, self.ann_file, *self.folders.values())
         return bool(self.settings.get('backend_args')) or any(
             map(is_remote, paths)
@@ -88,7 +88,7 @@ class Leaf:
 
     @property
     def transforms(self) -> list[dict]:
-        """Its transforms and those of its wrappers, as far as they say."""
+        """Its transforms and those of its wrappers, as far as known."""
         own = self.settings.get('pipeline') or ()
         return [each for each in (*own, *self.outer) if isinstance(each, dict)]
 
@@ -105,7 +105,7 @@ class Leaf:
         return is_coco(self.cls)
 
     def hint(self, name: str) -> str:
-        """What to do about files that a setting names and are not there."""
+        """What to do about a setting's missing files."""
         if self._is_cocos_own():
             return (
                 'put the data there or change the path; `python '
@@ -126,7 +126,7 @@ class Leaf:
         )
 
     def wrong_types(self) -> list[str]:
-        """Settings that are not of the type that the class takes."""
+        """Settings that are not of the type that the class expects."""
         module = getattr(self.cls, '__module__', '').split('.')[0]
         if module not in ('mmdet', 'mmpretrain'):
             return []
@@ -148,7 +148,7 @@ class Leaf:
 
 
 def type_name(block: dict) -> str:
-    """Name of the class of a block, without its package."""
+    """Class name of a block, without its package."""
     kind = block.get('type')
     return getattr(kind, '__name__', str(kind)).split('.')[-1]
 
@@ -195,7 +195,7 @@ def _unwrap(
 
 
 def dataset_class(kind: Any, cfg: Config) -> type | None:
-    """The class that a ``type`` stands for; None where it is not known."""
+    """The class that a ``type`` stands for; None if it is not known."""
     if not isinstance(kind, str):
         return kind if inspect.isclass(kind) else None
     scope = cfg.get('default_scope') or 'mmengine'
@@ -205,7 +205,7 @@ def dataset_class(kind: Any, cfg: Config) -> type | None:
 
 
 def is_coco(cls: Any) -> bool:
-    """Whether a class reads COCO's files as CocoDataset does."""
+    """Whether a class reads COCO files like CocoDataset."""
     from mmdet.datasets import CocoDataset
 
     loads = getattr(cls, 'load_data_list', None)
@@ -217,9 +217,9 @@ def is_coco(cls: Any) -> bool:
 
 
 def makes_own_data(leaf: Leaf) -> bool:
-    """Whether missing files are made or downloaded on first use.
+    """Whether missing files are created or downloaded on first use.
 
-    This package's own data sets see to their files themselves.
+    This package's own data sets take care of their files themselves.
     """
     if leaf.cls is None:
         return False

@@ -1,4 +1,4 @@
-"""Check the names in a block ``model``: types and options."""
+"""Check the names in a ``model`` block: types and options."""
 
 import inspect
 from typing import Any
@@ -23,9 +23,9 @@ SUPPORTED = (
     "model.type='luminet_mm.TwoStageDistiller', and classifiers of "
     "MMPretrain with model.type='luminet_mm.ClassifierDistiller'"
 )
-# Packages whose classes take what their signatures say.
+# Packages whose classes take exactly what their signatures say.
 KNOWN = ('luminet_mm', 'mmdet', 'mmpretrain')
-# What only models that are not distilled have, and what those are.
+# Parts that only unsupported models have, and which models those are.
 FOREIGN = dict(
     bbox_head='a one-stage detector such as RetinaNet or FCOS, or a DETR',
     encoder='a DETR',
@@ -40,16 +40,16 @@ PARTS = ('backbone', 'neck', 'rpn_head', 'roi_head', 'bbox_head', 'head')
 
 
 def model_problems(cfg: Config) -> list[str]:
-    """Check the block ``model`` of a whole config."""
+    """Check the ``model`` block of a whole config."""
     return block_problems(cfg.model, 'model', cfg.get('default_scope'))
 
 
 def block_problems(model: Any, key: str, scope: str | None) -> list[str]:
-    """Check a block ``model``, of a student or of a teacher.
+    """Check the ``model`` block of a student or a teacher.
 
     Args:
         model (dict): The block.
-        key (str): Where it stands.
+        key (str): Its key in the config.
         scope (str | None): Where its types are looked up.
     """
     if not isinstance(model, dict) or not model:
@@ -64,7 +64,7 @@ def block_problems(model: Any, key: str, scope: str | None) -> list[str]:
 
 
 def distiller_class(cfg: Config) -> type | None:
-    """The class of a config's model, where that is a distiller."""
+    """The class of a config's model, if that is a distiller."""
     model = cfg.get('model') or {}
     cls = find_class(
         model.get('type'),
@@ -88,7 +88,7 @@ def _unknown_model(key: str, kind: Any, scope: str | None) -> str:
 
 
 def _own_problems(model: dict, key: str, cls: type) -> list[str]:
-    """What the model itself is not built with, and what it lacks."""
+    """Parts that the model does not take, and those it lacks."""
     distils = issubclass(cls, DistillMixin)
     lines = []
     rest = dict(model)
@@ -153,7 +153,7 @@ def _part_problems(
 def _network_problems(
     block: dict, key: str, scope: str | None, name: str, strict: bool
 ) -> list[str]:
-    """Check a block that may be a network's."""
+    """Check a block that may be a network."""
     if name.endswith('_cfg') or name.startswith('loss'):
         return []  # layers, settings, losses: heads read them as well
     kind = block.get('type')
@@ -162,7 +162,7 @@ def _network_problems(
         names = names_in(MODELS, scope) if isinstance(scope, str) else []
         return [unknown_type(key, kind, MODELS, names, name)]
     lines = []
-    # layers, whose blocks others read as well, are not networks
+    # layers, whose blocks other code reads too, are not networks
     if (
         inspect.isclass(cls)
         and issubclass(cls, nn.Module)

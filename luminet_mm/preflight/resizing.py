@@ -1,4 +1,4 @@
-"""How large a pipeline makes the images that train."""
+"""The size that a pipeline gives to training images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from luminet_mm.preflight.leaves import Leaf, type_name
 
-# Transforms that change the size of no object.
+# Transforms that do not change the size of objects.
 NEUTRAL = {
     'Brightness',
     'Color',
@@ -35,7 +35,7 @@ class Resizing:
     Args:
         scale (tuple[float, float] | None): The two, as configs give them;
             None keeps the size.
-        keep_ratio (bool): Whether the image only has to fit into them.
+        keep_ratio (bool): Whether the image keeps its aspect ratio.
     """
 
     scale: tuple[float, float] | None = None
@@ -65,8 +65,8 @@ def resizings(leaf: Leaf) -> list[Resizing] | None:
     """The resizes that a data set's pipeline chooses from.
 
     Returns:
-        list[Resizing] | None: None where something else changes sizes, such
-        as a mosaic, or a crop before the resize.
+        list[Resizing] | None: None if something else changes sizes, such as a
+        mosaic, or a crop before the resize.
     """
     found: list[Resizing] | None = None
     for block in leaf.transforms:

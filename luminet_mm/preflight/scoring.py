@@ -1,4 +1,4 @@
-"""Compare the file that predictions are scored with to that of the images."""
+"""Compare an evaluator's annotation file with that of the images."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from luminet_mm.preflight.leaves import Leaf
 
 
 def scoring_findings(cfg: Config, leaf: Leaf) -> Findings:
-    """Look for an evaluator's file of other images or classes.
+    """Look for an evaluator's file with other images or classes.
 
-    A config that takes other data and keeps the evaluator's file scores
-    predictions for one photo with the boxes of another.
+    A config that changes the data but not the evaluator's file scores
+    predictions for one photo against the boxes of another.
 
     Args:
         cfg (Config): The whole config.
-        leaf (Leaf): A COCO data set of validation or test.
+        leaf (Leaf): A COCO data set for validation or test.
     """
     findings = Findings()
     key = f'{leaf.phase}_evaluator.ann_file'

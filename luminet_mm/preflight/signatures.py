@@ -1,4 +1,4 @@
-"""What a class takes, and the class that a block of a config names."""
+"""A class's arguments, and the class that a config block names."""
 
 import inspect
 from collections.abc import Collection, Iterable
@@ -10,7 +10,7 @@ from torch import nn
 from luminet_mm.preflight.faults import closest, did_you_mean, shown
 
 SCOPES = ('mmdet', 'mmpretrain', 'luminet_mm')
-# of every block; the registry takes them out
+# in every block; the registry removes them
 COMMON = ('type', '_scope_', '_delete_')
 _KEYWORDS = (
     inspect.Parameter.POSITIONAL_OR_KEYWORD,
@@ -19,14 +19,14 @@ _KEYWORDS = (
 
 
 def options(cls: type) -> tuple[dict[str, inspect.Parameter], bool]:
-    """The keyword arguments of a class, those of its bases included.
+    """The keyword arguments of a class, including those of its bases.
 
     Args:
         cls (type): Any class.
 
     Returns:
-        tuple: Parameters by name, and whether others may be taken as well:
-        whether a ``**kwargs`` goes where no signature tells.
+        tuple: Parameters by name, and whether there may be others: whether a
+            ``**kwargs`` is passed on to an unknown signature.
     """
     found: dict[str, inspect.Parameter] = {}
     for base in cls.__mro__:
@@ -46,10 +46,10 @@ def options(cls: type) -> tuple[dict[str, inspect.Parameter], bool]:
 
 
 def is_exact(cls: type) -> bool:
-    """Whether what :func:`options` says is all that a class takes.
+    """Whether :func:`options` lists everything that a class takes.
 
-    That is known of this package, and where there is no ``**kwargs``.
-    Elsewhere a class may look into it by hand.
+    That is certain for this package, and without ``**kwargs``. Otherwise a
+    class may read its entries by hand.
     """
     init: Any = cls.__init__  # type: ignore[misc]
     kinds = [each.kind for each in inspect.signature(init).parameters.values()]
@@ -65,14 +65,14 @@ def unknown_options(
     also: Collection[str] = (),
     given: Collection[str] = (),
 ) -> list[str]:
-    """Entries of a block that its class does not take, a line each.
+    """Entries of a block that its class does not take, one line each.
 
     Args:
         key (str): Where the block stands.
-        cls (type): What it is built with.
-        block (dict): It.
-        also (Collection[str]): Entries that somebody else reads.
-        given (Collection[str]): Arguments that somebody else passes.
+        cls (type): Its class.
+        block (dict): The block.
+        also (Collection[str]): Entries that other code reads.
+        given (Collection[str]): Arguments that other code passes.
     """
     known = [name for name in options(cls)[0] if name not in given]
     exact = is_exact(cls)
@@ -94,7 +94,7 @@ def unknown_options(
 def missing_options(
     key: str, cls: type, block: dict, given: Collection[str] = ()
 ) -> list[str]:
-    """Arguments without a default that a block leaves out, a line each."""
+    """Missing arguments that have no default, one line each."""
     return [
         f'{key}.{name}: missing; {cls.__name__} needs it'
         for name, each in options(cls)[0].items()
@@ -107,7 +107,7 @@ def missing_options(
 def find_class(
     kind: Any, registry: Registry, scope: str | None, own_scope: Any = None
 ) -> Any:
-    """What a ``type`` stands for when a block is built, None if nothing.
+    """What a ``type`` resolves to when a block is built, or None.
 
     Args:
         kind (str | type): The block's ``type``.
@@ -127,7 +127,7 @@ def find_class(
             registry.switch_scope_and_registry(own_scope) as found,
         ):
             return found.get(kind)
-    except Exception:  # a name is looked for in packages, too
+    except Exception:  # a name is looked up in packages, too
         return None
 
 
@@ -138,14 +138,14 @@ def unknown_type(
     candidates: Iterable[str],
     what: str = 'class',
 ) -> str:
-    """The line for a ``type`` that stands for nothing.
+    """The message for an unknown ``type``.
 
     Args:
         key (str): Where the block stands.
         kind (Any): Its ``type``.
-        registry (Registry): Where that was looked up.
+        registry (Registry): Where it was looked up.
         candidates (Iterable[str]): Names that may have been meant.
-        what (str): The word for what is built.
+        what (str): The word for what it should be.
     """
     one = f'an {what}' if what[0] in 'aeiou' else f'a {what}'
     if kind is None:
@@ -168,7 +168,7 @@ def unknown_type(
 def names_in(
     registry: Registry, scope: str | None, base: type | None = None
 ) -> list[str]:
-    """Names of what a registry finds in a scope without a prefix."""
+    """Names that a registry finds in a scope without a prefix."""
     names: list[str] = []
     with registry.switch_scope_and_registry(scope) as found:
         while found is not None:

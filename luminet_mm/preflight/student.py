@@ -1,4 +1,4 @@
-"""Find a student's own class that ``model.type`` of a distiller replaces."""
+"""Find a student's own class that a distiller's ``model.type`` replaces."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from luminet_mm.student import ZOOS, extended_by, find_model, lost_by
 
 
 def student_problems(cfg: Config) -> list[str]:
-    """Compare ``model.type`` with that of the configs which it inherits.
+    """Compare ``model.type`` with that of the inherited configs.
 
     The student's own class is gone from the merged config, and with it what
-    that class does in its own way; the run would train another model.
+    that class overrides; the run would train a different model.
 
     Args:
-        cfg (Config): The whole config, with the name of its file.
+        cfg (Config): The whole config, with its file name.
     """
     model = cfg.get('model') or {}
     scope = cfg.get('default_scope')
@@ -59,10 +59,10 @@ def _students(
     Args:
         file (str | None): A config.
         scope (str | None): The ``default_scope`` of the run.
-        depth (int): How many bases of bases are looked into.
+        depth (int): How many levels of bases to follow.
 
     Yields:
-        tuple: A file that sets a model, and its type.
+        tuple: A file that sets a model, and the model's type.
     """
     if not depth or not file or not os.path.isfile(file):
         return
@@ -80,7 +80,7 @@ def _students(
 
 
 def _replaces_model(file: str) -> bool:
-    """Whether a file drops its bases' ``model`` by ``_delete_``."""
+    """Whether a file drops its bases' ``model`` with ``_delete_``."""
     if not file.endswith('.py'):
         return False
     for node in ast.parse(Path(file).read_text(encoding='utf-8')).body:

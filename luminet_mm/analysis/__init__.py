@@ -1,4 +1,4 @@
-"""What distillation did: a student's logits compared with its teacher's."""
+"""Compare a student's logits with its teacher's."""
 
 from luminet_mm.analysis.costs import read_runs
 from luminet_mm.analysis.pair import LogitPair, boxes_in_view, roi_labels

@@ -1,4 +1,4 @@
-"""What finished runs reached and cost: accuracy, parameters, seconds."""
+"""Accuracy, parameters and seconds of finished runs."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ def read_runs(paths: Sequence[str], metric: str | None = None) -> list[dict]:
 
     Args:
         paths (Sequence[str]): Work dirs, folders of tools/sweep.py, or their
-            ``summary.json``, where the runs of a group count as one entry.
+            ``summary.json``, in which each group of runs is one entry.
         metric (str | None): Name of the logged accuracy.
 
     Returns:
         list[dict]: ``name``, ``metric``, ``accuracy`` (at the last
         validation; mean over runs), ``std``, ``runs``,
         ``seconds_per_batch``, ``parameters`` (of the student) and
-        ``extra_parameters`` (what the method keeps beside it: all that is
-        under ``distill.`` in the newest checkpoint, or without one in the
-        losses as built); None what the files do not tell.
+        ``extra_parameters`` (those of the method: everything under
+        ``distill.`` in the newest checkpoint, or in the built losses if there
+        is none). None for values that the files do not contain.
 
     Raises:
-        AnalysisError: If a path holds no run, or not that metric.
+        AnalysisError: If a path holds no run, or a run lacks that metric.
     """
     entries: list[dict] = []
     counted: dict[str, dict] = {}
@@ -91,7 +91,7 @@ def read_runs(paths: Sequence[str], metric: str | None = None) -> list[dict]:
     for entry in entries:
         for key in ('accuracy', 'std', 'seconds_per_batch'):
             if entry[key] is not None and math.isnan(entry[key]):
-                entry[key] = None  # which JSON can say
+                entry[key] = None  # JSON has no NaN
     return entries
 
 
@@ -109,7 +109,7 @@ def _summary(path: Path) -> dict:
 
 
 def _is_group(group: Any) -> bool:
-    """Whether an entry is what tools/sweep.py writes of a group of runs."""
+    """Whether an entry is a group of runs as tools/sweep.py writes it."""
     if not isinstance(group, dict):
         return False
     runs, config = group.get('runs'), group.get('config')
@@ -129,12 +129,12 @@ def _is_group(group: Any) -> bool:
 
 
 def _is_name(run: str) -> bool:
-    """Whether it is the name of a folder, and not a path to elsewhere."""
+    """Whether it is the name of a folder, not a path to another place."""
     return run not in ('', '.', '..') and Path(run).name == run
 
 
 def _metric(metric: str | None, entry: dict, where: str) -> str:
-    """Check or choose the metric; the same for all runs."""
+    """Check or choose the metric, the same one for all runs."""
     there = [key for key in entry if '/' in key]
     try:
         return choose_metric([there], metric)
@@ -143,7 +143,7 @@ def _metric(metric: str | None, entry: dict, where: str) -> str:
 
 
 def _sizes(work_dir: Path, config: str, counted: dict) -> dict:
-    """Count parameters: of the student as built, of the rest as saved."""
+    """Count parameters: the student's as built, the method's as saved."""
     own = _newest(work_dir, '*.py')  # the config as it ran
     path = own or Path(config)
     sizes: dict = dict(parameters=None, extra_parameters=None)
@@ -164,17 +164,17 @@ def _sizes(work_dir: Path, config: str, counted: dict) -> dict:
 
 
 def _sizes_of_text(path: Path, content: bytes, unknown: dict) -> dict:
-    """Count what a config's text describes; the text is not executed."""
+    """Count the parameters of a config's text, without executing the text."""
     try:
         cfg = Config(plain_values(content.decode('utf-8')))
         with only_registered():
             check_building(stock_config(cfg).model)
             return _sizes_as_built(cfg)
-    except Exception as error:  # whatever lies in that folder
+    except Exception as error:  # the folder may hold anything
         reason = str(error).strip().splitlines() or [type(error).__name__]
         print(
-            f'{path}: parameters are not counted, as it is not the config of '
-            f'a run as MMEngine writes it: {reason[0][:200]}'
+            f'{path}: parameters are not counted, because it is not a '
+            f"run's config as MMEngine writes it: {reason[0][:200]}"
         )
         return dict(unknown)
 

@@ -1,10 +1,10 @@
-"""LumiNet's forms where classes are few, on logits of points.
+"""Compare LumiNet's variants with few classes, on synthetic points.
 
-A head of C classes and background is a layer over points of Gaussian modes,
-three in four of them background, as a detector's sampled RoIs are. A wide
-network is the teacher, one with eight hidden units the student, and a loss is
-judged by the average precision of the student on points that it has not seen.
-No box is involved, so what is seen is what the logits alone carry.
+Points are drawn from Gaussian modes; three in four are background, as in a
+detector's sampled RoIs. A network classifies them into C classes and
+background. The teacher is wide, the student has eight hidden units, and a loss
+is judged by the student's average precision on unseen points. No boxes are
+involved, so the result shows what the logits alone carry.
 
 ``python -m luminet_mm.analysis.few_class_logits --json OUT.json``
 """
@@ -25,7 +25,7 @@ from torch.nn import functional
 from luminet_mm.losses.kd import kd_loss
 from luminet_mm.losses.luminet import luminet_loss
 
-FEATURES, MODES = 12, 4  # of a point, of a class
+FEATURES, MODES = 12, 4  # per point, per class
 TRAIN, VAL, TEACHER_TRAIN = 600, 4000, 20000  # points
 BACKGROUND = 0.75  # of the points
 WARMUP = 50  # steps
@@ -39,7 +39,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 def losses() -> dict[str, Loss | None]:
-    """The losses by their names; None is the labels alone."""
+    """The losses by name; None means labels alone."""
 
     def weighted(loss: Callable, weight: float, **options: object) -> Loss:
         return lambda student, teacher: (
@@ -65,13 +65,13 @@ def simulate(
 
     Args:
         classes (int): C; the logits have C + 1 columns.
-        seed (int): Of modes, points and weights; the same for all losses.
-        steps (int): Of the students, of 256 points each.
+        seed (int): Seed of modes, points and weights; the same for all losses.
+        steps (int): The students' training steps, of 256 points each.
 
     Returns:
-        dict: By loss, and for ``'teacher'``: ``AP`` (mean over the classes, in
-        percent) and ``correlation`` of the first class's logit with the
-        background's, both on unseen points.
+        dict: For each loss and for ``'teacher'``: ``AP`` (mean over the
+        classes, in percent) and ``correlation`` of the first class's logit
+        with the background's, both on unseen points.
     """
     generator = torch.Generator().manual_seed(seed)
     modes = torch.randn(MODES * (classes + 1), FEATURES, generator=generator)
@@ -155,7 +155,7 @@ def _score(logits: Tensor, labels: Tensor) -> dict[str, float]:
 
 
 def main() -> None:
-    """Run all, print a table, write the numbers of each seed."""
+    """Run everything, print a table, write the numbers of each seed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--classes', type=int, nargs='+', default=[1, 2, 3, 5])
     parser.add_argument('--seeds', type=int, default=8, help='how many')

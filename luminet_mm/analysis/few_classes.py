@@ -1,4 +1,4 @@
-"""The same boxes with fewer classes: to study losses where classes are few.
+"""Merge classes of a COCO file, to study losses with few classes.
 
 ``python -m luminet_mm.analysis.few_classes IN.json OUT.json --classes 1``
 """
@@ -9,15 +9,15 @@ from pathlib import Path
 
 
 def merge_categories(content: dict, classes: int) -> dict:
-    """Merge a COCO file's categories, in order, into so many of equal number.
+    """Merge a COCO file's categories, in order, into equal groups.
 
     Args:
         content (dict): A whole COCO file.
-        classes (int): From 1 to the number of categories.
+        classes (int): Number of groups, at most the number of categories.
 
     Returns:
         dict: The same images and boxes; categories ``0, 1, ...`` are named
-        after those that they hold, as in ``'0-4'``.
+        after those that they contain, as in ``'0-4'``.
 
     Raises:
         ValueError: If there are fewer categories than classes.
@@ -51,7 +51,7 @@ def main() -> None:
     """Write the file with merged categories."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('source', type=Path, help='a COCO file')
-    parser.add_argument('out', type=Path, help='where to write the other one')
+    parser.add_argument('out', type=Path, help='the COCO file to write')
     parser.add_argument('--classes', type=int, default=1, help='how many')
     args = parser.parse_args()
     try:

@@ -1,9 +1,9 @@
-"""How hard each loss pulls: ``python -m luminet_mm.analysis.gradients GRID``.
+"""Gradient norms of losses: ``python -m luminet_mm.analysis.gradients GRID``.
 
-A weight from a paper is for that paper's networks and data. This measures what
-a loss does here: the length of its gradient in the student's shared
-parameters, relative to that of the student's own losses, in the first steps
-of training. The weight is proportional to it.
+A weight from a paper is for that paper's networks and data. This measures a
+loss's effect here: the norm of its gradient in the student's shared
+parameters, relative to that of the student's own losses, in the first training
+steps. The ratio is proportional to the loss's weight.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ SHARED = ('backbone', 'neck')
 
 
 def gradient_lengths(model, batches: Iterable[dict]) -> dict[str, float]:
-    """Length of each loss's gradient in the student's backbone and neck.
+    """Norm of each loss's gradient in the student's backbone and neck.
 
-    Nothing is trained: every batch meets the same weights.
+    Nothing is trained: every batch sees the same weights.
 
     Args:
         model: A distiller, in training mode.
-        batches (Iterable): Raw batches, as a data loader gives them.
+        batches (Iterable): Raw batches from a data loader.
 
     Returns:
-        dict: The mean over the batches by key of ``model.distill``, with its
-        ``loss_weight``, and ``student`` for the student's own losses
-        together.
+        dict: The mean over the batches for each key of ``model.distill``,
+        including its ``loss_weight``, and ``student`` for the sum of the
+        student's own losses.
     """
     shared = [
         value
@@ -73,17 +73,17 @@ def measure(cfg: Config, steps: int = 4, seed: int = 0) -> dict[str, float]:
     Args:
         cfg (Config): A whole config with ``model.distill``.
         steps (int): Number of batches.
-        seed (int): Of the weights and of the order of the images.
+        seed (int): Seed of the weights and of the order of the images.
 
     Returns:
-        dict: For each loss the length of its gradient over that of the
-        student's own losses; inf where these weigh nothing.
+        dict: For each loss, the norm of its gradient over that of the
+        student's own losses; inf if the latter is 0.
     """
     cfg = copy.deepcopy(cfg)
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     set_random_seed(seed)
     for teacher in teacher_list(cfg.model.teacher):
-        teacher.pop('cache', None)  # which wants a run's hooks
+        teacher.pop('cache', None)  # it needs a run's hooks
     model = MODELS.build(model_block(cfg))
     model.init_weights()
     loader = Runner.build_dataloader(cfg.train_dataloader, seed=seed)
@@ -96,7 +96,7 @@ def measure(cfg: Config, steps: int = 4, seed: int = 0) -> dict[str, float]:
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Print the strength of every loss of a grid of tools/sweep.py."""
+    """Print the relative gradient norm of every loss in a sweep's grid."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('grid', help='Python file with `runs`')
     parser.add_argument('--steps', type=int, default=4, help='batches')

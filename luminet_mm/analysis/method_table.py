@@ -1,9 +1,9 @@
-"""Accuracy and cost of every method of a grid: one table, one picture.
+"""Accuracy and cost of every method of a grid, as a table and a picture.
 
-``python -m luminet_mm.analysis.method_table SUMMARY STEPS`` joins what
-tools/sweep.py found (``summary.json``) with what a step of each method costs
+``python -m luminet_mm.analysis.method_table SUMMARY STEPS`` joins the results
+of tools/sweep.py (``summary.json``) with the step times of each method
 (``--json`` of :mod:`luminet_mm.timing.step_times`), prints a table in
-Markdown, the best method first, and draws accuracy against step time.
+Markdown, best method first, and draws accuracy against step time.
 """
 
 from __future__ import annotations
@@ -39,17 +39,16 @@ def join(
     Args:
         summary (Mapping): ``summary.json`` of a sweep.
         steps (Mapping): Figures of ``step_times`` for the same grid.
-        metric (str | None): Which accuracy; default as far as it is clear.
+        metric (str | None): The accuracy to use; by default the main one.
 
     Returns:
         list[dict]: ``group``, ``title``, ``reads`` (the kind of signals),
-        ``mean`` and ``std`` and ``last`` (of each seed) in percent,
-        ``missing`` (how many runs have no result), and of ``steps``
-        ``seconds`` (of a step), ``ratio`` (to the student's step) and
-        ``extra_parameters``.
+        ``mean``, ``std`` and ``last`` (for each seed) in percent, ``missing``
+        (number of runs without a result), and from ``steps``: ``seconds`` (per
+        step), ``ratio`` (to the student's step) and ``extra_parameters``.
 
     Raises:
-        ValueError: If a group was not timed, or the metric is not clear.
+        ValueError: If a group was not timed, or the metric is ambiguous.
     """
     there = [
         [key for key in group if '/' in key] for group in summary.values()
@@ -81,7 +80,7 @@ def join(
 
 
 def markdown(rows: Sequence[dict], metric: str) -> str:
-    """The rows as a table; ± where there is more than one seed."""
+    """The rows as a table; with ± if there is more than one seed."""
     lines = [
         f'| | {metric} | by seed | s/step | / student | extra parameters |',
         '|---|---|---|---|---|---|',
@@ -100,7 +99,7 @@ def markdown(rows: Sequence[dict], metric: str) -> str:
 
 
 def draw(rows: Sequence[dict], metric: str, path: Path) -> None:
-    """Draw accuracy against step time, each method by its name."""
+    """Draw accuracy against step time, with each method's name."""
     figure = Figure(figsize=(11, 7.5), layout='constrained')
     axes = figure.subplots()
     names: list[Text] = []
@@ -174,10 +173,10 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument('summary', type=Path, help='summary.json of a sweep')
     parser.add_argument('steps', type=Path, help='JSON of step_times')
     parser.add_argument(
-        '--metric', help='accuracy to show; default as far as it is clear'
+        '--metric', help='accuracy to show; by default the main one'
     )
-    parser.add_argument('--name', default='accuracy', help='what to call it')
-    parser.add_argument('--png', type=Path, help='where to draw')
+    parser.add_argument('--name', default='accuracy', help='its heading')
+    parser.add_argument('--png', type=Path, help='picture to write')
     options = parser.parse_args(args)
     rows = join(
         json.loads(options.summary.read_text()),

@@ -1,4 +1,4 @@
-"""Run a student and its teacher on the same rows: images, or RoIs."""
+"""Run a student and its teacher on the same rows: images or RoIs."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from luminet_mm.teachers.frozen import FrozenTeacher
 
 
 class LogitPair:
-    """Gives the logits of student and teacher for the same rows.
+    """Computes the logits of student and teacher for the same rows.
 
-    Of classifiers a row is an image. Of two-stage detectors it is a RoI: the
-    student's own proposals at test time, which the teacher's RoI head scores
-    on the teacher's own features. Of a cascade it is the first stage that is
+    For classifiers a row is an image. For two-stage detectors it is a RoI: one
+    of the student's own proposals at test time, which the teacher's RoI head
+    scores on the teacher's own features. For a cascade the first stage is
     compared, on the RPN's proposals.
 
     Args:
-        student (BaseModel): In eval mode.
+        student (BaseModel): The student, in eval mode.
         teachers (Sequence): Teachers and their weights; the logits of several
             are averaged.
-        labelled (bool): Whether a detector's data have annotations. A RoI has
-            the label of the box that it overlaps most, from an IoU of 0.5 on,
-            else it is background, the last class.
+        labelled (bool): Whether a detector's data has annotations. A RoI gets
+            the label of the box with the highest IoU if that is at least 0.5;
+            otherwise it is background, the last class.
 
     Raises:
-        AnalysisError: If there are models that cannot be compared.
+        AnalysisError: If the models cannot be compared.
         ValueError: If a detector has no RoI head.
     """
 
@@ -81,7 +81,7 @@ class LogitPair:
             AnalysisError: If a model gives no plain logits, or images have
                 more than one label.
         """
-        # of the images as they come: without padding, and always there
+        # from the original images: without padding, and always present
         sizes = [tuple(image.shape[-2:]) for image in data['inputs']]
         data = self.student.data_preprocessor(data, False)
         inputs, samples = data['inputs'], data.get('data_samples') or []
@@ -140,10 +140,10 @@ def roi_labels(
     Args:
         proposals (Sequence[Tensor]): Boxes ``(N, 4)`` of each image.
         samples (Sequence): Its ``gt_instances``, in the same frame.
-        background (int): What an IoU below 0.5 with every box means.
+        background (int): The label if every box has an IoU below 0.5.
 
     Returns:
-        Tensor: ``(sum of N,)`` int64, image after image.
+        Tensor: ``(sum of N,)`` int64, image by image.
     """
     assigner = MaxIoUAssigner(
         pos_iou_thr=0.5, neg_iou_thr=0.5, match_low_quality=False
@@ -160,14 +160,14 @@ def roi_labels(
 
 
 def boxes_in_view(dataset: ConfigDict) -> None:
-    """Let a detection data set load its boxes before it resizes images.
+    """Make a detection data set load its boxes before it resizes images.
 
-    Test pipelines load them last and leave them in the original image's
-    frame, where the metrics want them; RoIs are in the resized one's.
+    Test pipelines load them last, in the original image's coordinates, as the
+    metrics need them. RoIs are in the resized image's coordinates.
 
     Args:
-        dataset (ConfigDict): Config of a data set, changed in place; wrapped
-            ones too.
+        dataset (ConfigDict): Config of a data set, or of a wrapped one,
+            changed in place.
     """
     for inner in dataset.get('datasets') or filter(
         None, [dataset.get('dataset')]
@@ -200,8 +200,8 @@ def _classify(model: BaseModel, inputs: Tensor) -> Tensor:
     logits = model(inputs, mode='tensor')
     if not torch.is_tensor(logits):
         raise AnalysisError(
-            f'{type(model).__name__} gives a {type(logits).__name__} in '
-            'place of logits (B, classes). Heads with one output, such as '
+            f'{type(model).__name__} returns a {type(logits).__name__} '
+            'instead of logits (B, classes). Heads with one output, such as '
             'LinearClsHead, can be analysed.'
         )
     return logits
@@ -213,7 +213,7 @@ def _image_labels(samples: list) -> Tensor | None:
     labels = [sample.gt_label for sample in samples]
     if any(label.numel() != 1 for label in labels):
         raise AnalysisError(
-            'an image has several labels, or none; the analysis is about '
+            'an image has several labels, or none; the analysis needs '
             'data sets with one class per image.'
         )
     return torch.cat(labels)

@@ -1,4 +1,4 @@
-"""Pictures of an analysis; they need no display."""
+"""Pictures of an analysis, drawn without a display."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def draw_similarity(
     max_gap: float,
     path: Path,
 ) -> None:
-    """Draw the two gaps as heat maps: the darker, the less alike."""
+    """Draw the two gaps as heat maps: darker means less similar."""
     figure = Figure(figsize=(13, 6), layout='constrained')
     panels = (
         ('mean logits by class, |student - teacher|', 'logit_gap', max_gap),
@@ -62,9 +62,9 @@ def draw_parameters(runs: Sequence[dict], path: Path) -> None:
     """Draw accuracy against parameters, the student's and extra, and time.
 
     Args:
-        runs (Sequence[dict]): Of :func:`read_runs`, not empty; where a number
-            is not known, the point is left out.
-        path (Path): The picture.
+        runs (Sequence[dict]): Result of :func:`read_runs`, not empty; points
+            with unknown numbers are left out.
+        path (Path): The image file.
     """
     figure = Figure(figsize=(16, 4.5), layout='constrained')
     left, right, time = figure.subplots(1, 3, sharey=True)
@@ -74,7 +74,7 @@ def draw_parameters(runs: Sequence[dict], path: Path) -> None:
         (time, 'seconds_per_batch'),
     ):
         for run in runs:
-            # without a value the name still takes its colour
+            # without a value the name still uses up its colour
             x = math.nan if run[key] is None else run[key]
             y = math.nan if run['accuracy'] is None else run['accuracy']
             axes.errorbar(x, y, run['std'], marker='o', label=run['name'])

@@ -1,4 +1,4 @@
-"""Rows of logits that can be compared, and what is said of others."""
+"""Check that rows of logits can be compared."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SIDES = ('student', 'teacher')
 
 
 class AnalysisError(ValueError):
-    """Models or data that cannot be compared."""
+    """Models or data cannot be compared."""
 
 
 def check_rows(
@@ -21,7 +21,7 @@ def check_rows(
         student (Tensor): Logits, ``(N, C)``.
         teacher (Tensor): Logits of the same rows, ``(N, C)``.
         labels (Tensor | None): ``(N,)`` int64.
-        num_classes (int): Columns that they should have.
+        num_classes (int): Expected number of columns.
 
     Raises:
         AnalysisError: If shapes differ, a logit is NaN or inf, or a label is
@@ -32,9 +32,8 @@ def check_rows(
             raise AnalysisError(
                 f'the {side} gives logits of shape '
                 f'{tuple(logits.shape)}; both models must give '
-                f'(rows, {num_classes}), the columns that the '
-                'student started with. Take a teacher that was trained '
-                'on the same classes.'
+                f"(rows, {num_classes}), as in the student's first batch. "
+                'Use a teacher that was trained on the same classes.'
             )
         if not torch.isfinite(logits).all():
             raise AnalysisError(

@@ -1,4 +1,4 @@
-"""Statistics of two models' logits, summed up row by row."""
+"""Statistics of two models' logits, accumulated row by row."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ BINS = 15
 
 
 class PairStatistics:
-    r"""Sums over rows of two models' logits, from which the numbers follow.
+    r"""Accumulate statistics over rows of two models' logits.
 
-    A row is an image, or a RoI of a detector. No row is kept, only sums of at
-    most ``(2C, 2C)`` numbers, in float64: chunks may come in any size, and
-    from several processes (:meth:`merge`).
+    A row is an image, or a detector's RoI. Rows are not stored, only sums of
+    at most ``(2C, 2C)`` numbers in float64. Rows may come in chunks of any
+    size, and from several processes (:meth:`merge`).
 
     With :math:`s_{ij}, t_{ij}` the logits of student and teacher for row
     :math:`i` and class :math:`j`:
@@ -45,7 +45,7 @@ class PairStatistics:
       \mathrm{conf}(B_m)|`.
 
     The class of a row is its label. Without labels it is the teacher's top-1
-    class, and there is neither accuracy nor ECE.
+    class, and accuracy and ECE are not available.
 
     Args:
         num_classes (int): Columns of the logits.
@@ -133,10 +133,10 @@ class PairStatistics:
             )
 
     def merge(self, other: PairStatistics) -> None:
-        """Add the rows of another object, as if they had come here.
+        """Add the rows of another object, as if :meth:`update` got them.
 
         Raises:
-            AnalysisError: If it has other classes, or only one of both has
+            AnalysisError: If the classes differ, or only one of the two has
                 labels.
         """
         if self.num_classes != other.num_classes:
@@ -153,7 +153,7 @@ class PairStatistics:
     def similarity(self) -> Tensor:
         """Correlation of the two models' logits per class, ``(C,)``.
 
-        NaN where a model's logit is the same for all rows.
+        NaN if a model's logit is the same for all rows.
         """
         return self._correlation('student', 'teacher').diagonal()
 
@@ -167,18 +167,18 @@ class PairStatistics:
         return (student - teacher).abs()
 
     def correlation_gap(self) -> Tensor:
-        """Distance of the models' own correlations, ``(C, C)``; see above."""
+        """Distance of the models' correlations, ``(C, C)``; see above."""
         return (
             self._correlation('student', 'student')
             - self._correlation('teacher', 'teacher')
         ).abs()
 
     def summary(self) -> dict:
-        """All numbers, as plain values; None where one is not defined.
+        """All numbers, as plain values; None if one is undefined.
 
         Returns:
             dict: ``rows``, ``labelled``; ``agreement``, ``kl`` and both
-            accuracies as of :meth:`means`; ``similarity``, the mean over
+            accuracies as in :meth:`means`; ``similarity``, the mean over
             classes; ``logit_gap`` and ``correlation_gap``, each with ``mean``
             and ``max`` off the diagonal; ``student`` and ``teacher``, each
             with ``confidence`` (mean top-1 probability), ``ece`` and
@@ -189,8 +189,8 @@ class PairStatistics:
         """
         if not self.rows:
             raise AnalysisError(
-                'there is nothing to compare: no image, or no RoI, came '
-                'through. Check the data set, and the RPN of the student.'
+                'there is nothing to compare: the data set gave no images, or '
+                'the student gave no RoIs. Check the data set and the RPN.'
             )
         similarity = self.similarity()
         sums, rows = self.sums, self.sums['rows']
@@ -251,7 +251,7 @@ class PairStatistics:
             teacher=slice(self.num_classes, None),
         )
         variance = self.comoment.diagonal()
-        # Rounding leaves a constant logit a variance; it carries nothing.
+        # A constant logit may get a tiny variance from rounding; ignore it.
         noise = 1e-24 * self.rows * self.mean.square()
         scale = torch.where(variance > noise, variance, torch.nan).sqrt()
         return (
@@ -273,21 +273,21 @@ class PairStatistics:
     def _check_labelled(self, labelled: bool) -> None:
         if self.labelled not in (None, labelled):
             raise AnalysisError(
-                'some rows have labels and some have none. Label all images '
+                'some rows have labels and some do not. Label all images '
                 'of the data set, or none.'
             )
         self.labelled = labelled
 
 
 def plain(values: Tensor) -> float | list | None:
-    """Turn a tensor into numbers for JSON; NaN, which it lacks, into None."""
+    """Turn a tensor into numbers for JSON, and NaN into None."""
     if values.ndim:
         return [plain(value) for value in values]
     return None if values.isnan() else float(values)
 
 
 def _off_diagonal(matrix: Tensor) -> dict:
-    """Mean and maximum of a square matrix, the diagonal and NaN left out."""
+    """Mean and maximum of a square matrix, without the diagonal and NaN."""
     mask = ~torch.eye(len(matrix), dtype=torch.bool) & ~matrix.isnan()
     values = matrix[mask]
     if not len(values):

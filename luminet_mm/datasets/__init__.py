@@ -1,4 +1,4 @@
-"""Data sets that need no download, and what transforms their images."""
+"""Data sets that need no download, and image transforms."""
 
 from luminet_mm.datasets.cifar_augment import CIFARAutoAugment
 from luminet_mm.datasets.digits.crops import CropAroundBox, DigitCropsDataset

@@ -12,15 +12,15 @@ from luminet_mm.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class CIFARAutoAugment(BaseTransform):
-    """Apply one of the 25 sub-policies that were searched on CIFAR-10.
+    """Apply one of the 25 sub-policies found by search on CIFAR-10.
 
     `AutoAugment: Learning Augmentation Policies from Data
-    <https://arxiv.org/abs/1805.09501>`_. MMPretrain ships the policy for
-    ImageNet alone. Changes ``img``, an RGB image of uint8.
+    <https://arxiv.org/abs/1805.09501>`_. MMPretrain only ships the policy for
+    ImageNet. Changes ``img``, a uint8 RGB image.
 
     Args:
-        fill (Sequence[int]): Colour of what moves in from outside. Defaults
-            to CIFAR-100's mean.
+        fill (Sequence[int]): Fill colour for pixels from outside the image.
+            Defaults to CIFAR-100's mean.
     """
 
     def __init__(self, fill: tuple[int, int, int] = (129, 124, 112)) -> None:

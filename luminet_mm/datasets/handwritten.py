@@ -14,13 +14,13 @@ from luminet_mm.registry import DATASETS
 class HandwrittenDigits(BaseDataset):
     """Images of 8x8 pixels, ten classes, 1,415 to train and 382 to validate.
 
-    The two splits share no writer, as far as the order of the digits tells;
-    so validation asks for more than memory.
+    Judging by the order of the digits, the two splits share no writers, so
+    validation measures generalisation.
 
     Args:
         split (str): ``'train'`` or ``'val'``. Defaults to ``'train'``.
-        num_images (int, optional): The first so many; all by default.
-        **kwargs: Of :class:`mmpretrain.datasets.BaseDataset`.
+        num_images (int, optional): Use only the first ones; all by default.
+        **kwargs: Arguments of :class:`mmpretrain.datasets.BaseDataset`.
 
     Raises:
         ValueError: If the split is unknown or has fewer images.
@@ -44,7 +44,7 @@ class HandwrittenDigits(BaseDataset):
         if num_images is not None and len(self.indices) != num_images:
             raise ValueError(
                 f'HandwrittenDigits: num_images is {num_images}; set 1 to '
-                f'{len(DIGITS[split])}, which {split} has.'
+                f'{len(DIGITS[split])}, the number of images in {split}.'
             )
         super().__init__(ann_file='', **kwargs)
 

@@ -1,8 +1,8 @@
-"""ReplayDataset and ReplaySampler: augmented views that come back.
+"""ReplayDataset and ReplaySampler: augmented views that repeat.
 
-A view is one augmentation of one image. Its random numbers follow from the
-seed, the round and the image alone, so it is the same in every run, whatever
-the order and the process: what a teacher says about it can be kept.
+A view is one augmentation of one image. Its random numbers depend only on the
+seed, the round and the image, so it is the same in every run, whatever the
+order and the process. A teacher's output for it can therefore be cached.
 """
 
 from __future__ import annotations
@@ -27,38 +27,37 @@ def seed_view(seed: int, turn: int, index: int) -> None:
     """Seed Python, NumPy and torch's CPU for one view.
 
     Args:
-        seed (int): Of all views.
+        seed (int): The seed of all views.
         turn (int): The round.
-        index (int): Of the image.
+        index (int): The image's index.
     """
-    # microseconds, where NumPy's SeedSequence takes ten times as long
+    # takes microseconds; NumPy's SeedSequence takes ten times as long
     digest = hashlib.sha256(f'{seed} {turn} {index}'.encode()).digest()
     words = [int.from_bytes(digest[i : i + 4], 'little') for i in (0, 4, 8)]
     random.seed(words[0])
     np.random.seed(words[1])
-    # torch.manual_seed would seed the GPUs as well
+    # torch.manual_seed would also seed the GPUs
     torch.default_generator.manual_seed(words[2])
 
 
 @DATASETS.register_module()
 class ReplayDataset(Dataset):
-    """Give each image a fixed number of augmented views, the same in any run.
+    """Give each image a fixed number of augmented views, equal in all runs.
 
-    Item ``round * images + index`` is one augmentation of image ``index``.
-    The length is the number of images: an epoch of
-    :class:`ReplaySampler` has one view of each. The item's number is kept
-    as ``view`` in the metadata of its data sample.
+    Item ``round * images + index`` is one augmentation of image ``index``. The
+    length is the number of images: an epoch of :class:`ReplaySampler` has one
+    view of each. The item's number is stored as ``view`` in the metadata of
+    its data sample.
 
     Args:
         dataset (dict): Config of the data set to wrap, with its pipeline.
-        rounds (int): How many views of each image there are. Epoch ``e`` has
-            those of round ``e % rounds``.
-        seed (int): What the random numbers of all views follow from.
-            Defaults to 0.
+        rounds (int): Number of views of each image. Epoch ``e`` uses those of
+            round ``e % rounds``.
+        seed (int): Seed of the random numbers of all views. Defaults to 0.
 
     Raises:
-        TypeError: If ``dataset`` is no config.
-        ValueError: If ``rounds`` or ``seed`` is no such number.
+        TypeError: If ``dataset`` is not a config.
+        ValueError: If ``rounds`` or ``seed`` is out of range.
 
     Examples:
         In a config::
@@ -73,8 +72,8 @@ class ReplayDataset(Dataset):
     def __init__(self, dataset: dict, rounds: int, seed: int = 0) -> None:
         if not isinstance(dataset, dict):
             raise TypeError(
-                'ReplayDataset.dataset: give the config of a data set and '
-                f'not a {type(dataset).__name__}; a cache of logits is '
+                'ReplayDataset.dataset: give the config of a data set, '
+                f'not a {type(dataset).__name__}; a logit cache is '
                 'compared with the pipeline in it.'
             )
         for name, value, least in (('rounds', rounds, 1), ('seed', seed, 0)):
@@ -90,19 +89,19 @@ class ReplayDataset(Dataset):
 
     @property
     def metainfo(self) -> dict:
-        """That of the wrapped data set."""
+        """The metainfo of the wrapped data set."""
         return copy.deepcopy(self.dataset.metainfo)
 
     def full_init(self) -> None:
-        """Read the annotations, where that was put off."""
+        """Read the annotations, if that was postponed."""
         if hasattr(self.dataset, 'full_init'):
             self.dataset.full_init()
 
     def get_data_info(self, index: int) -> dict:
-        """What the annotations say of an image.
+        """An image's annotations.
 
         Args:
-            index (int): Of the image, or of any view of it.
+            index (int): Index of the image, or of any of its views.
         """
         return self.dataset.get_data_info(index % len(self))
 
@@ -115,11 +114,11 @@ class ReplayDataset(Dataset):
     def __getitems__(self, views: Sequence[int]) -> list[dict[str, Any]]:
         """Several views: torch's data loader asks for a batch at once.
 
-        Reading and restoring the random states once a batch is what keeps
-        this as fast as the data set alone.
+        Saving and restoring the random states only once per batch keeps this
+        as fast as the plain data set.
 
         Raises:
-            IndexError: If there is no such view.
+            IndexError: If a view does not exist.
         """
         with kept_rng():
             return [self._view(int(view)) for view in views]
@@ -133,18 +132,18 @@ class ReplayDataset(Dataset):
             )
         seed_view(self.seed, turn, index)
         item = self.dataset[index]
-        # here, so that no pipeline has to list it among its meta_keys
+        # here, so that pipelines need not list it in their meta_keys
         item['data_samples'].set_metainfo(dict(view=view))
         return item
 
 
 @DATA_SAMPLERS.register_module()
 class ReplaySampler(DefaultSampler):
-    """MMEngine's sampler, one round of a :class:`ReplayDataset` an epoch.
+    """MMEngine's sampler, with one round of a :class:`ReplayDataset` an epoch.
 
-    Epoch ``e`` has round ``e % rounds``: a resumed run continues with the
-    views that come next. It tells the data set through the numbers that it
-    draws, since worker processes that persist never learn the epoch.
+    Epoch ``e`` uses round ``e % rounds``, so a resumed run continues with the
+    next views. The round is encoded in the indices, since persistent workers
+    never learn the epoch.
 
     Args:
         dataset (:obj:`ReplayDataset`): The data set.
@@ -152,7 +151,7 @@ class ReplaySampler(DefaultSampler):
             of the order, ``round_up``.
 
     Raises:
-        TypeError: If the data set is another one.
+        TypeError: If the data set is not a :class:`ReplayDataset`.
     """
 
     def __init__(self, dataset: ReplayDataset, **kwargs: Any) -> None:

@@ -1,1 +1,1 @@
-"""Timing: of steps, losses and processes, side by side."""
+"""Timing of steps, losses and processes, side by side."""

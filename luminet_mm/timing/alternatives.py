@@ -1,4 +1,4 @@
-"""Other ways to distil, to which a distillation step is compared."""
+"""Other ways to distil, for comparison with a distillation step."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from luminet_mm.timing.step import (
 
 
 def is_cacheable(model: DistillMixin) -> bool:
-    """Whether all that its losses read of one teacher are logits."""
+    """Whether its losses read only logits, from a single teacher."""
     try:
         check_student('model.teacher', model)
     except CacheError:
@@ -56,7 +56,7 @@ def is_cacheable(model: DistillMixin) -> bool:
 def cached_step(
     cfg: Config, plain: TrainingStep, images: int, device: str
 ) -> TrainingStep:
-    """A step whose teacher's logits, random numbers here, lie on disk."""
+    """A step with the teacher's logits (here random numbers) on disk."""
     cfg = copy.deepcopy(cfg)
     teacher = teacher_list(cfg.model.teacher)[0]
     model = plain.model.teachers[0].model
@@ -90,11 +90,11 @@ def cached_step(
 
 
 def whole_teacher(model: DistillMixin, data: dict) -> dict:
-    """The student's losses, and KD against a teacher that trains as well.
+    """The student's losses, and KD against a teacher that also trains.
 
-    The teacher computes all that it would for its own training: proposals,
+    The teacher computes everything that its own training needs: proposals,
     RoIs and losses. Its RoIs are not the student's, so rows are cut to equal
-    numbers; what is timed does not depend on it.
+    numbers; this does not affect the time.
     """
     factors = [loss.schedule_factor for loss in model.distill.values()]
     for loss in model.distill.values():
@@ -119,7 +119,7 @@ def whole_teacher(model: DistillMixin, data: dict) -> dict:
 
 
 def second_head_pass(model: Any, data: dict) -> dict:
-    """The distillation losses, and the student's box head once more."""
+    """The distillation losses, plus a second student box head pass."""
     calls: list[tuple] = []
     forward = model.roi_head._bbox_forward
 

@@ -41,33 +41,34 @@ def benchmark(
     compare: bool = False,
     device: str = 'cpu',
 ) -> dict:
-    """Time a config's distillation step against what it is made of.
+    """Time a config's distillation step against its parts.
 
-    In each round every contender runs once, in an order that turns, so that a
-    machine that slows down slows all of them down. Ratios are taken within a
-    round. Nothing is loaded: images, boxes, labels and weights are random.
+    In each round every contender runs once, in rotating order, so that a
+    machine that slows down affects all of them equally. Ratios are taken
+    within a round. Nothing is loaded: images, boxes, labels and weights are
+    random.
 
     Args:
-        cfg (Config): Of a distilled detector or classifier.
-        batch_size (int): Images.
+        cfg (Config): Config of a distilled detector or classifier.
+        batch_size (int): Number of images.
         image_size (tuple[int, int]): Their height and width in pixels.
         rounds (int): How often each contender is timed.
-        warmup (int): Rounds before, which do not count.
-        compare (bool): Also time a step whose teacher computes its whole
-            loss on RoIs of its own, as MMRazor's does, one in which the
-            student's head runs twice, and for a classifier one whose
-            teacher's logits lie on disk; and a product of large matrices, to
-            whose speed the teacher's is compared.
-        device (str): Where to run.
+        warmup (int): Warm-up rounds, which do not count.
+        compare (bool): Also time a step whose teacher computes its whole loss
+            on its own RoIs, as MMRazor's does; one in which the student's head
+            runs twice; for a classifier, one with the teacher's logits on
+            disk; and a product of large matrices, as a reference for the
+            teacher's speed.
+        device (str): Device to run on.
 
     Returns:
         dict: ``machine``, ``sizes``, ``seconds`` and ``ratios`` (median and
         quartiles of each), ``parts`` of the distillation step (medians in
-        seconds), ``flops`` (of what was compared to a matrix product) and
+        seconds), ``flops`` (of the parts compared to a matrix product) and
         ``peak_memory`` (bytes).
 
     Raises:
-        BenchmarkError: If the config distils nothing.
+        BenchmarkError: If the config is not a distillation config.
     """
     clock = Clock(torch.device(device))
     cfg = without_files(cfg)
@@ -112,7 +113,7 @@ def benchmark(
 def _time_round(
     contenders: Sequence[Contender], clock: Clock, index: int, counts: bool
 ) -> None:
-    """Run each once, from another one on in every round."""
+    """Run each once, starting with a different one in every round."""
     first = index % len(contenders)
     for contender in [*contenders[first:], *contenders[:first]]:
         if clock.device.type == 'cuda':
@@ -140,7 +141,7 @@ def _spread(seconds: Sequence[float]) -> dict[str, float]:
 def _ratios(
     seconds: dict[str, list[float]], flops: dict[str, int]
 ) -> dict[str, dict]:
-    """What a step costs beyond what it has to, round by round."""
+    """Ratios of a step's time to the minimum needed, round by round."""
 
     def over(one: Sequence[float], other: Sequence[float]) -> dict:
         return _spread([a / b for a, b in zip(one, other, strict=True)])
@@ -190,11 +191,11 @@ def _machine(device: torch.device) -> dict:
 
 
 def draw(result: dict, path: Path) -> None:
-    """Draw the steps as bars, the distillation step in its parts.
+    """Draw the steps as bars, the distillation step split into its parts.
 
     Args:
-        result (dict): Of :func:`benchmark`.
-        path (Path): The picture.
+        result (dict): The result of :func:`benchmark`.
+        path (Path): The image file.
     """
     figure = Figure(figsize=(9, 4.5), layout='constrained')
     axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""What a distillation step is timed against."""
+"""The steps and parts that a distillation step is timed against."""
 
 from __future__ import annotations
 
@@ -36,18 +36,18 @@ PLAIN = dict(
     stream=False,
 )
 PRODUCT = 'matrix product'
-# rows of a matrix that is large enough to keep a device busy
+# size of a matrix that is large enough to keep a device busy
 ROWS = dict(cpu=2048, cuda=8192)
 
 
 @dataclass
 class Contender:
-    """Something that is timed once in each round.
+    """A function that is timed once in each round.
 
     Args:
-        run (Callable): Does it once.
+        run (Callable): The function.
         seconds (list[float]): One entry for each round.
-        peak_memory (int): Largest number of bytes allocated, on CUDA.
+        peak_memory (int): Peak allocated bytes, on CUDA.
     """
 
     run: Callable[[], Any]
@@ -62,19 +62,19 @@ def make_contenders(
     device: torch.device,
     compare: bool,
 ) -> tuple[dict[str, Contender], dict[str, int]]:
-    """What is timed beside a distillation step, itself included.
+    """The functions to time: a distillation step and its contenders.
 
     Args:
-        cfg (Config): Of the distillation, without files.
+        cfg (Config): The distillation config, without files.
         distiller (TrainingStep): Its step.
         batch (dict): Images for all of them.
-        device (torch.device): Where to run.
-        compare (bool): Whether with other ways to distil, and a product of
-            matrices.
+        device (torch.device): Device to run on.
+        compare (bool): Whether to add other ways to distil and a matrix
+            product.
 
     Returns:
-        tuple: Contenders by name; operations of those that are compared with
-        the product, and of that.
+        tuple: Contenders by name; floating point operations of the matrix
+        product and of those compared with it.
     """
     where = str(device)
     student = TrainingStep(stock_config(cfg), where)
@@ -108,7 +108,7 @@ def make_contenders(
             runs['step with cached logits'] = partial(cached, batch)
         for name in ('teacher', "teacher's features"):
             if name in runs:
-                # the plain one's: a compiled one's cannot be counted
+                # counted on the plain one: a compiled one's cannot be
                 flops[name] = count_flops(runs[f'{name}, plain'])
         runs[PRODUCT] = matrix_product(device)
         flops[PRODUCT] = count_flops(runs[PRODUCT])
@@ -116,7 +116,7 @@ def make_contenders(
 
 
 def matrix_product(device: torch.device) -> Callable[[], Tensor]:
-    """The fastest that a device computes in float32, or near to it."""
+    """A function that computes at about a device's peak float32 speed."""
     rows = ROWS.get(device.type, max(ROWS.values()))
     one, other = (torch.rand(rows, rows, device=device) for _ in range(2))
     return lambda: one @ other
@@ -124,14 +124,14 @@ def matrix_product(device: torch.device) -> Callable[[], Tensor]:
 
 def count_flops(run: Callable[[], Any]) -> int:
     """Multiplications and additions in convolutions and matrix products."""
-    run()  # a teacher is fitted when it is first asked, which is not counted
+    run()  # the first call optimizes a teacher, which does not count
     with FlopCounterMode(display=False) as counter:
         run()
     return counter.get_total_flops()
 
 
 def teacher_forward(step: TrainingStep, batch: dict) -> Callable[[], None]:
-    """What the losses read of the teachers, on rows of one training pass."""
+    """The teachers' outputs for the losses, on rows of one training pass."""
     model = step.model
     compared = list(model.comparisons.values())
     record = _recorded(model, model.data_preprocessor(batch, True))
@@ -147,7 +147,7 @@ def teacher_forward(step: TrainingStep, batch: dict) -> Callable[[], None]:
 
 
 def teacher_features(step: TrainingStep, batch: dict) -> Callable[[], None]:
-    """Backbone and neck of the teachers, whose head costs as ever."""
+    """The teachers' backbone and neck, without the head."""
     model = step.model
     data = model.data_preprocessor(batch, True)
 
@@ -164,7 +164,7 @@ def teacher_features(step: TrainingStep, batch: dict) -> Callable[[], None]:
 
 
 def _recorded(model: DistillMixin, data: dict) -> Record:
-    """What the student does in one stock training pass."""
+    """A record of the student's stock training pass."""
     inputs, samples = data['inputs'], data['data_samples']
     signals = sum((each.student for each in model.comparisons.values()), [])
     with (

@@ -1,8 +1,8 @@
-"""What a logit loss costs: ``python -m luminet_mm.timing.loss_times``.
+"""Time the logit losses: ``python -m luminet_mm.timing.loss_times``.
 
-Forward and backward of the losses on logits, side by side on random rows of
-the sizes that matter: the 1,024 RoIs of two images with COCO's 81 columns, and
-512 images with ImageNet's 1,000 classes.
+Times forward and backward of the losses on logits, side by side on random rows
+of typical sizes: the 1,024 RoIs of two images with COCO's 81 columns, and 512
+images with ImageNet's 1,000 classes.
 """
 
 from __future__ import annotations
@@ -31,18 +31,17 @@ def loss_times(
     repeats: int = 5,
     device: str = 'cpu',
 ) -> dict[str, list[float]]:
-    """Time forward and backward of several losses, in turns.
+    """Time forward and backward of several losses in turn.
 
     Args:
-        losses (dict[str, nn.Module]): Losses on logits by name.
+        losses (dict[str, nn.Module]): Logit losses by name.
         shape (tuple[int, int]): Rows and classes.
-        rounds (int): How often each is timed, after one round that does not
-            count.
+        rounds (int): How often each is timed, after one warm-up round.
         repeats (int): Forward and backward passes each time.
-        device (str): Where to run.
+        device (str): Device to run on.
 
     Returns:
-        dict[str, list[float]]: Seconds of one pass, for each loss and round.
+        dict[str, list[float]]: Seconds per pass, for each loss and round.
     """
     generator = torch.Generator().manual_seed(0)
     student, teacher = (
@@ -67,7 +66,7 @@ def loss_times(
 
 
 def ratios(seconds: dict[str, list[float]]) -> dict[str, float]:
-    """Each loss over KD: the median of the ratios within a round."""
+    """Each loss relative to KD: the median of the ratios within a round."""
     return {
         name: median_ratio(values, seconds[BASE])
         for name, values in seconds.items()

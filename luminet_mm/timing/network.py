@@ -1,4 +1,4 @@
-"""Seconds that a network takes, on paper: all-reduces of rings and trees."""
+"""Estimated network times of ring and tree all-reduces."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def ring_seconds(
     <https://doi.org/10.1016/j.jpdc.2008.09.002>`_).
 
     Args:
-        size: Bytes :math:`S` that each GPU has.
-        gpus: How many there are.
+        size: Bytes :math:`S` on each GPU.
+        gpus: Number of GPUs.
         bandwidth: Bytes per second :math:`B` of the slowest link.
-        latency: Seconds :math:`\alpha` of one piece.
+        latency: Seconds :math:`\alpha` per piece.
 
     Returns:
-        Seconds, 0 for one GPU.
+        Seconds; 0 for one GPU.
 
     Examples:
         >>> ring_seconds(100e6, gpus=5, bandwidth=1e9, latency=0.0)
@@ -44,11 +44,11 @@ def ring_seconds(
 def tree_seconds(
     size: float, gpus: int, bandwidth: float, latency: float
 ) -> float:
-    r"""Time of an all-reduce up and down a tree: short for small messages.
+    r"""Time of a tree all-reduce, which is fast for small messages.
 
     .. math:: 2 \lceil \log_2 W \rceil \left(\frac SB + \alpha\right)
 
-    Arguments and value are those of :func:`ring_seconds`.
+    Takes and returns the same as :func:`ring_seconds`.
     """
     return 2 * (gpus - 1).bit_length() * (size / bandwidth + latency)
 
@@ -56,8 +56,8 @@ def tree_seconds(
 def buckets(size: float) -> list[float]:
     """Bytes of DDP's gradient buckets, in the order in which they are sent.
 
-    A small first one, then full ones; that parameters are not split is left
-    out.
+    A small first one, then full ones. Ignores that DDP does not split
+    parameters.
 
     Examples:
         >>> [round(each / MIB) for each in buckets(60 * MIB)]
@@ -72,11 +72,11 @@ def buckets(size: float) -> list[float]:
 def luminet_statistics(classes: int) -> tuple[int, int]:
     """Bytes of one LumiNet loss's statistics, forward and backward.
 
-    For each class of student and teacher a sum and a sum of squares, and two
-    numbers of rows, in float64; backward the gradient of each.
+    Forward: a sum and a sum of squares for each class of student and teacher,
+    and two row counts, in float64. Backward: the gradient of each.
 
     Args:
-        classes: Columns of the logits; background counts.
+        classes: Columns of the logits, including background.
     """
     size = 8 * (2 * 2 * classes + 2)
     return size, size
@@ -84,15 +84,15 @@ def luminet_statistics(classes: int) -> tuple[int, int]:
 
 @dataclass(frozen=True)
 class Cluster:
-    """GPUs and what connects them.
+    """GPUs and the links between them.
 
     Args:
-        gpus: Number of all GPUs.
-        per_node: GPUs of a node.
+        gpus: Total number of GPUs.
+        per_node: GPUs per node.
         within: Bytes per second between two GPUs of a node.
         between: Bytes per second between two nodes, for all GPUs of a node
             together: a ring leaves a node once.
-        latency: Seconds of one message.
+        latency: Seconds per message.
     """
 
     gpus: int
@@ -109,7 +109,7 @@ class Cluster:
         return min(self.within, self.between)
 
     def all_reduce(self, size: float) -> float:
-        """Seconds of one all-reduce of so many bytes, the faster way."""
+        """Seconds of one all-reduce of ``size`` bytes, by the faster way."""
         return min(
             way(size, self.gpus, self.bandwidth, self.latency)
             for way in (ring_seconds, tree_seconds)
@@ -121,19 +121,19 @@ class Communication:
     """Seconds of a training step that are spent on communication."""
 
     gradients: float
-    """All buckets; they are sent while the backward pass goes on."""
+    """All buckets; they are sent during the backward pass."""
     last_bucket: float
-    """Its gradients are the last to be there: nothing hides it."""
+    """Its gradients are ready last, so nothing hides it."""
     statistics: float
-    """Of distillation losses; the step waits for them."""
+    """Statistics of distillation losses; the step waits for them."""
 
     @property
     def hidden_by(self) -> float:
-        """Seconds of backward pass that hide all that can be hidden."""
+        """Seconds of backward pass that hide everything that can be hidden."""
         return self.gradients - self.last_bucket
 
     def step(self, forward: float, backward: float) -> float:
-        """Seconds of a step whose own computing takes so long."""
+        """Seconds of a step, given its forward and backward seconds."""
         waits = max(self.last_bucket, self.gradients - backward)
         return forward + backward + waits + self.statistics
 
@@ -141,12 +141,12 @@ class Communication:
 def communication(
     cluster: Cluster, gradient_bytes: float, statistics: Sequence[float] = ()
 ) -> Communication:
-    """What a data-parallel step sends.
+    """Communication times of a data-parallel step.
 
     Args:
         cluster: The GPUs.
-        gradient_bytes: Of the student's trainable parameters.
-        statistics: Bytes of each exchange of a loss.
+        gradient_bytes: Bytes of the student's gradients.
+        statistics: Bytes of each collective of a loss.
     """
     times = [cluster.all_reduce(size) for size in buckets(gradient_bytes)]
     return Communication(

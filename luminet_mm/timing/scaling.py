@@ -1,7 +1,7 @@
-"""Step time against the number of GPUs, on paper, not measured.
+"""Step time against the number of GPUs: estimated, not measured.
 
-``python -m luminet_mm.timing.scaling CONFIG ...`` prints how long gradients
-and statistics travel, and which backward pass hides them.
+``python -m luminet_mm.timing.scaling CONFIG ...`` prints the transfer times of
+gradients and statistics, and the backward time that hides them.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from luminet_mm.timing.network import (
 
 
 def step_sizes(cfg: Config) -> tuple[int, list[int]]:
-    """What a config's step sends: trainable parameters, statistics.
+    """What a config's step sends: trainable parameters and statistics.
 
     Args:
-        cfg: A distillation or a student's own. Connectors and the statistics
-            of other losses than LumiNet are not counted.
+        cfg: Config of a distillation or of a student alone. Connectors and the
+            statistics of losses other than LumiNet are not counted.
 
     Returns:
-        Number of parameters, and bytes of each exchange of statistics.
+        Number of parameters, and bytes of each collective for statistics.
     """
     scope = cfg.get('default_scope', 'mmengine')
     with preserved_rng(), DefaultScope.overwrite_default_scope(scope):
@@ -58,14 +58,14 @@ def table(
     bytes_each: int = 4,
     compute: tuple[float, float] | None = None,
 ) -> str:
-    """The plan as a table.
+    """The estimate as a table.
 
     Args:
         rows: Name, number of parameters and statistics of each model.
         clusters: The columns' GPUs and networks.
-        bytes_each: Of a gradient, 4 or 2.
-        compute: Seconds of forward and backward of one GPU, as measured; adds
-            the step and its efficiency.
+        bytes_each: Bytes per gradient value, 4 or 2.
+        compute: Measured forward and backward seconds on one GPU; adds the
+            step time and its efficiency.
     """
     head = ['student', 'GPUs', 'slowest link', 'gradients', 'last bucket']
     head += ['statistics', 'backward that hides them']
@@ -103,38 +103,38 @@ def parse_args(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         prog='python -m luminet_mm.timing.scaling',
-        description='Step time against the number of GPUs, on paper.',
+        description='Estimate step time against the number of GPUs.',
     )
     parser.add_argument('configs', nargs='+', metavar='CONFIG')
     parser.add_argument(
-        '--gpus', type=int, nargs='+', default=[8, 16, 64], help='of all nodes'
+        '--gpus', type=int, nargs='+', default=[8, 16, 64], help='on all nodes'
     )
     parser.add_argument('--per-node', type=int, default=8, help='GPUs')
     parser.add_argument(
         '--within',
         type=float,
         default=300,
-        help='GB/s from GPU to GPU within a node',
+        help='GB/s between GPUs within a node',
     )
     parser.add_argument(
         '--between',
         type=float,
         nargs='+',
         default=[25, 50, 100, 200, 400],
-        help='Gb/s (bits) from node to node',
+        help='Gb/s (bits) between nodes',
     )
     parser.add_argument(
-        '--latency', type=float, default=10, help='microseconds of a message'
+        '--latency', type=float, default=10, help='microseconds per message'
     )
     parser.add_argument(
-        '--bytes', type=int, default=4, help='of a gradient: 4, or 2'
+        '--bytes', type=int, default=4, help='per gradient: 4 or 2'
     )
     parser.add_argument(
         '--compute',
         type=float,
         nargs=2,
         metavar=('FORWARD', 'BACKWARD'),
-        help='milliseconds on one GPU, as you measured them: adds the step',
+        help='measured milliseconds on one GPU: adds the step time',
     )
     return parser.parse_args(arguments)
 
@@ -154,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     clusters = []
     for gpus in args.gpus:
-        # the network does not matter within a node
+        # the network does not matter on a single node
         networks = args.between if gpus > args.per_node else args.between[:1]
         clusters += [
             Cluster(
@@ -167,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for between in networks
         ]
     compute = args.compute and tuple(ms / 1e3 for ms in args.compute)
-    print('\nOn paper, not measured:\n')
+    print('\nEstimated, not measured:\n')
     print(table(rows, clusters, args.bytes, compute))
 
 

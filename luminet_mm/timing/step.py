@@ -1,4 +1,4 @@
-"""A training step on random images, and the clock that times it."""
+"""A training step on random images, and a clock to time it."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from luminet_mm.teachers.inputs import image_channels
 
 
 class BenchmarkError(ValueError):
-    """A config that cannot be timed."""
+    """A config cannot be timed."""
 
 
 class Clock:
-    """Wall-clock time; on CUDA of work that is done, not queued.
+    """Wall-clock time; on CUDA, of finished work, not of queued work.
 
     Args:
-        device (torch.device): Where the work is done.
+        device (torch.device): The device that does the work.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -43,14 +43,14 @@ class Clock:
         self.parts: dict[str, float] = {}
 
     def now(self) -> float:
-        """Seconds, when all that was started is done."""
+        """The time in seconds, once all started work is done."""
         if self.device.type == 'cuda':
             torch.cuda.synchronize(self.device)
         return time.perf_counter()
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Add the block's time to a part's; to no other one's."""
+        """Add the block's time to this part, and only to this one."""
         start, before = self.now(), sum(self.parts.values())
         yield
         inner = sum(self.parts.values()) - before
@@ -59,7 +59,7 @@ class Clock:
 
 
 class TrainingStep:
-    """A model with its optimizer, which takes training steps."""
+    """A model and its optimizer, to run training steps."""
 
     def __init__(self, cfg: Config, device: str) -> None:
         scope = cfg.get('default_scope', 'mmengine')
@@ -81,7 +81,7 @@ class TrainingStep:
         self.optim.update_params(total)
 
     def timed(self, batch: dict, clock: Clock) -> None:
-        """The same, with the parts timed one by one."""
+        """Run a training step with its parts timed one by one."""
         with ExitStack() as stack:
             for name in ('begin_teachers', 'ask_teachers'):
                 ask = getattr(self.model, name)
@@ -116,18 +116,18 @@ def _within(clock: Clock, name: str, function: Callable) -> Callable:
 
 
 def step_losses(model: BaseModel, data: dict) -> dict:
-    """What a training step adds up."""
+    """The losses of a training step."""
     return model(**data, mode='loss')
 
 
 def random_batch(
     model: Any, batch_size: int, image_size: tuple[int, int]
 ) -> dict:
-    """Random images as a data loader gives them, with labels or boxes.
+    """Random images in a data loader's format, with labels or boxes.
 
     Args:
         model: The detector or classifier.
-        batch_size (int): Images.
+        batch_size (int): Number of images.
         image_size (tuple[int, int]): Height and width in pixels.
     """
     generator = torch.Generator().manual_seed(0)
@@ -161,7 +161,7 @@ def random_batch(
 def _random_boxes(
     model: Any, image_size: tuple[int, int], generator: torch.Generator
 ) -> InstanceData:
-    """Seven objects, about as many as COCO has in an image."""
+    """Seven objects, about the average number in a COCO image."""
     height, width = image_size
     size = torch.tensor([width, height])
     corner = torch.rand(7, 2, generator=generator) * size * 0.6
@@ -178,7 +178,7 @@ def _random_boxes(
 
 
 def without_files(cfg: Config) -> Config:
-    """A copy that reads no checkpoint: time does not depend on weights."""
+    """A copy without checkpoints: the time does not depend on weights."""
     cfg = copy.deepcopy(cfg)
     for teacher in teacher_list((cfg.get('model') or {}).get('teacher')):
         teacher['checkpoint'] = None

@@ -1,8 +1,8 @@
-"""What a step of each method costs: ``-m luminet_mm.timing.step_times``.
+"""Time a step of each method: ``python -m luminet_mm.timing.step_times``.
 
 The runs of a sweep share the machine with each other and with other work, so
-their own seconds compare nothing. This times one training step of every group
-of a grid in turns, on random images, in one process.
+their own times cannot be compared. This times one training step of every group
+of a grid in turn, on random images, in one process.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ BASE = 'student'
 def build_steps(
     grid: str, batch_size: int, image_size: tuple[int, int]
 ) -> tuple[dict[str, Callable[[], None]], dict[str, int]]:
-    """Make a training step of each group of a grid.
+    """Make a training step for each group of a grid.
 
     Args:
         grid (str): Python file with ``runs``; one group is ``student``.
-        batch_size (int): Images.
+        batch_size (int): Number of images.
         image_size (tuple[int, int]): Their height and width in pixels.
 
     Returns:
-        tuple: For each group a function that takes one step, and how many
-        parameters its method trains beside the student's.
+        tuple: For each group, a function that runs one step, and the number
+        of parameters that its method trains besides the student's.
 
     Raises:
         ValueError: If there is no group ``student``.
@@ -58,8 +58,7 @@ def build_steps(
         extra[cell.group] = count_parameters(step.model)
     if BASE not in steps:
         raise ValueError(
-            f'{grid}: no group `{BASE}` in `runs`, to which the others could '
-            'be compared.'
+            f'{grid}: `runs` has no group `{BASE}` to compare the others with.'
         )
     return steps, {name: n - extra[BASE] for name, n in extra.items()}
 
@@ -70,7 +69,7 @@ def time_in_turns(
     warmup: int = 1,
     device: str = 'cpu',
 ) -> dict[str, list[float]]:
-    """Seconds of each step in each round; every round starts elsewhere."""
+    """Seconds of each step in each round; the first step rotates."""
     clock = Clock(torch.device(device))
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     names = list(steps)

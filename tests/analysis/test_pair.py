@@ -193,7 +193,7 @@ def test_heads_without_one_output():
     student = build(classifier()).eval()
     pair = LogitPair(student, [(teacher_of(student, classifier()), 1.0)])
     student.head = None
-    with pytest.raises(AnalysisError, match='in place of logits'):
+    with pytest.raises(AnalysisError, match='instead of logits'):
         pair(images())
 
 

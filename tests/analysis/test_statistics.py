@@ -244,9 +244,9 @@ def test_some_classes_alone():
 def test_mixed_and_missing_rows():
     logits = torch.tensor([[1.0, 2]])
     found = statistics(logits, logits, [0])
-    with pytest.raises(AnalysisError, match='some have none'):
+    with pytest.raises(AnalysisError, match='some do not'):
         found.update(logits, logits)
-    with pytest.raises(AnalysisError, match='some have none'):
+    with pytest.raises(AnalysisError, match='some do not'):
         found.merge(statistics(logits, logits))
     with pytest.raises(AnalysisError, match='2 and of 3 classes'):
         found.merge(PairStatistics(3))

@@ -1,1 +1,1 @@
-"""Digits in scenes: data that are drawn from what scikit-learn ships."""
+"""Scenes with digits, drawn from data that scikit-learn ships."""

@@ -1,4 +1,4 @@
-"""Single digits cut out of the scenes: pixels to pretrain a backbone on."""
+"""Single digits cut out of the scenes, to pretrain a backbone on."""
 
 from pathlib import Path
 from typing import Any
@@ -17,17 +17,17 @@ from luminet_mm.registry import DATASETS, TRANSFORMS
 class DigitCropsDataset(BaseDataset):
     """One item per digit of :class:`DigitsDataset`'s scenes.
 
-    A detector's backbone usually comes pretrained on ImageNet. Where nothing
-    can be downloaded, classifying these crops takes that place.
+    A detector's backbone is usually pretrained on ImageNet. If nothing can be
+    downloaded, pretrain it to classify these crops instead.
 
     Args:
         split (str): ``'train'`` or ``'val'``. Defaults to ``'train'``.
-        data_root (str): Where the scenes are kept. Defaults to
+        data_root (str): Folder of the scenes. Defaults to
             ``'data/digit_crops/'``.
-        num_images (int): Scenes to cut from. Defaults to 4000.
-        seed (int): Seed of the scenes; another one than the detector's makes
+        num_images (int): Number of scenes to cut from. Defaults to 4000.
+        seed (int): Seed of the scenes; a seed other than the detector's gives
             other scenes of the same digits. Defaults to 1.
-        **kwargs: Of :class:`mmpretrain.datasets.BaseDataset`.
+        **kwargs: Arguments of :class:`mmpretrain.datasets.BaseDataset`.
     """
 
     METAINFO = {'classes': CLASSES}
@@ -78,7 +78,7 @@ class CropAroundBox(BaseTransform):
         size (int): Height and width of the result.
         margin (tuple[float, float]): The square's side is the box's longer
             side times a number drawn from this range.
-        shift (float): The centre moves by up to this part of the side.
+        shift (float): The centre moves by up to this fraction of the side.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class CropAroundBox(BaseTransform):
         self.shift = shift
 
     def transform(self, results: dict) -> dict:
-        """Replace ``img`` by the crop."""
+        """Replace ``img`` with the crop."""
         x1, y1, x2, y2 = results['box']
         side = max(x2 - x1, y2 - y1) * np.random.uniform(*self.margin)
         shift = np.random.uniform(-self.shift, self.shift, 2) * side

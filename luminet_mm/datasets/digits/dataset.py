@@ -1,4 +1,4 @@
-"""The digits data as a data set for configs: made when it is first built."""
+"""The digits as a data set for configs, drawn when it is first built."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ class DigitsDataset(CocoDataset):
 
     Needs no download: the pixels come from scikit-learn and scikit-image. The
     same arguments give the same pixels on every machine. Train and val share
-    neither digit nor photograph.
+    no digits and no photographs.
 
     .. code-block:: python
 
@@ -24,20 +24,20 @@ class DigitsDataset(CocoDataset):
             type='FasterCocoMetric',
             ann_file='data/digits/annotations/val.json')
 
-    Two data sets of one split but other ``num_images``, ``image_size`` or
-    ``seed`` may share a ``data_root``; ``annotations/<split>.json`` is then
-    the one built last, so give them a ``data_root`` each where an evaluator
-    reads it.
+    Two data sets of the same split with different ``num_images``,
+    ``image_size`` or ``seed`` may share a ``data_root``;
+    ``annotations/<split>.json`` then belongs to the one built last. If an
+    evaluator reads that file, give each data set its own ``data_root``.
 
     Args:
         split (str): ``'train'`` or ``'val'``. Defaults to ``'train'``.
-        data_root (str): Where to keep the data. Defaults to
-            ``'data/digits/'``.
+        data_root (str): Folder for the data. Defaults to ``'data/digits/'``.
         num_images (int, optional): Defaults to 1200 for train, 300 for val.
         image_size (int): Height and width of each image. Defaults to 160.
-        seed (int): Seed of the data, whatever the training's. Defaults to 0.
-        **kwargs: Of :class:`mmdet.datasets.CocoDataset`, ``pipeline`` above
-            all, but neither ``ann_file`` nor ``data_prefix``.
+        seed (int): Seed of the data, independent of the training's. Defaults
+            to 0.
+        **kwargs: Arguments of :class:`mmdet.datasets.CocoDataset`, mainly
+            ``pipeline``, but neither ``ann_file`` nor ``data_prefix``.
 
     Raises:
         TypeError: ``ann_file`` or ``data_prefix`` is given.
@@ -73,7 +73,7 @@ class DigitsDataset(CocoDataset):
                 raise TypeError(
                     f'DigitsDataset makes its own files: drop {key}='
                     f'{kwargs[key]!r} (_delete_=True in a config that '
-                    'inherits it) and choose with split and data_root.'
+                    'inherits it) and set split and data_root instead.'
                 )
         ann_file = make_digits(
             data_root,

@@ -1,8 +1,8 @@
-"""Chance, backgrounds and ink of a scene: integers alone, the same everywhere.
+"""Random numbers, backgrounds and ink of a scene, identical everywhere.
 
-All arithmetic is on integers and all chance comes from the raw output of
-PCG64, which NumPy promises never to change: no library's resampling, no
-rounding mode and no platform's ``sin`` has a say in a pixel.
+All arithmetic uses integers, and all random numbers come from the raw output
+of PCG64, which NumPy promises never to change. So pixels do not depend on a
+library's resampling, a rounding mode or a platform's ``sin``.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ _ONE = 1 << 16
 
 
 class Draws:
-    """Whole numbers by chance, fixed for ever by ``key``."""
+    """Random integers, determined by ``key`` forever."""
 
     def __init__(self, *key: int) -> None:
         self._raw = PCG64(SeedSequence(key)).random_raw
 
     def between(self, low: int, high: int) -> int:
-        """A number from ``low`` to ``high``, both included."""
+        """A random integer from ``low`` to ``high``, both included."""
         return low + ((int(self._raw()) >> 32) * (high - low + 1) >> 32)
 
 
 def _resize(image: np.ndarray, size: int) -> np.ndarray:
-    """Bilinear, square (side, side, 3) to (size, size, 3), on integers."""
+    """Resize (side, side, 3) to (size, size, 3), bilinear, in integers."""
     factor = len(image) // size
     if factor > 1:  # average first: bilinear alone would alias
         side = len(image) // factor
@@ -51,12 +51,12 @@ def _resize(image: np.ndarray, size: int) -> np.ndarray:
 def draw_background(
     photograph: np.ndarray, size: int, draws: Draws
 ) -> np.ndarray:
-    """A square crop: any place, scale, turn, reflection and tint.
+    """A square crop with random place, scale, rotation, flip and tint.
 
     Args:
         photograph (np.ndarray): BGR uint8 (H, W, 3).
         size (int): Height and width of the result.
-        draws (Draws): Chance.
+        draws (Draws): Random numbers.
 
     Returns:
         np.ndarray: Int32 (size, size, 3), 0 to 255.
@@ -82,15 +82,15 @@ def draw_background(
 
 
 def draw_ink(digit: np.ndarray, height: int, draws: Draws) -> np.ndarray:
-    """Enlarge a digit to a smooth stroke, turned, slanted and stretched.
+    """Enlarge a digit to a smooth stroke, rotated, slanted and stretched.
 
-    A quadratic B-spline through the 8x8 cells, cut at a drawn level (the
-    thickness of the pen) with an edge of about one pixel and a half.
+    A quadratic B-spline through the 8x8 cells, cut at a random level (the
+    thickness of the pen) with an edge of about 1.5 pixels.
 
     Args:
         digit (np.ndarray): Int64 (8, 8), 0 to 16.
         height (int): Height in pixels of the eight rows.
-        draws (Draws): Chance.
+        draws (Draws): Random numbers.
 
     Returns:
         np.ndarray: Int64 (n, n), coverage from 0 to 255.

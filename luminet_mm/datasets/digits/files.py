@@ -1,9 +1,9 @@
-"""Keeps the digits data on disk: made once, whole or not at all.
+"""Keep the digits data on disk: made once, completely or not at all.
 
-A data set's folder is named after a hash of all that it depends on and comes
-into being by one rename, so it is never seen half-made and never changes.
+A data set's folder is named after a hash of everything that it depends on. It
+is created with one rename, so it is never incomplete and never changes.
 ``annotations/<split>.json`` is a copy of the newest one's annotations, for
-configs that need a path known beforehand.
+configs that need a fixed path.
 """
 
 import hashlib
@@ -56,7 +56,7 @@ def _dump(content: dict) -> bytes:
 
 
 def _hash_scenes(images: list[bytes], content: dict) -> str:
-    """A hash of the pixels and annotations, not of how files encode them."""
+    """A hash of pixels and annotations, independent of file encoding."""
     sha = hashlib.sha256()
     for digest in images:
         sha.update(digest)
@@ -114,7 +114,7 @@ def _render(
     annotations: list[dict] = []
     digests: list[bytes] = []
     for index in range(num_images):
-        # Each image has its own chance: a longer set starts like a short one.
+        # Each image has its own seed: a longer set starts like a shorter one.
         scene = draw_scene(sources, size, (*stream, index))
         name = f'{index:06d}.png'
         path = folder / name
@@ -168,7 +168,7 @@ def _render(
 
 
 def _is_whole(folder: Path, num_images: int) -> bool:
-    """False for a folder that is missing or that somebody took from."""
+    """Whether a folder exists and no file has been removed from it."""
     if not (folder / 'annotations.json').is_file():
         return False
     return len(os.listdir(folder)) > num_images
@@ -178,10 +178,10 @@ def _move(unfinished: Path, folder: Path, num_images: int) -> None:
     try:
         os.replace(unfinished, folder)
     except OSError:
-        # Another node was first, over a file system that knows no locks.
+        # Another node was first, on a file system without locks.
         if _is_whole(folder, num_images):
             return
-        # Or images were taken from the folder: make it anew.
+        # Or images were removed from the folder: make it again.
         shutil.rmtree(folder)
         os.replace(unfinished, folder)
 
@@ -200,13 +200,13 @@ def _check_ours(ann_file: Path) -> None:
         made_by = None
     if made_by != _MADE_BY:
         raise FileExistsError(
-            f'{ann_file} exists and is not of {_MADE_BY}, which would write '
-            'over it. Give the digits another data_root.'
+            f'{ann_file} exists and was not made by {_MADE_BY}, which would '
+            'overwrite it. Give the digits another data_root.'
         )
 
 
 def _remove_abandoned(root: Path) -> None:
-    """Delete what interrupted runs left; spare one that is still growing."""
+    """Delete what interrupted runs left, but not one that is still growing."""
     for path in root.glob(f'{_UNFINISHED}*'):
         try:
             if time.time() - path.stat().st_mtime > _ABANDONED_AFTER:
@@ -224,24 +224,24 @@ def make_digits(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Make one split of the digits data, unless it is there already.
+    """Make one split of the digits data, unless it already exists.
 
     Any number of processes may call it at once: one works, the others wait.
 
     Args:
-        data_root (str | PathLike): Folder of all digits data.
+        data_root (str | PathLike): Folder for all digits data.
         split (str): ``'train'`` or ``'val'``.
         num_images (int, optional): Defaults to 1200 for train, 300 for val.
         image_size (int): Height and width of each image. Defaults to 160.
-        seed (int): Another seed is another data set. Defaults to 0.
+        seed (int): Another seed gives another data set. Defaults to 0.
         progress (Callable, optional): Called with the number of images drawn
             and the number wanted after each image.
 
     Returns:
         Path: ``<data_root>/<split>-<hash>/annotations.json``. Its
-        ``file_name``s are relative to ``data_root``. An equal file lies at
-        ``<data_root>/annotations/<split>.json`` until the same split is made
-        with other arguments.
+        ``file_name``s are relative to ``data_root``. The same file is at
+        ``<data_root>/annotations/<split>.json`` until the split is made with
+        other arguments.
 
     Raises:
         TypeError: An argument is not a whole number.

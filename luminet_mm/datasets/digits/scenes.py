@@ -1,4 +1,4 @@
-"""Draws handwritten digits into crops of photographs, the same everywhere."""
+"""Draw handwritten digits on crops of photographs, the same everywhere."""
 
 from typing import NamedTuple
 
@@ -7,16 +7,16 @@ import numpy as np
 from luminet_mm.datasets.digits.drawing import Draws, draw_background, draw_ink
 from luminet_mm.datasets.digits.sources import Sources
 
-# Part of every file's key: raise it with any change to the pixels.
+# Part of every file's key: raise it whenever the pixels change.
 VERSION = 1
 
-IMAGE_SIZES = (96, 2048)  # least and greatest
+IMAGE_SIZES = (96, 2048)  # smallest and largest
 MAX_IOU = (3, 10)  # of two boxes in one image
 MIN_VISIBLE = (7, 10)  # of a digit's ink that later digits leave uncovered
 MIN_SIDE = 4  # of a box, in pixels
 
 _FULL = 255 * 255  # weight of a digit in a pixel that shows nothing else
-_INK = _FULL // 4  # least weight at which a pixel counts as the digit's
+_INK = _FULL // 4  # smallest weight at which a pixel counts as the digit's
 
 Box = tuple[int, int, int, int]  # x, y, width, height
 
@@ -36,14 +36,14 @@ class Instance(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """One image and what is in it.
+    """One image and its digits.
 
     Attributes:
         image (np.ndarray): BGR uint8 (size, size, 3).
         photograph (str): Name of the background.
         instances (list[Instance]): The digits, lowest first.
-        weights (list[np.ndarray]): For each digit int64 (size, size): how
-            much of each pixel it makes up, from 0 to 255².
+        weights (list[np.ndarray]): For each digit, int64 (size, size): its
+            share of each pixel, from 0 to 255².
     """
 
     image: np.ndarray
@@ -53,13 +53,13 @@ class Scene(NamedTuple):
 
 
 def ink_box(weight: np.ndarray) -> Box | None:
-    """The box around the pixels that a digit makes up for a quarter or more.
+    """The box around the pixels of which a digit makes up at least a quarter.
 
     Args:
         weight (np.ndarray): (H, W), see :class:`Scene`.
 
     Returns:
-        tuple[int] | None: x, y, width, height; None where there is no ink.
+        tuple[int] | None: x, y, width, height; None if there is no ink.
     """
     ink = weight >= _INK
     columns, rows = np.flatnonzero(ink.any(0)), np.flatnonzero(ink.any(1))
@@ -70,10 +70,10 @@ def ink_box(weight: np.ndarray) -> Box | None:
 
 
 def _draw_colours(under: np.ndarray, draws: Draws) -> np.ndarray:
-    """Colours of a digit's upper and lower end, (2, 3).
+    """Colours of a digit's top and bottom, (2, 3).
 
-    The contrast in brightness with the mean of what lies ``under`` it (3, ) is
-    drawn, so that none drowns; the hue is free.
+    The brightness contrast with the mean colour ``under`` it, (3, ), is drawn
+    at random from values large enough to stay visible; the hue is free.
     """
     brightness = int(under.sum()) // 3
     contrast = draws.between(48, 150)
@@ -113,18 +113,18 @@ def _place(
     size: int,
     draws: Draws,
 ) -> tuple[list[np.ndarray], list[Box]]:
-    """Find a place for a digit over those that are there.
+    """Find a place for a digit on top of the existing ones.
 
     Args:
         ink (np.ndarray): Int64 (h, w), the weights of the new digit.
         below (list[np.ndarray]): Weights (size, size) of the others.
-        amounts (list[int]): How many pixels of ink each of them began with.
+        amounts (list[int]): How many pixels of ink each of them started with.
         size (int): Height and width of the image.
-        draws (Draws): Chance.
+        draws (Draws): Random numbers.
 
     Returns:
         tuple: Weights and boxes of all digits, the new one last. Both are
-        empty where it found no place.
+        empty if no place was found.
     """
     height, width = ink.shape
     for _ in range(20):
@@ -153,7 +153,7 @@ def _paint(
     box: Box,
     draws: Draws,
 ) -> None:
-    """Blend a digit into ``image``, in a colour that fades from top to end."""
+    """Blend a digit into ``image``; its colour fades from top to bottom."""
     x, y, width, height = box
     under = image[weight >= _INK]
     ends = _draw_colours(under.sum(0) // len(under), draws)
@@ -168,12 +168,12 @@ def draw_scene(sources: Sources, size: int, key: tuple[int, ...]) -> Scene:
     """Draw one image: two to seven digits on a crop of a photograph.
 
     Args:
-        sources (Sources): What to draw from.
-        size (int): Height and width of the image; digits grow with it.
-        key (tuple[int]): Fixes everything that is left to chance.
+        sources (Sources): Photographs and digits to draw from.
+        size (int): Height and width of the image; digits scale with it.
+        key (tuple[int]): Determines all random choices.
 
     Returns:
-        Scene: The image, its boxes, and which pixels are whose.
+        Scene: The image, its boxes, and each digit's pixels.
     """
     draws = Draws(VERSION, *key)
     names = list(sources.photographs)
@@ -186,11 +186,11 @@ def draw_scene(sources: Sources, size: int, key: tuple[int, ...]) -> Scene:
     amounts: list[int] = []  # of ink before anything covered it
     boxes: list[Box] = []
     wanted = draws.between(2, 7)
-    for _ in range(3 * wanted):  # some find no room
+    for _ in range(3 * wanted):  # some do not fit
         if len(chosen) == wanted:
             break
-        # The label first: every class is equally frequent, whatever the
-        # number of its digits.
+        # The label first, so that every class is equally frequent, however
+        # many digits it has.
         label = draws.between(0, 9)
         candidates = np.flatnonzero(sources.labels == label)
         index = int(candidates[draws.between(0, len(candidates) - 1)])

@@ -1,4 +1,4 @@
-"""The real pixels of the digits data: what scikit-learn and -image ship."""
+"""The real pixels of the digits data, from scikit-learn and scikit-image."""
 
 import hashlib
 import importlib
@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-# A stereo pair is one photograph: its halves must not part. Pictures with
-# print in them (a page, a clock) would add digits that nobody annotated.
+# A stereo pair is one photograph: its halves must stay in one split. Pictures
+# with printed text (a page, a clock) would add digits without annotations.
 PHOTOGRAPHS = dict(
     train=(
         'sklearn/china.jpg',
@@ -35,7 +35,7 @@ PHOTOGRAPHS = dict(
 )
 
 # scikit-learn's digits come in blocks of about 130, each block with the same
-# order of labels: one form filled in by one writer. 1415 is a block's edge.
+# order of labels: one form filled in by one writer. A block ends at 1415.
 DIGITS = dict(train=range(0, 1415), val=range(1415, 1797))
 
 _FOLDERS = dict(
@@ -52,10 +52,10 @@ SOURCE_SHA256 = dict(
 
 
 class Sources(NamedTuple):
-    """What one split is drawn from.
+    """Photographs and digits that one split is drawn from.
 
     Attributes:
-        photographs (dict[str, np.ndarray]): Name to BGR uint8 (H, W, 3).
+        photographs (dict[str, np.ndarray]): BGR uint8 (H, W, 3) by name.
         digits (np.ndarray): Int64 (N, 8, 8), ink from 0 to 16.
         labels (np.ndarray): Int64 (N, ), 0 to 9.
         indices (range): Each digit's index in ``load_digits()``.
@@ -83,8 +83,8 @@ def _import(module: str, package: str) -> Any:
 def _read_photograph(name: str) -> np.ndarray:
     origin, file_name = name.split('/')
     module, folder, package = _FOLDERS[origin]
-    # Read from the package's folder and not through skimage.data's functions:
-    # those would try to download what a distribution has left out.
+    # Read from the package's folder, not through skimage.data's functions:
+    # those would try to download files that a distribution left out.
     root = Path(_import(module, package).__file__).parent
     path = root / folder / file_name
     if not path.is_file():
@@ -106,7 +106,7 @@ def load_handwritten(indices: range) -> tuple[np.ndarray, np.ndarray]:
     """Some of scikit-learn's handwritten digits.
 
     Args:
-        indices (range): Which, in steps of 1.
+        indices (range): Indices of the digits, in steps of 1.
 
     Returns:
         tuple: Ink, int64 (N, 8, 8) from 0 to 16, and labels, int64 (N, ).
@@ -126,8 +126,8 @@ def load_sources(split: str) -> Sources:
     """Load the photographs and the digits of one split.
 
     Args:
-        split (str): ``'train'`` or ``'val'``. They share neither photograph
-            nor digit nor, by the blocks that the digits come in, writer.
+        split (str): ``'train'`` or ``'val'``. They share no photographs, no
+            digits and, judging by the blocks of digits, no writers.
 
     Returns:
         Sources: Photographs, digits and their labels.

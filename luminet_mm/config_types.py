@@ -1,4 +1,4 @@
-"""Compare the ``type`` of a config's block with a class, however written."""
+"""Compare the ``type`` of a config block with a class, in any spelling."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.config.lazy import LazyAttr, LazyObject
 from mmengine.registry import Registry
 
-# What reads weights from a file, as `init_cfg` names it.
+# The initialisers that read weights from a file, as `init_cfg` names them.
 PRETRAINED = ('mmengine.Pretrained', 'mmengine.PretrainedInit')
 
 
@@ -27,30 +27,30 @@ def type_text(kind: Any) -> str:
 
 
 def type_name(block: Any) -> str:
-    """The name of a block's class alone, without scope and module."""
+    """The bare name of a block's class, without scope or module."""
     return type_text(_type_of(block)).rpartition('.')[2]
 
 
 def type_package(block: Any) -> str:
-    """The package or scope that a block's class is of; '' if it says none."""
+    """The package or scope of a block's class; '' if none is given."""
     text = type_text(_type_of(block))
     return text.partition('.')[0] if '.' in text else ''
 
 
 def is_type(block: Any, *names: str, registry: Registry | None = None) -> bool:
-    """Whether a block of a config is of one of some classes.
+    """Whether a config block's type is one of the given classes.
 
     Args:
-        block (dict): A block; also an object that is built already.
-        *names (str): Classes as ``'package.Name'``. Their subclasses count,
-            where the block has the class itself or ``registry`` is given.
-        registry (Registry | None): Where to look up a text's class.
+        block (dict): A block, or an object that has already been built.
+        *names (str): Classes as ``'package.Name'``. Their subclasses count, if
+            the block holds the class itself or ``registry`` is given.
+        registry (Registry | None): Where to look up a class by its name.
     """
     kind = _type_of(block)
     if registry is not None and isinstance(kind, str):
         try:
             kind = registry.get(kind) or kind
-        except Exception:  # it looks for modules of that name as well
+        except Exception:  # the lookup may import modules of that name
             return _is_named(kind, names)
     found = kind.__mro__ if isclass(kind) else (kind,)
     return any(_is_named(each, names) for each in found)
@@ -71,5 +71,5 @@ def _type_of(block: Any) -> Any:
     if not isinstance(block, Mapping):
         return type(block)
     kind = block.get('type', '')
-    # a ConfigDict has done so already
+    # a ConfigDict has already done this
     return kind.build() if isinstance(kind, (LazyObject, LazyAttr)) else kind

@@ -1,15 +1,15 @@
 """Connectors: small networks that bring a student's features to a teacher's.
 
 =================  ========================================================
-kind               what it is, from ``c_s`` to ``c_t`` channels
+kind               what it is, mapping ``c_s`` to ``c_t`` channels
 =================  ========================================================
-``'linear'``       linear layer; on maps a 1x1 convolution
+``'linear'``       linear layer; a 1x1 convolution on feature maps
 ``'conv_bn'``      1x1 convolution without bias, then batch norm
-``'mlp'``          linear, ReLU, linear; ``hidden`` channels between
+``'mlp'``          linear, ReLU, linear, with ``hidden`` channels between
 ``'orthogonal'``   linear without bias whose columns stay orthonormal
 ``'regressor'``    FitNet's: a convolution that also halves or doubles the
-                   size where the teacher's differs, batch norm, and a ReLU
-                   where the teacher's map has passed one (``last_relu``)
+                   size if the teacher's differs, batch norm, and a ReLU if the
+                   teacher's map has passed one (``last_relu``)
 =================  ========================================================
 
 A connector is trained beside the student with the student's optimizer and is
@@ -37,23 +37,23 @@ def make_connector(
     *,
     after_relu: bool = True,
 ) -> nn.Module:
-    """Build a connector between features of two shapes.
+    """Build a connector that maps features of one shape to another.
 
     Args:
-        connector: One of :data:`KINDS`, or a dict of it as ``type`` and of
-            its options: ``hidden`` of ``'mlp'``, default the teacher's
-            channels, and ``last_relu`` of ``'regressor'``, see
-            :func:`ends_in_relu`.
-        student: Shape of the student's feature, ``(B, c_s)`` or
-            ``(B, c_s, H, W)``.
-        teacher: Shape of the teacher's.
+        connector: One of :data:`KINDS`, or a dict with the kind as ``type``
+            and its options: ``hidden`` for ``'mlp'`` (default: the teacher's
+            channels), ``last_relu`` for ``'regressor'`` (see
+            :func:`ends_in_relu`).
+        student: Shape of the student's features, ``(B, c_s)`` or ``(B, c_s, H,
+            W)``.
+        teacher: Shape of the teacher's features.
         after_relu: Whether the teacher's map has passed a ReLU.
 
     Returns:
-        A module from ``(B, c_s, ...)`` to ``(B, c_t, ...)``.
+        A module that maps ``(B, c_s, ...)`` to ``(B, c_t, ...)``.
 
     Raises:
-        ValueError: There is no such connector, or none between these shapes.
+        ValueError: The kind is unknown or does not fit these shapes.
 
     Examples:
         >>> make_connector('mlp', (2, 4), (2, 6))(torch.rand(2, 4)).shape
@@ -66,7 +66,7 @@ def make_connector(
     if kind not in KINDS:
         raise ValueError(
             f'connector is {connector!r}; set one of '
-            f'{", ".join(map(repr, KINDS))}, or a dict with it as type.'
+            f'{", ".join(map(repr, KINDS))}, or a dict with one as its type.'
         )
     maps = len(student) == 4
     ours, theirs = student[1], teacher[1]
@@ -105,11 +105,11 @@ def make_connector(
 def ends_in_relu(last_relu: bool | None, after_relu: bool) -> bool:
     """Whether a connector ends in a ReLU.
 
-    What passes a ReLU cannot reach the negative values of a target: half of
-    those of a pyramid, whose maps come from convolutions.
+    The output of a ReLU cannot match negative targets. Half of the values of a
+    feature pyramid are negative, since its maps come from convolutions.
 
     Args:
-        last_relu: True and False force it; None does as the teacher does.
+        last_relu: True or False to force it; None to follow the teacher.
         after_relu: Whether the teacher's map has passed a ReLU.
     """
     return after_relu if last_relu is None else bool(last_relu)
@@ -118,7 +118,7 @@ def ends_in_relu(last_relu: bool | None, after_relu: bool) -> bool:
 def align_channels(
     student: Sequence[Sequence[int]], teacher: Sequence[Sequence[int]]
 ) -> nn.ModuleList:
-    """A ``'linear'`` connector where channels differ, nothing elsewhere.
+    """A ``'linear'`` connector where channels differ, identity elsewhere.
 
     Args:
         student: Shapes of the student's features.
@@ -143,18 +143,18 @@ def _linear(
 class Orthogonal(nn.Module):
     """A linear layer whose ``(c_t, c_s)`` matrix has orthonormal columns.
 
-    It keeps the student's distances and angles. Works on vectors and, point
-    by point, on maps.
+    It keeps the student's distances and angles. It works on vectors and, point
+    by point, on feature maps.
 
-    The matrix is the Q of a QR decomposition of the weight, which the
-    optimizer may change as it likes: neither weight decay nor a moving
-    average makes it less orthonormal. (The Householder form of
-    ``torch.nn.utils.parametrizations.orthogonal`` becomes 0 at the first
-    step with weight decay.)
+    The matrix is the Q of a QR decomposition of the weight. The optimizer may
+    change the weight freely: the matrix stays orthonormal under weight decay
+    and moving averages. (The Householder form of
+    ``torch.nn.utils.parametrizations.orthogonal`` becomes 0 at the first step
+    with weight decay.)
 
     Args:
         inputs: Channels of the student.
-        outputs: Channels of the teacher, at least as many.
+        outputs: Channels of the teacher, at least ``inputs``.
 
     Raises:
         ValueError: The teacher has fewer channels.
@@ -166,15 +166,15 @@ class Orthogonal(nn.Module):
             raise ValueError(
                 f"connector 'orthogonal' needs a teacher at least as wide as "
                 f'the student; here it has {outputs} channels and the '
-                f'student {inputs}. Take another connector.'
+                f'student has {inputs}. Take another connector.'
             )
         self.weight = nn.Parameter(torch.empty(outputs, inputs))
         nn.init.orthogonal_(self.weight)
 
     def matrix(self) -> Tensor:
-        """The projection; the weight itself where that is orthonormal."""
+        """The projection; the weight itself if that is orthonormal."""
         exact = torch.promote_types(self.weight.dtype, torch.float32)
-        q, r = torch.linalg.qr(self.weight.to(exact))  # half has no QR
+        q, r = torch.linalg.qr(self.weight.to(exact))  # QR has no half
         # The decomposition is unique up to the signs of R's diagonal.
         return torch.where(r.diagonal() < 0, -q, q).to(self.weight.dtype)
 
@@ -186,15 +186,15 @@ class Orthogonal(nn.Module):
 def _regressor(
     student: Sequence[int], teacher: Sequence[int], last_relu: bool
 ) -> nn.Module:
-    """FitNet's, as mdistiller's ``ConvReg`` (a08d46f) chooses it.
+    """FitNet's regressor, chosen as in mdistiller's ``ConvReg`` (a08d46f).
 
-    Maps that are twice or half as large are halved or doubled, at every size
-    of the image. Other smaller ones come out of a convolution without
-    padding, as large as the difference: for images of one size.
+    Maps twice or half the teacher's size are halved or doubled, whatever the
+    image size. Other larger maps shrink through an unpadded convolution whose
+    kernel covers the difference, so all images must have one size.
     """
     if len(student) != 4:
         raise ValueError(
-            "connector 'regressor' is for maps (B, C, H, W); take 'linear' "
+            "connector 'regressor' needs maps (B, C, H, W); use 'linear' "
             'for vectors.'
         )
     ours, theirs = student[1], teacher[1]
@@ -210,8 +210,8 @@ def _regressor(
     else:
         raise ValueError(
             f"connector 'regressor' cannot bring maps of {size[0]}x{size[1]} "
-            f"to the teacher's {target[0]}x{target[1]}: they have to be as "
-            'large, larger or half as large. Compare another layer, or take '
+            f"to the teacher's {target[0]}x{target[1]}: they must be as "
+            'large, larger or half as large. Compare another layer, or use '
             'a method that resizes maps, such as ATLoss or ReviewKDLoss.'
         )
     layers = [conv, nn.BatchNorm2d(theirs)]
@@ -228,10 +228,10 @@ def make_projector(
         outputs: Channels of the teacher.
         factor: The 1x1, 3x3 and 1x1 convolutions have ``outputs // factor``
             channels between them.
-        last_relu: Whether the last has its ReLU too.
+        last_relu: Whether the last convolution also gets a ReLU.
 
     Returns:
-        A module from ``(B, inputs, H, W)`` to ``(B, outputs, H, W)``.
+        A module that maps ``(B, inputs, H, W)`` to ``(B, outputs, H, W)``.
 
     Raises:
         ValueError: No channels are left.
@@ -239,7 +239,7 @@ def make_projector(
     hidden = int(outputs // factor)
     if hidden < 1:
         raise ValueError(
-            f'factor is {factor}, which leaves no channel of the '
+            f'factor is {factor}, which leaves no channels of the '
             f"teacher's {outputs}; set a smaller one."
         )
     return nn.Sequential(
@@ -260,18 +260,18 @@ def make_bridge(
 ) -> nn.Sequential:
     """FCFD's bridge from one network's maps to the other's.
 
-    A 3x3 convolution without bias and batch norm. Where the source's maps are
-    twice as large the convolution has stride 2, where they are half as large
-    it is a 4x4 transposed one; both have a bias.
+    A 3x3 convolution without bias, then batch norm. If the source's maps are
+    twice as large, the convolution has stride 2; if they are half as large, it
+    is a 4x4 transposed convolution. Both of these have a bias.
 
     Args:
-        source: Shape ``(B, C, H, W)`` of the maps that come in.
-        target: Shape of the maps that they become.
-        after_relu: Whether the target's maps have passed a ReLU; the bridge
-            then ends in a leaky one of slope 0.1.
+        source: Shape ``(B, C, H, W)`` of the input maps.
+        target: Shape of the output maps.
+        after_relu: Whether the target's maps have passed a ReLU. If so, the
+            bridge ends in a leaky ReLU of slope 0.1.
 
     Returns:
-        A module from ``(B, c_source, ...)`` to ``(B, c_target, ...)``.
+        A module that maps ``(B, c_source, ...)`` to ``(B, c_target, ...)``.
 
     Raises:
         ValueError: No bridge fits between these sizes.
@@ -287,8 +287,8 @@ def make_bridge(
         conv = nn.ConvTranspose2d(*channels, 4, stride=2, padding=1)
     else:
         raise ValueError(
-            f'no bridge leads from maps of size {ours} to {theirs}; one has '
-            'to be as large as the other, or twice as large. Name other maps.'
+            f'no bridge leads from maps of size {ours} to {theirs}; one must '
+            'be as large as the other, or twice as large. Name other maps.'
         )
     if isinstance(conv, nn.Conv2d):
         nn.init.kaiming_normal_(

@@ -1,8 +1,8 @@
-"""Means and centred moments over the rows of every rank, with gradients.
+"""Means and centred moments over the rows of all ranks, with gradients.
 
-A loss that calls these returns its rank's share: the mean of the shares over
-the ranks is the loss of one process that holds all rows, and DDP, which
-averages gradients, then computes that process's gradient.
+A loss that calls these returns its rank's share. The mean of the shares over
+the ranks equals the loss of a single process that holds all rows. DDP averages
+gradients, so it computes the gradient of that process.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from torch import Tensor
 
 
 def world_size() -> int:
-    """Number of ranks, 1 where ``torch.distributed`` is not in use."""
+    """Number of ranks; 1 when ``torch.distributed`` is not in use."""
     if dist.is_available() and dist.is_initialized():
         return dist.get_world_size()
     return 1
 
 
 class _AllGather(torch.autograd.Function):
-    """All-gather whose backward sums what every rank asks of this one."""
+    """All-gather whose backward sums the gradients from every rank."""
 
     @staticmethod
     def forward(ctx, tensor: Tensor) -> Tensor:
@@ -34,8 +34,8 @@ class _AllGather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> Tensor:
-        # Each rank's loss depends on this rank's tensor. A gather that only
-        # kept the local gradient would give a right loss and a wrong step.
+        # Each rank's loss depends on this rank's tensor. A gather that kept
+        # only the local gradient would give a right loss and a wrong step.
         grad = grad.contiguous().clone()
         dist.all_reduce(grad)
         return grad[dist.get_rank()]
@@ -58,7 +58,7 @@ def all_gather_with_grad(tensor: Tensor) -> Tensor:
 
 
 class _AllReduce(torch.autograd.Function):
-    """Sum over the ranks; its backward sums what every rank asks of it."""
+    """Sum over the ranks; its backward sums the gradients of every rank."""
 
     @staticmethod
     def forward(ctx, tensor: Tensor) -> Tensor:
@@ -89,20 +89,20 @@ def all_reduce_with_grad(tensor: Tensor) -> Tensor:
 
 
 def global_rows(rows: Tensor, sync: bool = True) -> Tensor:
-    """The rows of all ranks in the order of the ranks, with gradients.
+    """The rows of all ranks in rank order, with gradients.
 
-    For a loss that relates each row to every other. It is computed on every
-    rank in whole; that is its share as well.
+    For a loss that relates each row to every other. Every rank computes the
+    whole loss, which is also its share.
 
     Args:
-        rows: ``(N, ...)``, N may differ between ranks and may be 0.
+        rows: ``(N, ...)``; N may differ between ranks and may be 0.
         sync: Whether to gather at all.
 
     Returns:
         ``(N of all ranks, ...)``.
 
     Raises:
-        ValueError: On all ranks, if their rows have different sizes.
+        ValueError: On all ranks, if row sizes differ between ranks.
     """
     if not sync or world_size() == 1:
         return rows
@@ -113,8 +113,8 @@ def global_rows(rows: Tensor, sync: bool = True) -> Tensor:
     if len(set(sizes)) > 1:
         raise ValueError(
             f'the ranks have rows of {", ".join(map(str, sizes))} numbers, '
-            'which cannot be compared. Maps of images differ in size: set '
-            'sync_stats=False, or pool them.'
+            'which cannot be compared. Feature maps of images differ in '
+            'size: set sync_stats=False, or pool them.'
         )
     padding = rows.new_zeros(max(counts) - len(rows), *rows.shape[1:])
     pieces = all_gather_with_grad(torch.cat([rows, padding]))
@@ -124,7 +124,7 @@ def global_rows(rows: Tensor, sync: bool = True) -> Tensor:
 
 
 def global_sum(tensor: Tensor, sync: bool = True) -> Tensor:
-    """Sum a tensor without gradient (a count, a weight) over the ranks."""
+    """Sum a tensor (a count, a weight) over the ranks, without gradient."""
     tensor = tensor.detach()
     if sync and world_size() > 1:
         tensor = tensor.clone()
@@ -133,7 +133,7 @@ def global_sum(tensor: Tensor, sync: bool = True) -> Tensor:
 
 
 def row_total(rows: Tensor, row_weights: Tensor | None = None) -> Tensor:
-    """Local sum of the row weights; without weights, the number of rows.
+    """Local sum of the row weights, or the number of rows without weights.
 
     Examples:
         >>> rows = torch.rand(3, 7)
@@ -156,15 +156,15 @@ def global_mean(
     .. math:: W \frac{\sum_{i \in \text{rank}} w_i v_i}
               {\sum_{j \in \text{all}} w_j}
 
-    with :math:`W` ranks. The mean of the shares over ranks is the global
-    mean. Every rank must call it, also one without rows.
+    with :math:`W` ranks. The mean of the shares over the ranks is the global
+    mean. Every rank must call it, even one without rows.
 
     Args:
-        row_values: ``(N,)``, N may differ between ranks and may be 0.
-        row_weights: ``(N,)`` without gradient, default 1 for each row.
-        sync: Whether the mean is over all ranks or over this one.
-        total: Sum of the weights over all ranks, where it is already known
-            (saves the collective).
+        row_values: ``(N,)``; N may differ between ranks and may be 0.
+        row_weights: ``(N,)`` without gradient; default 1 for each row.
+        sync: Whether the mean is over all ranks or only this one.
+        total: Sum of the weights over all ranks, if already known (saves the
+            collective).
 
     Returns:
         Scalar; 0, with a graph, when the weights of all ranks sum to 0.
@@ -186,7 +186,7 @@ class Moments(NamedTuple):
     """Centred moments per column over the rows of all ranks."""
 
     weight: Tensor
-    """Scalar: number of rows, or the sum of their weights."""
+    """Scalar: the number of rows, or the sum of their weights."""
     mean_x: Tensor
     """``(D,)``"""
     mean_y: Tensor
@@ -194,7 +194,7 @@ class Moments(NamedTuple):
     comoment: Tensor
     """``(D,)``: weighted sum of (x - mean_x) (y - mean_y)."""
     total: Tensor
-    """The sum over ranks of the caller's own ``total``."""
+    """The sum of the caller's own ``total`` over the ranks."""
 
 
 def global_moments(
@@ -206,25 +206,26 @@ def global_moments(
 ) -> Moments:
     r"""Mean and centred (co)moment of each column, over all ranks' rows.
 
-    Each rank centres its rows on its own mean, and the ranks' sums are added
-    up in float64, about zero:
+    Each rank centres its rows on its own mean. The ranks' sums are then added
+    in float64, about zero:
 
     .. math:: M = \sum_r \left(M_r + n_r \bar x_r \bar y_r\right)
               - n \bar x \bar y
 
-    which costs none of the digits that :math:`E[xy] - E[x]E[y]` loses in
-    float32. One all-reduce, of ``2 + 3 D`` numbers (``2 + 2 D`` when ``y`` is
-    ``x``) however many ranks; every rank takes part, also one without rows.
+    which keeps the digits that :math:`E[xy] - E[x]E[y]` loses in float32. It
+    takes one all-reduce of ``2 + 3 D`` numbers (``2 + 2 D`` when ``y`` is
+    ``x``), however many ranks there are. Every rank takes part, even one
+    without rows.
 
     Args:
         x: ``(N, D)``.
-        y: ``(N, D)``, the same tensor as ``x`` for a variance.
-        total: Scalar without gradient, summed over ranks with the rest.
-        row_weights: ``(N,)`` without gradient, default 1 for each row.
-        sync: Whether over all ranks or over this one.
+        y: ``(N, D)``; pass ``x`` itself for a variance.
+        total: Scalar without gradient, summed over the ranks with the rest.
+        row_weights: ``(N,)`` without gradient; default 1 for each row.
+        sync: Whether to sum over all ranks or only this one.
 
     Returns:
-        :class:`Moments`, equal on all ranks. Zeros where there is no row.
+        :class:`Moments`, equal on all ranks. Zeros if there are no rows.
 
     Examples:
         >>> x = torch.tensor([[1., 5.], [3., 5.], [5., 8.]])

@@ -1,14 +1,14 @@
-"""Child registries of MMEngine's, scope ``luminet_mm``.
+"""Child registries of MMEngine's registries, with scope ``luminet_mm``.
 
 Once ``luminet_mm`` is imported, as this project's tools do,
 ``type='luminet_mm.LumiNetLoss'`` in a config resolves by itself: a registry
-imports its ``locations`` when it is first asked. A script that does not import
-it, such as MMDetection's own, needs this in the config::
+imports its ``locations`` at the first lookup. A script that does not import
+the package, such as MMDetection's own, needs this in the config::
 
     custom_imports = dict(imports=['luminet_mm'])
 
 since looking up any type under ``default_scope='mmdet'`` imports
-``mmdet.models``, and by then ``mmcv.ops`` has to be served.
+``mmdet.models``, and ``mmcv.ops`` must be available by then.
 """
 
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS

@@ -12,9 +12,9 @@ import torch
 
 @contextmanager
 def preserved_rng() -> Iterator[None]:
-    """Leave the random state of Python, NumPy and torch as it was.
+    """Restore the random state of Python, NumPy and torch afterwards.
 
-    A distilled run then draws the same numbers as a stock run.
+    A distillation run then draws the same numbers as a stock run.
     """
     python, numpy = random.getstate(), np.random.get_state()
     devices = list(range(torch.cuda.device_count()))
@@ -28,10 +28,10 @@ def preserved_rng() -> Iterator[None]:
 
 @contextmanager
 def kept_rng() -> Iterator[None]:
-    """Leave the random state of Python, NumPy and torch's CPU as it was.
+    """Restore the random state of Python, NumPy and torch's CPU afterwards.
 
-    That of a GPU is neither read nor changed: images are augmented on the
-    CPU, and asking a GPU for each batch would take longer than that.
+    The GPU's state is neither read nor changed: images are augmented on the
+    CPU, and reading it for each batch would take longer than that.
     """
     python, numpy = random.getstate(), np.random.get_state()
     state = torch.get_rng_state()

@@ -1,4 +1,4 @@
-"""Turn a distillation config back into the stock student's."""
+"""Turn a distillation config back into the stock student's config."""
 
 import copy
 import os
@@ -18,7 +18,7 @@ from luminet_mm.student import (
     student_of,
 )
 
-# What a run adds to its config and a finished model does not need.
+# Entries that a run adds to its config and a finished model does not need.
 RUN_KEYS = (
     'work_dir',
     'load_from',
@@ -30,15 +30,15 @@ RUN_KEYS = (
 
 
 def stock_config(cfg: Config) -> Config:
-    """Replace the distiller by the model that it extends.
+    """Replace the distiller with the model that it extends.
 
-    The student alone predicts: testing and deployment need neither teacher
-    nor losses. Hooks of this package go with them, and a preprocessor of
-    several views becomes the stock one, which does the same with one view,
-    and data whose views are replayed become the data alone.
+    Only the student predicts: testing and deployment need neither teacher nor
+    losses. This package's hooks are removed with them. A multi-view
+    preprocessor becomes the stock one, which does the same with one view, and
+    a replay data set becomes the data set inside it.
 
     Args:
-        cfg (Config): Any config; one without a distiller stays as it is.
+        cfg (Config): Any config; one without a distiller is left unchanged.
 
     Returns:
         Config: A copy whose ``model`` is a stock model.
@@ -74,8 +74,8 @@ def stock_config(cfg: Config) -> Config:
 def model_block(cfg: Config) -> ConfigDict:
     """A config's ``model``, with the data preprocessor in it.
 
-    MMPretrain's configs keep that beside the model; its Runner, too, hands it
-    to the model.
+    MMPretrain's configs keep it beside the model, and the Runner passes it to
+    the model.
 
     Args:
         cfg (Config): A whole config.
@@ -90,15 +90,15 @@ def model_block(cfg: Config) -> ConfigDict:
 
 
 def peer_config(cfg: Config, peer: int) -> Config | None:
-    """The config of a network that was trained beside the first.
+    """The config of a peer that was trained with the first network.
 
     Args:
-        cfg (Config): That of a run of mutual learning.
-        peer (int): Its place in ``model.peers``.
+        cfg (Config): The config of a mutual learning run.
+        peer (int): The peer's index in ``model.peers``.
 
     Returns:
-        Config: ``cfg`` with that network as its stock model; None where
-        ``model.peers`` gives a file, which is its config, or is not there.
+        Config: ``cfg`` with that peer as its stock model; None if
+        ``model.peers`` is missing or names a file, which is then its config.
     """
     peers = (cfg.get('model') or {}).get('peers') or []
     block = peers[peer] if peer < len(peers) else ''
@@ -110,21 +110,21 @@ def peer_config(cfg: Config, peer: int) -> Config | None:
 
 
 def stock_config_text(text: str, peer: int | None = None) -> str | None:
-    """Do the same to the config text that a checkpoint carries.
+    """Convert the config text in a checkpoint to the stock student's.
 
-    The text is parsed, never executed: it comes from a file.
+    The text is parsed, never executed, because it comes from a file.
 
     Args:
         text (str): ``checkpoint['meta']['cfg']``.
-        peer (int | None): Which of ``model.peers``, None for the model.
+        peer (int | None): Index in ``model.peers``; None for the model.
 
     Returns:
-        str | None: The stock config's text, without what only the run needed;
-        None when the text holds more than plain values, or a peer's config
-        is a file.
+        str | None: The stock config's text, without the entries that only the
+        run needed; None if the text holds more than plain values, or the
+        peer's config is a file.
 
     Raises:
-        ValueError: If its model is unknown, or it is not a config.
+        ValueError: If its model is unknown, or the text is not a config.
     """
     values = parse_config(text)
     if values is None:
@@ -140,7 +140,7 @@ def stock_config_text(text: str, peer: int | None = None) -> str | None:
             return None if stock is None else stock.pretty_text
     except ValueError:  # a model that is not imported here
         raise
-    except Exception as error:  # entries that are not what they should be
+    except Exception as error:  # malformed entries
         raise ValueError(
             f'it is not the config of a run ({type(error).__name__}: '
             f'{str(error)[:100]})'
@@ -148,13 +148,13 @@ def stock_config_text(text: str, peer: int | None = None) -> str | None:
 
 
 def parse_config(text: str) -> dict[str, Any] | None:
-    """Read a config's text as data; nothing in it is executed.
+    """Read a config's text as data, without executing any of it.
 
     Args:
-        text (str): Such as ``checkpoint['meta']['cfg']``.
+        text (str): The text, such as ``checkpoint['meta']['cfg']``.
 
     Returns:
-        dict | None: Its entries; None when it holds more than plain values.
+        dict | None: Its entries; None if it holds more than plain values.
     """
     try:
         return plain_values(text)
@@ -166,7 +166,7 @@ def _stock_type(kind: Any, scope: str | None) -> str | type:
     """The type of the student that a distiller extends.
 
     Raises:
-        ValueError: If it is not known, or cannot stand for the distiller.
+        ValueError: If it is unknown or cannot replace the distiller.
     """
     cls = find_model(kind, scope)
     if cls is None:
@@ -181,21 +181,21 @@ def _stock_type(kind: Any, scope: str | None) -> str | type:
     if name is None and isinstance(kind, str):
         raise ValueError(
             f'model.type {kind!r}: its student {student.__name__} is not '
-            'registered, so that no config can name it. Put '
+            'registered, so no config can name it. Put '
             '@MODELS.register_module() before that class.'
         )
     return student if name is None else name
 
 
 def _stock_preprocessor(kind: Any, scope: str | None) -> str:
-    """Name the zoos' class that a preprocessor of this package extends."""
+    """The stock class that one of this package's preprocessors extends."""
     cls = find_model(kind, scope)
     for base in cls.__mro__ if cls else ():
         package = base.__module__.partition('.')[0]
         if package in ZOOS:
             return f'{package}.{base.__name__}'
     raise ValueError(
-        f'data_preprocessor {type_text(kind)!r} extends no stock one.'
+        f'data_preprocessor {type_text(kind)!r} does not extend a stock one.'
     )
 
 
@@ -205,16 +205,16 @@ def model_config(config: str | dict, key: str = 'teacher.config') -> Config:
     Args:
         config (str | dict): A path, ``'mmdet::...'`` or ``'mmpretrain::...'``,
             a whole config or only its ``model`` block.
-        key (str): What named it, for errors.
+        key (str): The key that named it, for errors.
 
     Raises:
         FileNotFoundError: If it does not exist.
-        ValueError: If it has no block ``model``.
+        ValueError: If it has no ``model`` block.
     """
     cfg = _read_config(config, key)
     if 'model' not in cfg:
         raise ValueError(
-            f'{key} {config!r} has no block `model`. Give the config '
+            f'{key} {config!r} has no `model` block. Give the config '
             'that the model was trained with.'
         )
     cfg.model = model_block(cfg)

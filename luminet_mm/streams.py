@@ -1,4 +1,4 @@
-"""CUDA without waiting: work beside the current stream, and uploads."""
+"""CUDA without waiting: side-stream work and asynchronous uploads."""
 
 from __future__ import annotations
 
@@ -14,37 +14,38 @@ from torch.utils._pytree import tree_map_only
 
 @dataclass
 class Pending:
-    """What was computed ahead, perhaps on another stream.
+    """Values that were computed ahead, perhaps on another stream.
 
     Attributes:
         values (Any): Tensors in any nesting.
-        done (torch.cuda.Event | None): When they are there; None where they
-            were computed on the stream that uses them, or not on CUDA.
+        done (torch.cuda.Event | None): Marks when they are ready; None if
+            they were computed on the stream that uses them, or not on CUDA.
     """
 
     values: Any
     done: torch.cuda.Event | None = None
 
     def wait(self) -> Any:
-        """The values. The current stream waits for them, the host does not."""
+        """The values; the current stream waits for them, the host does not."""
         if self.done is not None:
             current = torch.cuda.current_stream(self.done.device)
             current.wait_event(self.done)
-            # their memory belongs to the side stream, which must not use it
-            # again before the current one has read it
+            # their memory belongs to the side stream, which must not reuse it
+            # before the current stream has read it
             _record(self.values, current)
             self.done = None
         return self.values
 
 
 def run_beside(compute: Callable[[], Any], inputs: Tensor) -> Pending:
-    """Compute on a side stream, after what the current one has to do so far.
+    """Compute on a side stream, after the work queued on the current one.
 
-    Grad mode and autocast are the thread's and hold there as well.
+    Grad mode and autocast belong to the thread and apply there as well.
 
     Args:
-        compute (Callable): What is to be computed; tensors in any nesting.
-        inputs (Tensor): On a CUDA device; what of the current step it reads.
+        compute (Callable): The computation; returns tensors in any nesting.
+        inputs (Tensor): The current step's tensor that it reads, on a CUDA
+            device.
     """
     side = _side_stream(inputs.device)
     side.wait_stream(torch.cuda.current_stream(inputs.device))
@@ -56,7 +57,7 @@ def run_beside(compute: Callable[[], Any], inputs: Tensor) -> Pending:
 
 @cache
 def _side_stream(device: torch.device) -> torch.cuda.Stream:
-    # one for all teachers: a stream keeps the memory that it once used
+    # shared by all teachers: a stream keeps the memory that it once used
     return torch.cuda.Stream(device)
 
 
@@ -65,11 +66,11 @@ def _record(values: Any, stream: torch.cuda.Stream) -> None:
 
 
 def upload(values: Any, device: torch.device) -> Tensor:
-    """Make a tensor of numbers on a device; the host does not wait for it.
+    """Make a tensor of numbers on a device, without the host waiting for it.
 
     Args:
-        values (Any): What ``torch.tensor`` takes.
-        device (torch.device): Where it shall be.
+        values (Any): Anything that ``torch.tensor`` accepts.
+        device (torch.device): The target device.
     """
     tensor = torch.tensor(values)
     if device.type != 'cuda':

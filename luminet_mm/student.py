@@ -1,4 +1,4 @@
-"""Which model a distiller extends, and what of another it would lose."""
+"""Which model a distiller extends, and what another student would lose."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from mmengine.utils import get_object_from_string
 from luminet_mm.registry import MODELS
 
 ZOOS = ('mmdet', 'mmpretrain')
-# What a distiller may do in its own way: it is not called to predict.
+# Methods that a distiller may override: prediction does not call them.
 TRAINING = ('loss', 'train_step', 'parse_losses', 'init_weights')
 
 
 def find_model(kind: Any, scope: str | None = None) -> type | None:
-    """The class that a ``model.type`` stands for, None if there is none.
+    """The class that a ``model.type`` names; None if there is none.
 
     Args:
         kind (str | type): The type.
@@ -34,7 +34,7 @@ def find_model(kind: Any, scope: str | None = None) -> type | None:
         ):
             found = registry.get(kind)
         found = found or MODELS.get(kind)
-    except Exception:  # a name is looked for in packages, too
+    except Exception:  # the lookup may import packages
         return None
     return found if isclass(found) else None
 
@@ -46,14 +46,14 @@ def extended_by(distiller: type) -> tuple[type, ...]:
         distiller (type): Any class.
 
     Returns:
-        tuple: What follows DistillMixin among its bases; empty where it is
-        not one of them.
+        tuple: The bases that follow DistillMixin; empty if that is not one
+        of them.
     """
     order = distiller.__mro__
     for place, cls in enumerate(order):
         if cls.__name__ == 'DistillMixin' and _ours(cls):
             rest = order[place + 1 :]
-            # what the mixin itself is made of
+            # the mixin's own bases
             return tuple(
                 each
                 for each in rest
@@ -63,7 +63,7 @@ def extended_by(distiller: type) -> tuple[type, ...]:
 
 
 def student_of(distiller: type) -> type:
-    """The model that is left when a distiller has taught it.
+    """The plain model that remains after distillation.
 
     Args:
         distiller (type): A class with DistillMixin among its bases.
@@ -86,9 +86,9 @@ def student_of(distiller: type) -> type:
         own = [key for key in _overrides(cls, student) if key not in TRAINING]
         if own and not _ours(cls):
             raise ValueError(
-                f'model.type {name}: testing and publishing take its student '
-                f'alone, {student.__name__}, and that lacks what '
-                f'{cls.__name__} says of {_listed(own)}. Move this to a '
+                f'model.type {name}: testing and publishing use only its '
+                f'student {student.__name__}, which lacks the '
+                f'{_listed(own)} of {cls.__name__}. Move this to a '
                 f'subclass of {student.__name__}, register that, and derive '
                 f'{name} from it.'
             )
@@ -96,7 +96,7 @@ def student_of(distiller: type) -> type:
 
 
 def registered_name(cls: type) -> str | None:
-    """The ``type`` by which a config finds a class, None if it does not."""
+    """The ``type`` that names a class in a config; None if none does."""
     package = cls.__module__.partition('.')[0]
     name = f'{package}.{cls.__name__}'
     if package in ZOOS and MODELS.get(name) is cls:
@@ -107,24 +107,24 @@ def registered_name(cls: type) -> str | None:
     path = f'{cls.__module__}.{cls.__qualname__}'
     try:
         return path if get_object_from_string(path) is cls else None
-    except Exception:  # it imports the modules of that name
+    except Exception:  # the lookup imports modules of that name
         return None
 
 
 def lost_by(distiller: type, student: type) -> tuple[type, list[str]] | None:
-    """What a student does that a distiller put in its place would not.
+    """Methods of a student that a distiller in its place would not have.
 
-    A class of the zoos whose constructor alone is its own passes: those only
-    hand their arguments on.
+    A stock class that only overrides its constructor passes: those only pass
+    their arguments on.
 
     Args:
         distiller (type): A class with DistillMixin among its bases.
         student (type): A model.
 
     Returns:
-        tuple | None: The class that is lost, and names of what it does in
-        its own way. None where nothing is lost, or where the distiller is
-        for models of another kind.
+        tuple | None: The class that is lost, and the names of the methods
+        that it overrides. None if nothing is lost, or if the distiller is for
+        models of another kind.
     """
     bases = extended_by(distiller)
     model = next((cls for cls in bases if issubclass(cls, BaseModel)), None)
@@ -142,9 +142,9 @@ def lost_by(distiller: type, student: type) -> tuple[type, list[str]] | None:
 
 
 def _overrides(cls: type, model: type) -> list[str]:
-    """Names that a class gives another meaning than a model does.
+    """Names of a model that a class overrides.
 
-    What is new in it is called by nothing of the model.
+    New methods of the class do not count: nothing in the model calls them.
     """
     return [
         key

@@ -1,4 +1,4 @@
-"""The package's version, and the versions of others that it works with."""
+"""The package's version, and the versions of its dependencies that work."""
 
 import platform
 import re
@@ -18,7 +18,7 @@ class Supported(NamedTuple):
         below (str): The first release that does not, or '' if none is known.
         newest (str): The newest release series that was tried; a newer one
             gets a warning, not an error.
-        why (str): What goes wrong outside of the range.
+        why (str): What goes wrong outside the range.
         replaces (tuple[str, ...]): Distributions with the same import name.
     """
 
@@ -100,7 +100,7 @@ PYTHON = Supported(
 
 
 def _release(version: str, length: int | None = None) -> tuple[int, ...]:
-    """Numbers at the front of a version: '2.15.0+cu132' is (2, 15, 0)."""
+    """The leading numbers of a version: '2.15.0+cu132' is (2, 15, 0)."""
     numbers = re.match(r'\d+(?:\.\d+)*', version)
     release = tuple(int(n) for n in numbers[0].split('.')) if numbers else ()
     return release[:length]
@@ -122,7 +122,7 @@ def _fits(row: Supported, version: str) -> bool:
 
 
 def _providers(row: Supported, installed: dict[str, str]) -> list[str]:
-    """Distributions that bring the package, under whatever name.
+    """Distributions that provide the package, under any name.
 
     Compiled builds of a fork are published as, say,
     'onedl-mmcv-cu128-torch2-8'; 'torch-geometric' is another package.
@@ -132,15 +132,15 @@ def _providers(row: Supported, installed: dict[str, str]) -> list[str]:
 
 
 def find_problems(installed: dict[str, str]) -> list[str]:
-    """Say what of the installed packages cannot work.
+    """List the installed packages that cannot work.
 
     Args:
         installed (dict[str, str]): Versions by normalised distribution name;
             the interpreter's under 'python'.
 
     Returns:
-        list[str]: One line per problem: what was found, what is wanted, why,
-        and the command that mends it. Empty when all is well.
+        list[str]: One line per problem: what was found, what is needed, why,
+        and the command that fixes it. Empty if all is well.
     """
     problems = []
     python = installed.get('python', '')
@@ -185,13 +185,13 @@ def find_problems(installed: dict[str, str]) -> list[str]:
 
 
 def find_untested(installed: dict[str, str]) -> list[str]:
-    """Say which packages are newer than any that was tried.
+    """List the packages that are newer than any version that was tried.
 
     Args:
         installed (dict[str, str]): As for :func:`find_problems`.
 
     Returns:
-        list[str]: One phrase per package that is in range but newer.
+        list[str]: One phrase per package in range but newer than tried.
     """
     untested = []
     for row in (PYTHON, *SUPPORTED):
@@ -215,7 +215,7 @@ def installed_versions() -> dict[str, str]:
     versions: dict[str, str] = {}
     for distribution in metadata.distributions():
         name = distribution.metadata['Name']
-        if name:  # a broken left-over of an uninstalled package has none
+        if name:  # the remains of a broken uninstall have none
             # The first on the path is the one that is imported.
             versions.setdefault(
                 re.sub('[-_.]+', '-', name).lower(), distribution.version
@@ -228,7 +228,7 @@ def check_versions() -> None:
     """Check what is installed, without importing any of it.
 
     Raises:
-        ImportError: Something cannot work; the message lists all of it.
+        ImportError: Something cannot work; the message lists everything.
     """
     installed = installed_versions()
     problems = find_problems(installed)

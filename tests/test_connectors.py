@@ -17,7 +17,7 @@ VECTORS = (4, 5), (4, 7)
 def test_shapes(kind, shapes):
     ours, theirs = shapes
     if kind == 'regressor' and len(ours) == 2:
-        with pytest.raises(ValueError, match="take 'linear' for vectors"):
+        with pytest.raises(ValueError, match="use 'linear' for vectors"):
             make_connector(kind, ours, theirs)
         return
     connector = make_connector(kind, ours, theirs)
@@ -124,7 +124,7 @@ def test_bad_connectors_are_named(connector, message):
 
 def test_orthogonal_needs_a_wider_teacher():
     with pytest.raises(
-        ValueError, match='it has 5 channels and the student 7'
+        ValueError, match='it has 5 channels and the student has 7'
     ):
         make_connector('orthogonal', VECTORS[1], VECTORS[0])
 

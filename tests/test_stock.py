@@ -126,7 +126,7 @@ def test_a_config_is_a_file_a_name_or_a_dict(tmp_path):
     [
         ('gone.py', FileNotFoundError, "teacher.config 'gone.py': no such"),
         ('mmdet::gone.py', FileNotFoundError, "Write 'mmdet::<folder>"),
-        (dict(a=1, model=None), ValueError, 'has no block `model`'),
+        (dict(a=1, model=None), ValueError, 'has no `model` block'),
     ],
 )
 def test_a_config_that_is_not_there(config, error, said, tmp_path):

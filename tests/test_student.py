@@ -94,7 +94,7 @@ def test_the_trained_and_the_tested_model_are_one():
 @pytest.mark.parametrize(
     'kind, said',
     [
-        ('Predicts', 'lacks what Predicts says of predict'),
+        ('Predicts', 'lacks the predict of Predicts'),
         ('WithHelper', 'its student begins with Helper, which is not a model'),
         ('Gone', "model.type 'Gone' is not in a registry"),
     ],

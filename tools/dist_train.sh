@@ -68,7 +68,7 @@ if [ "$code" -ne 0 ]; then
             last=$word
         done
         again+=(--resume)
-        how='To go on from the last checkpoint'
+        how='To continue from the last checkpoint'
     else
         again=("$@")
         how='No checkpoint was saved. To start again'

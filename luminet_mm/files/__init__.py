@@ -1,1 +1,1 @@
-"""Files that others wrote: read as data, never as code."""
+"""Files from other people: read as data, never as code."""

@@ -1,7 +1,7 @@
-"""Files that are whole or not there, whenever the writer is killed.
+"""Files that are complete or absent, even if the writer is killed.
 
-A file is written beside its place under a hidden name, forced to the disk and
-then renamed, which the file system does at once or not at all.
+A file is written to its folder under a hidden name, flushed to disk and then
+renamed. The file system renames atomically.
 """
 
 import errno
@@ -16,28 +16,28 @@ from mmengine.fileio import (
     register_backend,
 )
 
-ENDING = '.part'  # of what is being written
+ENDING = '.part'  # of a file that is being written
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class WriteError(OSError):
-    """A file could not be written; what it replaces is as it was."""
+    """A file could not be written; the old file is unchanged."""
 
 
 def write_atomically(
     path: str | os.PathLike, data: bytes | str, new: bool = False
 ) -> None:
-    """Write a file so that a reader finds the old one or the new one.
+    """Write a file so that readers see either the old one or the new one.
 
     Args:
-        path (str | PathLike): Its place; missing folders are made.
-        data (bytes | str): The whole content; text becomes UTF-8.
-        new (bool): Whether a file that is there already is an error.
+        path (str | PathLike): The file; missing folders are created.
+        data (bytes | str): The whole content; text is written as UTF-8.
+        new (bool): Whether an existing file is an error.
 
     Raises:
-        FileExistsError: If ``new`` is set and it does.
-        WriteError: If there is no room or the folder cannot be written;
-            names the file, its size and the room. Nothing is left of it.
+        FileExistsError: If ``new`` is set and the file exists.
+        WriteError: If the disk is full or the folder is not writable. Names
+            the file, its size and the free space. No partial file is left.
     """
     path = Path(path)
     if isinstance(data, str):
@@ -47,14 +47,14 @@ def write_atomically(
     part = path.with_name(f'.{path.name[:200]}.{os.getpid()}{ENDING}')
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.unlink(missing_ok=True)  # of a process that had this number
+        part.unlink(missing_ok=True)  # of an earlier process with this id
         try:
-            with part.open('xb') as stream:  # follows no link
+            with part.open('xb') as stream:  # does not follow links
                 stream.write(data)
                 stream.flush()
                 os.fsync(stream.fileno())
             os.replace(part, path)
-        except BaseException:  # Ctrl-C too
+        except BaseException:  # including Ctrl-C
             part.unlink(missing_ok=True)
             raise
     except OSError as error:
@@ -63,9 +63,9 @@ def write_atomically(
 
 
 def remove_parts(folder: str | os.PathLike) -> list[Path]:
-    """Remove what killed writers left half written in a folder.
+    """Remove the partial files that killed writers left in a folder.
 
-    Only where nobody else writes: the lock of the run comes first.
+    Call it only while nobody else writes there: take the run's lock first.
     """
     found = [
         path
@@ -78,34 +78,34 @@ def remove_parts(folder: str | os.PathLike) -> list[Path]:
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether an error says that a disk, or a share of it, is full."""
+    """Whether an error says that the disk or the quota is full."""
     if isinstance(error, OSError):
         return error.errno in FULL
-    # torch's own writer tells no errno
+    # torch's own writer does not give an errno
     return 'PytorchStreamWriter failed' in str(error)
 
 
 def full_disk(folder: str | os.PathLike, error: BaseException) -> WriteError:
-    """Say in plain words what :func:`is_full` found.
+    """The error to show when :func:`is_full` is true.
 
     Args:
-        folder (str | PathLike): Where the process writes.
-        error (BaseException): What was raised.
+        folder (str | PathLike): The folder that the process writes to.
+        error (BaseException): The original error.
     """
     room = megabytes(free_space(Path(folder)))
     return WriteError(
-        f'The disk is full, or your share of it: {error}. In {folder} {room} '
-        'are free. Make room, and go on with --resume.'
+        f'The disk or your quota is full: {error}. {folder} has {room} free. '
+        'Free some space and continue with --resume.'
     )
 
 
 def megabytes(size: int) -> str:
-    """A number of bytes, as people read it."""
+    """A number of bytes in readable form."""
     return f'{size:,} bytes' if size < 1e5 else f'{size / 1e6:,.1f} MB'
 
 
 def free_space(path: Path) -> int:
-    """Bytes that can still be written where a file or folder is to lie."""
+    """Free bytes at the place of a file or folder that may not exist yet."""
     while not path.exists() and path != path.parent:
         path = path.parent
     return shutil.disk_usage(path).free
@@ -120,13 +120,13 @@ def _write_error(path: Path, size: int, error: OSError) -> WriteError:
         text += f', and {megabytes(free_space(path))} are free there'
     except OSError:
         pass
-    result = WriteError(f'{text}. Nothing of it was left behind.')
+    result = WriteError(f'{text}. No partial file was left behind.')
     result.errno = error.errno
     return result
 
 
 def _sync_folder(folder: Path) -> None:
-    """Force the renaming to the disk, where the file system can."""
+    """Flush the rename to disk, if the file system supports it."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:
@@ -140,10 +140,10 @@ def _sync_folder(folder: Path) -> None:
 
 
 class _AtomicWrites:
-    """Replaces how MMEngine's backends of local files write."""
+    """Replaces the write methods of MMEngine's local file backends."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
-        """Write bytes; devices and pipes have no other name to write to."""
+        """Write bytes; devices and pipes are written to directly."""
         if os.path.exists(filepath) and not os.path.isfile(filepath):
             return super().put(obj, filepath)  # type: ignore[misc]
         write_atomically(filepath, obj)
@@ -156,18 +156,18 @@ class _AtomicWrites:
 
 
 class AtomicLocalBackend(_AtomicWrites, LocalBackend):
-    """MMEngine's backend of local files, whose files are always whole."""
+    """MMEngine's backend for local files, with atomic writes."""
 
 
 class AtomicDiskBackend(_AtomicWrites, HardDiskBackend):
-    """The same under the name that ``file_client_args`` uses."""
+    """The same, under the name that ``file_client_args`` uses."""
 
 
 def install_backends() -> None:
-    """Let MMEngine write every local file of this process so.
+    """Make MMEngine write every local file of this process atomically.
 
-    Whoever calls ``runner.save_checkpoint`` writes through these. Backends of
-    other storage (``backend_args`` with petrel, say) stay as they are.
+    ``runner.save_checkpoint`` writes through these backends. Backends for
+    other storage (``backend_args`` with petrel, say) are left unchanged.
     """
     register_backend('local', AtomicLocalBackend, force=True, prefixes='')
     FileClient.register_backend('disk', AtomicDiskBackend, force=True)

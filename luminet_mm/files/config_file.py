@@ -1,4 +1,4 @@
-"""Read a config file, and say in a line what is wrong with it."""
+"""Read a config file, or say in one line what is wrong with it."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def read_config(path: str | os.PathLike, what: str = 'config') -> Config:
     """Read a config and its bases.
 
     Args:
-        path (str): A file with settings, as MMEngine reads them.
-        what (str): What a message calls it.
+        path (str): A config file for MMEngine.
+        what (str): The word for it in messages.
 
     Returns:
         Config: The settings.
 
     Raises:
-        ConfigFileError: If there is no such file, it is not a config, or its
-            code or that of one of its bases fails; names file and line.
+        ConfigFileError: If the file does not exist or is not a config, or its
+            code or a base's code fails; names the file and the line.
     """
     _check_file(Path(path), what)
     try:
@@ -53,10 +53,10 @@ def read_config(path: str | os.PathLike, what: str = 'config') -> Config:
 
 
 def read_grid(path: str | os.PathLike) -> Mapping:
-    """Read the ``runs`` of a file for ``tools/sweep.py``.
+    """Read the ``runs`` of a grid file for ``tools/sweep.py``.
 
     Raises:
-        ConfigFileError: If it cannot be read, or has none.
+        ConfigFileError: If it cannot be read or has no ``runs``.
     """
     runs = read_config(path, 'grid').get('runs')
     if not isinstance(runs, Mapping):
@@ -68,9 +68,9 @@ def read_grid(path: str | os.PathLike) -> Mapping:
 
 
 def renamed(cfg: Config, filename: str) -> Config:
-    """A copy of a config that is written under another name.
+    """A copy of a config, to be written under another name.
 
-    It stays what it is: one in pure Python knows what it only imported.
+    A pure Python config keeps the record of what it only imported.
     """
     cfg = copy.deepcopy(cfg)
     object.__setattr__(cfg, '_filename', filename)
@@ -78,7 +78,7 @@ def renamed(cfg: Config, filename: str) -> Config:
 
 
 def _import_all(node: Any) -> None:
-    """Import what a config in pure Python names, as its first use would."""
+    """Import what a pure Python config names, as its first use would."""
     if isinstance(node, (dict, Config)):
         for _, value in node.items():
             _import_all(value)
@@ -88,10 +88,10 @@ def _import_all(node: Any) -> None:
 
 
 def _check_file(path: Path, what: str) -> None:
-    """Refuse what is not a text of settings.
+    """Refuse a file that is not a config.
 
     Raises:
-        ConfigFileError: With what the file is instead.
+        ConfigFileError: Says what the file is instead.
     """
     name = f'{what} {path}'
     if path.is_dir():
@@ -102,7 +102,7 @@ def _check_file(path: Path, what: str) -> None:
         raise ConfigFileError(f'{name} does not exist.')
     if path.suffix not in ENDINGS:
         raise ConfigFileError(
-            f'{name} is not a config: the name of one ends in '
+            f'{name} is not a config: its name must end in '
             f'{", ".join(ENDINGS)}.'
         )
     content = path.read_bytes()
@@ -124,16 +124,16 @@ def _check_file(path: Path, what: str) -> None:
 
 
 def _being_read(error: BaseException) -> str | None:
-    """The file that MMEngine was reading, of a config and its bases."""
+    """The file that MMEngine was reading: the config or one of its bases."""
     file, trace = None, error.__traceback__
     while trace is not None:
         frame = trace.tb_frame
         if frame.f_code.co_filename == mmengine_config.__file__:
-            # what is being read comes as text, without its name
+            # this frame has the file's text but not its name
             name = frame.f_locals.get('filename')
             if isinstance(name, (str, os.PathLike)):
                 named = os.path.abspath(os.path.expanduser(name))
-                # MMEngine replaces variables in a copy, which is gone
+                # MMEngine parses a temporary copy, which is gone
                 if os.path.exists(named):
                     file = named
         trace = trace.tb_next
@@ -141,7 +141,7 @@ def _being_read(error: BaseException) -> str | None:
 
 
 def _place(error: BaseException, file: str) -> tuple[str, str]:
-    """Where in a file an error is, as text; and what it is."""
+    """The line of an error in a file, as text, and the reason."""
     if isinstance(error, SyntaxError):
         line = f', line {error.lineno}' if error.lineno else ''
         code = (error.text or '').strip()

@@ -1,4 +1,4 @@
-"""Files of a URL, kept in torch.hub's cache only when they are whole."""
+"""Downloads, kept in torch.hub's cache only if they are complete."""
 
 import datetime
 import hashlib
@@ -24,27 +24,27 @@ _TIMEOUT = 60  # seconds without a byte
 
 
 def fetch(url: str) -> Path:
-    """Return the file of a URL; download it where the cache lacks it.
+    """Return the local file of a URL; download it if it is not cached.
 
-    A file appears under its name only when it is whole: as long as the server
-    said, with the hash that its name carries, and a checkpoint by its form. A
-    broken one that somebody else left in the cache is downloaded again.
+    A file gets its final name only once it has the length that the server
+    announced, the hash in its name, and the form of a checkpoint. A broken
+    file found in the cache is downloaded again.
 
     Under ``torch.distributed`` every rank must call it: the first process of
-    each machine downloads, the others wait and take its file.
+    each machine downloads, the others wait and use its file.
 
     Args:
         url (str): ``http://`` or ``https://``.
 
     Raises:
-        CheckpointError: If it cannot be had; names where to put it.
+        CheckpointError: If it cannot be downloaded; says where to put it.
     """
     name = Path(urlparse(url).path).name
     if not name:
         raise CheckpointError(f'Checkpoint {url}: the URL names no file.')
     digest = hash_in_name(name)
     if digest is None:
-        # epoch_24.pth of one run, or of another
+        # epoch_24.pth may come from any run
         stem, dot, ending = name.partition('.')
         address = hashlib.sha256(url.encode()).hexdigest()[:8]
         name = f'{stem}-{address}{dot}{ending}'
@@ -66,21 +66,21 @@ def fetch(url: str) -> Path:
     try:
         _ensure(url, path, digest)
     finally:
-        # Also after a failure: the others must not wait for ever.
+        # Also after a failure: the others must not wait forever.
         if together:
             torch.distributed.barrier()
     return path
 
 
 def hash_in_name(name: str) -> str | None:
-    """The start of the SHA-256 that the zoos put at the end of a name.
+    """The start of the SHA-256 that the model zoos append to a file name.
 
     Args:
-        name (str): Such as ``faster_rcnn_20200130-047c8118.pth``.
+        name (str): A name such as ``faster_rcnn_20200130-047c8118.pth``.
 
     Returns:
-        str | None: 8 hexadecimal digits or more; None without them. A date is
-        not a hash.
+        str | None: At least 8 hexadecimal digits; None if there are none. A
+        date is not a hash.
     """
     found = re.search(r'-([0-9a-f]{8,64})\.\w+$', name)
     if found is None:
@@ -93,7 +93,7 @@ def hash_in_name(name: str) -> str | None:
 
 
 def _ensure(url: str, path: Path, digest: str | None) -> None:
-    """Have a whole file at ``path``."""
+    """Make sure that ``path`` holds the complete file."""
     before = ''
     if path.is_file():
         fault = _fault(path, digest)
@@ -109,9 +109,9 @@ def _ensure(url: str, path: Path, digest: str | None) -> None:
         if fault:
             raise CheckpointError(
                 f'Checkpoint {url} was downloaded and {fault}; it was not '
-                f'kept.{before} Try again. If it is the same then, the server '
-                'has another file than the address says: get the right one '
-                'by other means and name its path in place of the URL.'
+                f'kept.{before} Try again. If it fails in the same way, the '
+                'server has a different file from the one in the URL: get '
+                'the right one elsewhere and give its path instead.'
             )
         os.replace(part, path)
     except (OSError, http.client.HTTPException) as error:
@@ -124,10 +124,10 @@ def _ensure(url: str, path: Path, digest: str | None) -> None:
 
 
 def _download(url: str, part: Path) -> None:
-    """Write what the server sends.
+    """Write the server's response to a file.
 
     Raises:
-        OSError: If there is no answer, or it ends before its length.
+        OSError: If there is no response, or it ends early.
     """
     request = urllib.request.Request(url, headers={'User-Agent': 'luminet_mm'})
     with (
@@ -151,7 +151,7 @@ def _download(url: str, part: Path) -> None:
 
 
 def _fault(path: Path, digest: str | None) -> str | None:
-    """What is wrong with a file; the end of a sentence, or None."""
+    """What is wrong with a file, as the end of a sentence; or None."""
     if digest is not None:
         with open(path, 'rb') as file:
             found = hashlib.sha256()
@@ -164,7 +164,7 @@ def _fault(path: Path, digest: str | None) -> str | None:
     if kind:
         return f'is {kind}. {fix_for(kind)}'.rstrip('.')
     if digest is not None:
-        return f'has the hash {there} where its name says {digest}'
+        return f'has the hash {there}, but its name says {digest}'
     with open(path, 'rb') as file:
         zipped = file.read(2) == b'PK'
     if zipped and not zipfile.is_zipfile(path):

@@ -1,8 +1,8 @@
-"""What is raised for a file that cannot be used."""
+"""Errors for files that cannot be used."""
 
 
 class FileError(ValueError):
-    """A file is broken, or is not what it should be."""
+    """A file is broken or of the wrong kind."""
 
 
 class CheckpointError(FileError):

@@ -1,9 +1,9 @@
-"""Say what a file is that should be a checkpoint and is none."""
+"""Name the kind of a file that should be a checkpoint but is not."""
 
 import zipfile
 from pathlib import Path
 
-# What formats that get mixed up with checkpoints begin with.
+# The first bytes of formats that get mistaken for checkpoints.
 _BEGINNINGS = (
     (b'version https://git-lfs', 'a Git LFS pointer'),
     (b'\x89HDF', 'an HDF5 file'),
@@ -20,25 +20,25 @@ _FIXES = {
     'a safetensors file': 'Load it with the safetensors package and save its '
     'tensors with torch.save.',
     'a TorchScript archive': 'Save `model.state_dict()` of the model that it '
-    'was made of.',
-    'an HTML page': 'The address led to a web page, such as a login or an '
-    'error: download the file itself.',
+    'was made from.',
+    'an HTML page': 'The address led to a web page, such as a login or error '
+    'page: download the file itself.',
 }
-# The number that torch.save's older form begins with, as a pickle has it.
+# The pickled magic number at the start of torch.save's older format.
 _MAGIC = b'\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.'
-# Of a text file it shows how it begins; of a checkpoint it sees enough.
+# Bytes to read: enough to recognise a checkpoint or quote a text file.
 _LOOK = 4096
 
 
 def foreign_kind(path: Path) -> str | None:
-    """Name what a file is when it is certainly not one of torch.save.
+    """Name the kind of a file that torch.save certainly did not write.
 
     Args:
-        path (Path): A file that exists.
+        path (Path): An existing file.
 
     Returns:
-        str | None: Such as ``an HTML page``; None for a file of torch.save,
-        whole or cut short, and for what is not known.
+        str | None: A phrase such as ``an HTML page``; None for a file written
+        by torch.save, complete or truncated, and for an unknown kind.
     """
     with open(path, 'rb') as file:
         start = file.read(_LOOK)
@@ -55,25 +55,25 @@ def foreign_kind(path: Path) -> str | None:
 
 
 def has_torch_form(path: Path) -> bool:
-    """Whether a file begins as those of torch.save, in either form."""
+    """Whether a file begins like torch.save's, in either format."""
     with open(path, 'rb') as file:
         start = file.read(32)
     return start.startswith(b'PK') or _MAGIC in start
 
 
 def fix_for(kind: str) -> str:
-    """What to do where a checkpoint is such a file."""
+    """What to do if a checkpoint is a file of this kind."""
     return _FIXES.get(
         kind, 'Give a file that torch.save wrote, or get this one again.'
     )
 
 
 def _kind_of_zip(path: Path) -> str | None:
-    """What a ZIP archive holds; None for weights and for a broken one."""
+    """What a ZIP archive holds; None if it holds weights or is broken."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = {name.rsplit('/', 1)[-1] for name in archive.namelist()}
-    except Exception:  # cut short, or crafted: a reader says so
+    except Exception:  # truncated or crafted: the reader says so
         return None
     if 'data.pkl' not in names:
         return 'a ZIP archive without weights'

@@ -1,7 +1,7 @@
-"""A folder that one process at a time works in.
+"""Lock a folder so that only one process at a time works in it.
 
-The lock is the kernel's (``flock``), so it ends with the process that holds
-it, also with ``kill -9``. The file only says who that is.
+The lock belongs to the kernel (``flock``), so it ends with the process that
+holds it, even after ``kill -9``. The file only says which process that is.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-# What file systems answer that have no locks.
+# The errors of file systems without locks.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -36,16 +36,16 @@ def hold(path: str | os.PathLike) -> Iterator[TextIO]:
     """Hold a lock for as long as the block runs.
 
     Args:
-        path (str | PathLike): The lock's file; it and its folder are made and
-            stay. It holds a line for people: process, machine, since when.
+        path (str | PathLike): The lock file; it and its folder are created
+            and kept. It holds one readable line: process, machine, start time.
 
     Yields:
         TextIO: The open file. A process that inherits it shares the lock; a
-        forked one, such as a worker of a data loader, does not.
+        forked process, such as a data loader worker, does not.
 
     Raises:
         LockedError: If another process holds it.
-        OSError: If the file cannot be made.
+        OSError: If the file cannot be created.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,9 +86,9 @@ _held: set[TextIO] = set()
 
 
 def _let_go() -> None:
-    """Close a forked child's copies: the lock stays the parent's alone.
+    """Close a forked child's copies, so that only the parent holds the lock.
 
-    Else workers that outlive a killed training would keep it.
+    Otherwise workers that outlive a killed training run would keep it.
     """
     for file in _held:
         file.close()

@@ -1,4 +1,4 @@
-"""Names that a data file gives: joined to a folder, and never leave it."""
+"""File names from data files, joined to a folder that they never leave."""
 
 import re
 from pathlib import Path
@@ -11,12 +11,12 @@ def inside(folder: Path, name: object, where: str) -> Path:
 
     Args:
         folder (Path): The folder; it may be a link itself.
-        name (object): What the file says: a relative path.
-        where (str): The file that says it, for errors.
+        name (object): The name in the data file: a relative path.
+        where (str): The data file, for errors.
 
     Raises:
-        DataFileError: If the name is not a text, is absolute or has ``..``
-            in it, or if a link leads out of the folder.
+        DataFileError: If the name is not a string, is absolute or contains
+            ``..``, or if a link leads out of the folder.
     """
     parts = re.split(r'[/\\]', name) if isinstance(name, str) else []
     path = Path(name) if isinstance(name, str) else Path()
@@ -44,11 +44,11 @@ def plain_name(name: str, where: str) -> str:
     """The name of a file or folder, without a path.
 
     Args:
-        name (str): What a data file says.
-        where (str): That file, for errors.
+        name (str): The name in a data file.
+        where (str): The data file, for errors.
 
     Raises:
-        DataFileError: If it is a path to somewhere.
+        DataFileError: If it is a path.
     """
     if re.search(r'[/\\\0]', name) or name in ('', '.', '..'):
         raise DataFileError(

@@ -1,8 +1,8 @@
-"""Config texts that a data file carries: parsed and built, never executed.
+"""Config texts from data files: parsed and built, never executed.
 
-A checkpoint holds the text of its config, and a config lies beside the
-results of a run. Both may come from anybody. MMEngine executes such texts,
-and its registries import whatever module a ``type`` names.
+A checkpoint holds the text of its config, and a run's results come with a
+config. Both may come from anyone. MMEngine executes these texts, and its
+registries import whatever module a ``type`` names.
 """
 
 import ast
@@ -13,11 +13,11 @@ from typing import Any
 from mmengine.registry import MODELS, TASK_UTILS, Registry
 from mmengine.registry import registry as internals
 
-# Whose classes a config from a file may name.
+# The packages whose classes a config from a file may name.
 PACKAGES = ('mmengine', 'mmcv', 'mmdet', 'mmpretrain', 'luminet_mm', 'torch')
 # Options with which a model reads files or runs downloaded code when built.
 _READING = ('trust_remote_code', 'name_or_path', 'from_pretrained')
-# Options that are read when weights are initialised, and not before.
+# Options that are only read when weights are initialised.
 _LATER = ('init_cfg', 'pretrained')
 
 
@@ -25,7 +25,7 @@ def plain_values(text: str) -> dict[str, Any]:
     """Read the assignments of a config text that holds plain values.
 
     Args:
-        text (str): As MMEngine writes configs: literals and ``dict(...)``.
+        text (str): A config as MMEngine writes it: literals and ``dict(...)``.
 
     Raises:
         ValueError: If there is anything else in it.
@@ -82,9 +82,9 @@ def _value(node: ast.expr) -> Any:
 
 @contextmanager
 def only_registered() -> Iterator[None]:
-    """While it is open, a ``type`` may only name what is registered.
+    """While open, allow a ``type`` to name only registered classes.
 
-    MMEngine imports the module of any other name, and so runs it.
+    For any other name MMEngine imports, and so runs, the module.
     """
     kept = internals.import_module, internals.get_object_from_string
 
@@ -109,10 +109,10 @@ def only_registered() -> Iterator[None]:
 
 
 def check_building(node: Any) -> None:
-    """Refuse a model that reads files or addresses when it is built.
+    """Refuse a model that reads files or URLs when it is built.
 
     Args:
-        node (Any): The block ``model``, or a part of it.
+        node (Any): The ``model`` block, or a part of it.
 
     Raises:
         ValueError: If it names one.
@@ -131,7 +131,7 @@ def check_building(node: Any) -> None:
 
 
 def _registered() -> Iterator[Callable]:
-    """All classes of models and of what they build for themselves."""
+    """All classes of models and of the parts that they build."""
 
     def below(registry: Registry) -> Iterator[Callable]:
         yield from registry.module_dict.values()

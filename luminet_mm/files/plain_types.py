@@ -1,10 +1,10 @@
-"""The types that a checkpoint may name beside torch's own.
+"""The types that a checkpoint may name besides torch's own.
 
-They are those of MMEngine's training checkpoints: log histories, and numpy's
-arrays and scalars. None of them is built by numpy's own unpickling, which
-trusts a file: a ``dtype`` can be told there that it holds no objects where it
-does, and its bytes are then taken for addresses. Stand-ins note what the file
-says; :func:`finished` makes the real values after it was checked.
+These are the types in MMEngine's training checkpoints: log histories, and
+NumPy arrays and scalars. They are not built by NumPy's own unpickling, which
+trusts the file: a file can claim that a ``dtype`` of objects holds none, and
+its bytes are then used as addresses. Stand-ins record what the file says;
+:func:`finished` builds the real values once they have been checked.
 """
 
 import math
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
-# Numbers, truth values and texts: no objects, no records.
+# Numbers, booleans and strings: no objects, no records.
 _DTYPE = re.compile(r'[<>=|]?(?:[?bBhHiIlLqQefdgFDG]|[biufcSU]\d{1,9})')
 
 
@@ -59,7 +59,7 @@ class Array:
             raise pickle.UnpicklingError(
                 f'a numpy array of shape {shape} in {len(data):,} bytes'
             )
-        # a copy: it may be written to, as usual
+        # a copy, so that it is writable as usual
         self.value = np.ndarray(
             shape, kind, data, order='F' if fortran else 'C'
         ).copy(order='K')
@@ -96,7 +96,7 @@ def no_bytes() -> bytes:
 def _real_dtype(dtype: Any) -> np.dtype:
     if isinstance(dtype, Dtype):
         return dtype.dtype
-    # where the user has allowed numpy's own type
+    # if the user has allowed NumPy's own type
     if isinstance(dtype, np.dtype) and not dtype.hasobject and not dtype.names:
         return dtype
     raise pickle.UnpicklingError(f'{type(dtype).__name__} is not a dtype')
@@ -105,7 +105,8 @@ def _real_dtype(dtype: Any) -> np.dtype:
 class History(HistoryBuffer):
     """A log history whose file cannot change the statistics of others.
 
-    The state of MMEngine's class writes into a table that all histories share.
+    In MMEngine's class, setting the state writes to a table that all histories
+    share.
     """
 
     def __setstate__(self, state: dict) -> None:
@@ -114,7 +115,7 @@ class History(HistoryBuffer):
 
 
 def history_attribute(owner: Any, name: Any) -> Any:
-    """Stand in for ``getattr``, for the statistics of a log history only.
+    """Stand in for ``getattr``, but only for a log history's statistics.
 
     MMEngine pickles ``HistoryBuffer.mean`` as ``getattr(HistoryBuffer,
     'mean')``; the real ``getattr`` would open every attribute to the file.
@@ -127,7 +128,7 @@ def history_attribute(owner: Any, name: Any) -> Any:
 
 
 def plain_globals() -> dict[str, Callable]:
-    """What a file may name, and what it gets for it.
+    """The names that a file may use, and what each is replaced with.
 
     Arrays written by numpy 1 name ``numpy.core``, those written by numpy 2
     ``numpy._core``.
@@ -148,13 +149,13 @@ def plain_globals() -> dict[str, Callable]:
 
 
 def finished(value: Any, seen: dict[int, Any] | None = None) -> Any:
-    """Put the real values in the place of stand-ins, in any nesting.
+    """Replace stand-ins with the real values, in any nesting.
 
     Dicts and lists are changed in place, so that they keep their type.
 
     Raises:
         pickle.UnpicklingError: If a stand-in was never given a state, or a
-            tensor stands for far more numbers than the file has.
+            tensor claims far more numbers than the file has.
     """
     seen = {} if seen is None else seen
     if id(value) in seen:
@@ -185,7 +186,7 @@ def finished(value: Any, seen: dict[int, Any] | None = None) -> Any:
 
 
 def _check_tensor(value: torch.Tensor) -> None:
-    """Refuse a tensor that would fill the memory when it is copied."""
+    """Refuse a tensor that would fill the memory when copied."""
     if value.device.type == 'meta':
         raise pickle.UnpicklingError('a tensor without values')
     if value.layout is not torch.strided:

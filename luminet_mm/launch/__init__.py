@@ -1,1 +1,1 @@
-"""How the tools start a run, watch it and end it."""
+"""Start a run from a tool, watch it and end it."""

@@ -1,4 +1,4 @@
-"""The command line of the tools: shared flags, and the config they change."""
+"""The tools' command line: shared flags, and the config that they change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from luminet_mm.runs.launchers import RANK_VARIABLES, LaunchError
 
 
 class OptionsAction(DictAction):
-    """``key=value`` pairs; what is none ends in the usage text."""
+    """``key=value`` pairs; anything else prints the usage text."""
 
     def __call__(self, parser, namespace, values, option_string=None) -> None:
         for pair in values:
@@ -30,10 +30,10 @@ class OptionsAction(DictAction):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that MMDetection's train.py and test.py have in common."""
+    """Add the flags that MMDetection's train.py and test.py share."""
     parser.add_argument(
         '--work-dir',
-        help='where logs and results go; default ./work_dirs/<config name>',
+        help='folder for logs and results; default ./work_dirs/<config name>',
     )
     parser.add_argument(
         '--cfg-options',
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--launcher',
         choices=['none', 'pytorch', 'slurm', 'mpi'],
         default='none',
-        help='what started the processes',
+        help='how the processes were started',
     )
     parser.add_argument(
         '--local_rank',
@@ -59,7 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--verbose',
         action='store_true',
         help='show the environment and the whole config, which otherwise go '
-        'to the log file alone, and the traceback of an error',
+        'only to the log file, and the traceback of an error',
     )
 
 
@@ -69,13 +69,13 @@ def add_checkpoint_flags(parser: argparse.ArgumentParser) -> None:
         '--trust',
         action='store_true',
         help='load checkpoints even if they hold more than weights. Such a '
-        'file can run any code: only for files whose origin you trust',
+        'file can run any code: use it only for files that you trust',
     )
     parser.add_argument(
         '--allow-partial',
         action='store_true',
-        help='take what fits of a checkpoint that does not fit the model, '
-        'and leave the rest random',
+        help='load the weights that fit from a checkpoint that does not fit '
+        'the model, and leave the rest random',
     )
 
 
@@ -86,8 +86,8 @@ def load_config(args: argparse.Namespace) -> Config:
         args (argparse.Namespace): With ``config`` and the shared flags.
 
     Returns:
-        Config: With ``launcher`` and ``work_dir`` set. Keys on the command
-        line that nobody reads are in ``args.faults``.
+        Config: With ``launcher`` and ``work_dir`` set. Unknown keys on the
+        command line are in ``args.faults``.
 
     Raises:
         ConfigFileError: If the file cannot be read as a config.

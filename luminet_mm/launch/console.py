@@ -1,4 +1,4 @@
-"""How a tool ends: one message on the console, the traceback in a file."""
+"""End a tool with one message on the console and the traceback in a file."""
 
 from __future__ import annotations
 
@@ -27,32 +27,31 @@ from luminet_mm.launch.samples import SampleError
 from luminet_mm.runs.checkpoints import last_checkpoint
 
 PACKAGE = str(Path(__file__).parents[1])
-# How an exchange fails in the processes that are left.
+# How a collective fails in the remaining processes.
 _LEFT_ALONE = 'closed by peer|Connection reset|Broken pipe|remote process'
-LINES = 20  # of a message that was not written for this console
-# Exceptions that a mistake in a program raises, whoever raises them.
+LINES = 20  # at most, of a message that was not written for this console
+# Exceptions that mean a bug in a program, whoever raises them.
 BUGS = (AssertionError, AttributeError, NotImplementedError, RecursionError)
 
 
 @contextmanager
 def reported(args: argparse.Namespace | None = None) -> Iterator[None]:
-    """Turn what ends a tool into a message that a person can act on.
+    """Turn an exception that ends a tool into a message a user can act on.
 
-    An error that this package raises on purpose is its message alone; of any
-    other the last line of its traceback is shown. The whole traceback goes to
-    the run's log file, or to a file of its own where there is no run yet.
-    Ctrl-C says what is saved and how to go on. Without an error the exchange
-    with the other processes of a launch is closed. Of several processes on a
-    machine that meet the same error one speaks; an error that only one of
-    them meets is seen as well.
+    For an error that this package raises on purpose, only the message is
+    shown; for any other, the last line of the traceback. The whole traceback
+    goes to the run's log file, or to a separate file if there is no run yet.
+    Ctrl-C says what is saved and how to continue. Without an error, the
+    process group is closed. If several processes on a machine meet the same
+    error, one prints it; an error that only one process meets is printed too.
 
     Args:
-        args (argparse.Namespace | None): The command line. ``verbose`` prints
-            the traceback too, ``launcher`` says whether there are several
-            processes, ``resume`` and ``work_dir`` that a run can go on.
+        args (argparse.Namespace | None): The command line. ``verbose`` also
+            prints the traceback, ``launcher`` tells whether there are several
+            processes, ``resume`` and ``work_dir`` that a run can be resumed.
 
     Raises:
-        SystemExit: In place of any other exception; 1, or 130 after Ctrl-C.
+        SystemExit: Replaces any other exception; 1, or 130 after Ctrl-C.
     """
     args = args or argparse.Namespace()
     before = MMLogger.get_current_instance()
@@ -71,20 +70,20 @@ def reported(args: argparse.Namespace | None = None) -> Iterator[None]:
 
 
 def _leave_the_others() -> None:
-    """Close the exchange with the other processes, which have ended well too.
+    """Close the process group after success.
 
-    Left to the interpreter's end, Gloo's threads now and then abort a process
-    that has done all its work (``terminate called without an active
-    exception``, pytorch/pytorch#190489); its launcher then calls the run
-    failed. After an error the others may be waiting in an exchange, where
-    closing it would wait for them.
+    If it stays open until the interpreter ends, Gloo's threads sometimes abort
+    a process that has done all its work (``terminate called without an active
+    exception``, pytorch/pytorch#190489), and its launcher then reports the run
+    as failed. Not called after an error: the other processes may be waiting in
+    a collective, and closing the group would wait for them.
     """
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()
 
 
 def _was_interrupted(error: BaseException | None) -> bool:
-    """Whether it is Ctrl-C, or what somebody's bare `except` made of it."""
+    """Whether it is Ctrl-C, or an error that a bare `except` made of it."""
     while error is not None:
         if isinstance(error, KeyboardInterrupt):
             return True
@@ -102,7 +101,7 @@ def _report(
     if several and not _first_to_say(text):
         return
     rank = int(os.environ.get('RANK', get_rank())) if several else 0
-    # before there is a run, a fault is every process's: the first speaks
+    # before the run exists, every process has the same error: only one prints
     shown = rank and (logger is not None or not known)
     lines = [f'error{f" (rank {rank})" if shown else ""}: {text}']
     if getattr(args, 'verbose', False):
@@ -123,10 +122,10 @@ def _report(
 
 
 def is_deliberate(error: BaseException) -> bool:
-    """Whether this package raised an error on purpose, for a person to read.
+    """Whether this package raised an error on purpose, for a user to read.
 
-    Its own classes are; so is what a ``raise`` of its own code raised, and
-    what such an error became in a worker of a data loader.
+    True for its own classes, for anything that a ``raise`` in its code raised,
+    and for such an error passed on by a data loader worker.
     """
     if isinstance(error, BUGS):
         return False
@@ -145,7 +144,7 @@ def is_deliberate(error: BaseException) -> bool:
 
 
 def _was_training(error: BaseException) -> bool:
-    """Whether an error came out of a loop's steps, not before the first."""
+    """Whether an error came from a training step, not from before it."""
     return any(
         frame.f_code.co_filename == loops.__file__
         and frame.f_code.co_name in ('run_epoch', 'run_iter', '__next__')
@@ -154,11 +153,11 @@ def _was_training(error: BaseException) -> bool:
 
 
 def message_of(error: BaseException, known: bool) -> str:
-    """What a person needs of an error: no traceback, at most some lines.
+    """The part of an error that a user needs: a few lines, no traceback.
 
     Args:
-        error (BaseException): Also one that a worker of a data loader met,
-            with that process's traceback in its message.
+        error (BaseException): The error; one from a data loader worker has
+            that process's traceback in its message.
         known (bool): Whether the message was written for this reader.
     """
     text, name = str(error), type(error).__name__
@@ -178,11 +177,11 @@ def message_of(error: BaseException, known: bool) -> str:
 def _keep(
     error: BaseException, logger: MMLogger | None, rank: int
 ) -> str | os.PathLike | None:
-    """Write a traceback to a file; on no account end in another error.
+    """Write a traceback to a file; never raise another error.
 
     Returns:
-        str | None: The file. None where nothing could be written; then the
-        traceback is on the console.
+        str | None: The file. None if it could not be written; the traceback
+        then goes to the console.
     """
     text = ''.join(traceback.format_exception(error))
     path = logger and logger.log_file
@@ -199,7 +198,7 @@ def _keep(
             for handler in files:
                 handler.handle(record)
             return path
-        if path:  # the first process alone has the file open
+        if path:  # only the first process has the file open
             stem = Path(path).with_suffix('')
             path = f'{stem}_rank{rank}_error.log'
             Path(path).write_text(text)
@@ -209,7 +208,7 @@ def _keep(
         with open(handle, 'w') as file:
             file.write(text)
         return path
-    except OSError:  # a full disk may be what is being reported
+    except OSError:  # the error to report may be a full disk
         _say(text)
         return None
 
@@ -217,9 +216,9 @@ def _keep(
 def _how_to_go_on(
     args: argparse.Namespace, diverged: bool = False
 ) -> list[str]:
-    """What a training has saved, and the command that goes on from it.
+    """What a run has saved, and the command that continues it.
 
-    After NaN the same command would most likely bring it again.
+    After a NaN, the same command would most likely end in a NaN again.
     """
     if not hasattr(args, 'resume'):
         return []
@@ -235,14 +234,17 @@ def _how_to_go_on(
             )
         return lines
     if not found:
-        return ['No checkpoint was saved: the same command starts anew.']
+        return ['No checkpoint was saved: the same command starts over.']
     if getattr(args, 'launcher', 'none') != 'none':
-        return [f'{found} is saved: the same command with --resume goes on.']
-    return [f'{found} is saved. To go on from it:', f'  {resume_command()}']
+        return [
+            f'{found} is saved: the same command with --resume '
+            'continues from it.'
+        ]
+    return [f'{found} is saved. To continue from it:', f'  {resume_command()}']
 
 
 def resume_command() -> str:
-    """The command that was given, with ``--resume`` alone of its kind."""
+    """The given command, with ``--resume`` and without its alternatives."""
     words = iter(sys.argv)
     kept: list[str] = []
     for word in words:
@@ -256,7 +258,7 @@ def resume_command() -> str:
 
 
 def _first_to_say(text: str, seconds: float = 600) -> bool:
-    """Whether no other process of this launch has printed the same yet."""
+    """Whether no other process of this launch has printed this text yet."""
     user = getattr(os, 'getuid', int)()
     folder = Path(tempfile.gettempdir(), f'luminet_mm-errors-{user}')
     digest = hashlib.sha256(text.encode(errors='replace')).hexdigest()[:16]
@@ -275,7 +277,7 @@ def _first_to_say(text: str, seconds: float = 600) -> bool:
 
 
 def _tools() -> str:
-    """The folder of the running tool, where it is one of this package."""
+    """The folder of the running tool, if it is one of this package's."""
     folder = Path(sys.argv[0]).absolute().parent
     return f'{folder}{os.sep}' if folder.name == 'tools' else PACKAGE
 

@@ -1,4 +1,4 @@
-"""The runs of a sweep: every combination of a grid, each with its seeds."""
+"""The runs of a sweep: every combination of a grid, with each seed."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Cell:
     """One training run.
 
     Args:
-        name (str): Its folder below the sweep's.
+        name (str): Its folder inside the sweep's folder.
         config (str): Config file.
-        options (dict): ``--cfg-options``; the seed among them.
-        group (str): Runs of one group differ in the seed alone.
+        options (dict): ``--cfg-options``, including the seed.
+        group (str): The group; its runs differ only in the seed.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Cell:
     group: str = ''
 
     def arguments(self) -> list[str]:
-        """Its options, as ``--cfg-options`` takes them."""
+        """Its options, formatted for ``--cfg-options``."""
         return [f'{key}={value}' for key, value in self.options.items()]
 
     def load(self) -> Config:
@@ -44,10 +44,10 @@ class Cell:
         return cfg
 
     def settings(self) -> dict:
-        """What decides its result: config, options, and the config's text.
+        """The settings that determine its result, with the config's text.
 
         Raises:
-            FileNotFoundError: If there is no such config.
+            FileNotFoundError: If the config does not exist.
         """
         return dict(
             config=self.config,
@@ -68,14 +68,14 @@ def _fingerprint(config: str) -> str:
 
 
 def make_cells(runs: dict) -> list[Cell]:
-    """List every combination of a grid, each with its first seed first.
+    """List every combination of a grid, all first seeds first.
 
-    So a sweep that is stopped has something of every group.
+    A sweep that is stopped early then has results for every group.
 
     Args:
-        runs (dict): Groups of runs by name: ``config``, ``seeds``,
-            ``options`` by config key, and ``grid`` with lists of such
-            options. A dict among the options is merged into the config.
+        runs (dict): Groups of runs by name: ``config``, ``seeds``, ``options``
+            by config key, and ``grid`` with a list of values per option. A
+            dict among the options is merged into the config.
 
     Raises:
         ValueError: If a group has no config or no seeds, or an option cannot
@@ -99,7 +99,7 @@ def make_cells(runs: dict) -> list[Cell]:
                 if not _is_plain(value):
                     raise ValueError(
                         f'runs.{name}: {key} is {value!r}, which '
-                        '--cfg-options cannot express. Write a config for '
+                        '--cfg-options cannot express. Write a config with '
                         'it, and name that.'
                     )
             group = '_'.join([name, *words])
@@ -115,7 +115,7 @@ def make_cells(runs: dict) -> list[Cell]:
 
 
 def _leaves(options: dict) -> Iterator[tuple[str, Any]]:
-    """Write each value of a dict as an option of its own."""
+    """Turn each value of a nested dict into a separate option."""
     for key, value in options.items():
         if isinstance(value, dict) and value:
             yield from _leaves({f'{key}.{k}': v for k, v in value.items()})
@@ -124,7 +124,7 @@ def _leaves(options: dict) -> Iterator[tuple[str, Any]]:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether ``key=value`` on a command line comes back as it was."""
+    """Whether ``key=value`` on a command line keeps the value unchanged."""
     if isinstance(value, (list, tuple)):
         return bool(value) and all(map(_is_plain, value))
     if isinstance(value, str):

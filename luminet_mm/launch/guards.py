@@ -1,4 +1,4 @@
-"""What ``tools/train.py`` adds to every run so that it cannot be lost."""
+"""Hooks that ``tools/train.py`` adds to every run to protect its results."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,22 +11,22 @@ from luminet_mm.hooks.checkpoint import SafeCheckpointHook
 from luminet_mm.hooks.run_start import RunStartHook
 from luminet_mm.registry import HOOKS
 
-# Hooks that every run gets, unless its config has one of that type already.
+# Hooks that every run gets, unless its config already has one of that type.
 GUARDS: tuple[dict, ...] = (dict(type='luminet_mm.FiniteHook'),)
 
 _SAVING = ('_save_checkpoint_with_step', '_save_best_checkpoint')
 
 
 def install_guards(runner: Any, replaced: Sequence[Path] = ()) -> None:
-    """Protect a run that is built and does not train yet.
+    """Add the hooks to a runner that has not started training.
 
-    The runner is changed and not its config: a checkpoint carries the
-    config's text, and that stays one for MMDetection alone.
+    Only the runner is changed, not its config: a checkpoint carries the
+    config's text, which MMDetection alone must still be able to read.
 
     Args:
-        runner (:obj:`mmengine.runner.Runner`): Its hooks are completed.
+        runner (:obj:`mmengine.runner.Runner`): The runner to add hooks to.
         replaced (Sequence[Path]): Checkpoints of an earlier run in its work
-            dir, which go when it starts.
+            dir, which are removed when it starts.
     """
     install_backends()
     for hook in runner.hooks:
@@ -39,9 +39,9 @@ def install_guards(runner: Any, replaced: Sequence[Path] = ()) -> None:
 
 
 def _make_safe(hook: Any) -> None:
-    """Let a stock hook of checkpoints save in the order that loses nothing.
+    """Make a stock checkpoint hook save in an order that loses nothing.
 
-    Also an instance of a subclass, as long as that saves as the stock one.
+    This also covers a subclass that does not override how it saves.
     """
     kind = type(hook)
     if not issubclass(kind, CheckpointHook):

@@ -1,4 +1,4 @@
-"""Processes of a launcher end with it, also when it was killed."""
+"""End the processes of a launcher with it, even when it is killed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 # Set by tools/dist_train.sh: its process, and a file for the work dir's name.
 SCRIPT = 'LUMINET_LAUNCHER'
 NOTE = 'LUMINET_WORK_DIR'
-# What torchrun, Slurm and MPI tell the processes that they start.
+# Variables that torchrun, Slurm and MPI set for the processes they start.
 MARKS = dict(
     pytorch='TORCHELASTIC_RUN_ID',
     slurm='SLURM_PROCID',
@@ -23,23 +23,23 @@ MARKS = dict(
 def end_with_launcher(
     launcher: str, seconds: float = 1.0
 ) -> threading.Thread | None:
-    """Let this process end when what started it is gone.
+    """End this process when its launcher is gone.
 
     A launcher that is stopped stops its processes. One that is killed cannot:
-    they would go on training, hold their GPUs and write into the work dir, or
-    wait for each other for ever. So a thread looks every second whether this
-    process still has the parent that it began with, and whether
-    ``tools/dist_train.sh`` still runs where that began it all. It works where
-    the main thread waits in an exchange, and does not depend on which thread
-    of the launcher started this process, as ``PR_SET_PDEATHSIG`` does. Only
-    launchers are watched: whoever leaves a shell means the training to go on.
+    they would keep training, hold their GPUs and write to the work dir, or
+    wait for each other forever. So a thread checks every second whether this
+    process still has its first parent, and whether ``tools/dist_train.sh``
+    still runs if that started everything. The thread works while the main
+    thread waits in a collective. Unlike ``PR_SET_PDEATHSIG``, it does not
+    depend on which thread of the launcher started this process. Only launchers
+    are watched: a user who leaves a shell wants the training to continue.
 
     Args:
         launcher (str): ``--launcher``: none, pytorch, slurm or mpi.
-        seconds (float): Between two looks.
+        seconds (float): The time between two checks.
 
     Returns:
-        Thread | None: None where no launcher is known.
+        Thread | None: The thread; None if no launcher is known.
     """
     if launcher not in MARKS or MARKS[launcher] not in os.environ:
         return None
@@ -57,9 +57,9 @@ def end_with_launcher(
 
 
 def tell_launcher(work_dir: str) -> None:
-    """Tell ``tools/dist_train.sh`` where the run's checkpoints lie.
+    """Tell ``tools/dist_train.sh`` where the run's checkpoints are.
 
-    When the run ends early, it says whether and how that goes on.
+    If the run ends early, the script says whether and how to continue it.
     """
     note = os.environ.get(NOTE)
     if note and os.environ.get('RANK', '0') == '0':
@@ -68,9 +68,9 @@ def tell_launcher(work_dir: str) -> None:
 
 
 def _runs(process: str) -> bool:
-    """Whether a process runs; true of what is not a number.
+    """Whether a process is running; True if the id is not a number.
 
-    One that was killed and that nobody waits for is still listed, as a zombie.
+    A killed process that nobody has waited for is still listed, as a zombie.
     """
     try:
         os.kill(int(process), 0)
@@ -83,10 +83,10 @@ def _runs(process: str) -> bool:
 
 
 def _end() -> None:
-    """End at once: the main thread may wait for somebody who is gone."""
+    """End at once: the main thread may be waiting for a dead process."""
     text = (
-        f'error: the launcher of process {os.getpid()} has ended, and so this '
-        'process ends.\n'
+        f'error: the launcher of process {os.getpid()} has ended, so this '
+        'process ends too.\n'
     )
     with contextlib.suppress(OSError):  # the console may be gone too
         os.write(2, text.encode())

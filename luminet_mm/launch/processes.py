@@ -1,4 +1,4 @@
-"""The processes of a run: checked, started and told how to exchange."""
+"""Check and start a run's processes, and set how they communicate."""
 
 import datetime
 import os
@@ -13,12 +13,12 @@ from luminet_mm.config_types import is_type, type_name
 from luminet_mm.launch.parent import end_with_launcher
 from luminet_mm.runs.launchers import RANK_VARIABLES, LaunchError
 
-# Wrappers of a model to which the settings of DDP apply.
+# Model wrappers to which DDP's settings apply.
 DDP = ('MMDistributedDataParallel', 'DistributedDataParallel')
 
 
 def check_amp(cfg: Config) -> None:
-    """Refuse automatic mixed precision where there is no accelerator.
+    """Refuse automatic mixed precision without an accelerator.
 
     Raises:
         LaunchError: If the config asks for it on a CPU.
@@ -27,23 +27,23 @@ def check_amp(cfg: Config) -> None:
     if is_type(wrapper, 'mmengine.AmpOptimWrapper') and _on_cpu():
         raise LaunchError(
             'Mixed precision (--amp, or optim_wrapper.type=AmpOptimWrapper) '
-            'needs a GPU and this machine has none. Leave it out.'
+            'needs a GPU, and this machine has none. Leave it out.'
         )
 
 
 def start_processes(cfg: Config) -> None:
-    """Prepare distributed running: DDP, gloo on CPUs, a count check on GPUs.
+    """Prepare a distributed run: DDP, Gloo on CPUs, a GPU count check.
 
-    MMEngine always selects a CUDA device. Without one, the process group is
-    started here, on gloo, and the model wrapper is told to name no device.
-    With one, MMEngine starts the group (NCCL unless the config says else).
+    MMEngine always selects a CUDA device. Without CUDA, the process group is
+    started here on Gloo, and the model wrapper gets no device. With CUDA,
+    MMEngine starts the group (NCCL unless the config says otherwise).
 
     Args:
         cfg (Config): With ``launcher`` set; ``model_wrapper_cfg`` is adapted.
 
     Raises:
         LaunchError: If a variable of the launcher is missing, there are fewer
-            GPUs than processes on this machine, or DDP cannot be set so.
+            GPUs than processes on this machine, or the DDP settings conflict.
     """
     if cfg.launcher == 'none':
         return
@@ -77,17 +77,17 @@ def start_processes(cfg: Config) -> None:
 
 
 def ddp_settings(cfg: Config) -> dict:
-    """The config's ``model_wrapper_cfg``, and what it leaves open.
+    """The config's ``model_wrapper_cfg``, completed with defaults.
 
-    That is MMEngine's own for a stock model. A distillation run has the same
-    parameters in its graph at every step, which DDP is told
-    (``static_graph``), except where the config says otherwise.
+    For a stock model these are MMEngine's own. A distillation run uses the
+    same parameters at every step, so DDP gets ``static_graph=True`` unless the
+    config says otherwise.
 
     Args:
         cfg (Config): The whole config.
 
     Returns:
-        dict: A whole ``model_wrapper_cfg``.
+        dict: A complete ``model_wrapper_cfg``.
     """
     given = cfg.get('model_wrapper_cfg') or {}
     settings = dict(
@@ -98,25 +98,25 @@ def ddp_settings(cfg: Config) -> dict:
     if 'distill' in (cfg.get('model') or {}):
         settings.update(
             gradient_as_bucket_view=True,
-            # torch fails where the first batch does not synchronise
+            # torch fails if the first batch does not synchronise
             static_graph=not _accumulates(cfg),
         )
     settings.update(given)
     if settings['find_unused_parameters'] and 'static_graph' not in given:
-        settings['static_graph'] = False  # they may be others at each step
+        settings['static_graph'] = False  # they may change between steps
     return settings
 
 
 def _accumulates(cfg: Config) -> bool:
-    """Whether gradients of several batches make a step."""
+    """Whether a step accumulates the gradients of several batches."""
     return (cfg.get('optim_wrapper') or {}).get('accumulative_counts', 1) > 1
 
 
 def _set_ddp(cfg: Config) -> None:
-    """Complete ``model_wrapper_cfg``; other wrappers than DDP stay.
+    """Complete ``model_wrapper_cfg``; leave wrappers other than DDP alone.
 
     Raises:
-        LaunchError: If the settings do not go together.
+        LaunchError: If the settings conflict.
     """
     given = cfg.get('model_wrapper_cfg') or {}
     if given.get('type') and type_name(given) not in DDP:
@@ -139,7 +139,7 @@ def _on_cpu() -> bool:
 
 
 def _check_gpus(local_rank: int) -> None:
-    """Compare the processes on this machine with its GPUs."""
+    """Check that this machine has a GPU for each of its processes."""
     if not torch.cuda.is_available():
         return
     processes = int(os.environ.get('LOCAL_WORLD_SIZE', local_rank + 1))
@@ -147,7 +147,7 @@ def _check_gpus(local_rank: int) -> None:
     if processes > gpus:
         raise LaunchError(
             f'{processes} processes were started on a machine with {gpus} '
-            'GPU(s). Ask for that many, or set CUDA_VISIBLE_DEVICES=-1 to '
+            'GPU(s). Start that many, or set CUDA_VISIBLE_DEVICES=-1 to '
             'run on the CPU.'
         )
 

@@ -1,4 +1,4 @@
-"""Progress: how far a set of training runs is, and how long it will take."""
+"""Show the progress of a set of training runs and the time left."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from luminet_mm.runs.logs import is_finished, read_log
 
 
 class Progress:
-    """One line that says how far the runs are and how long they will take.
+    """One line with the progress of the runs and the time left.
 
     Args:
         out (Path): Folder of the runs.
         cells (Sequence[Cell]): The runs.
-        iterations (int): Training steps of each.
-        titles (Mapping[str, str]): What to call a run; its name by default.
+        iterations (int): Training steps of each run.
+        titles (Mapping[str, str]): Names to show; a run's own by default.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class Progress:
         self.printed = -math.inf
 
     def _share(self) -> float:
-        """The part of all training steps that is done."""
+        """The fraction of all training steps that is done."""
         done = sum(
             self.iterations
             if is_finished(self.out / cell.name)
@@ -48,7 +48,7 @@ class Progress:
         return done / (self.iterations * len(self.cells))
 
     def __call__(self, states: dict[str, str]) -> None:
-        """Print the line: rewritten on a terminal, else twice a minute."""
+        """Print the line: updated on a terminal, else twice a minute."""
         terminal = sys.stdout.isatty()
         now = time.monotonic()
         if now - self.printed < (2 if terminal else 30):
@@ -76,5 +76,5 @@ class Progress:
 
 
 def clock(seconds: float) -> str:
-    """Minutes and seconds, to read."""
+    """A duration as minutes and seconds."""
     return f'{int(seconds) // 60} min {int(seconds) % 60:02d} s'

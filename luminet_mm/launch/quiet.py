@@ -1,4 +1,4 @@
-"""What a run shows on the console; its log file has everything."""
+"""Keep a run's console output short; its log file has everything."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 else:
     _Runner = object  # the runner comes next in the bases
 
-# How MMEngine's records begin that are for the log file alone.
+# The first words of MMEngine's records that go only to the log file.
 FILE_ONLY = (
     f'\n{60 * "-"}\nSystem environment:',
     'Config:\n',
     'Hooks will be executed in the following order:',
-    # of MMEngine's own calls, nothing that a config can change
+    # caused by MMEngine's own calls; a config cannot change them
     '"FileClient" will be deprecated',
     '"HardDiskBackend" is the alias of',
 )
 
 
 class ConsoleFilter(logging.Filter):
-    """Keeps the records off the console that nobody reads there."""
+    """Keeps records that nobody reads off the console."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not str(record.msg).startswith(FILE_ONLY)
@@ -64,7 +64,7 @@ def _count(name: str, loader: Any) -> str:
 
 
 class ConsoleRunner(_Runner):
-    """A runner that shows what a person needs, and names broken samples."""
+    """A runner that shows what a user needs and names broken samples."""
 
     verbose = False
     config_name: str | None = None
@@ -92,21 +92,21 @@ class ConsoleRunner(_Runner):
 def make_runner(
     cfg: Config, verbose: bool = False, config_name: str | None = None
 ) -> Runner:
-    """Build the config's runner as one that is quiet on the console.
+    """Build the config's runner with little console output.
 
     Args:
         cfg (Config): The whole config.
         verbose (bool): Show everything that MMEngine logs.
-        config_name (str | None): What the user called the config.
+        config_name (str | None): The config's name as the user gave it.
 
     Returns:
-        Runner: Of the class that ``runner_type`` names, or MMEngine's.
+        Runner: An instance of ``runner_type``, or MMEngine's runner.
     """
     base = RUNNERS.get(cfg.runner_type) if 'runner_type' in cfg else Runner
     if base is None:
         raise ValueError(
-            f'runner_type {cfg.runner_type!r} is not in the registry of '
-            'runners. Import its module with custom_imports.'
+            f'runner_type {cfg.runner_type!r} is not in the runner '
+            'registry. Import its module with custom_imports.'
         )
     kind: Any = type(
         base.__name__,
@@ -120,10 +120,10 @@ def make_runner(
 
 @contextmanager
 def without_notices(verbose: bool = False) -> Iterator[None]:
-    """Drop a debug notice that the zoos print where no logger decides.
+    """Drop a debug notice that the zoos print outside of any logger.
 
-    MMDetection and MMPretrain say three times while they are imported that
-    the data sets of a company's own platform were left out.
+    When imported, MMDetection and MMPretrain say three times that the data
+    sets of a company's own platform were left out.
     """
     original = mmengine.logging.print_log
     if not verbose:

@@ -1,4 +1,4 @@
-"""Build the runner of a tool: its processes, its loading, its console."""
+"""Build a tool's runner: process group, safe loading, console output."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def build_runner(
     last_layer: bool = False,
     args: argparse.Namespace | None = None,
 ) -> Runner:
-    """Start the processes' group where MMEngine cannot; build the runner.
+    """Start the process group if MMEngine cannot; build the runner.
 
     Args:
         cfg (Config): The whole config.
         trust (bool): Load checkpoints that may run code.
-        allow_partial (bool): Take checkpoints that fit in parts.
-        last_layer (bool): Whether the last layer of a classifier may differ
-            from that of ``load_from``.
+        allow_partial (bool): Accept checkpoints that fit only partly.
+        last_layer (bool): Whether a classifier's last layer may differ from
+            that of ``load_from``.
         args (argparse.Namespace | None): The command line, for the console.
     """
     check_amp(cfg)

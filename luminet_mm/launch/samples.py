@@ -1,4 +1,4 @@
-"""Errors in a data loader that name the photo."""
+"""Data loader errors that name the image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 
 class SampleError(RuntimeError):
-    """A sample of the data cannot be read or transformed."""
+    """A data sample cannot be read or transformed."""
 
 
 class NamingCompose(Compose):
@@ -33,10 +33,10 @@ class NamingCompose(Compose):
 
 
 def name_samples(loader: DataLoader) -> DataLoader:
-    """Let a built loader's errors name the sample; leave Ctrl-C to its owner.
+    """Make a loader's errors name the sample, and its workers ignore Ctrl-C.
 
-    Workers of the loader ignore Ctrl-C, since the process that started them
-    ends them: otherwise each prints a traceback of its own.
+    The process that started the workers ends them. Otherwise each would print
+    its own traceback on Ctrl-C.
     """
     _name_pipelines(loader.dataset)
     if loader.num_workers:
@@ -49,7 +49,7 @@ def _name_pipelines(dataset: Any) -> None:
         _name_pipelines(inner)
     if getattr(dataset, 'dataset', None) is not None:
         _name_pipelines(dataset.dataset)
-    # in place: others may hold this pipeline too
+    # in place: other objects may hold this pipeline too
     if type(getattr(dataset, 'pipeline', None)) is Compose:
         dataset.pipeline.__class__ = NamingCompose
 
@@ -61,7 +61,7 @@ def _start_worker(init: Callable[[int], None] | None, number: int) -> None:
 
 
 def _name_of(data: Any) -> str:
-    """The file of a sample, or what else is known of it."""
+    """The file of a sample, or another name for it."""
     if isinstance(data, dict):
         for key in ('img_path', 'file_name', 'img_id', 'sample_idx'):
             if data.get(key) is not None:
@@ -77,6 +77,6 @@ def _what_failed(name: str, step: Any, error: Exception) -> str:
         which = '' if missing == name else f' ({missing})'
         return f'{name}: {kind} found no such file{which}.'
     if kind.startswith('Load') and isinstance(error, AssertionError):
-        # what mmcv says of bytes that no decoder knows
-        return f'{name}: {kind} cannot decode it: not an image, or a part.'
+        # mmcv's error for bytes that no decoder knows
+        return f'{name}: {kind} cannot decode it: not a whole image.'
     return f'{name}: {kind} failed with {type(error).__name__}: {error}'

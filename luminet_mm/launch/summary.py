@@ -1,4 +1,4 @@
-"""What the finished runs of a sweep say: mean and spread over the seeds."""
+"""Results of a sweep's finished runs: mean and spread over the seeds."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from luminet_mm.runs.logs import choose_metric, is_finished, read_log
 def find_metric(
     cells: Sequence[Cell], out: str | os.PathLike, metric: str | None
 ) -> str:
-    """Choose the metric that all finished cells logged.
+    """Choose a metric that all finished cells logged.
 
     Args:
         cells (Sequence[Cell]): The cells.
         out (str): Folder of the sweep.
-        metric (str | None): A wish; by default one of
-        :data:`~luminet_mm.runs.metrics.MAIN`.
+        metric (str | None): The wanted metric; by default one of
+            :data:`~luminet_mm.runs.metrics.MAIN`.
 
     Raises:
-        ValueError: If it is not logged; names what is.
+        ValueError: If it is not logged; names those that are.
     """
     done = [cell for cell in cells if is_finished(Path(out) / cell.name)]
     return choose_metric(
@@ -39,15 +39,16 @@ def summarise(
     """Mean and standard deviation over the seeds of each group.
 
     Args:
-        cells (Sequence[Cell]): Of the whole grid.
+        cells (Sequence[Cell]): The cells of the whole grid.
         out (str): Folder of the sweep.
         metrics (Sequence[str]): Names of metrics, at the last validation.
 
     Returns:
-        dict: By group of which a run has finished: the options, ``runs``,
-        ``missing`` (runs that failed or were not made), ``seconds`` per
-        step, and per metric ``mean``, ``std`` (of a sample, 0 for one run),
-        ``last`` and ``best`` of each finished run.
+        dict: For each group with a finished run: the options, ``runs``,
+        ``missing`` (runs that failed or were not started), ``seconds`` per
+        step, and for each metric ``mean``, ``std`` (sample standard
+        deviation, 0 for one run), and ``last`` and ``best`` of each finished
+        run.
     """
     summary: dict[str, dict] = {}
     missing: dict[str, list[str]] = {}

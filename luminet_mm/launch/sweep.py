@@ -1,4 +1,4 @@
-"""Train many runs side by side, each once."""
+"""Train many runs in parallel, each only once."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def run_cells(
 ) -> None:
     """Run every cell that has not finished, ``slots`` at a time.
 
-    A finished cell holds a file ``finished`` and is never run again; an
-    interrupted one goes on from its last checkpoint. ``settings.json`` holds
-    what a cell was run with. When this function is interrupted, so are the
-    trainings, and no other begins.
+    A finished cell has a file ``finished`` and is never run again; an
+    interrupted one continues from its last checkpoint. ``settings.json`` holds
+    a cell's settings. Interrupting this function also interrupts the running
+    trainings, and no new ones start.
 
     Args:
-        cells (Sequence[Cell]): What to run.
+        cells (Sequence[Cell]): The runs.
         out (str): Folder of the sweep.
         slots (int): Runs at a time; each gets its share of the cores, or as
             many threads as ``OMP_NUM_THREADS`` says.
@@ -36,8 +36,8 @@ def run_cells(
             ``waiting``, ``running``, ``finished`` or ``failed``.
 
     Raises:
-        ValueError: If two cells share a name, a folder holds a run with
-            other settings, or there is no slot. Nothing has been run.
+        ValueError: If two cells share a name, a folder holds a run with other
+            settings, or ``slots`` is below 1. Nothing has been run.
         RuntimeError: If a cell failed; names its log. The others have run.
     """
     out = Path(out)
@@ -74,7 +74,7 @@ def run_cells(
 
 
 def _check_settings(cells: Sequence[Cell], out: Path) -> None:
-    """Refuse a grid that does not fit what its folder holds."""
+    """Refuse a grid that does not match the runs in its folder."""
     names = [cell.name for cell in cells]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -88,7 +88,8 @@ def _check_settings(cells: Sequence[Cell], out: Path) -> None:
             if is_finished(path.parent):
                 raise ValueError(
                     f'{path.parent} holds a finished run, but no '
-                    f'{path.name} says of what. Choose another folder with '
+                    f'{path.name} with its settings. Choose another folder '
+                    'with '
                     '--out.'
                 )
             continue

@@ -1,4 +1,4 @@
-"""One training of a sweep: a process of its own, with its settings."""
+"""One training run of a sweep, in its own process with its settings."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if not TRAIN.is_file():  # installed from a wheel, not from a clone
 
 
 def usable_cores() -> int:
-    """Cores that this process may use, which can be fewer than there are."""
+    """Number of cores this process may use, perhaps fewer than there are."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # macOS
@@ -29,22 +29,22 @@ def usable_cores() -> int:
 
 
 def environment(threads: int) -> dict[str, str]:
-    """What a training gets: threads that leave other processes their time.
+    """The environment of a training run, with threads that sleep when idle.
 
-    OpenMP's threads wait for each other by spinning. Where another process
-    has a core, they spin in the way of the one that they wait for: on two
-    cores with two other processes a step took 6.9 s, and 0.1 to 0.6 s where
-    they sleep. What they compute does not depend on it.
+    OpenMP's threads wait for each other by spinning. If another process uses a
+    core, they spin in the way of the thread that they wait for. On two cores
+    with two other processes a step took 6.9 s, and 0.1 to 0.6 s with sleeping
+    threads. The results do not depend on it.
     """
     ours = dict(OMP_NUM_THREADS=str(threads), OMP_WAIT_POLICY='PASSIVE')
     return {**ours, **os.environ}
 
 
 def read_settings(path: Path) -> dict:
-    """What a run was started with.
+    """The settings that a run was started with.
 
     Raises:
-        ValueError: If the file does not say it.
+        ValueError: If they cannot be read from the file.
     """
     try:
         settings = json.loads(path.read_text('utf-8'))
@@ -58,18 +58,18 @@ def read_settings(path: Path) -> dict:
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f'{path} cannot be read ({type(error).__name__}: {error}), so '
-            'nobody knows what this run was started with. It may have been '
-            f'killed then, or the disk was full. Remove {path.parent}, or '
+            "this run's settings are unknown. It may have been killed early, "
+            f'or the disk was full. Remove {path.parent}, or '
             'choose another folder with --out.'
         ) from None
 
 
 def reason_of(log: Path, before: int) -> str:
-    """Why a training ended: its error, else the last that it printed.
+    """Why a training run ended: its error, or else its last line of output.
 
     Args:
-        log (Path): What it printed.
-        before (int): Bytes of it that earlier trainings printed.
+        log (Path): The file with its output.
+        before (int): Bytes in it from earlier training runs.
     """
     text = log.read_bytes()[before:].decode(errors='replace')
     lines = text.strip().splitlines() or ['nothing was printed']
@@ -83,12 +83,12 @@ def run_cell(
     threads: int = 1,
     started: Callable[[subprocess.Popen], None] | None = None,
 ) -> str | None:
-    """Train one cell in a process of its own.
+    """Train one cell in its own process.
 
     Args:
-        cell (Cell): What to train.
+        cell (Cell): The run.
         work_dir (Path): Its folder.
-        threads (int): Of the process, unless ``OMP_NUM_THREADS`` is set.
+        threads (int): Threads for it, unless ``OMP_NUM_THREADS`` is set.
         started (callable): Called with the process.
 
     Returns:

@@ -1,1 +1,1 @@
-"""Reading weights, data and configs of others: whole, checked, no code run."""
+"""Load weights, data and configs from others, checked and without code."""

@@ -30,14 +30,14 @@ __all__ = [
     'local_path',
 ]
 
-# Keys of what was trained beside the student: by methods, or other students.
+# Keys of modules trained with the student: connectors and other students.
 BESIDE_STUDENT = ('distill.', 'peers.')
 
 CONVERT_HINT = (
     'If you trust where the file comes from, convert it once with '
     '`python tools/publish.py --trust {} OUT` and use OUT.'
 )
-# Entries that have to be dicts where they are there.
+# Entries that must be dicts if present.
 _DICTS = ('state_dict', 'meta', 'ema_state_dict')
 
 
@@ -59,10 +59,10 @@ def load_checkpoint(
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        UnsafeCheckpointError: If it asks for a type or function outside the
-            harmless ones; nothing of it has been run.
-        CheckpointError: If it is broken, not a file of weights, holds no
-            dict, or cannot be downloaded.
+        UnsafeCheckpointError: If it asks for a type or function that is not on
+            the list of harmless ones; no code in it has been run.
+        CheckpointError: If it is broken, not a file of weights, does not hold
+            a dict, or cannot be downloaded.
     """
     path = local_path(source)
     if not path.is_file():
@@ -98,18 +98,18 @@ def load_checkpoint(
 def read_checkpoint(
     file: Path | BinaryIO, name: str | os.PathLike, map_location: Any
 ) -> Any:
-    """Read what torch.save wrote, whatever it is, without running it.
+    """Read anything that torch.save wrote, without running code in it.
 
     Args:
         file (Path | BinaryIO): The file.
-        name (str | PathLike): What errors call it.
+        name (str | PathLike): Its name in errors.
         map_location (Any): As in :func:`torch.load`.
 
     Raises:
         UnsafeCheckpointError, CheckpointError: As :func:`load_checkpoint`.
     """
-    # Pairs: numpy's names differ between its releases, and single objects
-    # would drop what the user allowed on his own.
+    # Pairs, because NumPy's names differ between releases, and because single
+    # objects would replace those that the user allowed.
     pairs: list[Any] = [(made, n) for n, made in plain_globals().items()]
     try:
         with torch.serialization.safe_globals(pairs):
@@ -144,7 +144,7 @@ def get_state_dict(checkpoint: dict) -> OrderedDict[str, torch.Tensor]:
 
     Returns:
         OrderedDict[str, Tensor]: The weights, without DDP's ``module.``
-        prefix, in a form that keeps what their modules said of themselves.
+        prefix but with the version metadata of their modules.
 
     Raises:
         CheckpointError: If there are no tensors where weights are expected.
@@ -174,7 +174,7 @@ def get_state_dict(checkpoint: dict) -> OrderedDict[str, torch.Tensor]:
 
 
 def _plain_versions(metadata: Any) -> OrderedDict[str, dict]:
-    """The versions of modules, as far as they are what they should be."""
+    """The well-formed entries of the modules' version metadata."""
     entries = metadata.items() if isinstance(metadata, dict) else ()
     return OrderedDict(
         (key, value)
@@ -194,11 +194,11 @@ def _without_prefix(entries: Mapping[str, Any]) -> OrderedDict[str, Any]:
 
 
 def local_path(source: str | os.PathLike) -> Path:
-    """Return the file behind a path or URL; download it when needed.
+    """Return the file at a path or URL; download it if needed.
 
     Raises:
-        CheckpointError: If a URL is of another kind, or the file cannot be
-            downloaded.
+        CheckpointError: If the URL's scheme is not supported, or the file
+            cannot be downloaded.
     """
     text = os.fspath(source)
     scheme = re.match(r'([A-Za-z][\w+-]*)://', text)

@@ -1,4 +1,4 @@
-"""Data files that MMEngine opens with code, read here as data alone.
+"""Read pickle and YAML data files as data only.
 
 Annotations and proposals may be pickles or YAML, and both can call any
 function when MMEngine opens them.
@@ -24,13 +24,13 @@ from luminet_mm.loading.checkpoint import read_checkpoint
 
 
 class DataUnpickler(pickle.Unpickler):
-    """Builds numbers, texts, containers, arrays, tensors and boxes alone."""
+    """Builds only numbers, strings, containers, arrays, tensors and boxes."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """Look a name up in the list, and nowhere else.
+        """Look a name up in the list and nowhere else.
 
         Raises:
-            pickle.UnpicklingError: If it is not there.
+            pickle.UnpicklingError: If it is not in the list.
         """
         full = f'{module}.{name}'
         if full not in _KNOWN:
@@ -39,7 +39,7 @@ class DataUnpickler(pickle.Unpickler):
 
 
 class SafePickleHandler(PickleHandler):
-    """Reads a pickle without running it."""
+    """Reads a pickle without running code in it."""
 
     def load_from_fileobj(self, file: Any, **kwargs: Any) -> Any:
         """Read an open file.
@@ -53,7 +53,7 @@ class SafePickleHandler(PickleHandler):
             raise DataFileError(
                 'A pickle of the data (ann_file, proposal_file or the like) '
                 f'cannot be read as data: {str(error)[:200]}. Nothing in it '
-                'was run. It may hold numbers, texts, lists, dicts, arrays, '
+                'was run. It may hold numbers, strings, lists, dicts, arrays, '
                 'tensors and boxes. If you trust it, repeat the command with '
                 '--trust, which lets such files run code.'
             ) from error
@@ -78,10 +78,10 @@ class SafeYamlHandler(YamlHandler):
 
 
 def install_data_handlers(trust: bool) -> None:
-    """Let MMEngine read pickles and YAML as data from now on.
+    """Make MMEngine read pickles and YAML as data from now on.
 
     Args:
-        trust (bool): Put back those that may run code.
+        trust (bool): Restore the handlers that may run code instead.
     """
     pickles = PickleHandler() if trust else SafePickleHandler()
     yamls = YamlHandler() if trust else SafeYamlHandler()
@@ -97,7 +97,7 @@ def restore_data_handlers(before: dict[str, Any]) -> None:
 
 
 def _storage_from_bytes(content: Any) -> Any:
-    """Stand in for torch's own, which unpickles."""
+    """Stand in for torch's function, which unpickles."""
     if not isinstance(content, bytes):
         raise pickle.UnpicklingError('a tensor without bytes')
     try:
@@ -114,7 +114,7 @@ def _encode(text: str, encoding: str = 'latin1') -> bytes:
 
 
 class _Boxes(InstanceData):
-    """Boxes whose file gives them no other methods."""
+    """Boxes whose methods the file cannot replace."""
 
     def __setstate__(self, state: dict) -> None:
         InstanceData.__init__(self)

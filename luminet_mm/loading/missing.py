@@ -1,4 +1,4 @@
-"""Does a checkpoint fit the model? Asked before any time is spent."""
+"""Check that a checkpoint fits the model before any time is spent."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from luminet_mm.files.errors import CheckpointError
 from luminet_mm.loading.checkpoint import BESIDE_STUDENT
 from luminet_mm.loading.weights import Fit, unwrapped
 
-# Below this share of a part's numbers its file was made for something else.
+# If less than this share of a part is loaded, it is the wrong file.
 _LEAST = 0.5
-# What else starts a part from a file: of detectors, and of Hugging Face.
+# Other keys that load a part from a file, in detectors and Hugging Face.
 _STARTS = ('pretrained', 'name_or_path', 'checkpoint')
 
 
@@ -28,18 +28,18 @@ def report(
     allow_partial: bool,
     random: Sequence[str] = (),
 ) -> None:
-    """Say what was loaded; refuse it where that is too little.
+    """Report what was loaded; refuse the file if that is too little.
 
     Args:
-        source (str): The file, and what named it.
+        source (str): The file and the key that named it.
         fit (Fit): What was loaded.
-        problems (list[str]): Keys that should have been and were not.
-        allow_partial (bool): Warn in place of an error.
-        random (Sequence[str]): Weights that no file has, see
+        problems (list[str]): Keys that should have been loaded and were not.
+        allow_partial (bool): Warn instead of raising an error.
+        random (Sequence[str]): Weights that are in no file, see
             :func:`left_random`.
 
     Raises:
-        CheckpointError: On every rank, if it is refused on any.
+        CheckpointError: On every rank, if any rank refuses the file.
     """
     text = f'{source}: {_share(fit)}'
     left = [*fit.reshaped, *fit.missing]
@@ -53,14 +53,14 @@ def report(
         )
     elif random:
         fault = (
-            f'{source}: the model saves a part of itself alone (as LoRA '
+            f'{source}: the model saves only a part of itself (as LoRA '
             f'does). {random[0]} and {len(random) - 1} more weights are not '
             'in this file, and nothing in the config loads them: they would '
             "be random. Add the init_cfg=dict(type='Pretrained', "
-            'checkpoint=...) of its training to that part, or '
+            'checkpoint=...) from its training to that part, or '
             '--allow-partial to leave them random.'
         )
-    # one file, but perhaps another copy of it on another machine
+    # the same file, but each machine may have its own copy
     faults = [each for each in all_gather_object(fault) if each]
     if faults and not allow_partial:
         raise CheckpointError(fault or faults[0])
@@ -99,13 +99,13 @@ def missing_weights(model: nn.Module, fit: Fit, last_layer: bool) -> list[str]:
 
 
 def missing_of_part(part: nn.Module, fit: Fit) -> list[str]:
-    """The same for a part that ``init_cfg`` starts from a file.
+    """The same for a part that ``init_cfg`` loads from a file.
 
-    What stock configs add to a pretrained network (offsets of deformable
-    convolutions, attention blocks, an unused stage) is missing in every file
-    of it. So keys that are merely missing count where they are whole blocks
-    of a row that the file ends before (ResNet-101 from the file of a
-    ResNet-50), or where little was loaded at all.
+    Modules that stock configs add to a pretrained network (offsets of
+    deformable convolutions, attention blocks, an unused stage) are missing
+    from all of its files. So missing keys only count if whole blocks at the
+    end of a stage are missing (a ResNet-101 from a ResNet-50's file), or if
+    little was loaded at all.
     """
     problems = missing_weights(part, fit, last_layer=True)
     loaded, total = _numbers(fit)
@@ -119,7 +119,7 @@ def missing_of_part(part: nn.Module, fit: Fit) -> list[str]:
 
 
 def left_random(fit: Fit, model: Mapping) -> list[str]:
-    """Weights that a model leaves out of its checkpoints and nothing loads.
+    """Weights that are not in the model's checkpoints and that nothing loads.
 
     Args:
         fit (Fit): What a checkpoint filled.
@@ -151,7 +151,7 @@ def _part(key: str) -> str:
 
 
 def _is_trained(key: str, model: nn.Module) -> bool:
-    """Whether training changes a tensor: no table that a model computes."""
+    """Whether training changes a tensor, unlike a table the model computes."""
     name = key.rpartition('.')[2]
     if name in ('running_mean', 'running_var'):
         return True
@@ -163,7 +163,7 @@ def _is_trained(key: str, model: nn.Module) -> bool:
 
 
 def _is_last_layer(key: str, fit: Fit, model: nn.Module) -> bool:
-    """Whether a tensor's rows are classes: such layers differ by data set."""
+    """Whether a tensor's rows are classes, which differ between data sets."""
     if 'rpn' in key:
         return False
     path = key.rpartition('.')[0]
@@ -201,12 +201,12 @@ def _is_block_beyond(key: str, loaded: Collection[str]) -> bool:
 
 
 def is_beside(key: str) -> bool:
-    """Whether a key is of what was trained beside the student."""
+    """Whether a key belongs to a module trained with the student."""
     return key.startswith(BESIDE_STUDENT)
 
 
 def _numbers(fit: Fit) -> tuple[int, int]:
-    """How many numbers were loaded, and of how many."""
+    """How many numbers were loaded, and how many there are."""
     loaded = sum(n for k, n in fit.loaded.items() if not is_beside(k))
     rest = sum(n for k, n in fit.missing.items() if not is_beside(k))
     for key, (_, shape) in fit.reshaped.items():

@@ -1,11 +1,10 @@
-"""MMEngine's loading of files, replaced for a run by one that runs no code.
+"""Replace MMEngine's file loading, for one run, by loading that runs no code.
 
-MMEngine opens a checkpoint without protection when the protected way fails,
-and pickles and YAML files of data in that way alone. While
-:func:`strict_loading` is on, all of its roads end in
-:func:`luminet_mm.loading.checkpoint.load_checkpoint`: ``load_from``,
-``--resume``, ``init_cfg``, the schemes of its zoos, and what a backbone loads
-by itself.
+If safe loading fails, MMEngine opens a checkpoint unsafely; pickle and YAML
+data files it always opens unsafely. While :func:`strict_loading` is on, all
+loading goes through :func:`luminet_mm.loading.checkpoint.load_checkpoint`:
+``load_from``, ``--resume``, ``init_cfg``, the URL schemes of the model zoos,
+and files that a backbone loads by itself.
 """
 
 from __future__ import annotations
@@ -54,11 +53,11 @@ _TRUST = (
 def strict_loading(
     trust: bool = False, allow_partial: bool = False
 ) -> Iterator[None]:
-    """Load strictly for as long as this is open; then as before.
+    """Load strictly while this is open, then as before.
 
     Args:
-        trust (bool): Open files that ask for more than weights all the same.
-        allow_partial (bool): Let ``init_cfg`` take a file that fits in parts.
+        trust (bool): Also open files that ask for more than weights.
+        allow_partial (bool): Let ``init_cfg`` use a file that fits partly.
     """
     before = dict(CheckpointLoader._schemes), PretrainedInit.__call__
     handlers = dict(registry_utils.file_handlers)
@@ -73,11 +72,11 @@ def strict_loading(
 def install_strict_loading(
     trust: bool = False, allow_partial: bool = False
 ) -> None:
-    """Load strictly from now on: for a process that is one run.
+    """Load strictly from now on, in a process that is a single run.
 
     Args:
         trust (bool): As for :func:`strict_loading`.
-        allow_partial (bool): As for it, too.
+        allow_partial (bool): As for :func:`strict_loading`.
     """
     install_data_handlers(trust)
     read = functools.partial(_read, trust=trust)
@@ -100,7 +99,7 @@ def install_strict_loading(
 
 
 def _named(loader: Callable) -> Callable:
-    """MMEngine logs what follows ``load_from_`` in a loader's name."""
+    """Name a loader; MMEngine logs the part after ``load_from_``."""
 
     def load_from_checked_file(filename, map_location=None, **_):
         return loader(filename, map_location)
@@ -130,14 +129,14 @@ def _read(source: str, map_location: Any = None, *, trust: bool) -> dict:
 
 
 def _without_code(checkpoint: dict) -> dict:
-    """Drop a text that MMEngine would run as a config when it resumes."""
+    """Drop the text that MMEngine would run as a config on resuming."""
     if isinstance(checkpoint.get('meta'), dict):
         checkpoint['meta'].pop('config', None)
     return checkpoint
 
 
 def _read_remote(name: str, map_location: Any = None, *, trust: bool) -> Any:
-    """Read a file of a storage server."""
+    """Read a file from a storage server."""
     backend = get_file_backend(name, backend_args=dict(backend='petrel'))
     with io.BytesIO(backend.get(name)) as file:
         if trust:
@@ -172,7 +171,7 @@ def _mmcls(name: str) -> str:
 
 
 def _look_up(name: str, addresses: dict[str, str]) -> str:
-    """The address of a name such as ``torchvision://resnet50``."""
+    """The URL of a name such as ``torchvision://resnet50``."""
     import difflib
 
     scheme, _, bare = name.partition('://')
@@ -200,7 +199,7 @@ def _backbone(checkpoint: dict) -> dict:
 def _initialise(
     self: PretrainedInit, module: nn.Module, *, allow_partial: bool
 ) -> None:
-    """Start a part of a model from a file, and see that it fits."""
+    """Load a part of a model from a file and check that it fits."""
     checkpoint = CheckpointLoader.load_checkpoint(
         self.checkpoint, map_location=self.map_location, logger='current'
     )
@@ -209,7 +208,7 @@ def _initialise(
     prefix = (self.prefix or '').rstrip('.')
     source = f'init_cfg of {kind}: {os.fspath(self.checkpoint)!r}'
     if prefix:
-        # without versions of modules, as in MMEngine
+        # without the modules' versions, as in MMEngine
         state, whole = {}, state
         for key, value in whole.items():
             if key.startswith(f'{prefix}.'):
@@ -218,7 +217,7 @@ def _initialise(
         if not state:
             there = sorted({key.split('.')[0] for key in whole})
             raise CheckpointError(
-                f'{source} holds nothing under that prefix. There is '
+                f'{source} has nothing under that prefix. It has '
                 f'{", ".join(there[:8])}.'
             )
     fit = load_weights(module, state)

@@ -1,4 +1,4 @@
-"""Load weights into a model, and say how much of it they filled."""
+"""Load weights into a model, and report how much of it they filled."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from torch import Tensor, nn
 
 from luminet_mm.files.errors import CheckpointError
 
-# Counters of batch norms: older files lack them, and nothing reads them.
+# Batch norm counters: older files lack them, and nothing reads them.
 _COUNTER = 'num_batches_tracked'
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What a state dict and a model had in common.
+    """How well a state dict fits a model.
 
-    Keys are those of the model, after its own load hooks have renamed or
-    resized what they know.
+    Keys are the model's, after its own load hooks have renamed or resized the
+    entries that they know.
 
     Attributes:
-        loaded (dict): Numbers of each tensor that was filled; the counters
-            of batch norms do not count.
-        missing (dict): Numbers of each tensor that the file lacks.
-        reshaped (dict): The shapes in the file and in the model where they
-            differ; such tensors are left as they were.
-        unexpected (list): Keys of the file that nothing in the model takes.
-        unsaved (list): Weights that no checkpoint of the model has, see
-            :func:`unsaved`, and this file has not either.
+        loaded (dict): Size of each tensor that was filled, without batch norm
+            counters.
+        missing (dict): Size of each tensor that the file lacks.
+        reshaped (dict): Shapes in the file and in the model if they differ;
+            these tensors are left unchanged.
+        unexpected (list): Keys of the file that the model does not use.
+        unsaved (list): Weights that are in no checkpoint of the model (see
+            :func:`unsaved`) and not in this file either.
     """
 
     loaded: dict[str, int]
@@ -44,7 +44,7 @@ class Fit:
         """A line for each key that was not filled.
 
         Args:
-            keys (Mapping | None): Only these; by default all.
+            keys (Mapping | None): Only these; all by default.
         """
         entries = {
             key: f'{key}: {theirs} in the file, {ours} in the model'
@@ -59,15 +59,15 @@ class Fit:
 
 
 def load_weights(model: nn.Module, state: Mapping[str, Any]) -> Fit:
-    """Fill a model as far as shapes agree; its own load hooks work first.
+    """Load the weights whose shapes agree, after the model's load hooks.
 
-    Such hooks rename the keys of older files, resize position tables, and
-    drop tables that the model computes itself. So it is the model that says
-    what is missing, and not a comparison of keys.
+    These hooks rename the keys of older files, resize position embeddings and
+    drop tables that the model computes itself. So the model decides what is
+    missing, not a comparison of keys.
 
     Args:
         model (nn.Module): The model, or its wrapper.
-        state (Mapping): Weights by key. It is not changed.
+        state (Mapping): Weights by key; left unchanged.
 
     Returns:
         Fit: What was filled and what was not.
@@ -83,7 +83,7 @@ def load_weights(model: nn.Module, state: Mapping[str, Any]) -> Fit:
     filled: set[int] = set()
 
     def compare(module: nn.Module, local: dict, prefix: str, *_: Any) -> None:
-        """Take out what has another shape, which torch would refuse."""
+        """Drop tensors of another shape, which torch would refuse."""
         for name, own in _own_tensors(module).items():
             value = local.get(prefix + name)
             if not isinstance(value, Tensor):
@@ -96,7 +96,7 @@ def load_weights(model: nn.Module, state: Mapping[str, Any]) -> Fit:
                 reshaped[prefix + name] = shapes
                 del local[prefix + name]
 
-    # registered last, so they see what the modules' own hooks have made
+    # registered last, so they see the result of the modules' own hooks
     handles = [
         module.register_load_state_dict_pre_hook(compare)
         for module in model.modules()
@@ -117,7 +117,7 @@ def load_weights(model: nn.Module, state: Mapping[str, Any]) -> Fit:
         for key, value in model.state_dict().items()
         if isinstance(value, Tensor) and _COUNTER not in key
     }
-    # what the file has and a hook dropped, the model makes itself
+    # if a hook dropped an entry of the file, the model computes it
     absent = [key for key in result.missing_keys if key not in state]
     return Fit(
         loaded={
@@ -137,11 +137,11 @@ def load_weights(model: nn.Module, state: Mapping[str, Any]) -> Fit:
 
 
 def unsaved(model: nn.Module) -> list[str]:
-    """Weights that a model leaves out of its ``state_dict``, by a hook of its.
+    """Weights that one of the model's hooks leaves out of ``state_dict``.
 
-    MMPretrain's ``LoRAModel`` saves its own matrices alone. No checkpoint has
-    the others, and loading one does not miss them. Hooks may rename as well
-    (``TimmClassifier``), so that memory is compared and not names.
+    MMPretrain's ``LoRAModel`` saves only its own matrices. The others are in
+    no checkpoint, and loading does not report them. Hooks may also rename
+    (``TimmClassifier``), so memory is compared, not names.
     """
     state = model.state_dict()
     saved = {v.data_ptr() for v in state.values() if isinstance(v, Tensor)}
@@ -155,7 +155,7 @@ def unsaved(model: nn.Module) -> list[str]:
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
-    """The model inside of DDP and of test-time augmentation."""
+    """The model inside DDP and test-time augmentation."""
     while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
         inside = model.module
         assert isinstance(inside, nn.Module)
@@ -164,7 +164,7 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def _own_tensors(module: nn.Module) -> dict[str, Tensor]:
-    """What a module itself, without its children, keeps in a checkpoint."""
+    """The tensors that a module itself, not its children, saves."""
     transient = module._non_persistent_buffers_set
     return {
         name: value

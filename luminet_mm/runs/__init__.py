@@ -1,1 +1,1 @@
-"""What a run leaves behind, and goes on from: folder, checkpoints, logs."""
+"""A run's folder, checkpoints and logs, and how to resume from them."""

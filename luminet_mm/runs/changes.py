@@ -1,4 +1,4 @@
-"""What a run's config says otherwise than the one it goes on from."""
+"""Differences between a run's config and the one that it resumes."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from luminet_mm.distillers.blocks import teacher_list
 from luminet_mm.stock import parse_config
 from luminet_mm.teachers.fingerprints import file_sha256
 
-# Entries of a config that decide what is trained, and how.
+# Config entries that decide what is trained and how.
 COMPARED = (
     'model',
     'data_preprocessor',
@@ -25,8 +25,8 @@ COMPARED = (
     'randomness',
     'custom_hooks',
 )
-# How fast, from which weights at the very start, or where files lie: the
-# training is the same.
+# Speed, initial weights and file locations: changing them does not change the
+# training.
 _NO_MATTER = re.compile(
     r'.*\.(init_cfg|with_cp|backend_args|file_client_args|pretrained)(\..*)?'
     r'|train_dataloader\.(num_workers|persistent_workers|pin_memory'
@@ -34,7 +34,7 @@ _NO_MATTER = re.compile(
     r'|model\.teacher(\.\d+)?\.(dtype|compile|stream|channels_last|fold_bn)'
     r'|train_cfg\.(val_interval|val_begin|dynamic_intervals)(\..*)?'
 )
-# Another of these is another training.
+# Changing one of these changes the training ...
 _OTHER_RUN = re.compile(
     r'(model|data_preprocessor)(\..*)?'
     r'|train_dataloader(\..*)?'
@@ -60,12 +60,12 @@ _ABSENT = object()
 
 @dataclass(frozen=True)
 class Change:
-    """An entry that differs.
+    """A config entry that differs.
 
     Attributes:
-        key (str): Its place in the config, with dots.
-        text (str): Key, old value and new value, for people.
-        refused (bool): Whether it makes another training of it.
+        key (str): Its dotted key in the config.
+        text (str): Key, old value and new value, in readable form.
+        refused (bool): Whether it changes the training.
     """
 
     key: str
@@ -79,15 +79,15 @@ def compare(
     old_processes: int | None = None,
     new_processes: int = 1,
 ) -> list[Change]:
-    """List what differs and matters.
+    """List the differences that matter.
 
     Args:
-        old (Mapping): Config of the run that a checkpoint is of.
-        new (Mapping): Config of the run that is to go on.
-        old_processes (int | None): How many trained the one; None where
-            nobody knows. Then the batch of one process has to be the same,
-            else that of all of them.
-        new_processes (int): How many are to train the other.
+        old (Mapping): Config in the checkpoint.
+        new (Mapping): Config of the run that resumes it.
+        old_processes (int | None): Number of processes of the old run; None
+            if unknown. Then the batch per process must be the same, otherwise
+            the total batch.
+        new_processes (int): Number of processes of the new run.
 
     Returns:
         list[Change]: In the order of the configs.
@@ -117,14 +117,14 @@ def _batch(cfg: Mapping) -> int:
 
 
 def same_teacher(meta: Mapping, cfg: Config) -> bool:
-    """Whether two runs have one teacher, and one way to check it.
+    """Whether two runs have the same teacher and check it in the same way.
 
     Args:
-        meta (Mapping): What a checkpoint says of the one run.
+        meta (Mapping): The ``meta`` of the one run's checkpoint.
         cfg (Config): Config of the other.
 
     Returns:
-        bool: False also where one holds more than plain values.
+        bool: Also False if a config holds more than plain values.
     """
     parts = []
     for entries in (parse_config(meta.get('cfg') or ''), plain_config(cfg)):
@@ -145,14 +145,14 @@ def same_teacher(meta: Mapping, cfg: Config) -> bool:
 
 
 def teacher_files(entries: Mapping) -> list[str | None]:
-    """What is in the files of a config's teachers.
+    """Hashes of the teachers' files in a config.
 
     Args:
         entries (Mapping): A whole config.
 
     Returns:
-        list[str | None]: A hash per teacher; None for what is not a file
-        here, such as a URL.
+        list[str | None]: A hash per teacher; None if it is not a local file,
+        such as a URL.
     """
     found: list[str | None] = []
     for block in teacher_list((entries.get('model') or {}).get('teacher')):
@@ -165,15 +165,15 @@ def teacher_files(entries: Mapping) -> list[str | None]:
 def changed_files(
     old: Sequence[str | None], new: Sequence[str | None]
 ) -> list[Change]:
-    """Teachers whose file is another one under its name, or in its place.
+    """Teachers whose file has changed under the same or another name.
 
     Args:
-        old (Sequence): What :func:`teacher_files` said of the one run.
-        new (Sequence): What it says of the other.
+        old (Sequence): Result of :func:`teacher_files` for the one run.
+        new (Sequence): Its result for the other.
     """
     key = 'model.teacher.checkpoint'
     return [
-        Change(key, f'{key}: the file has another content now', True)
+        Change(key, f'{key}: the file has different content now', True)
         for before, now in zip(old, new)
         if before and now and before != now
     ]
@@ -186,7 +186,7 @@ def plain_config(cfg: Config) -> dict | None:
         cfg (Config): A config.
 
     Returns:
-        dict | None: None when it holds more than plain values.
+        dict | None: The entries; None if it holds more than plain values.
     """
     entries = cfg.to_dict()
     if _is_plain(entries):
@@ -205,9 +205,9 @@ def _is_plain(value: Any) -> bool:
 def _change(key: str, before: Any, now: Any) -> Change:
     text = _said(key, before, now)
     if key == 'randomness.seed' and before is not _ABSENT:
-        text += ' (of no effect: the checkpoint has the seed)'
+        text += ' (no effect: the checkpoint has the seed)'
     elif _RESTORED.fullmatch(key) and not key.endswith('optimizer.type'):
-        text += ' (of no effect: the checkpoint has the state)'
+        text += ' (no effect: the checkpoint has the state)'
     refused = bool(
         _OTHER_RUN.fullmatch(key)
         and not _ALLOWED.fullmatch(key)
@@ -217,7 +217,7 @@ def _change(key: str, before: Any, now: Any) -> Change:
 
 
 def _moved(key: str, before: Any, now: Any) -> bool:
-    """Whether a file has its name still, in another folder."""
+    """Whether a file only moved to another folder, under the same name."""
     return (
         bool(_FILE.fullmatch(key))
         and isinstance(before, str)
@@ -257,6 +257,6 @@ def _said(key: str, before: Any, now: Any) -> str:
 
 def _shown(value: Any) -> str:
     if value is _ABSENT:
-        return 'not there'
+        return 'not set'
     text = repr(value)
     return text if len(text) <= 60 else f'{text[:57]}...'

@@ -1,4 +1,4 @@
-"""Which checkpoints a folder holds, and which a run can go on from."""
+"""Find a folder's checkpoints, and those that a run can resume from."""
 
 import os
 import re
@@ -11,32 +11,32 @@ from luminet_mm.files.errors import UnsafeCheckpointError
 from luminet_mm.loading.checkpoint import load_checkpoint
 
 ENDINGS = ('.pth', '.pt', '.ckpt')
-# What a run writes by itself; other files in its folder may be anything.
+# Names that a run writes by itself; other files in its folder may be anything.
 _WRITTEN = re.compile(r'(epoch|iter)_\d+\.pth|best_.+\.pth')
-# What is saved to go on; a published or best checkpoint has only weights.
+# Entries needed to resume; a published or best checkpoint has only weights.
 _NEEDED = ('state_dict', 'message_hub', 'optimizer')
 
 
 class BrokenError(ValueError):
-    """A checkpoint is not whole; the message says why, without its name."""
+    """A checkpoint is broken; the message says why, without its name."""
 
 
 class NoRunError(ValueError):
-    """A checkpoint holds a model, but not what a run needs to go on."""
+    """A checkpoint holds a model, but not what a run needs to resume."""
 
 
 @dataclass(frozen=True)
 class Head:
-    """What a checkpoint says of itself, without its weights.
+    """A checkpoint's metadata, without its weights.
 
     Attributes:
         path (Path): Its file.
         epoch (int): Epochs that were trained.
         iter (int): Steps that were trained.
-        time (str): When it was saved, in a form that sorts.
-        config (str): The config of the run, as text.
-        processes (int | None): How many trained it, where it says so.
-        teachers (list): Hashes of the teachers' files, where it says so.
+        time (str): When it was saved, in a sortable form.
+        config (str): The run's config, as text.
+        processes (int | None): How many processes trained it, if recorded.
+        teachers (list): Hashes of the teachers' files, if recorded.
     """
 
     path: Path
@@ -49,16 +49,16 @@ class Head:
 
 
 def read_head(path: Path, trust: bool = False) -> Head:
-    """Read what a checkpoint says of itself.
+    """Read a checkpoint's metadata.
 
     Args:
         path (Path): A file.
-        trust (bool): Do not look into a file that holds more than plain
-            data.
+        trust (bool): Accept a file that holds more than plain data, without
+            reading it.
 
     Raises:
         BrokenError: If it is cut short or not a checkpoint.
-        NoRunError: If a run cannot go on from it; names what it lacks.
+        NoRunError: If a run cannot resume from it; names what is missing.
         UnsafeCheckpointError: If it holds more than plain data.
     """
     if path.stat().st_size == 0:
@@ -95,10 +95,10 @@ def check_whole(path: Path) -> None:
     """Compare every part of a checkpoint with the checksum stored with it.
 
     Raises:
-        BrokenError: If one differs, or the file is cut short.
+        BrokenError: If one differs or the file is cut short.
     """
     if not zipfile.is_zipfile(path):
-        return  # torch's old form has no checksums; it was read as a whole
+        return  # torch's old format has no checksums; it was read completely
     try:
         with zipfile.ZipFile(path) as archive:
             part = archive.testzip()
@@ -109,7 +109,7 @@ def check_whole(path: Path) -> None:
 
 
 def named_checkpoint(folder: str | os.PathLike) -> str | None:
-    """What ``last_checkpoint`` says; None where it is missing or empty."""
+    """The content of ``last_checkpoint``; None if it is missing or empty."""
     try:
         text = Path(folder, 'last_checkpoint').read_text(errors='replace')
     except OSError:
@@ -118,14 +118,14 @@ def named_checkpoint(folder: str | os.PathLike) -> str | None:
 
 
 def last_checkpoint(folder: str | os.PathLike) -> Path | None:
-    """The file that ``last_checkpoint`` names, also of a moved folder.
+    """The file that ``last_checkpoint`` names, even if the folder moved.
 
     Args:
         folder (str | PathLike): A work dir.
 
     Returns:
-        Path | None: A file or folder that exists. One of that name in the
-        work dir comes first: the path in it may be of where that once lay.
+        Path | None: An existing file or folder. One of that name in the work
+        dir comes first, since the path may be the folder's old location.
     """
     text = named_checkpoint(folder)
     if text is None:
@@ -142,7 +142,7 @@ def written_checkpoints(
     """The checkpoints that a training run wrote, by their names.
 
     Args:
-        folders (list[Path]): Of the run, its work dir first.
+        folders (list[Path]): The run's folders, its work dir first.
         template (str | None): ``filename_tmpl`` of the checkpoint hook.
     """
     last = last_checkpoint(folders[0])
@@ -170,16 +170,16 @@ def all_checkpoints(folders: Iterable[Path]) -> list[Path]:
 def newest(
     paths: Iterable[Path], trust: bool = False
 ) -> tuple[Head | None, dict[Path, str]]:
-    """Find the newest checkpoint that is whole and that a run can go on from.
+    """Find the newest complete checkpoint that a run can resume from.
 
     Args:
-        paths (Iterable[Path]): Where to look; files without an optimizer's
-            state, such as the best ones, are passed over.
+        paths (Iterable[Path]): The candidates; files without an optimizer
+            state, such as the best ones, are skipped.
         trust (bool): As in :func:`read_head`.
 
     Returns:
-        tuple: The checkpoint, or None, and what is wrong with those that are
-        not whole, by path.
+        tuple: The checkpoint or None, and what is wrong with the broken ones,
+        by path.
     """
     heads, broken = [], {}
     for path in paths:
@@ -189,7 +189,7 @@ def newest(
             continue
         except (BrokenError, UnsafeCheckpointError, OSError) as error:
             broken[path] = str(error)
-    # Not by the files' own times, which a copy changes.
+    # Not by the files' timestamps, which copying changes.
     for head in sorted(heads, key=lambda h: (h.time, h.iter), reverse=True):
         try:
             check_whole(head.path)

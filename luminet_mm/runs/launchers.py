@@ -1,4 +1,4 @@
-"""What started the processes of a run, and what it tells them."""
+"""The launcher of a run's processes, and the variables that it sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run logged, over all its restarts."""
+"""Read a run's logs, over all its restarts."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from luminet_mm.runs.metrics import MAIN, choose
 
 @dataclass
 class RunLog:
-    """What a run logged, over all its restarts.
+    """A run's logged results, over all its restarts.
 
     Attributes:
         metrics (list[dict]): One entry per validation, by ``step``.
-        iterations (int): Last training iteration that was logged.
-        seconds (float): Median seconds per training step; NaN without any.
+        iterations (int): The last training iteration that was logged.
+        seconds (float): Median seconds per training step; NaN if none.
     """
 
     metrics: list[dict]
@@ -27,7 +27,7 @@ class RunLog:
     seconds: float
 
     def last(self, metric: str = 'coco/bbox_mAP') -> float:
-        """The metric at the last validation; KeyError where it has none."""
+        """The metric at the last validation; KeyError if it is not there."""
         return self.metrics[-1][metric]
 
     def best(self, metric: str = 'coco/bbox_mAP') -> float:
@@ -76,13 +76,13 @@ def choose_metric(
     """Choose the metric that stands for accuracy.
 
     Args:
-        logged (Sequence): Names of what each run logged.
-        metric (str | None): A wish, with or without its prefix; by default
-            the first of :data:`~luminet_mm.runs.metrics.MAIN` that every run
-            has.
+        logged (Sequence): Names of the metrics that each run logged.
+        metric (str | None): The wanted metric, with or without its prefix; by
+            default the first of :data:`~luminet_mm.runs.metrics.MAIN` that
+            every run has.
 
     Raises:
-        ValueError: If it is not logged; names what is.
+        ValueError: If it is not logged; names those that are.
     """
     first, *others = list(logged) or [()]
     common = [name for name in first if all(name in x for x in others)]
@@ -90,12 +90,12 @@ def choose_metric(
         if name in common:
             return name
     there = sorted({name for names in logged for name in names})
-    problem = 'no accuracy is logged by every run.'
+    problem = 'no accuracy metric is logged by every run.'
     if metric is not None:
         try:
             return choose(common, metric)
         except ValueError as error:
-            # of those names that not every run has the message says all
+            # the message also names those that some runs lack
             problem = f'{metric} is not logged by every run. Of those that '
             problem += f'are, {error}'
     raise ValueError(

@@ -1,4 +1,4 @@
-"""What evaluators report: names of metrics, the main one, their unit."""
+"""Metrics that evaluators report: names, the main one, units."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 MAIN = ('coco/bbox_mAP', 'accuracy/top1')
-"""What stands for accuracy, in this order, where nobody says another."""
+"""The metrics that stand for accuracy by default, in this order."""
 PERCENT = (
     'accuracy',
     'coco_panoptic',
@@ -33,13 +33,13 @@ def choose(names: Sequence[str], wish: str | None = None) -> str:
     """The metric that a name stands for.
 
     Args:
-        names (Sequence[str]): What is reported.
-        wish (str | None): A whole name, or what follows its prefix where
-            that is clear (``'bbox_mAP'``). By default the main one: the
+        names (Sequence[str]): The reported metrics.
+        wish (str | None): A full name, or the part after the prefix if that
+            is unambiguous (``'bbox_mAP'``). By default the main one: the
             first of :data:`MAIN`, else the first that is reported.
 
     Raises:
-        ValueError: If it is not reported; names what is.
+        ValueError: If it is not reported; names those that are.
     """
     if wish is None:
         found = [name for name in MAIN if name in names] or list(names)
@@ -64,7 +64,7 @@ def choose(names: Sequence[str], wish: str | None = None) -> str:
 
 
 def scale_of(name: str) -> int | None:
-    """The best value of a metric: 1, 100 where it is in percent, or None."""
+    """The best value of a metric: 1, 100 if it is in percent, or None."""
     prefix, _, last = name.rpartition('/')
     if prefix in PERCENT or re.fullmatch(r'top\d+(_.*)?', last):
         return 100
@@ -74,7 +74,7 @@ def scale_of(name: str) -> int | None:
 
 
 def bound_problem(name: str, bound: float) -> str:
-    """What is wrong with a lower bound of a metric; empty if nothing."""
+    """What is wrong with a lower bound for a metric; empty if nothing."""
     best = scale_of(name)
     if best is None or bound == 0:
         return ''
@@ -86,12 +86,12 @@ def bound_problem(name: str, bound: float) -> str:
     if best == 100 and bound <= 1:
         return f'{bound:g}; {name} is in percent; write {100 * bound:g}'
     if best == 100 and bound > 100:
-        return f'{bound:g}; {name} is in percent and ends at 100'
+        return f'{bound:g}; {name} is in percent, at most 100'
     return ''
 
 
 def reported(metric: Any) -> list[str] | None:
-    """The names that a built metric will report, None where unknown.
+    """The names that a built metric will report; None if unknown.
 
     Args:
         metric (:obj:`BaseMetric`): Any metric of an evaluator.
@@ -109,7 +109,7 @@ def reported(metric: Any) -> list[str] | None:
 
 
 def reported_by(cls: type, block: Mapping) -> list[str] | None:
-    """The same of a metric's class and its config.
+    """The same for a metric's class and its config.
 
     Args:
         cls (type): The metric's class.
@@ -142,7 +142,7 @@ def reported_by(cls: type, block: Mapping) -> list[str] | None:
 
 
 def _is(cls: type, name: str, package: str) -> bool:
-    """Whether a class reports what a stock metric does."""
+    """Whether a class reports the same names as a stock metric."""
     for base in cls.__mro__:
         if 'compute_metrics' in base.__dict__:
             return base.__name__ == name and base.__module__.startswith(
@@ -157,7 +157,7 @@ def _coco_names(
     names: list[str] = []
     for kind in kinds:
         if kind == 'proposal_fast':
-            return None  # they count the proposals
+            return None  # their names contain the number of proposals
         if kind == 'proposal':
             names += items or _RECALL
         else:

@@ -1,4 +1,4 @@
-"""What a run says that holds NaN or inf."""
+"""Messages for runs that hit NaN or inf."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class NotFiniteStepError(FloatingPointError):
 
 
 def not_finite(tensors: Iterable[tuple[str, Any]]) -> list[str]:
-    """Names of those that hold NaN or inf; each device waits once.
+    """Names of the tensors that hold NaN or inf; each device syncs once.
 
     Args:
-        tensors (Iterable[tuple]): Names and values; what has no floating
-            point is skipped.
+        tensors (Iterable[tuple]): Names and values; values that are not
+            floating point are skipped.
     """
     flags: dict[torch.device, list[Tensor]] = {}
     names: dict[torch.device, list[str]] = {}
@@ -47,11 +47,11 @@ def step_message(
     """Say which losses of a step are not finite, and what to do.
 
     Args:
-        runner (:obj:`Runner`): Says which checkpoint is the last.
-        step (int): Counted from 1.
+        runner (:obj:`Runner`): Knows the last checkpoint.
+        step (int): The step, counted from 1.
         broken (Mapping): The losses, or ``grad_norm``, and their values.
-        streak (int): How many steps in a row a scaler skipped, this one
-            included; 0 without one.
+        streak (int): Steps in a row that the loss scaler skipped, including
+            this one; 0 without a scaler.
     """
     parts = [name for name in broken if name != 'loss'] or list(broken)
     shown = _shown([f'{name} is {broken[name]}' for name in parts])
@@ -86,7 +86,7 @@ def _shown(words: Sequence[str]) -> str:
 
 
 def _last_good(runner: Any) -> str:
-    """Where one can go on from."""
+    """Which checkpoint to resume from."""
     last = last_checkpoint(runner.work_dir)
     if last is None:
         return 'No checkpoint had been saved before.'

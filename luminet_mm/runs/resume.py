@@ -1,4 +1,4 @@
-"""Where a run begins: from which checkpoint, or anew, or not at all."""
+"""Decide where a run starts: from a checkpoint, from scratch, or not."""
 
 import os
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ WARN = 30  # logging.WARNING
 
 
 class ResumeError(LaunchError):
-    """A run cannot or should not begin as it was asked to."""
+    """A run cannot or should not start as requested."""
 
 
 def plan_start(
@@ -45,28 +45,27 @@ def plan_start(
     allow_changes: bool = False,
     trust: bool = False,
 ) -> list[Path]:
-    """Decide where a run begins, and write it into its config.
+    """Decide where a run starts, and write it into its config.
 
-    With several processes the first one decides, while it holds the lock of
-    the work dir; :func:`agree` tells the others.
+    With several processes the first one decides while it holds the work dir's
+    lock; :func:`agree` tells the others.
 
     Args:
         cfg (Config): ``resume`` and ``load_from`` are read as MMEngine reads
-            them, and set to what was found.
-        anew (bool): ``--resume`` without a value: where there is nothing to
-            go on from, the run begins as the config says, from its
-            ``load_from`` too.
-        overwrite (bool): Begin anew although the work dir holds checkpoints.
-        allow_changes (bool): Go on with another config.
-        trust (bool): Go on from a checkpoint with more than plain data.
+            them, and set to the checkpoint that was found.
+        anew (bool): ``--resume`` without a value: if there is no checkpoint to
+            resume, the run starts as the config says, including its
+            ``load_from``.
+        overwrite (bool): Start over although the work dir holds checkpoints.
+        allow_changes (bool): Resume with a changed config.
+        trust (bool): Resume from a checkpoint with more than plain data.
 
     Returns:
-        list[Path]: Checkpoints of the work dir that the run replaces.
+        list[Path]: Checkpoints in the work dir that the run replaces.
 
     Raises:
-        ResumeError: If the run would overwrite another, there is nothing
-            whole to go on from, or the config is another than the
-            checkpoint's.
+        ResumeError: If the run would overwrite another, there is no complete
+            checkpoint to resume, or the config differs from the checkpoint's.
     """
     folders = run_folders(cfg)
     written = checkpoints_of(cfg)
@@ -85,7 +84,7 @@ def plan_start(
             raise ResumeError(
                 f'{_count(written)}, and {head.path} is not one of them: the '
                 'run would overwrite them. Give another --work-dir, or '
-                '--overwrite. To go on with the run in this folder, give '
+                '--overwrite. To continue the run in this folder, give '
                 '--resume without a file.'
             )
         if _inside(head.path, folders):
@@ -93,7 +92,7 @@ def plan_start(
     elif written and not overwrite:
         raise ResumeError(
             f'{_count(written)}. A run that starts over would overwrite '
-            'them: --resume goes on from the last one, another --work-dir '
+            'them: --resume continues from the last one, another --work-dir '
             'keeps them, --overwrite removes them.'
         )
     if head is None:
@@ -105,11 +104,12 @@ def plan_start(
 
 
 def agree(runner: Any, cfg: Config) -> None:
-    """Let every process begin where the first one decided.
+    """Make every process start where the first one decided.
 
     Args:
         runner (:obj:`mmengine.runner.Runner`): Built, not yet training.
-        cfg (Config): That :func:`plan_start` completed in the first process.
+        cfg (Config): The config, completed by :func:`plan_start` in the first
+            process.
     """
     start = [(bool(cfg.get('resume')), cfg.get('load_from'))]
     broadcast_object_list(start)
@@ -118,14 +118,14 @@ def agree(runner: Any, cfg: Config) -> None:
 
 
 def checkpoints_of(cfg: Config) -> list[Path]:
-    """What a run of this config wrote into its folders."""
+    """The checkpoints that a run of this config wrote."""
     return written_checkpoints(
         run_folders(cfg), _hook(cfg).get('filename_tmpl')
     )
 
 
 def run_folders(cfg: Config) -> list[Path]:
-    """Where a run's checkpoints lie: its work dir, and ``out_dir`` if set."""
+    """The folders of a run's checkpoints: work dir, and ``out_dir`` if set."""
     work_dir = Path(cfg.work_dir)
     out = _hook(cfg).get('out_dir')
     if not out or _is_remote(out):
@@ -141,10 +141,10 @@ def _hook(cfg: Config) -> Mapping:
 def _find(
     folders: list[Path], written: list[Path], overwrite: bool, trust: bool
 ) -> Head | None:
-    """The newest checkpoint that is whole; None where no run has been.
+    """The newest complete checkpoint; None if there was no run.
 
     Raises:
-        ResumeError: If there was a run, and nothing of it can be used.
+        ResumeError: If there was a run, but none of it can be used.
     """
     named = named_checkpoint(folders[0])
     paths = all_checkpoints(folders)
@@ -156,9 +156,9 @@ def _find(
         return Head(last)
     faults: dict[Path, str] = {}
     if named and last is None:
-        faults[Path(named)] = 'is not there'
+        faults[Path(named)] = 'does not exist'
     if last is not None:
-        # one that was saved, but the process killed before it was named
+        # it was saved, but the process was killed before it was named
         since = last.stat().st_mtime_ns
         later = [
             path
@@ -173,8 +173,8 @@ def _find(
     text = '; '.join(f'{path} {fault}' for path, fault in faults.items())
     if head is not None:
         print_log(
-            f'{text or "no last_checkpoint"}. Going on from the newest '
-            f'checkpoint that is whole: {head.path} (epoch {head.epoch}, '
+            f'{text or "no last_checkpoint"}. Resuming from the newest '
+            f'complete checkpoint: {head.path} (epoch {head.epoch}, '
             f'iteration {head.iter}).',
             'current',
             WARN,
@@ -183,16 +183,15 @@ def _find(
     text = text or _unfit(written, trust)
     if text and not overwrite:
         raise ResumeError(
-            f'{folders[0]} holds no checkpoint to go on from: {text}. '
-            '--overwrite starts over there; '
-            'weights alone are taken with --cfg-options load_from=FILE and '
-            'another --work-dir.'
+            f'{folders[0]} has no checkpoint to resume from: {text}. '
+            '--overwrite starts over there. To use only the weights of a '
+            'file, give --cfg-options load_from=FILE and another --work-dir.'
         )
     return None
 
 
 def _unfit(paths: list[Path], trust: bool) -> str:
-    """Say why no run can go on from these whole checkpoints."""
+    """Say why no run can resume from these complete checkpoints."""
     found = []
     for path in paths:
         try:
@@ -206,7 +205,7 @@ def _named(path: Path, trust: bool) -> Head:
     """Check the checkpoint that the user named.
 
     Raises:
-        ResumeError: If a run cannot go on from it; says what can be done.
+        ResumeError: If a run cannot resume from it; says what can be done.
     """
     if path.is_dir():
         return Head(path)
@@ -215,15 +214,15 @@ def _named(path: Path, trust: bool) -> Head:
         check_whole(path)
     except NoRunError as error:
         raise ResumeError(
-            f'{path} {error}, so no run can go on from it: it was published, '
-            'or is a best_*.pth or another file of weights alone. To begin a '
-            'new run with its weights, leave --resume out and give '
+            f'{path} {error}, so no run can resume from it: it was published, '
+            'or is a best_*.pth or another file with only weights. To start a '
+            'new run from its weights, leave --resume out and give '
             f'--cfg-options load_from={path}.'
         ) from None
     except BrokenError as error:
         raise ResumeError(
             f'{path} {error}. Give another file, or --resume without one: it '
-            'takes the newest in the work dir that is whole.'
+            'takes the newest complete one in the work dir.'
         ) from None
     except (UnsafeCheckpointError, OSError) as error:
         raise ResumeError(str(error)) from None
@@ -234,7 +233,7 @@ def _check_config(head: Head, cfg: Config, allowed: bool) -> None:
     """Compare the config with the one in the checkpoint.
 
     Raises:
-        ResumeError: If the run would be another one and that is not allowed.
+        ResumeError: If the training would change and that is not allowed.
     """
     if not head.config:
         return
@@ -255,16 +254,16 @@ def _check_config(head: Head, cfg: Config, allowed: bool) -> None:
     if refused and not allowed:
         listed = '\n  '.join(change.text for change in refused)
         raise ResumeError(
-            f'{head.path} is of a run with another config:\n  {listed}\n'
-            'Take that back; or begin a new run with its weights, in another '
-            f'--work-dir and with --cfg-options load_from={head.path} in '
-            'place of --resume; or give --allow-changes to go on with it as '
-            'it is now.'
+            f'{head.path} is from a run with another config:\n  {listed}\n'
+            'Undo the change; or start a new run from its weights, in another '
+            f'--work-dir and with --cfg-options load_from={head.path} '
+            'instead of --resume; or give --allow-changes to continue with '
+            'the changed config.'
         )
     if changes:
         listed = '\n  '.join(change.text for change in changes)
         print_log(
-            f'{head.path} is of a run with another config:\n  {listed}',
+            f'{head.path} is from a run with another config:\n  {listed}',
             'current',
             WARN,
         )

@@ -1,4 +1,4 @@
-"""A run takes its folder: lock, leftovers, and where it begins."""
+"""Set up a run's folder: lock, leftovers, and where the run starts."""
 
 import argparse
 import contextlib
@@ -27,17 +27,17 @@ LOCK = 'run.lock'
 
 
 def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
-    """Write what ``--resume`` says into the config, before that is checked."""
+    """Write ``--resume`` into the config, before the config is checked."""
     if args.resume == 'auto':
         if checkpoints_of(cfg) and not args.overwrite:
-            cfg.load_from = None  # where the run once began: may be gone
+            cfg.load_from = None  # where the run once started: may be gone
     elif args.resume is not None:
         cfg.resume, cfg.load_from = True, args.resume
 
 
 @contextlib.contextmanager
 def work_dir_of(cfg: Config, args: argparse.Namespace) -> Iterator[list[Path]]:
-    """Have a run's folder for oneself, and decide where the run begins.
+    """Lock a run's folder, and decide where the run starts.
 
     Args:
         cfg (Config): The whole config; ``resume`` and ``load_from`` are set.
@@ -49,9 +49,9 @@ def work_dir_of(cfg: Config, args: argparse.Namespace) -> Iterator[list[Path]]:
         several processes looks and decides; the others get an empty list.
 
     Raises:
-        ResumeError: If another run is in the folder, or this one should not
-            begin as it was asked to.
-        WriteError: If the disk is full, whoever writes.
+        ResumeError: If another run is using the folder, or this one should not
+            start as requested.
+        WriteError: If the disk is full, whichever code writes.
     """
     if not is_first(cfg):
         yield []
@@ -61,7 +61,7 @@ def work_dir_of(cfg: Config, args: argparse.Namespace) -> Iterator[list[Path]]:
             stack.enter_context(hold(Path(cfg.work_dir, LOCK)))
         except LockedError as error:
             raise ResumeError(
-                f'A run is at work in {cfg.work_dir}: {error.holder}. Wait '
+                f'Another run is using {cfg.work_dir}: {error.holder}. Wait '
                 'for it, stop it, or give another --work-dir.'
             ) from None
         for folder in run_folders(cfg):
@@ -82,15 +82,15 @@ def work_dir_of(cfg: Config, args: argparse.Namespace) -> Iterator[list[Path]]:
 
 
 def clear(work_dir: Path, replaced: list[Path], keep: Path) -> None:
-    """Remove the checkpoints of the run before; set its logs aside.
+    """Remove the previous run's checkpoints and set its logs aside.
 
-    Tools that read a work dir would take the old run's numbers for this
-    one's.
+    Otherwise tools that read a work dir would take the old run's numbers for
+    the new one's.
 
     Args:
-        work_dir (Path): Of both runs.
-        replaced (list[Path]): Checkpoints.
-        keep (Path): The folder of logs of the run that begins.
+        work_dir (Path): The folder of both runs.
+        replaced (list[Path]): The checkpoints to remove.
+        keep (Path): The log folder of the new run.
     """
     Path(work_dir, 'last_checkpoint').unlink(missing_ok=True)
     Path(work_dir, 'finished').unlink(missing_ok=True)  # a sweep's

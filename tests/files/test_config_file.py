@@ -47,7 +47,7 @@ def folder(tmp_path):
         ('binary.py', 'is not a config but a binary file'),
         ('empty.py', 'sets nothing'),
         ('comment.py', 'sets nothing'),
-        ('weights.pth', 'the name of one ends in .py'),
+        ('weights.pth', 'its name must end in .py'),
         ('syntax.py', 'syntax.py, line 2: syntax error'),
         ('syntax_base.py', 'syntax.py, line 2: syntax error'),
         ('lazy.py', 'syntax.py, line 2: syntax error'),

@@ -105,7 +105,7 @@ def test_a_download_cut_short_leaves_nothing(server, cache, has_hash):
 @pytest.mark.parametrize(
     'name, content, reason',
     [
-        (named(b'other'), content_of(), r'has the hash \w{8} where'),
+        (named(b'other'), content_of(), r'has the hash \w{8}, but its name'),
         ('a.pth', content_of()[:-100], 'is cut short'),
         ('a.pth', b'<html>Log in</html>', 'is an HTML page'),
         (named(b'x'), b'<html>Log in</html>', 'is an HTML page'),

@@ -194,7 +194,7 @@ def test_ctrl_c_says_what_is_saved(capsys, tmp_path, error):
     said = fail(error, capsys, 130, resume=None, work_dir=str(tmp_path))
     assert said.split('\n')[1:] == [
         'interrupted.',
-        f'{tmp_path / "epoch_3.pth"} is saved. To go on from it:',
+        f'{tmp_path / "epoch_3.pth"} is saved. To continue from it:',
         '  python tools/train.py a.py --resume',
         '',
     ]
@@ -219,7 +219,7 @@ def test_nan_is_not_resumed_with_the_same_settings(capsys, tmp_path):
     said = fail(diverged, capsys, resume=None, work_dir=str(tmp_path))
     assert 'The same settings would most likely end here again' in said
     assert f'load_from={tmp_path / "epoch_3.pth"}\n' in said
-    assert 'To go on' not in said
+    assert 'To continue' not in said
     (tmp_path / 'last_checkpoint').unlink()
     said = fail(diverged, capsys, resume=None, work_dir=str(tmp_path))
     assert 'end here again' in said and 'load_from' not in said

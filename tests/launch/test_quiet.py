@@ -123,7 +123,7 @@ def test_a_run_that_fails_says_how_it_goes_on(cfg, capsys, monkeypatch, stage):
         make_runner(cfg).train()
     error = capsys.readouterr().err
     assert error.startswith('error: ') and 'The traceback is in' in error
-    saved = 'epoch_1.pth is saved. To go on from it:' in error
+    saved = 'epoch_1.pth is saved. To continue from it:' in error
     assert saved == (stage == 'training')
     assert ('python tools/train.py a.py --resume' in error) == saved
 

@@ -53,7 +53,7 @@ def test_init_cfg_names_what_is_there(tmp_path):
     file = tmp_path / 'a.pth'
     torch.save(built().state_dict(), file)
     with pytest.raises(
-        CheckpointError, match='nothing under that prefix. There is backbone'
+        CheckpointError, match='nothing under that prefix. It has backbone'
     ):
         tiny.build(pretrained(file, prefix='encoder.'))
 

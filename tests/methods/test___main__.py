@@ -43,4 +43,4 @@ def test_without_the_project_nothing_is_written(tmp_path, monkeypatch, capsys):
         command.main(['--write'])
     except SystemExit as stop:
         assert stop.code == 2
-    assert 'has no folder docs' in capsys.readouterr().err
+    assert 'has no docs folder' in capsys.readouterr().err

@@ -49,7 +49,7 @@ def test_a_wish_that_is_not_reported():
         ('coco/bbox_mAP', -0.1, 'is never negative'),
         ('accuracy/top1', 0.7, 'is in percent; write 70'),
         ('multi-label/mAP', 0.5, 'is in percent; write 50'),
-        ('accuracy/top5', 101, 'ends at 100'),
+        ('accuracy/top5', 101, 'at most 100'),
         ('coco/bbox_mAP', 0.35, ''),
         ('coco/bbox_mAP', 1, ''),
         ('accuracy/top1', 70, ''),

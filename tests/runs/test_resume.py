@@ -88,8 +88,8 @@ def test_last_checkpoint_missing_empty_or_stale(cfg, tmp_path, warnings, name):
     if name is not None:
         file.write_text(name)
     assert start_of(cfg, anew=True) == 'epoch_3.pth'
-    assert 'Going on from the newest checkpoint' in warnings[0]
-    assert (f'{name} is not there' if name else 'no last') in warnings[0]
+    assert 'Resuming from the newest complete checkpoint' in warnings[0]
+    assert (f'{name} does not exist' if name else 'no last') in warnings[0]
 
 
 @pytest.mark.parametrize('break_', BREAK)
@@ -155,7 +155,7 @@ def test_nothing_whole_is_not_a_first_start(cfg, tmp_path):
 def test_a_run_whose_checkpoints_are_gone_is_not_a_first_start(cfg, tmp_path):
     for path in (tmp_path / 'work').glob('*.pth'):
         path.unlink()
-    with pytest.raises(ResumeError, match=r'epoch_3\.pth is not there'):
+    with pytest.raises(ResumeError, match=r'epoch_3\.pth does not exist'):
         plan_start(cfg, anew=True)
 
 

@@ -44,7 +44,7 @@ def test_where_a_run_once_began(cfg, tmp_path, overwrite, saved, expected):
 
 def test_a_second_run_is_told_who_is_there(cfg, tmp_path):
     with hold(tmp_path / 'work' / LOCK):
-        with pytest.raises(ResumeError, match='A run is at work in'):
+        with pytest.raises(ResumeError, match='Another run is using'):
             with work_dir_of(cfg, flags()):
                 raise AssertionError('it began')
     with work_dir_of(cfg, flags()) as replaced:

@@ -221,7 +221,7 @@ def test_missing_files_are_named():
 def test_config_needs_a_model(tmp_path):
     path = tmp_path / 'schedule.py'
     path.write_text("default_scope = 'mmdet'")
-    with pytest.raises(ValueError, match='schedule.py.*no block `model`'):
+    with pytest.raises(ValueError, match='schedule.py.*no `model` block'):
         FrozenTeacher(str(path), None)
 
 

@@ -271,7 +271,7 @@ def test_a_full_disk_is_named_whoever_writes(toy, capfd, error):
     with pytest.MonkeyPatch.context() as patch:
         at_epoch(patch, 1, fails)
         text = refusal(capfd, toy)
-    assert 'The disk is full, or your share of it: ' in text
+    assert 'The disk or your quota is full: ' in text
     assert 'Traceback' not in text
 
 
@@ -329,7 +329,7 @@ def test_a_moved_run_goes_on_in_silence(copy, capfd, finished):
     train(*flags, '--resume', '--cfg-options', 'train_cfg.max_epochs=4')
     out = capfd.readouterr().out
     assert 'resumed epoch: 3' in out and str(work / 'epoch_3.pth') in out
-    changes = out[out.index('is of a run with another config') :]
+    changes = out[out.index('is from a run with another config') :]
     assert changes.split('\n')[1].strip() == (
         'train_cfg.max_epochs: 3 then, 4 now'
     )
@@ -342,7 +342,7 @@ def test_two_runs_in_one_folder(copy, capfd):
     work, flags = copy
     with hold(work / 'run.lock'):
         error = refusal(capfd, *flags, '--resume')
-    assert f'A run is at work in {work}: process {os.getpid()} on' in error
+    assert f'Another run is using {work}: process {os.getpid()} on' in error
 
 
 def test_another_teacher_is_refused_or_scored(copy, capfd, data):
@@ -389,7 +389,7 @@ def test_an_added_connector_says_what_to_do(copy, capfd):
     config.dump(path)
     again = (path, *flags[1:], '--resume')
     error = refusal(capfd, *again)
-    assert 'model.distill.loss_fitnet: not there then' in error
+    assert 'model.distill.loss_fitnet: not set then' in error
     error = refusal(capfd, *again, '--allow-changes')
     assert 'is of another model: it lacks distill.loss_fitnet.' in error
     assert '--cfg-options load_from=' in error

@@ -28,10 +28,10 @@ class NetworkPart:
     """A network that a loss runs without owning it.
 
     Args:
-        model (BaseModel): The network.
-        shared (bool): Whether a deep copy (EMA) shares the network, as that
-            of a distiller shares its teacher. Else the copy of the loss runs
-            the copy of the network.
+        model: The network.
+        shared: Whether a deep copy (EMA) shares the network, as that of a
+            distiller shares its teacher. Else the copy of the loss runs the
+            copy of the network.
     """
 
     def __init__(self, model: BaseModel, shared: bool) -> None:
@@ -55,11 +55,11 @@ class Stages(NetworkPart):
     their replacement (SyncBN) is seen.
 
     Args:
-        model (BaseModel): The classifier.
-        names (Sequence[str]): Dotted paths of its maps in the order in which
-            they come, and ``logits``: signals, as in a config.
-        whose (str): ``student`` or ``teacher``, for errors.
-        shared (bool): See :class:`NetworkPart`.
+        model: The classifier.
+        names: Dotted paths of its maps in the order in which they come, and
+            ``logits``: signals, as in a config.
+        whose: ``student`` or ``teacher``, for errors.
+        shared: See :class:`NetworkPart`.
 
     Raises:
         ValueError: If the classifier cannot be cut there.
@@ -90,8 +90,8 @@ class Stages(NetworkPart):
         """Go from the map of a cut to that of the next.
 
         Args:
-            index (int): Place of the map among the cuts.
-            maps (Tensor): ``(B, C, H, W)``.
+            index: Place of the map among the cuts.
+            maps: ``(B, C, H, W)``.
         """
         modules = [self.model.get_submodule(p) for p in self.parts[index]]
         x = maps.to(next(self.model.backbone.parameters()).dtype)
@@ -121,8 +121,8 @@ def _chain(model: BaseModel, whose: str) -> tuple[list[str], dict[str, int]]:
     """Modules that run one after the other up to a classifier's neck.
 
     Returns:
-        tuple: Their paths in that order, and for each path at which a cut is
-        possible how many of them are before it.
+        Their paths in that order, and for each path at which a cut is possible
+        how many of them are before it.
     """
     backbone: Any = getattr(model, 'backbone', None)
     stages: list[str] | None
@@ -176,9 +176,9 @@ class RoIHead(NetworkPart):
     """A two-stage detector whose first box head scores RoIs on given maps.
 
     Args:
-        model (BaseDetector): The detector.
-        whose (str): ``student`` or ``teacher``, for errors.
-        shared (bool): See :class:`NetworkPart`.
+        model: The detector.
+        whose: ``student`` or ``teacher``, for errors.
+        shared: See :class:`NetworkPart`.
 
     Raises:
         ValueError: If the detector has no such head.
@@ -209,11 +209,11 @@ class RoIHead(NetworkPart):
         """Score RoIs in the precision of the head's weights.
 
         Args:
-            maps (Sequence[Tensor]): At least as many levels as it reads.
-            rois (Tensor): ``(N, 5)``.
+            maps: At least as many levels as it reads.
+            rois: ``(N, 5)``.
 
         Returns:
-            tuple: ``cls_score`` and ``bbox_pred``, one row for each RoI.
+            ``cls_score`` and ``bbox_pred``, one row for each RoI.
         """
         head = self.model.roi_head
         dtype = next(head.parameters()).dtype

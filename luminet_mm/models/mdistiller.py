@@ -160,8 +160,8 @@ def our_key(key: str, network: str) -> str | None:
     """Translate a key of theirs; None where no rule fits.
 
     Args:
-        key (str): As in ``layer1.0.conv1.weight``.
-        network (str): A name of ``NETWORKS``.
+        key: As in ``layer1.0.conv1.weight``.
+        network: A name of ``NETWORKS``.
     """
     for pattern, replacement in NETWORKS[network].rules:
         found = re.fullmatch(pattern, key)
@@ -180,13 +180,12 @@ def convert_state_dict(
     PyTorch lack, start at 0.
 
     Args:
-        state (Mapping[str, Tensor]): Their weights. Of a whole distiller of
-            mdistiller, whose keys begin with ``student.`` and ``teacher.``,
-            the student is taken.
-        network (str): A name of ``NETWORKS``.
+        state: Their weights. Of a whole distiller of mdistiller, whose keys
+            begin with ``student.`` and ``teacher.``, the student is taken.
+        network: A name of ``NETWORKS``.
 
     Returns:
-        OrderedDict[str, Tensor]: Ours, in the model's order.
+        Ours, in the model's order.
 
     Raises:
         ValueError: If there is no such network, or keys or shapes are not

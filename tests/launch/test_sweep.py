@@ -95,7 +95,9 @@ def test_other_settings_are_refused(train, tmp_path):
 def test_a_finished_run_of_unknown_settings_is_refused(train, tmp_path):
     (tmp_path / 'kd_2').mkdir()
     (tmp_path / 'kd_2' / 'finished').touch()
-    with pytest.raises(ValueError, match=r'no settings\.json with its settings'):
+    with pytest.raises(
+        ValueError, match=r'no settings\.json with its settings'
+    ):
         run_cells(cells(), tmp_path)
 
 

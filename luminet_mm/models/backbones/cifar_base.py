@@ -31,9 +31,9 @@ class CIFARBackbone(BaseBackbone):
     before that ReLU, without any cost where nobody does.
 
     Args:
-        stages (Mapping[str, nn.Module]): Name and module of each, in order.
-        out_indices (Sequence[int]): Which maps to return.
-        init_cfg (dict | list | None): As for any ``BaseModule``.
+        stages: Name and module of each, in order.
+        out_indices: Which maps to return.
+        init_cfg: As for any ``BaseModule``.
 
     Raises:
         ValueError: If ``out_indices`` is empty or names no stage.
@@ -60,10 +60,10 @@ class CIFARBackbone(BaseBackbone):
         """Compute the maps of ``out_indices``, in the order of the stages.
 
         Args:
-            x (Tensor): Images, ``(B, 3, H, W)``.
+            x: Images, ``(B, 3, H, W)``.
 
         Returns:
-            tuple[Tensor]: One ``(B, C, h, w)`` for each index.
+            One ``(B, C, h, w)`` for each index.
         """
         outs = []
         for index, name in enumerate(self.stages):

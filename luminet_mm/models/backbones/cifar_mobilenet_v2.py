@@ -13,9 +13,9 @@ class InvertedResidual(nn.Module):
     """Widen with 1x1, filter each channel with 3x3, narrow with 1x1.
 
     Args:
-        in_channels (int): Channels of the input.
-        out_channels (int): Channels of the output, which no ReLU passes.
-        stride (int): Of the 3x3 convolution.
+        in_channels: Channels of the input.
+        out_channels: Channels of the output, which no ReLU passes.
+        stride: Of the 3x3 convolution.
         expand_ratio (int): How much wider the middle is; at 1 the first
             convolution is there all the same.
     """
@@ -55,10 +55,10 @@ class CIFARMobileNetV2(CIFARBackbone):
     to tap.
 
     Args:
-        widen_factor (float): Width in units of the paper's network. The
-            literature on distillation uses 0.5.
-        out_indices (Sequence[int]): Which maps to return.
-        init_cfg (dict | list | None): How weights start.
+        widen_factor: Width in units of the paper's network. The literature on
+            distillation uses 0.5.
+        out_indices: Which maps to return.
+        init_cfg: How weights start.
     """
 
     # Expansion, channels, blocks and stride of each part, stage by stage.

@@ -19,10 +19,10 @@ class BasicBlock(nn.Module):
     The shortcut is a 1x1 convolution with batch norm where the shape changes.
 
     Args:
-        in_channels (int): Channels of the input.
-        out_channels (int): Channels of the output.
-        stride (int): Of the first convolution and the shortcut.
-        last (bool): Leave the ReLU at the end to the stage.
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        stride: Of the first convolution and the shortcut.
+        last: Leave the ReLU at the end to the stage.
     """
 
     def __init__(
@@ -67,11 +67,11 @@ class CIFARResNet(CIFARBackbone):
     :class:`CIFARBackbone`.
 
     Args:
-        depth (int): Number of layers, ``6 n + 2``: 20, 32, 56, 110.
-        stage_channels (Sequence[int]): Channels of the stem and the stages.
-            ``(32, 64, 128, 256)`` with depth 8 or 32 is called 8x4 or 32x4.
-        out_indices (Sequence[int]): Which maps to return.
-        init_cfg (dict | list | None): How weights start.
+        depth: Number of layers, ``6 n + 2``: 20, 32, 56, 110.
+        stage_channels: Channels of the stem and the stages. ``(32, 64, 128,
+            256)`` with depth 8 or 32 is called 8x4 or 32x4.
+        out_indices: Which maps to return.
+        init_cfg: How weights start.
 
     Raises:
         ValueError: If there is no such network.

@@ -24,9 +24,9 @@ class ShuffleUnit(nn.Module):
     its result; the others add the input.
 
     Args:
-        in_channels (int): Channels of the input.
-        out_channels (int): Channels of the output.
-        last (bool): Leave the ReLU at the end to the stage.
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        last: Leave the ReLU at the end to the stage.
     """
 
     def __init__(
@@ -73,8 +73,8 @@ class CIFARShuffleNetV1(CIFARBackbone):
     :class:`CIFARBackbone`.
 
     Args:
-        out_indices (Sequence[int]): Which maps to return.
-        init_cfg (dict | list | None): How weights start.
+        out_indices: Which maps to return.
+        init_cfg: How weights start.
     """
 
     # Channels and units of each stage.

@@ -48,8 +48,8 @@ class CIFARShuffleNetV2(CIFARBackbone):
     see :class:`CIFARBackbone`.
 
     Args:
-        out_indices (Sequence[int]): Which maps to return.
-        init_cfg (dict | list | None): How weights start.
+        out_indices: Which maps to return.
+        init_cfg: How weights start.
     """
 
     # Channels and blocks of each stage.

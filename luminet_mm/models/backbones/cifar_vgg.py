@@ -45,9 +45,9 @@ class CIFARVGG(CIFARBackbone):
     the maps before the stages' last ReLU, see :class:`CIFARBackbone`.
 
     Args:
-        depth (int): 8 or 13 layers, a classifier of three counted in.
-        out_indices (Sequence[int]): Which maps to return.
-        init_cfg (dict | list | None): How weights start.
+        depth: 8 or 13 layers, a classifier of three counted in.
+        out_indices: Which maps to return.
+        init_cfg: How weights start.
 
     Raises:
         ValueError: If there is no such network.

@@ -24,9 +24,9 @@ class PreActBlock(nn.Module):
     the activated input.
 
     Args:
-        in_channels (int): Channels of the input.
-        out_channels (int): Channels of the output.
-        stride (int): Of the first convolution and the shortcut.
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        stride: Of the first convolution and the shortcut.
     """
 
     def __init__(
@@ -47,9 +47,8 @@ class PreActBlock(nn.Module):
         """Map ``(B, in, h, w)`` to ``(B, out, h / stride, w / stride)``.
 
         Args:
-            x (Tensor): The input.
-            preact (Tensor, optional): ``self.bn1(x)`` where it is there
-                already.
+            x: The input.
+            preact: ``self.bn1(x)`` where it is there already.
         """
         active = F.relu(self.bn1(x) if preact is None else preact)
         out = self.conv2(F.relu(self.bn2(self.conv1(active)), inplace=True))
@@ -103,10 +102,10 @@ class CIFARWideResNet(CIFARBackbone):
     :class:`CIFARBackbone`.
 
     Args:
-        depth (int): Number of layers, ``6 n + 4``: 16, 40.
-        widen_factor (int): Width of the stages, in units of 16, 32, 64.
-        out_indices (Sequence[int]): Which maps to return.
-        init_cfg (dict | list | None): How weights start.
+        depth: Number of layers, ``6 n + 4``: 16, 40.
+        widen_factor: Width of the stages, in units of 16, 32, 64.
+        out_indices: Which maps to return.
+        init_cfg: How weights start.
 
     Raises:
         ValueError: If there is no such network.

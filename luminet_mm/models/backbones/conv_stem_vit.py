@@ -54,12 +54,10 @@ class StemEmbed(BaseModule):
               \sum_k z^k_N\Big]
 
     Args:
-        stems (Sequence[nn.Module]): From images to maps of 64 channels and
-            half the size.
-        embed_dims (int): Channels of a token.
-        patch_size (int): Pixels of a patch, even.
-        img_size (int | tuple[int, int]): Size for which positions are
-            learned.
+        stems: From images to maps of 64 channels and half the size.
+        embed_dims: Channels of a token.
+        patch_size: Pixels of a patch, even.
+        img_size: Size for which positions are learned.
 
     Raises:
         ValueError: The patch is of an odd size.
@@ -103,11 +101,11 @@ class StemEmbed(BaseModule):
         """Embed images.
 
         Args:
-            x (Tensor): Images, ``(B, 3, H, W)``.
+            x: Images, ``(B, 3, H, W)``.
 
         Returns:
-            tuple: Tokens ``(B, K + N, D)`` of ``K`` stems and ``N`` patches,
-            and the number of patches in height and width.
+            Tokens ``(B, K + N, D)`` of ``K`` stems and ``N`` patches, and the
+            number of patches in height and width.
         """
         tokens = []
         for stem in self.stems:
@@ -135,10 +133,10 @@ class ConvStemViT(VisionTransformer):
     with ``extra_tokens=2``.
 
     Args:
-        arch (str | dict): As for MMPretrain's ``VisionTransformer``.
-        img_size (int | tuple[int, int]): Height and width.
-        patch_size (int): Pixels of a patch, even.
-        in_channels (int): Channels of the image.
+        arch: As for MMPretrain's ``VisionTransformer``.
+        img_size: Height and width.
+        patch_size: Pixels of a patch, even.
+        in_channels: Channels of the image.
         kwargs: As for MMPretrain's ``VisionTransformer``, but ``patch_cfg``.
 
     Raises:

@@ -35,11 +35,10 @@ class MobileNetV1(BaseBackbone):
     classifier of 1000 classes it has 4,231,976 parameters.
 
     Args:
-        out_indices (Sequence[int]): Stages to return, of 0 to 3. Defaults to
-            the last.
-        norm_cfg (dict | None): Norm layers. Defaults to batch norm.
-        init_cfg (dict | list[dict] | None): Initialisation. Defaults to
-            PyTorch's own, as in the papers' code.
+        out_indices: Stages to return, of 0 to 3. Defaults to the last.
+        norm_cfg: Norm layers. Defaults to batch norm.
+        init_cfg: Initialisation. Defaults to PyTorch's own, as in the papers'
+            code.
 
     Raises:
         ValueError: If ``out_indices`` names a stage that does not exist.
@@ -83,11 +82,11 @@ class MobileNetV1(BaseBackbone):
         """Compute the maps of the stages.
 
         Args:
-            x (Tensor): Images, ``(B, 3, H, W)``.
+            x: Images, ``(B, 3, H, W)``.
 
         Returns:
-            tuple[Tensor]: Maps of 128, 256, 512 and 1024 channels at a 4th,
-            8th, 16th and 32nd of the size, those of ``out_indices``.
+            Maps of 128, 256, 512 and 1024 channels at a 4th, 8th, 16th and
+            32nd of the size, those of ``out_indices``.
         """
         x = self.stem(x)
         outputs = []

@@ -17,8 +17,8 @@ def rednet_stem(in_channels: int = 3, channels: int = 64) -> nn.Sequential:
     channels.
 
     Args:
-        in_channels (int): Channels of the image.
-        channels (int): Channels of the map, twice a multiple of 16.
+        in_channels: Channels of the image.
+        channels: Channels of the map, twice a multiple of 16.
     """
     half = channels // 2
     norm_cfg = dict(type='BN')
@@ -54,7 +54,7 @@ class RedNet(ResNet):
     classes RedNet-101 has 25,652,950 parameters.
 
     Args:
-        depth (int): 26, 38, 50, 101 or 152.
+        depth: 26, 38, 50, 101 or 152.
         in_channels (int): Channels of the image.
         stem_channels (int): Channels of the stem, twice a multiple of 16.
         kwargs: As for MMPretrain's ``ResNet``.

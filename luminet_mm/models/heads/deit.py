@@ -36,8 +36,8 @@ class DeiTDistillHead(DeiTClsHead):
     Args:
         num_classes (int): Number of classes.
         in_channels (int): Width of the tokens.
-        num_dist_tokens (int): How many distillation tokens the backbone gives
-            after the class token.
+        num_dist_tokens: How many distillation tokens the backbone gives after
+            the class token.
         **kwargs: As for the stock head.
 
     Raises:
@@ -69,11 +69,11 @@ class DeiTDistillHead(DeiTClsHead):
         """The inputs of the classifiers.
 
         Args:
-            feats (tuple): The backbone's output; its last entry holds the
-                tokens, ``(B, in_channels)`` each, the class token first.
+            feats: The backbone's output; its last entry holds the tokens,
+                ``(B, in_channels)`` each, the class token first.
 
         Returns:
-            tuple[Tensor]: As many.
+            As many.
         """
         tokens = feats[-1]
         given = 1 if isinstance(tokens, Tensor) else len(tokens)
@@ -95,10 +95,10 @@ class DeiTDistillHead(DeiTClsHead):
         """Each token's own logits.
 
         Args:
-            feats (tuple): As for :meth:`pre_logits`.
+            feats: As for :meth:`pre_logits`.
 
         Returns:
-            tuple[Tensor]: ``(B, C)`` for each token, the class token first.
+            ``(B, C)`` for each token, the class token first.
         """
         return tuple(
             self.layers.get_submodule(name)(token)

@@ -1,8 +1,8 @@
-"""What is known of every method, made of the cards on the losses.
+"""Information on every method, from the cards on the losses.
 
-``python -m luminet_mm.methods`` prints docs/methods.md; with ``--write`` all
-pages that are made of the cards are written. Grids of all methods and timing
-tools read the same cards.
+``python -m luminet_mm.methods`` prints docs/methods.md; ``--write`` writes all
+pages that are generated from the cards. Grids of all methods and timing tools
+read the same cards.
 """
 
 from luminet_mm.methods.method import (

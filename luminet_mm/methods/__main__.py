@@ -1,4 +1,4 @@
-"""Print or write the pages of the methods: ``python -m luminet_mm.methods``.
+"""Print or write the method pages: ``python -m luminet_mm.methods``.
 
 Prints docs/methods.md. ``--page losses`` prints docs/losses.md with its
 tables and ``--page model-index`` model-index.yml with its collections;
@@ -15,10 +15,10 @@ from luminet_mm.methods.pages import PAGES
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Print a page, or write all.
+    """Print a page, or write all pages.
 
     Args:
-        args (Sequence[str] | None): Of the command line.
+        args (Sequence[str] | None): The command line.
     """
     parser = argparse.ArgumentParser(
         prog='python -m luminet_mm.methods', description=__doc__
@@ -32,13 +32,13 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument(
         '--write',
         action='store_true',
-        help='write all pages into the project of this package instead',
+        help="write all pages to this package's project instead",
     )
     options = parser.parse_args(args)
     root = Path(__file__).parents[2]
     if options.write and not (root / 'docs').is_dir():
         parser.error(
-            f'--write: {root} has no folder docs. Run it in a clone of the '
+            f'--write: {root} has no docs folder. Run it in a clone of the '
             'project, installed with pip install -e.'
         )
     for name, (file, make) in PAGES.items():

@@ -50,17 +50,17 @@ def losses_page(root: Path) -> str:
 
 
 def replaced(page: str, name: str, text: str) -> str:
-    """A page with another table between its marks.
+    """Replace the table between two marks of a page.
 
     Raises:
-        ValueError: The page has not one pair of marks of this name.
+        ValueError: The page does not have exactly one such pair of marks.
     """
     first, last = f'<!-- cards: {name} -->\n', '\n<!-- end -->'
     before, *rest = page.split(first)
     if len(rest) != 1 or last not in rest[0]:
         raise ValueError(
             f'docs/losses.md: write {first.strip()!r} before the table of '
-            f'{name} and {last.strip()!r} behind it, once.'
+            f'{name} and {last.strip()!r} after it, once.'
         )
     return before + first + text + last + rest[0].partition(last)[2]
 
@@ -75,7 +75,7 @@ def _row(method: Method) -> list[str]:
 
 
 def own_options(cls: type[DistillLoss]) -> dict[str, Any]:
-    """Options of a loss that not all of its kind have, and their defaults."""
+    """A loss's own options, which its kind does not share, with defaults."""
     found = {}
     for each in reversed(cls.__mro__):
         general = each in (DistillLoss, LogitLoss, FeatureLoss)

@@ -10,7 +10,7 @@ GITHUB = 'https://github.com/'
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown, without a line break at its end."""
+    """A Markdown table, without a line break at the end."""
     lines = [head, ['---'] * len(head), *rows]
     return '\n'.join(
         f'|{"|".join(line)}|'

@@ -23,7 +23,7 @@ class Method:
 
     @property
     def card(self) -> Card:
-        """What is known of it."""
+        """Its card."""
         return self.cls.card
 
     @property
@@ -33,7 +33,7 @@ class Method:
 
     @property
     def title(self) -> str:
-        """What the field calls it."""
+        """Its usual name."""
         return self.card.title
 
     @property
@@ -48,7 +48,7 @@ class Method:
 
     @property
     def classifier(self) -> dict[str, Any] | None:
-        """Config of the loss on a classifier; None where it is not for it."""
+        """Config of the loss on a classifier; None if it does not apply."""
         return self.config('classifier')
 
     @property
@@ -57,23 +57,23 @@ class Method:
         return self.config('detector')
 
     def use(self, task: str) -> Use | None:
-        """How it is used on models of a task, if at all."""
+        """How it is used on models of a task; None if it is not."""
         return self.card.uses.get(task)
 
     def signals(self, task: str) -> Signals:
-        """Kinds of its signals on models of a task."""
+        """The kinds of its signals on models of a task."""
         use = self.use(task)
         return use and use.signals or self.card.signals
 
     def config(self, task: str) -> dict[str, Any] | None:
-        """Its config on models of a task, without a type."""
+        """Its config on models of a task, without ``type``."""
         use = self.use(task)
         if use is None:
             return None
         return {**self._named(self.signals(task), task), **use.options}
 
     def compared(self, task: str) -> dict[str, Any] | None:
-        """Its config in the grid of all methods; None where left out."""
+        """Its config in the grid of all methods; None if left out."""
         use = self.use(task)
         if use is None or use.settings is None:
             return None
@@ -113,18 +113,18 @@ METHODS = tuple(
 
 
 def logit_losses() -> list[type[LogitLoss]]:
-    """The losses that compare logits row by row, and have no parameters."""
+    """The losses that compare logits row by row without parameters."""
     found = [method.cls for method in METHODS]
     return [cls for cls in found if issubclass(cls, LogitLoss)]
 
 
 def compared(task: str) -> dict[str, dict[str, Any]]:
-    """Configs of all methods for the grid of a task, by their keys."""
+    """Configs of all methods for a task's grid, by key."""
     found = ((each.card.key, each.compared(task)) for each in METHODS)
     return {key: config for key, config in found if config}
 
 
 def supervised(task: str) -> dict[str, float]:
-    """Weights of the supervised loss in that grid that are not 1."""
+    """Weights of the supervised loss in that grid, if not 1."""
     found = ((each.card.key, each.use(task)) for each in METHODS)
     return {key: use.ce for key, use in found if use and use.ce != 1}

@@ -1,4 +1,4 @@
-"""How many parameters a method trains beside the student: counted."""
+"""Count the parameters that a method trains besides the student's."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What is compared with the methods and is not a loss: recipes, networks.
+"""Recipes and networks that are compared with the methods but are not losses.
 
-And the index of the two papers: for each system that their tables name, what
-it is here.
+Also the index of the two papers: for each system in their tables, its
+counterpart here.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ class Recipe:
     """A method that is a config, a student or a schedule around losses.
 
     Attributes:
-        title (str): What the field calls it.
-        paper (Paper | None): Where it was published.
-        how (str): What it is here, in Markdown, and what is missing.
+        title (str): Its usual name.
+        paper (Paper | None): The paper that published it.
+        how (str): Its counterpart here, in Markdown, and what is missing.
         configs (tuple[str, ...]): Its configs, in ``configs/``.
-        optimizer (str): The one of its configs.
+        optimizer (str): The optimizer of its configs.
     """
 
     title: str
@@ -41,7 +41,7 @@ RECIPES = (
         ),
         '`MutualClassifier` with `KDLoss`: '
         '[mutual learning](classifiers.md#mutual-learning). All networks are '
-        'updated at once, the paper updates them in turn. Classifiers only',
+        'updated at once; the paper updates them in turn. Classifiers only',
         (
             'cifar100/dml_resnet56_resnet20_cifar100.py',
             'imagenet/dml_resnet34_resnet18_in1k.py',
@@ -64,9 +64,9 @@ RECIPES = (
     Recipe(
         'Several teachers',
         None,
-        'a list in `model.teacher`: losses on logits take the mean of the '
-        'teachers that they listen to, or each loss has '
-        '[one of its own](classifiers.md#variants)',
+        'a list in `model.teacher`: losses on logits use the mean of their '
+        'teachers, or each loss has '
+        '[its own teacher](classifiers.md#variants)',
         ('cifar100/luminet_ensemble_wrn-16-2_cifar100.py',),
     ),
     Recipe(
@@ -94,7 +94,7 @@ RECIPES = (
         ),
         'the student `CivT` and two teachers, one for '
         '[each token](transformers.md#stems-for-srd-vkd-and-co-advise). Its '
-        "authors' teachers were given apart from their code",
+        "authors' teachers are not part of their code",
         ('imagenet/coadvise_regnety-040_rednet-101_civt-tiny_in1k.py',),
         'AdamW',
     ),
@@ -121,11 +121,11 @@ RECIPES = (
             'Chen et al. 2022',
             f'{_ARXIV}2204.12997',
         ),
-        'not under its name. [What is public](transformers.md#dearkd) is '
-        'here: `TokenHintLoss` brings early tokens to the shape of a '
+        'not under its name. [The public parts](transformers.md#dearkd) are '
+        'here: `TokenHintLoss` maps early tokens to the shape of a '
         "CNN's early map, and `DistillScheduleHook` ends distillation. Not "
-        'public: its code, its aligner and attention layers, which layers, '
-        'weights, and when distillation ends',
+        'public: its code, its aligner and attention layers, the choice of '
+        'layers, the weights, and when distillation ends',
         ('imagenet/token-hint_regnety-160_deit-tiny_in1k.py',),
         'AdamW',
     ),
@@ -137,7 +137,7 @@ RECIPES = (
             'Li et al. 2021',
             f'{_ARXIV}2103.06255',
         ),
-        'a network: the backbone `RedNet`, in plain PyTorch, which loads its '
+        'a network: the backbone `RedNet`, in plain PyTorch, which loads the '
         "authors' weights",
         ('imagenet/coadvise_regnety-040_rednet-101_civt-tiny_in1k.py',),
         'AdamW',
@@ -146,7 +146,7 @@ RECIPES = (
 
 _TIMM = 'a teacher of [timm](transformers.md#timm)'
 SYSTEMS: tuple[tuple[str, str, str], ...] = (
-    # name, where it is compared, and what it is: by its name if empty
+    # name, where it is compared, and its counterpart; if empty, by its name
     ('FitNet', 'LumiNet 1, 3, 4', ''),
     ('RKD', 'LumiNet 1, 3', ''),
     ('CRD', 'LumiNet 1–3; projector 2, 3', ''),
@@ -179,7 +179,7 @@ SYSTEMS: tuple[tuple[str, str, str], ...] = (
     ('DeiT', 'projector 1', ''),
     ('Co-advise', 'projector 1, as "CivT"', ''),
     ('DearKD', 'projector 1', ''),
-    ('USKD', 'projector 1, with a teacher that its code has not', ''),
+    ('USKD', 'projector 1, with a teacher that its code lacks', ''),
     ('FunMatch', 'projector 1', ''),
     ('RegNetY-160', 'projector 1', _TIMM),
     ('BiT-M R152x2', 'projector 1', _TIMM),
@@ -238,10 +238,10 @@ SYSTEMS: tuple[tuple[str, str, str], ...] = (
 
 
 def systems() -> list[list[str]]:
-    """A row for each system of the papers: what, where, and what it is here.
+    """A row for each system in the papers: name, tables, counterpart here.
 
     Raises:
-        KeyError: One is neither a card nor a recipe, and has no text.
+        KeyError: A system is neither a card nor a recipe, and has no text.
     """
     known = {
         recipe.title: 'see [above](#methods-that-are-not-a-loss)'

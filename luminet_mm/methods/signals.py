@@ -1,4 +1,4 @@
-"""Which signals are of a kind: those that a card names by kinds alone."""
+"""The usual signals of each kind, for cards that only name kinds."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ USUAL: dict[str, dict[str, str | list[str]]] = {
         'maps before ReLU': TwoStage.usual['maps'],
     },
 }
-"""The usual signals of each kind: those of the family, and what it lacks.
+"""The usual signals of each kind: the family's, plus those that it lacks.
 
-A family names all maps of its backbone; methods are compared on those that
-their papers take.
+A family names all maps of its backbone; methods are compared on the maps that
+their papers use.
 """
 
 
 def usual(kind: Kind, task: str) -> str | list[str]:
-    """The usual signals of one kind, or of several in a list."""
+    """The usual signals of one kind, or a list for several kinds."""
     if isinstance(kind, str):
         return USUAL[task][kind]
     names: list[str] = []

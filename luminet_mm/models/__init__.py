@@ -1,4 +1,4 @@
-"""What the zoos lack: networks of the papers, and parts of some methods."""
+"""Networks from the papers that the zoos lack, and parts of some methods."""
 
 from luminet_mm.models.backbones.cifar_base import CIFARBackbone
 from luminet_mm.models.backbones.cifar_mobilenet_v2 import CIFARMobileNetV2

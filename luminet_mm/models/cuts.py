@@ -1,7 +1,7 @@
-"""Networks run in parts: a classifier from map to map, an RoI head on maps.
+"""Run networks in parts: a classifier from map to map, an RoI head on maps.
 
 For methods that send one network's features through another's layers. Nothing
-here is a module, so neither network is registered with the loss that uses it.
+here is a module, so neither network is registered in the loss that uses it.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class NetworkPart:
 
     Args:
         model: The network.
-        shared: Whether a deep copy (EMA) shares the network, as that of a
-            distiller shares its teacher. Else the copy of the loss runs the
-            copy of the network.
+        shared: Whether a deep copy (EMA) shares the network, as a copied
+            distiller shares its teacher. Otherwise the copied loss runs the
+            copied network.
     """
 
     def __init__(self, model: BaseModel, shared: bool) -> None:
@@ -42,7 +42,7 @@ class NetworkPart:
         twin = copy.copy(self)
         memo[id(self)] = twin
         if not self.shared:
-            # where the whole distiller is copied, `memo` has its copy
+            # if the whole distiller is copied, `memo` has the network's copy
             twin.model = copy.deepcopy(self.model, memo)
         return twin
 
@@ -50,14 +50,14 @@ class NetworkPart:
 class Stages(NetworkPart):
     """A classifier that continues from one of its maps.
 
-    It knows MMPretrain's ResNets, MobileNetV1 and the backbones of CIFAR in
-    :mod:`luminet_mm.models`. Modules are looked up when they run, so that
-    their replacement (SyncBN) is seen.
+    It supports MMPretrain's ResNets, MobileNetV1 and the CIFAR backbones in
+    :mod:`luminet_mm.models`. Modules are looked up when they run, so replaced
+    modules (SyncBN) are used.
 
     Args:
         model: The classifier.
-        names: Dotted paths of its maps in the order in which they come, and
-            ``logits``: signals, as in a config.
+        names: Signals, as in a config: dotted paths of its maps in forward
+            order, then ``logits``.
         whose: ``student`` or ``teacher``, for errors.
         shared: See :class:`NetworkPart`.
 
@@ -79,24 +79,24 @@ class Stages(NetworkPart):
         known = -1 not in places and last == 'logits' and bool(cuts)
         if not known or places != sorted(set(places)):
             raise ValueError(
-                f'the {whose} is to be cut at {list(names)}; name maps in the '
-                "order in which they come, then 'logits'. It can be cut at "
+                f'the {whose} is to be cut at {list(names)}; name maps in '
+                "forward order, then 'logits'. It can be cut at "
                 f'{", ".join(ends)}.'
             )
         places.append(len(chain))
         self.parts = [chain[a:b] for a, b in zip(places, places[1:])]
 
     def step(self, index: int, maps: Tensor) -> Tensor:
-        """Go from the map of a cut to that of the next.
+        """Run the network from one cut's map to the next one's.
 
         Args:
-            index: Place of the map among the cuts.
+            index: Index of the map among the cuts.
             maps: ``(B, C, H, W)``.
         """
         modules = [self.model.get_submodule(p) for p in self.parts[index]]
         x = maps.to(next(self.model.backbone.parameters()).dtype)
         if modules and getattr(modules[0], 'inplace', False):
-            x = x.clone()  # the map is compared as well
+            x = x.clone()  # the map is also compared
         with batch_statistics(*modules):
             for module in modules:
                 x = module(x)
@@ -106,7 +106,7 @@ class Stages(NetworkPart):
         """Classify the map of the last cut, ``(B, C, H, W)``."""
         last = self.step(len(self.parts) - 1, maps)
         rows = len(last)
-        if not rows:  # pooling cannot tell how wide none of them are
+        if not rows:  # pooling cannot infer the width of an empty batch
             last = torch.cat([last, last.new_zeros(2, *last.shape[1:])])
         x: Any = (last,)
         model = self.model
@@ -118,11 +118,11 @@ class Stages(NetworkPart):
 
 
 def _chain(model: BaseModel, whose: str) -> tuple[list[str], dict[str, int]]:
-    """Modules that run one after the other up to a classifier's neck.
+    """Modules that run one after the other, up to a classifier's neck.
 
     Returns:
-        Their paths in that order, and for each path at which a cut is possible
-        how many of them are before it.
+        Their paths in that order, and for each possible cut the number of
+        modules before it.
     """
     backbone: Any = getattr(model, 'backbone', None)
     stages: list[str] | None
@@ -146,7 +146,7 @@ def _chain(model: BaseModel, whose: str) -> tuple[list[str], dict[str, int]]:
         raise ValueError(
             f'the {whose} ({type(model).__name__}, backbone '
             f'{type(backbone).__name__}) cannot be run from a map in its '
-            'middle. ImageClassifiers with a ResNet of MMPretrain or a '
+            'middle. ImageClassifiers with an MMPretrain ResNet or a '
             'convolutional backbone of luminet_mm can.'
         )
     chain: list[str] = []
@@ -161,7 +161,7 @@ def _chain(model: BaseModel, whose: str) -> tuple[list[str], dict[str, int]]:
 def _unroll(
     module: nn.Module, path: str, chain: list[str], ends: dict[str, int]
 ) -> None:
-    """Append a module to the chain; of a Sequential its children."""
+    """Append a module to the chain, or a Sequential's children."""
     if isinstance(module, nn.Sequential) and (
         type(module).forward is nn.Sequential.forward
     ):
@@ -173,7 +173,7 @@ def _unroll(
 
 
 class RoIHead(NetworkPart):
-    """A two-stage detector whose first box head scores RoIs on given maps.
+    """A two-stage detector whose box head scores RoIs on given maps.
 
     Args:
         model: The detector.
@@ -185,7 +185,7 @@ class RoIHead(NetworkPart):
     """
 
     signals = ('neck', 'roi.cls_score', 'roi.bbox_pred')
-    """The maps that it takes, and what it predicts on them."""
+    """The maps that it takes, and its predictions on them."""
 
     def __init__(
         self, model: BaseDetector, whose: str, shared: bool = False
@@ -197,8 +197,8 @@ class RoIHead(NetworkPart):
         if not hasattr(extractor, 'num_inputs'):
             raise ValueError(
                 f'the {whose} ({type(model).__name__}) has no RoI head with '
-                'one box head that could score the RoIs on other maps. '
-                'Faster and Mask R-CNN have.'
+                'a single box head that can score RoIs on other maps. '
+                'Faster and Mask R-CNN have one.'
             )
         self.levels: int = extractor.num_inputs
         self.box_coder: Any = model.roi_head.bbox_head.bbox_coder
@@ -209,7 +209,7 @@ class RoIHead(NetworkPart):
         """Score RoIs in the precision of the head's weights.
 
         Args:
-            maps: At least as many levels as it reads.
+            maps: Feature maps, at least as many levels as it reads.
             rois: ``(N, 5)``.
 
         Returns:
@@ -228,7 +228,7 @@ class RoIHead(NetworkPart):
 
 @contextmanager
 def batch_statistics(*modules: nn.Module) -> Iterator[None]:
-    """Let batch norms in train mode normalise without counting the batch.
+    """Keep batch norms in train mode from updating their running statistics.
 
     Features of another network must not enter the running statistics.
     """

@@ -1,4 +1,4 @@
-"""LinearProbe: how good frozen features are for another data set."""
+"""LinearProbe: test frozen features on another data set."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from luminet_mm.registry import MODELS
 
 @MODELS.register_module()
 class LinearProbe(ImageClassifier):
-    """A stock classifier whose head alone is trained.
+    """A stock classifier of which only the head is trained.
 
-    Backbone and neck stay as they are loaded, and in eval mode: with batch
-    norm in train mode the running statistics would drift to the new data, and
-    dropout would blur the features. Give the backbone its weights by
+    Backbone and neck keep their loaded weights and stay in eval mode. In train
+    mode the running statistics of batch norm would drift to the new data, and
+    dropout would add noise to the features. Load the backbone's weights with
     ``init_cfg=dict(type='Pretrained', checkpoint=..., prefix='backbone.')``.
 
     Args:
         *args, **kwargs: As for the stock classifier.
 
     Raises:
-        ValueError: If that file does not hold the whole backbone, when the
-            weights are initialised.
+        ValueError: When the weights are initialised, if that file does not
+            hold the whole backbone.
     """
 
     def __init__(self, *args, **kwargs) -> None:
@@ -37,9 +37,9 @@ class LinearProbe(ImageClassifier):
         return [self.backbone, *([self.neck] if self.with_neck else [])]
 
     def init_weights(self) -> None:
-        """Initialise, and check that the backbone came whole from its file.
+        """Initialise, and check that the file held the whole backbone.
 
-        MMEngine only warns of weights that are missing, and a probe on random
+        MMEngine only warns about missing weights, and a probe on random
         features looks like any other.
         """
         super().init_weights()
@@ -67,7 +67,7 @@ class LinearProbe(ImageClassifier):
             )
 
     def train(self, mode: bool = True) -> LinearProbe:
-        """Switch the head alone to train mode."""
+        """Switch only the head to train mode."""
         super().train(mode)
         for part in self._frozen():
             part.eval()

@@ -1,8 +1,8 @@
-"""The networks of mdistiller and RepDistiller, and where their weights go.
+"""The networks of mdistiller and RepDistiller, and how to convert weights.
 
 Checked against github.com/megvii-research/mdistiller, ``models/cifar``, at
 a08d46f and github.com/HobbitLong/RepDistiller, ``models``, at b84f547. Both
-call the networks and their weights alike.
+use the same names for networks and weights.
 """
 
 import re
@@ -18,7 +18,7 @@ from luminet_mm.registry import MODELS
 
 Rules = tuple[tuple[str, str], ...]
 
-# (their whole key, ours): the first line that fits decides.
+# (their whole key, ours): the first match wins.
 _STEM: Rules = (
     (r'conv1\.(.+)', r'backbone.stem.0.\1'),
     (r'bn1\.(.+)', r'backbone.stem.1.\1'),
@@ -69,7 +69,7 @@ _MOBILENET_V2: Rules = (
     (r'classifier\.0\.(weight|bias)', r'head.fc.\1'),
 )
 _SHUFFLENET_V1: Rules = (*_STEM, *_BLOCKS, *_LINEAR)
-# In a stage's first block 1 and 2 are one branch and 3 to 5 the other.
+# In a stage's first block, 1 and 2 are one branch, 3 to 5 the other.
 _SHUFFLENET_V2: Rules = (
     *_STEM,
     *(
@@ -91,12 +91,12 @@ _SHUFFLENET_V2: Rules = (
 
 @dataclass(frozen=True)
 class Network:
-    """A network of theirs.
+    """One of their networks.
 
     Attributes:
         backbone: Config of our backbone.
         channels: Number of pooled features, the classifier's input.
-        rules: Their keys as regular expressions, and ours.
+        rules: Their keys as regular expressions, and our keys.
     """
 
     backbone: dict[str, Any]
@@ -157,11 +157,11 @@ NETWORKS = {
 
 
 def our_key(key: str, network: str) -> str | None:
-    """Translate a key of theirs; None where no rule fits.
+    """Translate one of their keys; None if no rule matches.
 
     Args:
-        key: As in ``layer1.0.conv1.weight``.
-        network: A name of ``NETWORKS``.
+        key: Their key, such as ``layer1.0.conv1.weight``.
+        network: A name in ``NETWORKS``.
     """
     for pattern, replacement in NETWORKS[network].rules:
         found = re.fullmatch(pattern, key)
@@ -173,23 +173,23 @@ def our_key(key: str, network: str) -> str | None:
 def convert_state_dict(
     state: Mapping[str, Tensor], network: str
 ) -> OrderedDict[str, Tensor]:
-    """Turn their weights into those of an ``ImageClassifier`` of ours.
+    """Convert their weights to those of our ``ImageClassifier``.
 
-    Its parts are the backbone of ``NETWORKS``, ``GlobalAveragePooling`` and
-    ``LinearClsHead``. Counters of batch norm, which files of old versions of
+    Its parts are the backbone in ``NETWORKS``, ``GlobalAveragePooling`` and
+    ``LinearClsHead``. Batch norm counters, which files from old versions of
     PyTorch lack, start at 0.
 
     Args:
-        state: Their weights. Of a whole distiller of mdistiller, whose keys
+        state: Their weights. From a whole mdistiller distiller, whose keys
             begin with ``student.`` and ``teacher.``, the student is taken.
-        network: A name of ``NETWORKS``.
+        network: A name in ``NETWORKS``.
 
     Returns:
-        Ours, in the model's order.
+        Our weights, in the model's order.
 
     Raises:
-        ValueError: If there is no such network, or keys or shapes are not
-            its own; names each.
+        ValueError: If the network is unknown, or keys or shapes do not match
+            it; names each.
     """
     if network not in NETWORKS:
         raise ValueError(
@@ -204,7 +204,7 @@ def convert_state_dict(
         }
     renamed = {key: our_key(key, network) for key in state}
     sources = {ours: key for key, ours in renamed.items() if ours}
-    # as many classes as the file has
+    # with the file's number of classes
     bias = state.get(sources.get('head.fc.bias', ''))
     expected = _expected(
         NETWORKS[network], 0 if bias is None else bias.numel()
@@ -227,7 +227,7 @@ def convert_state_dict(
         elif ours.endswith('num_batches_tracked'):
             converted[ours] = value
         else:
-            problems.append(f'{ours}: missing, nothing in the file is for it')
+            problems.append(f'{ours}: missing, the file has no entry for it')
     if problems:
         shown = '\n  '.join(problems[:12])
         more = len(problems) - 12

@@ -13,17 +13,17 @@ from luminet_mm.registry import MODELS
 
 @MODELS.register_module()
 class MultiViewClsDataPreprocessor(ClsDataPreprocessor):
-    """MMPretrain's preprocessor for what its ``MultiView`` transform gives.
+    """MMPretrain's preprocessor for images from its ``MultiView`` transform.
 
-    Of N images in V views each it makes an ordinary batch of V * N images:
+    From N images with V views each it makes an ordinary batch of V * N images:
     all first views, then all second ones, each with its image's label. So
-    models and losses need not know of views, batch norm normalises over all
-    of them, and cross entropy is the mean over them. A loss with ``views``
-    (:class:`~luminet_mm.losses.MLLDLoss`) takes the batch apart again.
+    models and losses need not know about views, batch norm normalises over all
+    of them, and cross entropy is their mean. A loss with ``views``
+    (:class:`~luminet_mm.losses.MLLDLoss`) splits the batch again.
 
-    Mixup and CutMix mix each view within itself. Images in one view, as for
-    validation, are treated as by the stock class, and so is everything that
-    its arguments say.
+    Mixup and CutMix mix each view separately. Images with a single view, as in
+    validation, are processed as in the stock class. All arguments are those of
+    the stock class.
 
     Examples:
         In a config, where ``weak`` and ``strong`` are lists of transforms::
@@ -43,12 +43,12 @@ class MultiViewClsDataPreprocessor(ClsDataPreprocessor):
         """Normalise a batch.
 
         Args:
-            data: ``inputs`` and ``data_samples`` as a data loader gives
-                them, with either collate function.
+            data: ``inputs`` and ``data_samples`` from a data loader, with
+                either collate function.
             training: Whether to mix images.
 
         Returns:
-            ``inputs``, ``(V * N, 3, H, W)``, and ``data_samples``, V * N.
+            ``inputs``, ``(V * N, 3, H, W)``, and V * N ``data_samples``.
 
         Raises:
             ValueError: The views differ in size.
@@ -73,7 +73,7 @@ class MultiViewClsDataPreprocessor(ClsDataPreprocessor):
             raise ValueError(
                 f'{type(self).__name__}: the views are images of '
                 f'{", ".join(f"{h}x{w}" for h, w in sizes)} pixels, which '
-                'are no batch. Crop or resize all of them to one size in '
+                'cannot form a batch. Crop or resize all to one size in '
                 'MultiView.'
             )
         return dict(
@@ -84,7 +84,7 @@ class MultiViewClsDataPreprocessor(ClsDataPreprocessor):
 
 
 def _are_views(inputs: Tensor | Sequence) -> bool:
-    """Whether they are a list of batches and no batch."""
+    """Whether the inputs are a list of batches, not a single batch."""
     if torch.is_tensor(inputs):
         return False
     first = inputs[0]

@@ -1,10 +1,10 @@
 """The ``mmcv.ops`` that detectors use, on torchvision's kernels.
 
 mmcv's own operators need a compiled extension that takes minutes to build and
-has no wheel for most torch versions. Torchvision's wheel carries the ones that
-detectors use. :func:`install` puts the functions of this package behind the
-names of ``mmcv.ops`` where the extension is missing, and leaves ``mmcv`` alone
-where it is present.
+has no wheel for most torch versions. Torchvision's wheel has the ones that
+detectors use. If the extension is missing, :func:`install` provides this
+package's functions under the names of ``mmcv.ops``; otherwise it leaves
+``mmcv`` unchanged.
 """
 
 from importlib.metadata import PackageNotFoundError, version
@@ -24,11 +24,11 @@ try:
 
     _ = torch.ops.torchvision.nms
 except (AttributeError, RuntimeError) as error:
-    # A torchvision made for another torch fails deep inside its own import,
+    # A torchvision built for another torch fails deep inside its own import,
     # with "operator torchvision::nms does not exist" and no advice.
     raise ImportError(
         f'torchvision {_version("torchvision")} does not work with torch '
-        f'{_version("torch")} ({error}). The two must be made for each other '
+        f'{_version("torch")} ({error}). The two must be built for each other '
         'and be both CPU builds or both CUDA builds. Reinstall them together, '
         'from one index: '
         'pip install --force-reinstall torch torchvision'

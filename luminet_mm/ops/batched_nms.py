@@ -34,8 +34,8 @@ def batched_nms(
 ) -> tuple[Tensor, Tensor]:
     """Suppress boxes within each group (class, level) of boxes.
 
-    Groups are moved apart so that one suppression serves all, with mmcv's
-    arithmetic, so that a config gives the same detections with either.
+    Groups are shifted apart so that a single NMS handles all of them. The
+    arithmetic is mmcv's, so a config gives the same detections with both.
 
     Args:
         boxes (Tensor): Shape (N, 4), x1, y1, x2, y2.
@@ -43,9 +43,9 @@ def batched_nms(
         idxs (Tensor): Shape (N,): the group of each box.
         nms_cfg (dict, optional): ``type`` ('nms', 'soft_nms' or a callable)
             and its arguments; ``class_agnostic`` (overrides the argument);
-            ``split_thr``: from so many boxes on (default 10000) each group is
-            treated by itself, even if ``class_agnostic``; ``max_num`` then
-            counts over all groups. None only sorts by score.
+            ``split_thr``: from this many boxes (default 10000), each group is
+            processed separately, even if ``class_agnostic``; ``max_num`` then
+            applies to all groups together. None only sorts by score.
         class_agnostic (bool): Suppress across groups.
 
     Returns:
@@ -78,8 +78,8 @@ def batched_nms(
         kept_scores = dets[:, -1]
     else:
         max_num = cfg.pop('max_num', -1)
-        # Some operators lower scores, so they are collected, and those of
-        # dropped boxes never looked at.
+        # Some operators lower scores, so the new scores are collected; those
+        # of dropped boxes are never used.
         lowered = torch.zeros_like(scores)
         kept = torch.zeros_like(scores, dtype=torch.bool)
         for group in idxs.unique():

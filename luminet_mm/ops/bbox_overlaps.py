@@ -21,14 +21,14 @@ def bbox_overlaps(
         bboxes1 (Tensor): Shape (m, 4), x1, y1, x2, y2.
         bboxes2 (Tensor): Shape (n, 4).
         mode (str): 'iou', or 'iof' (intersection over the area of bboxes1).
-        aligned (bool): Compare row by row; then m = n.
+        aligned (bool): Compare row by row; needs m = n.
         offset (int): 0 or 1: a box is x2 - x1 + offset wide.
 
     Returns:
         Tensor: Shape (m, n), or (m,) if ``aligned``.
 
     Raises:
-        ValueError: ``mode`` or ``offset`` is unknown, or m != n and
+        ValueError: ``mode`` or ``offset`` is unknown, or m != n with
             ``aligned``.
     """
     if mode not in ('iou', 'iof') or offset not in (0, 1):
@@ -38,7 +38,9 @@ def bbox_overlaps(
         )
     rows, cols = bboxes1.size(0), bboxes2.size(0)
     if aligned and rows != cols:
-        raise ValueError(f'aligned boxes must be as many, got {rows}, {cols}')
+        raise ValueError(
+            f'aligned needs equally many boxes, got {rows} and {cols}'
+        )
     if rows * cols == 0:
         return bboxes1.new_zeros((rows,) if aligned else (rows, cols))
     first, second = widen(bboxes1), widen(bboxes2)

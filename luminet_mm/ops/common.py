@@ -1,4 +1,4 @@
-"""Shared by the operators: precision, and what a missing one says."""
+"""Shared by the operators: precision, and the error of a missing one."""
 
 import torch
 from torch import Tensor
@@ -12,15 +12,15 @@ INSTALL_COMPILED = (
 def widen(tensor: Tensor) -> Tensor:
     """Cast half precision (and integers) to fp32, keep fp32 and fp64.
 
-    Torchvision's kernels know no bf16, its CPU kernels know no half precision
-    for most operators, and coordinates of more than 256 (bf16) or 2048 (fp16)
+    Torchvision's kernels do not support bf16, most of its CPU kernels do not
+    support half precision, and coordinates above 256 (bf16) or 2048 (fp16)
     pixels are rounded in those types.
     """
     return tensor if tensor.dtype == torch.float64 else tensor.float()
 
 
 def missing_op(name: str) -> ImportError:
-    """The error of an operator that torchvision has no kernel for.
+    """The error for an operator that torchvision has no kernel for.
 
     Args:
         name (str): The operator's name in ``mmcv.ops``, or its variant.

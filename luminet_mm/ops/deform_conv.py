@@ -25,9 +25,9 @@ def modulated_deform_conv2d(
 ) -> Tensor:
     """`Deformable convolution v2 <https://arxiv.org/abs/1811.11168>`_.
 
-    Computed in fp32 (or fp64), returned in the type of ``offset``, as in mmcv:
-    under autocast that is what the convolution before it gave. Where an offset
-    is NaN, so is the output.
+    Computed in fp32 (or fp64) and returned in the type of ``offset``, as in
+    mmcv; under autocast that is the output type of the preceding convolution.
+    Where an offset is NaN, so is the output.
 
     Args:
         input (Tensor): Shape (B, C_in, H_in, W_in).
@@ -42,7 +42,7 @@ def modulated_deform_conv2d(
         padding (int | tuple[int, int]): As in ``nn.Conv2d``.
         dilation (int | tuple[int, int]): As in ``nn.Conv2d``.
         groups (int): As in ``nn.Conv2d``.
-        deform_groups (int): Groups of input channels with own offsets.
+        deform_groups (int): Groups of input channels with separate offsets.
 
     Returns:
         Tensor: Shape (B, C_out, H, W).
@@ -69,7 +69,7 @@ def modulated_deform_conv2d(
     dtype = widen(offset).dtype
     places, lost = offset.to(dtype), None
     if offset.device.type == 'cpu' and places.isnan().any():
-        # on a CPU torchvision's kernel reads memory that is not its own
+        # on a CPU torchvision's kernel reads out of bounds
         lost = places.isnan().any(dim=1, keepdim=True)
         places = places.nan_to_num()
     output = tv_ops.deform_conv2d(
@@ -144,8 +144,9 @@ def deform_conv2d(
 ) -> Tensor:
     """`Deformable convolution <https://arxiv.org/abs/1703.06211>`_.
 
-    See :func:`modulated_deform_conv2d`. ``bias`` must be False;
-    ``im2col_step`` is accepted for mmcv's callers, torchvision chooses it.
+    See :func:`modulated_deform_conv2d`. ``bias`` must be False.
+    ``im2col_step`` is accepted for mmcv's callers but ignored: torchvision
+    chooses it.
 
     Raises:
         ValueError: ``bias`` is true, or a shape does not fit.

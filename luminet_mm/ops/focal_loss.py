@@ -15,12 +15,12 @@ from luminet_mm.ops.common import widen
 
 
 class _SigmoidFocalLoss(Function):
-    r"""Element-wise loss that keeps nothing but its inputs for backward.
+    r"""Element-wise loss that saves only its inputs for backward.
 
     A one-stage detector scores hundreds of thousands of anchors per image;
-    autograd would keep half a dozen tensors of that size. With
-    :math:`z = x` in the target's column and :math:`z = -x` elsewhere,
-    :math:`a = \alpha` and :math:`a = 1 - \alpha`, :math:`p = \sigma(z)`:
+    autograd would save half a dozen tensors of that size. With :math:`z = x`
+    in the target's column and :math:`z = -x` elsewhere, :math:`a = \alpha` and
+    :math:`a = 1 - \alpha`, :math:`p = \sigma(z)`:
 
     .. math::
         L = -a (1 - p)^\gamma \log p, \qquad
@@ -74,7 +74,7 @@ def _check(input: Tensor, target: Tensor, weight: Tensor | None) -> None:
 
 
 def _row_weight(target: Tensor, weight: Tensor) -> Tensor:
-    """The target class's weight per row; 1 where the target is no class."""
+    """The target class's weight per row; 1 if the target is not a class."""
     is_class = (target >= 0) & (target < weight.numel())
     picked = weight[target.clamp(0, weight.numel() - 1)]
     return torch.where(is_class, picked, torch.ones_like(picked))
@@ -106,14 +106,14 @@ def sigmoid_focal_loss(
     Args:
         input (Tensor): Logits of shape (N, C).
         target (Tensor): int64 of shape (N,); C (or any other number that is
-            no column) is background.
+            not a column) is background.
         gamma (float): Focusing exponent.
         alpha (float): Weight of the target's column; the others have
             ``1 - alpha``.
         weight (Tensor, optional): Shape (C,): weight of a row by its target;
             background rows have 1.
         reduction (str): 'none', 'sum', or 'mean' (sum over N rows and C
-            columns divided by N; 0 where N is 0).
+            columns divided by N; 0 if N is 0).
 
     Returns:
         Tensor: Shape (N, C) for 'none', else a scalar; fp32 or fp64.
@@ -144,13 +144,13 @@ def softmax_focal_loss(
 
     Args:
         input (Tensor): Logits of shape (N, C).
-        target (Tensor): int64 of shape (N,); rows with a negative target have
-            neither loss nor gradient.
+        target (Tensor): int64 of shape (N,); rows with a negative target
+            contribute no loss and no gradient.
         gamma (float): Focusing exponent.
         alpha (float): Factor of every row.
         weight (Tensor, optional): Shape (C,): weight of a row by its target.
-        reduction (str): 'none', 'sum', or 'mean' over all N rows (0 where N
-            is 0).
+        reduction (str): 'none', 'sum', or 'mean' over all N rows (0 if N is
+            0).
 
     Returns:
         Tensor: Shape (N,) for 'none', else a scalar; fp32 or fp64.
@@ -172,7 +172,7 @@ def softmax_focal_loss(
 
 
 class _FocalLoss(nn.Module):
-    """What the two modules share.
+    """The base class of the two modules.
 
     Args:
         gamma (float): Focusing exponent.

@@ -1,7 +1,7 @@
 """Non-maximum suppression with mmcv's signatures.
 
-What is kept, and in which order, is what mmcv keeps; ties of scores may come
-in another order.
+It keeps the same boxes in the same order as mmcv, except that boxes with equal
+scores may come in another order.
 """
 
 from typing import TypeVar
@@ -18,7 +18,7 @@ Array = TypeVar('Array', Tensor, np.ndarray)
 
 
 def check_boxes(boxes: Array, scores: Array, offset: int) -> None:
-    """Refuse boxes and scores of other shapes; raises ValueError."""
+    """Check the shapes of boxes and scores; raises ValueError."""
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise ValueError(
             f'boxes must have shape (N, 4), got {tuple(boxes.shape)}'
@@ -46,10 +46,10 @@ def nms(
     Args:
         boxes (Tensor | np.ndarray): Shape (N, 4), x1, y1, x2, y2.
         scores (Tensor | np.ndarray): Shape (N,).
-        iou_threshold (float): Largest IoU of two boxes that both stay.
+        iou_threshold (float): Largest IoU at which two boxes are both kept.
         offset (int): 0 or 1: a box is x2 - x1 + offset wide.
         score_threshold (float): Boxes must score more than this, if positive.
-        max_num (int): Keep so many at most, if positive.
+        max_num (int): Keep at most this many, if positive.
 
     Returns:
         tuple: Boxes with scores (n, 5), best first, and their indices (n,), of
@@ -73,8 +73,8 @@ def nms(
     with torch.no_grad():
         candidates = widen(boxes)
         if offset:
-            # Torchvision knows no offset, but a box that is one pixel larger
-            # has the same IoU.
+            # Torchvision has no offset, but boxes that are one pixel larger
+            # have the same IoU.
             candidates = candidates + candidates.new_tensor([0, 0, 1, 1])
         rank = scores.to(candidates.dtype)
         valid = None
@@ -90,7 +90,7 @@ def nms(
 
 
 def _ious(box: np.ndarray, boxes: np.ndarray, offset: int) -> np.ndarray:
-    """IoU of one box (4,) with boxes (n, 4); 0 where both have no area."""
+    """IoU of one box (4,) with boxes (n, 4); 0 if both have no area."""
     size = (
         np.minimum(box[2:], boxes[:, 2:])
         - np.maximum(box[:2], boxes[:, :2])
@@ -117,15 +117,15 @@ def soft_nms(
     """Lower the scores of boxes that overlap a better one.
 
     `Soft-NMS <https://arxiv.org/abs/1704.04503>`_, equations (2) and (3): a
-    score is multiplied by 1 - IoU (linear, from the threshold on), by
-    exp(-IoU² / sigma) (gaussian), or by 0 (naive, from the threshold on); one
-    that falls below ``min_score`` is dropped. Runs on the CPU, as in mmcv; the
-    best box of all stays whatever its score.
+    score is multiplied by 1 - IoU (linear, above the threshold), by exp(-IoU²
+    / sigma) (gaussian), or by 0 (naive, above the threshold). Boxes that fall
+    below ``min_score`` are dropped. Runs on the CPU, as in mmcv; the best box
+    is always kept.
 
     Args:
         boxes (Tensor | np.ndarray): Shape (N, 4), x1, y1, x2, y2.
         scores (Tensor | np.ndarray): Shape (N,).
-        iou_threshold (float): From which IoU on a score is lowered.
+        iou_threshold (float): IoU above which a score is lowered.
         sigma (float): Width of the gaussian.
         min_score (float): Boxes with a smaller score are dropped.
         method (str): 'linear', 'gaussian' or 'naive'.
@@ -181,7 +181,7 @@ def nms_match(dets: Array, iou_threshold: float) -> list[Array]:
 
     Args:
         dets (Tensor | np.ndarray): Boxes with scores, shape (N, 5).
-        iou_threshold (float): From which IoU on a box is suppressed.
+        iou_threshold (float): IoU above which a box is suppressed.
 
     Returns:
         list: int64 indices of each group, best score first, of the input's

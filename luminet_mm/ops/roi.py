@@ -10,7 +10,7 @@ from luminet_mm.ops.common import missing_op, widen
 
 
 def _prepare(input: Tensor, rois: Tensor) -> tuple[Tensor, Tensor]:
-    """Bring features and RoIs to one type in which no coordinate is lost."""
+    """Cast features and RoIs to one type that keeps the coordinates."""
     if rois.dim() != 2 or rois.size(1) != 5:
         raise ValueError(
             'rois must have shape (n, 5) with columns '
@@ -40,7 +40,7 @@ def roi_align(
         rois (Tensor): Shape (n, 5): index into B, then x1, y1, x2, y2.
         output_size (int | tuple[int, int]): Height and width of the output.
         spatial_scale (float): Feature map size over image size.
-        sampling_ratio (int): Samples per bin and axis; 0 takes as many as the
+        sampling_ratio (int): Samples per bin and axis; 0 uses as many as the
             bin has pixels.
         pool_mode (str): 'avg', or 'max' with a fixed ``sampling_ratio``.
         aligned (bool): Pixel centres lie at half integers; if False, the
@@ -51,7 +51,7 @@ def roi_align(
 
     Raises:
         ValueError: ``rois`` is not (n, 5), or ``pool_mode`` is unknown.
-        ImportError: 'max' with ``sampling_ratio=0``: only mmcv has it.
+        ImportError: 'max' with ``sampling_ratio=0``, which only mmcv has.
     """
     features, rois = _prepare(input, rois)
     height, width = _pair(output_size)
@@ -67,8 +67,8 @@ def roi_align(
     elif pool_mode == 'max':
         if sampling_ratio < 1:
             raise missing_op("roi_align(pool_mode='max', sampling_ratio=0)")
-        # One sample per bin of a finer grid lies where a coarse bin takes its
-        # samples, so the maximum over the finer bins is the wanted one.
+        # With one sample per bin, a finer grid has the same sample points as
+        # the coarse bins, so the maximum over the finer bins is the result.
         samples = tv_ops.roi_align(
             features,
             rois,
@@ -91,7 +91,7 @@ class RoIAlign(nn.Module):
     Args:
         output_size (int | tuple[int, int]): Height and width of the output.
         spatial_scale (float): Feature map size over image size.
-        sampling_ratio (int): Samples per bin and axis, 0 for dense ones.
+        sampling_ratio (int): Samples per bin and axis; 0 for dense sampling.
         pool_mode (str): 'avg' or 'max'.
         aligned (bool): See :func:`roi_align`.
         use_torchvision (bool): Accepted for mmcv's configs; this class always
@@ -149,9 +149,9 @@ def roi_pool(
 ) -> Tensor:
     """Max-pool each RoI over a grid of whole pixels.
 
-    Torchvision rounds a scaled RoI to whole pixels first, as Fast R-CNN did;
+    Torchvision first rounds a scaled RoI to whole pixels, as Fast R-CNN did.
     mmcv's kernel (CUDA only) rounds each bin outwards instead, so bins differ
-    by up to a pixel where RoIs do not lie on the feature map's grid.
+    by up to a pixel if RoIs are not aligned with the feature map's grid.
 
     Args:
         input (Tensor): Features of shape (B, C, H, W).

@@ -1,4 +1,4 @@
-"""Puts this package's operators behind the names of ``mmcv.ops``."""
+"""Provide this package's operators under the names of ``mmcv.ops``."""
 
 import ast
 import importlib
@@ -55,7 +55,7 @@ SERVED: dict[str, Any] = {
         softmax_focal_loss,
     )
 }
-# What mmengine's and mmcv's environment reports ask for.
+# Functions that mmengine's and mmcv's environment reports call.
 SERVED.update(
     get_compiler_version=lambda: 'n/a',
     get_compiling_cuda_version=lambda: 'n/a',
@@ -111,7 +111,7 @@ def _placeholder(name: str) -> type:
 
 
 def _exports(init_file: Path) -> list[tuple[str, str, str]]:
-    """Read which names mmcv.ops exports, without running it.
+    """Read the names that mmcv.ops exports, without running it.
 
     Returns:
         list: (submodule, name in the submodule, name in the package).
@@ -129,23 +129,24 @@ def _refuse(reason: str) -> None:
     raise ImportError(
         f'{reason} Import luminet_mm before mmdet.models (and before '
         'mmcv.ops): mmcv is installed without its compiled extension, and '
-        'luminet_mm serves its operators from torchvision. In a notebook, '
-        'restart the kernel first.'
+        'luminet_mm provides its operators through torchvision. In a '
+        'notebook, restart the kernel first.'
     )
 
 
 def install() -> str:
-    """Serve ``mmcv.ops`` from torchvision if mmcv has no compiled ops.
+    """Provide ``mmcv.ops`` through torchvision if mmcv has no compiled ops.
 
-    Names that torchvision cannot serve stay importable, because mmdet imports
-    some of them and uses them much later or never; using one raises an
+    Names that torchvision cannot provide can still be imported, because mmdet
+    imports some of them and uses them much later or never. Using one raises an
     ImportError that names it and says what to install.
 
     Returns:
-        str: Who serves the operators: 'mmcv' or 'torchvision'.
+        str: The package that provides the operators: 'mmcv' or
+        'torchvision'.
 
     Raises:
-        ImportError: mmcv's extension is there but cannot be loaded; or
+        ImportError: mmcv's extension exists but cannot be loaded, or
             mmdet.models was imported before, without operators.
     """
     present = sys.modules.get('mmcv.ops')
@@ -170,7 +171,7 @@ def install() -> str:
     if early:
         _refuse(
             f'{early[0]} was imported before mmcv had any operators, and '
-            'has bound functions in their place that only raise.'
+            'now holds functions in their place that only raise.'
         )
 
     ops = _build()
@@ -185,12 +186,12 @@ def install() -> str:
 
 
 def _build() -> StandIn:
-    """Make ``mmcv.ops`` and its submodules, and enter them everywhere."""
+    """Make ``mmcv.ops`` and its submodules, and register them everywhere."""
     mmcv = importlib.import_module('mmcv')
     folder = Path(mmcv.__path__[0]) / 'ops'
     ops = StandIn('mmcv.ops', 'mmcv.ops, served by luminet_mm.ops.')
     # With mmcv's own folder as path, "import mmcv.ops.point_sample" finds the
-    # file there, and it is loaded as a submodule of the stand-in.
+    # file there and loads it as a submodule of the stand-in.
     ops.__path__ = [str(folder)]
     ops.__spec__ = ModuleSpec('mmcv.ops', None, is_package=True)
     ops.__spec__.submodule_search_locations = ops.__path__
@@ -205,8 +206,8 @@ def _build() -> StandIn:
                 served = SERVED.get(name) or _placeholder(name)
                 setattr(module, name, served)
                 setattr(ops, public, served)
-        # Importing a submodule binds its name in the package, where a
-        # function of that name must stand, as in mmcv: hence in two steps.
+        # Importing a submodule binds its name in the package, but mmcv has a
+        # function of that name there: hence two steps.
         for submodule in PURE_PYTHON:
             importlib.import_module(f'mmcv.ops.{submodule}')
         for submodule in BORROWED:

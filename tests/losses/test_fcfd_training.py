@@ -288,7 +288,7 @@ def test_bf16():
     ('options', 'message'),
     [
         (dict(signal=NAMES[:3]), "then 'logits'"),
-        (dict(signal=[*NAMES[1::-1], 'logits']), 'in which they come'),
+        (dict(signal=[*NAMES[1::-1], 'logits']), 'in forward order'),
         (dict(signal=['backbone.layer1.0.conv1', 'logits']), 'can be cut at'),
         (dict(signal=[NAMES[0], 'logits']), 'there are 0'),
         (dict(paths=5), 'with 3 maps and direction .both. there are 4'),

@@ -36,5 +36,5 @@ def test_bbox_overlaps_refuses_bad_arguments():
     boxes = some_boxes(3)[0]
     with pytest.raises(ValueError, match="'iou' or 'iof'.*'giou'"):
         bbox_overlaps(boxes, boxes, mode='giou')
-    with pytest.raises(ValueError, match='as many, got 3, 2'):
+    with pytest.raises(ValueError, match='equally many boxes, got 3 and 2'):
         bbox_overlaps(boxes, boxes[:2], aligned=True)

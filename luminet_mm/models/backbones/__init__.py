@@ -1,1 +1,1 @@
-"""Backbones: the networks of the papers that the zoos lack."""
+"""Backbones from the papers that the zoos lack."""

@@ -1,4 +1,4 @@
-"""What the CIFAR families share: stages in a row, with maps as outputs."""
+"""The base of the CIFAR backbones: a chain of stages that output maps."""
 
 from collections.abc import Mapping, Sequence
 from math import sqrt
@@ -7,9 +7,9 @@ from mmpretrain.models.backbones.base_backbone import BaseBackbone
 from torch import Tensor, nn
 
 # Normal with variance 2 / fan_out, and biases 0. Batch norm starts at 1 and 0
-# by itself.
+# by default.
 KAIMING_INIT = dict(type='Kaiming', layer='Conv2d')
-# What PyTorch gives a convolution: uniform within 1 / sqrt(fan_in).
+# PyTorch's default for a convolution: uniform within 1 / sqrt(fan_in).
 PYTORCH_INIT = dict(
     type='Kaiming',
     layer='Conv2d',
@@ -21,22 +21,22 @@ PYTORCH_INIT = dict(
 
 
 class CIFARBackbone(BaseBackbone):
-    """Stages that run one after the other; output ``i`` is stage ``i``'s.
+    """A chain of stages; output ``i`` is the output of stage ``i``.
 
-    Stage 0 is the stem, so that ``out_indices=(0, 1, 2, 3)`` gives the maps
-    that the literature on distillation calls F0 to F3.
+    Stage 0 is the stem, so ``out_indices=(0, 1, 2, 3)`` gives the maps that
+    the distillation literature calls F0 to F3.
 
-    A stage ends in a ReLU whose input passes an ``nn.Identity`` called
-    ``preact``: a signal such as ``backbone.layer2.preact`` taps the map
-    before that ReLU, without any cost where nobody does.
+    A stage ends in a ReLU whose input passes through an ``nn.Identity`` called
+    ``preact``. A signal such as ``backbone.layer2.preact`` taps the map before
+    that ReLU; unused taps cost nothing.
 
     Args:
-        stages: Name and module of each, in order.
-        out_indices: Which maps to return.
+        stages: Name and module of each stage, in order.
+        out_indices: Indices of the maps to return.
         init_cfg: As for any ``BaseModule``.
 
     Raises:
-        ValueError: If ``out_indices`` is empty or names no stage.
+        ValueError: If ``out_indices`` is empty or has an unknown stage.
     """
 
     def __init__(
@@ -74,9 +74,9 @@ class CIFARBackbone(BaseBackbone):
 
 
 def tapped_stage(*blocks: nn.Module) -> nn.Sequential:
-    """Chain blocks, the last of which leaves its ReLU to the stage.
+    """Chain blocks; the stage, not the last block, applies the last ReLU.
 
-    That ReLU is not in place: it would overwrite what ``preact`` shows.
+    That ReLU is not in-place: it would overwrite the output of ``preact``.
     """
     stage = nn.Sequential(*blocks)
     stage.add_module('preact', nn.Identity())

@@ -10,14 +10,14 @@ from luminet_mm.registry import MODELS
 
 
 class InvertedResidual(nn.Module):
-    """Widen with 1x1, filter each channel with 3x3, narrow with 1x1.
+    """Expand with 1x1, filter each channel with 3x3, project with 1x1.
 
     Args:
         in_channels: Channels of the input.
-        out_channels: Channels of the output, which no ReLU passes.
-        stride: Of the 3x3 convolution.
-        expand_ratio (int): How much wider the middle is; at 1 the first
-            convolution is there all the same.
+        out_channels: Channels of the output, which has no ReLU.
+        stride: Stride of the 3x3 convolution.
+        expand_ratio (int): Expansion of the middle; at 1 the first convolution
+            is still there.
     """
 
     def __init__(
@@ -46,19 +46,20 @@ class CIFARMobileNetV2(CIFARBackbone):
     `MobileNetV2: Inverted Residuals and Linear Bottlenecks
     <https://arxiv.org/abs/1801.04381>`_. Checked against
     github.com/megvii-research/mdistiller, ``models/cifar/mobilenetv2.py``, at
-    a08d46f. It differs from MMPretrain's in one stride, in ReLU for ReLU6, in
-    channels that are no multiples of 8 and in the first block's expansion.
+    a08d46f. It differs from MMPretrain's in one stride, in using ReLU instead
+    of ReLU6, in channels that are not multiples of 8, and in the first block's
+    expansion.
 
-    Output 0 is the stem's; 1 to 4 are those of the last blocks at each
-    resolution, which no ReLU has passed; 5, the default, is the last 1x1
-    convolution's, with 1280 channels. With linear ends there is no ``preact``
-    to tap.
+    Output 0 is the stem's. Outputs 1 to 4 come from the last block at each
+    resolution, without a ReLU. Output 5, the default, is the last 1x1
+    convolution's, with 1280 channels. Since the blocks end without a ReLU,
+    there is no ``preact`` to tap.
 
     Args:
-        widen_factor: Width in units of the paper's network. The literature on
-            distillation uses 0.5.
-        out_indices: Which maps to return.
-        init_cfg: How weights start.
+        widen_factor: Width relative to the paper's network. The distillation
+            literature uses 0.5.
+        out_indices: Indices of the maps to return.
+        init_cfg: Initialisation of the weights.
     """
 
     # Expansion, channels, blocks and stride of each part, stage by stage.

@@ -14,15 +14,15 @@ from luminet_mm.registry import MODELS
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut.
+    """Two 3x3 convolutions with a shortcut.
 
-    The shortcut is a 1x1 convolution with batch norm where the shape changes.
+    The shortcut is a 1x1 convolution with batch norm if the shape changes.
 
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
-        stride: Of the first convolution and the shortcut.
-        last: Leave the ReLU at the end to the stage.
+        stride: Stride of the first convolution and the shortcut.
+        last: Leave the final ReLU to the stage.
     """
 
     def __init__(
@@ -63,18 +63,18 @@ class CIFARResNet(CIFARBackbone):
     ``models/cifar/resnet.py``, at a08d46f.
 
     Output 0 is the stem's, 1 to 3 are the stages'. ``layer1.preact`` to
-    ``layer3.preact`` tap the maps before the stages' last ReLU, see
+    ``layer3.preact`` tap the maps before the stages' last ReLU; see
     :class:`CIFARBackbone`.
 
     Args:
         depth: Number of layers, ``6 n + 2``: 20, 32, 56, 110.
-        stage_channels: Channels of the stem and the stages. ``(32, 64, 128,
-            256)`` with depth 8 or 32 is called 8x4 or 32x4.
-        out_indices: Which maps to return.
-        init_cfg: How weights start.
+        stage_channels: Channels of the stem and the stages. With depth 8 or
+            32, ``(32, 64, 128, 256)`` is called 8x4 or 32x4.
+        out_indices: Indices of the maps to return.
+        init_cfg: Initialisation of the weights.
 
     Raises:
-        ValueError: If there is no such network.
+        ValueError: If the arguments do not describe such a network.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class CIFARResNet(CIFARBackbone):
         if len(stage_channels) != 4:
             raise ValueError(
                 f'stage_channels={tuple(stage_channels)}: give four numbers, '
-                'of the stem and of three stages.'
+                'for the stem and three stages.'
             )
         stem, *widths = stage_channels
         stages: dict[str, nn.Module] = {'stem': Conv2dNormActivation(3, stem)}

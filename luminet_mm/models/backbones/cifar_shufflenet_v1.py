@@ -18,15 +18,15 @@ _STEM = 24
 
 
 class ShuffleUnit(nn.Module):
-    """Grouped 1x1, shuffle, 3x3 on each channel, grouped 1x1.
+    """Grouped 1x1, shuffle, depthwise 3x3, grouped 1x1.
 
-    The first unit of a stage halves the map and puts the pooled input behind
-    its result; the others add the input.
+    The first unit of a stage halves the map and concatenates the pooled input
+    to its result; the others add the input.
 
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
-        last: Leave the ReLU at the end to the stage.
+        last: Leave the final ReLU to the stage.
     """
 
     def __init__(
@@ -61,20 +61,20 @@ class ShuffleUnit(nn.Module):
 class CIFARShuffleNetV1(CIFARBackbone):
     """ShuffleNetV1 with three groups, for small images.
 
-    `ShuffleNet: An Extremely Efficient Convolutional Neural Network for
-    Mobile Devices <https://arxiv.org/abs/1707.01083>`_. Checked against
-    github.com/megvii-research/mdistiller, ``models/cifar/ShuffleNetv1.py``,
-    at a08d46f. It differs from MMPretrain's in the stem (1x1, no pooling), in
-    a ReLU behind the 3x3 convolution, in the order of shuffle and 3x3
+    `ShuffleNet: An Extremely Efficient Convolutional Neural Network for Mobile
+    Devices <https://arxiv.org/abs/1707.01083>`_. Checked against
+    github.com/megvii-research/mdistiller, ``models/cifar/ShuffleNetv1.py``, at
+    a08d46f. It differs from MMPretrain's in the stem (1x1, no pooling), in a
+    ReLU after the 3x3 convolution, in the order of shuffle and 3x3
     convolution, and in the ReLU of a stage's first unit.
 
     Output 0 is the stem's, 1 to 3 are the stages'. ``layer1.preact`` to
-    ``layer3.preact`` tap the maps before the stages' last ReLU, see
+    ``layer3.preact`` tap the maps before the stages' last ReLU; see
     :class:`CIFARBackbone`.
 
     Args:
-        out_indices: Which maps to return.
-        init_cfg: How weights start.
+        out_indices: Indices of the maps to return.
+        init_cfg: Initialisation of the weights.
     """
 
     # Channels and units of each stage.

@@ -16,11 +16,11 @@ from luminet_mm.registry import MODELS
 
 
 class LastBlock(InvertedResidual):
-    """MMPretrain's block up to its last ReLU.
+    """MMPretrain's block without its last ReLU.
 
-    The stage applies that ReLU to both halves, where the block leaves out the
-    kept one. It changes neither value nor gradient: what is kept has passed a
-    ReLU before.
+    The stage applies that ReLU to both halves, while the block skips the kept
+    half. This changes neither values nor gradients: the kept half has already
+    passed a ReLU.
     """
 
     def __init__(self, channels: int) -> None:
@@ -39,17 +39,17 @@ class CIFARShuffleNetV2(CIFARBackbone):
 
     `ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design
     <https://arxiv.org/abs/1807.11164>`_. Checked against
-    github.com/megvii-research/mdistiller, ``models/cifar/ShuffleNetv2.py``,
-    at a08d46f. MMPretrain's blocks behind a 1x1 stem without pooling.
+    github.com/megvii-research/mdistiller, ``models/cifar/ShuffleNetv2.py``, at
+    a08d46f. It has MMPretrain's blocks after a 1x1 stem without pooling.
 
-    Output 0 is the stem's, 1 to 3 are the stages'; 4, the default, is the
-    last 1x1 convolution's, with 1024 channels. ``layer1.preact`` to
-    ``layer3.preact`` tap the maps before the stages' last ReLU and shuffle,
+    Output 0 is the stem's, 1 to 3 are the stages'; 4, the default, is the last
+    1x1 convolution's, with 1024 channels. ``layer1.preact`` to
+    ``layer3.preact`` tap the maps before the stages' last ReLU and shuffle;
     see :class:`CIFARBackbone`.
 
     Args:
-        out_indices: Which maps to return.
-        init_cfg: How weights start.
+        out_indices: Indices of the maps to return.
+        init_cfg: Initialisation of the weights.
     """
 
     # Channels and blocks of each stage.

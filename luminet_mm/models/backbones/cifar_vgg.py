@@ -12,7 +12,7 @@ from luminet_mm.registry import MODELS
 def _stage(
     in_channels: int, out_channels: int, convs: int, pool: bool, tapped: bool
 ) -> nn.Sequential:
-    """Make a stage: pooling if asked for, then 3x3 convolutions."""
+    """Make a stage: optional pooling, then 3x3 convolutions."""
     stage = nn.Sequential()
     if pool:
         stage.add_module('pool', nn.MaxPool2d(2))
@@ -37,20 +37,20 @@ class CIFARVGG(CIFARBackbone):
 
     `Very Deep Convolutional Networks for Large-Scale Image Recognition
     <https://arxiv.org/abs/1409.1556>`_. Checked against
-    github.com/megvii-research/mdistiller, ``models/cifar/vgg.py``, at
-    a08d46f. MMPretrain's VGG pools after each of the five stages; this one
-    halves the map before stages 1, 2 and 3 alone.
+    github.com/megvii-research/mdistiller, ``models/cifar/vgg.py``, at a08d46f.
+    MMPretrain's VGG pools after each of the five stages; this one halves the
+    map only before stages 1, 2 and 3.
 
     Outputs 0 to 4 are the stages'. ``layer1.preact`` to ``layer4.preact`` tap
-    the maps before the stages' last ReLU, see :class:`CIFARBackbone`.
+    the maps before the stages' last ReLU; see :class:`CIFARBackbone`.
 
     Args:
-        depth: 8 or 13 layers, a classifier of three counted in.
-        out_indices: Which maps to return.
-        init_cfg: How weights start.
+        depth: 8 or 13 layers, including a classifier of three layers.
+        out_indices: Indices of the maps to return.
+        init_cfg: Initialisation of the weights.
 
     Raises:
-        ValueError: If there is no such network.
+        ValueError: If ``depth`` is not 8 or 13.
     """
 
     convs_per_stage = {8: 1, 13: 2}

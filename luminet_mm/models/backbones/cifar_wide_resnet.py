@@ -18,15 +18,15 @@ def _conv3x3(
 
 
 class PreActBlock(nn.Module):
-    """Two 3x3 convolutions, each behind batch norm and ReLU.
+    """Two 3x3 convolutions, each after batch norm and ReLU.
 
-    Where the number of channels changes, the shortcut is a 1x1 convolution of
-    the activated input.
+    If the number of channels changes, the shortcut is a 1x1 convolution of the
+    activated input.
 
     Args:
         in_channels: Channels of the input.
         out_channels: Channels of the output.
-        stride: Of the first convolution and the shortcut.
+        stride: Stride of the first convolution and the shortcut.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class PreActBlock(nn.Module):
 
         Args:
             x: The input.
-            preact: ``self.bn1(x)`` where it is there already.
+            preact: ``self.bn1(x)``, if already computed.
         """
         active = F.relu(self.bn1(x) if preact is None else preact)
         out = self.conv2(F.relu(self.bn2(self.conv1(active)), inplace=True))
@@ -57,10 +57,10 @@ class PreActBlock(nn.Module):
 
 
 class PreActStage(nn.Module):
-    """Blocks in a row.
+    """A chain of blocks.
 
-    ``preact`` is for the backbone: the batch norm behind a stage belongs to
-    the next one.
+    ``preact`` is for the backbone: the batch norm after a stage belongs to the
+    next one.
     """
 
     def __init__(
@@ -91,24 +91,24 @@ class CIFARWideResNet(CIFARBackbone):
 
     `Wide Residual Networks <https://arxiv.org/abs/1605.07146>`_. Checked
     against github.com/megvii-research/mdistiller, ``models/cifar/wrn.py``, at
-    a08d46f. (In training that code runs the batch norm behind each stage
-    twice, once for its list of features, and so updates the running
-    statistics twice a step. Here it runs once.)
+    a08d46f. (In training that code runs the batch norm after each stage twice,
+    once for its list of features, and so updates the running statistics twice
+    a step. Here it runs once.)
 
-    Output 0 is the stem's and 1 to 3 are the stages' sums, which no ReLU has
-    passed; 4, the default, is the last one after batch norm and ReLU, for the
-    classifier. ``layer1.preact`` to ``layer3.preact`` tap the maps between
-    the batch norm and the ReLU that follow a stage, see
+    Output 0 is the stem's. Outputs 1 to 3 are the stages' sums, without a
+    ReLU. Output 4, the default, is the last one after batch norm and ReLU, for
+    the classifier. ``layer1.preact`` to ``layer3.preact`` tap the maps between
+    the batch norm and the ReLU that follow a stage; see
     :class:`CIFARBackbone`.
 
     Args:
         depth: Number of layers, ``6 n + 4``: 16, 40.
         widen_factor: Width of the stages, in units of 16, 32, 64.
-        out_indices: Which maps to return.
-        init_cfg: How weights start.
+        out_indices: Indices of the maps to return.
+        init_cfg: Initialisation of the weights.
 
     Raises:
-        ValueError: If there is no such network.
+        ValueError: If the arguments do not describe such a network.
     """
 
     layer1: PreActStage
@@ -133,7 +133,7 @@ class CIFARWideResNet(CIFARBackbone):
         first, second, third = (width * widen_factor for width in (16, 32, 64))
         super().__init__(
             dict(
-                # Not a bare convolution: MMCV's `fuse_conv_bn` would take
+                # Not a bare convolution: MMCV's `fuse_conv_bn` would mistake
                 # `bn` for the batch norm that follows it.
                 stem=nn.Sequential(_conv3x3(3, 16)),
                 layer1=PreActStage(16, first, blocks, stride=1),

@@ -18,9 +18,9 @@ STEM_CHANNELS = 64
 
 
 def conv_stem(in_channels: int = 3) -> nn.Sequential:
-    """Convolution of 7x7 and stride 2, and two of 3x3, 64 channels each.
+    """A 7x7 convolution of stride 2 and two 3x3 ones, 64 channels each.
 
-    Batch norm and ReLU follow each of them.
+    Each is followed by batch norm and ReLU.
     """
     norm_cfg = dict(type='BN')
     return nn.Sequential(
@@ -42,10 +42,10 @@ def conv_stem(in_channels: int = 3) -> nn.Sequential:
 
 
 class StemEmbed(BaseModule):
-    r"""Patch tokens and distillation tokens of some stems.
+    r"""Embed images into patch tokens and distillation tokens with stems.
 
-    Each stem halves the image and is projected patch by patch to tokens
-    :math:`z^k`. With several stems the patch tokens are their sum; the
+    Each stem halves the image; its map is projected patch by patch to tokens
+    :math:`z^k`. With several stems the patch tokens are summed. The
     distillation token of a stem is the mean of its own tokens ("token
     inductive bias alignment"):
 
@@ -54,13 +54,13 @@ class StemEmbed(BaseModule):
               \sum_k z^k_N\Big]
 
     Args:
-        stems: From images to maps of 64 channels and half the size.
+        stems: Modules that map images to 64 channels at half the size.
         embed_dims: Channels of a token.
-        patch_size: Pixels of a patch, even.
-        img_size: Size for which positions are learned.
+        patch_size: Height and width of a patch, even.
+        img_size: Image size of the position embeddings.
 
     Raises:
-        ValueError: The patch is of an odd size.
+        ValueError: The patch size is odd.
     """
 
     def __init__(
@@ -121,26 +121,27 @@ class ConvStemViT(VisionTransformer):
 
     The student of `Understanding the Role of the Projector in Knowledge
     Distillation <https://arxiv.org/abs/2303.11098>`_ and of `VkD
-    <https://arxiv.org/abs/2403.06213>`_, which differs from DeiT in the patch
-    embedding (:func:`conv_stem` and a projection of 8x8 and stride 8) and in
-    that the distillation token is no parameter. Checked against
+    <https://arxiv.org/abs/2403.06213>`_. It differs from DeiT in the patch
+    embedding (:func:`conv_stem` and an 8x8 projection of stride 8), and its
+    distillation token is not a parameter. Checked against
     github.com/roymiles/Simple-Recipe-Distillation, ``deit/models.py``, at
     facc946, and github.com/roymiles/VkD, ``models/deit.py``, at 0c9cc5e.
 
-    The output is the pair of class token and distillation token, as that of
-    MMPretrain's ``DistilledVisionTransformer``. ``backbone.ln1`` is the signal
-    of all tokens ``(B, 2 + N, D)``, of which losses leave out the first two
-    with ``extra_tokens=2``.
+    The output is the pair of class token and distillation token, as in
+    MMPretrain's ``DistilledVisionTransformer``. The signal ``backbone.ln1``
+    has all tokens, ``(B, 2 + N, D)``; losses skip the first two with
+    ``extra_tokens=2``.
 
     Args:
         arch: As for MMPretrain's ``VisionTransformer``.
         img_size: Height and width.
-        patch_size: Pixels of a patch, even.
+        patch_size: Height and width of a patch, even.
         in_channels: Channels of the image.
-        kwargs: As for MMPretrain's ``VisionTransformer``, but ``patch_cfg``.
+        kwargs: As for MMPretrain's ``VisionTransformer``, except
+            ``patch_cfg``.
 
     Raises:
-        ValueError: The patch is of an odd size.
+        ValueError: The patch size is odd.
     """
 
     num_extra_tokens = 2  # class token and a distillation token for each stem
@@ -174,9 +175,10 @@ class CivT(ConvStemViT):
 
     `Co-advise: Cross Inductive Bias Distillation
     <https://arxiv.org/abs/2106.12378>`_. Checked against
-    github.com/OliverRensu/co-advise, ``models.py``, at 8049918. Beside
-    :func:`conv_stem` there is RedNet's stem with its involution; tokens are
-    class, convolution, involution, and the patches, sums of both stems'.
+    github.com/OliverRensu/co-advise, ``models.py``, at 8049918. Its second
+    stem, besides :func:`conv_stem`, is RedNet's with its involution. The
+    tokens are class, convolution, involution, and the patches, which are sums
+    over both stems.
     """
 
     num_extra_tokens = 3

@@ -1,4 +1,4 @@
-"""DeiT3: MMPretrain's DeiT III backbone with the second norm in its place."""
+"""DeiT3: MMPretrain's DeiT III backbone with its second norm in use."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class DeiT3(StockDeiT3):
     """DeiT III as it was trained.
 
     In MMPretrain 1.3.6 both halves of a block go through ``ln1``, and ``ln2``
-    has weights that nothing reads; MMClassification, with which the zoo's
-    checkpoints were scored, used it before the feed-forward network. Options
-    and checkpoint keys are the stock backbone's.
+    has weights that nothing reads. MMClassification, which scored the zoo's
+    checkpoints, used ``ln2`` before the feed-forward network. Options and
+    checkpoint keys are the stock backbone's.
     """
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
         for block in self.layers:
-            block.__class__ = _Block  # nothing but the forward differs
+            block.__class__ = _Block  # only the forward differs

@@ -1,4 +1,4 @@
-"""Involution: a kernel of its own at every position, shared by channels."""
+"""Involution: every position has its own kernel, shared by channels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def involve(
     stride: int = 1,
     dilation: int = 1,
 ) -> Tensor:
-    r"""Weigh each position's neighbours with that position's kernel.
+    r"""Weight each position's neighbours with that position's kernel.
 
     With :math:`g(c)` the group of channel :math:`c` and zeros around the map,
 
@@ -34,8 +34,8 @@ def involve(
         dilation: ``d``.
 
     Returns:
-        ``(B, C, h, w)``. The ``K * K`` neighbours of every position are laid
-        out in memory on the way.
+        ``(B, C, h, w)``. The ``K * K`` neighbours of every position are
+        unfolded in memory to compute it.
     """
     batch, channels = x.shape[:2]
     height, width = kernels.shape[2:]
@@ -54,25 +54,27 @@ def involve(
 
 
 class Involution2d(nn.Module):
-    """An involution, whose kernels are made from its input.
+    """An involution whose kernels are computed from its input.
 
     `Involution: Inverting the Inherence of Convolution for Visual Recognition
     <https://arxiv.org/abs/2103.06255>`_. Checked against
     github.com/d-li14/involution, ``cls/mmcls/models/backbones/rednet.py``, at
-    c1f7936, whose names the parameters have: two 1x1 convolutions with batch
-    norm and ReLU between make the kernels of a position from what is there;
-    with a stride, from the average of the positions that it stands for.
+    c1f7936; the parameters have the same names. Two 1x1 convolutions with
+    batch norm and ReLU between them compute a position's kernels from its
+    features; with a stride, from the average of the positions it covers.
 
     Args:
-        channels: Of input and output; a multiple of ``group_channels``.
-        kernel_size: Odd.
+        channels: Channels of input and output; a multiple of
+            ``group_channels``.
+        kernel_size: Height and width of the kernel, odd.
         stride: Stride.
-        dilation: Distance of the neighbours.
+        dilation: Distance between neighbours.
         group_channels: Channels that share a kernel.
         reduction: Divides the channels between the two convolutions.
 
     Raises:
-        ValueError: The channels cannot be shared out, or the kernel is even.
+        ValueError: The channels do not divide into groups, or the kernel size
+            is even.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""MobileNetV1: the light student of ImageNet's distillation papers."""
+"""MobileNetV1: the small student of the ImageNet distillation papers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from luminet_mm.registry import MODELS
 
-# nn.Conv2d's own initialisation; ConvModule's would be another one
+# nn.Conv2d's own initialisation; ConvModule's is different
 _INIT = dict(
     type='Kaiming',
     layer='Conv2d',
@@ -27,15 +27,15 @@ class MobileNetV1(BaseBackbone):
     """MobileNetV1 at full width.
 
     `MobileNets: Efficient Convolutional Neural Networks for Mobile Vision
-    Applications <https://arxiv.org/abs/1704.04861>`_, Table 1. The stem and
-    13 depthwise separable convolutions, ReLU after each of their parts, in
+    Applications <https://arxiv.org/abs/1704.04861>`_, Table 1. It has a stem
+    and 13 depthwise separable convolutions, with a ReLU after each part, in
     four stages that end where the distillation papers take features
     (github.com/megvii-research/mdistiller,
     ``mdistiller/models/imagenet/mobilenetv1.py``, a08d46f). With a linear
     classifier of 1000 classes it has 4,231,976 parameters.
 
     Args:
-        out_indices: Stages to return, of 0 to 3. Defaults to the last.
+        out_indices: Stages to return, from 0 to 3. Defaults to the last.
         norm_cfg: Norm layers. Defaults to batch norm.
         init_cfg: Initialisation. Defaults to PyTorch's own, as in the papers'
             code.
@@ -85,8 +85,8 @@ class MobileNetV1(BaseBackbone):
             x: Images, ``(B, 3, H, W)``.
 
         Returns:
-            Maps of 128, 256, 512 and 1024 channels at a 4th, 8th, 16th and
-            32nd of the size, those of ``out_indices``.
+            The maps of ``out_indices``, out of maps with 128, 256, 512 and
+            1024 channels at 1/4, 1/8, 1/16 and 1/32 of the size.
         """
         x = self.stem(x)
         outputs = []

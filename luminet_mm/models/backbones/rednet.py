@@ -1,4 +1,4 @@
-"""RedNet: ResNet with involutions in place of its 3x3 convolutions."""
+"""RedNet: ResNet with involutions instead of 3x3 convolutions."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from luminet_mm.registry import MODELS
 def rednet_stem(in_channels: int = 3, channels: int = 64) -> nn.Sequential:
     """Convolution of stride 2, involution, convolution, all 3x3.
 
-    Each is followed by batch norm and ReLU; the first two have half of the
+    Each is followed by batch norm and ReLU; the first two have half the
     channels.
 
     Args:
@@ -34,7 +34,7 @@ def rednet_stem(in_channels: int = 3, channels: int = 64) -> nn.Sequential:
 
 
 class RedBottleneck(Bottleneck):
-    """ResNet's bottleneck around an involution of 7x7."""
+    """ResNet's bottleneck around a 7x7 involution."""
 
     def __init__(self, *args, **kwargs) -> None:
         super().__init__(*args, **kwargs)
@@ -45,12 +45,11 @@ class RedBottleneck(Bottleneck):
 
 @MODELS.register_module()
 class RedNet(ResNet):
-    """RedNet.
-
+    """RedNet, a ResNet built from involutions.
     `Involution: Inverting the Inherence of Convolution for Visual Recognition
     <https://arxiv.org/abs/2103.06255>`_. Checked against
     github.com/d-li14/involution, ``cls/mmcls/models/backbones/rednet.py``, at
-    c1f7936; parameters have its names. With a linear classifier of 1000
+    c1f7936; parameters have the same names. With a linear classifier of 1000
     classes RedNet-101 has 25,652,950 parameters.
 
     Args:

@@ -1,1 +1,1 @@
-"""Heads of classifiers."""
+"""Classifier heads."""

@@ -1,4 +1,4 @@
-"""DeiTDistillHead: DeiT's head of several tokens, made to be trained."""
+"""DeiTDistillHead: a trainable DeiT head for several tokens."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ from luminet_mm.registry import MODELS
 
 @MODELS.register_module()
 class DeiTDistillHead(DeiTClsHead):
-    r"""A linear classifier per token, of which the labels teach the first.
+    r"""One linear classifier per token; only the first learns from labels.
 
-    MMPretrain's own head cannot be trained: its cross entropy would be that
-    of the mean. Here, as in `DeiT <https://arxiv.org/abs/2012.12877>`_, the
-    class token learns from the labels and each distillation token from a loss
-    that names its classifier:
+    MMPretrain's own head cannot be trained: its cross entropy would apply to
+    the mean. Here, as in `DeiT <https://arxiv.org/abs/2012.12877>`_, the class
+    token learns from the labels and each distillation token from a loss that
+    names its classifier:
 
     ==========================  ===============================================
     signal                      value
     ==========================  ===============================================
     ``head.layers.head_dist``   ``(B, C)`` logits of the distillation token
-    ``head.layers.head_dist2``  the same of the second one, and so on
+    ``head.layers.head_dist2``  the same for the second one, and so on
     ``logits``                  ``(B, C)`` logits of the class token
     ==========================  ===============================================
 
-    Predictions are the stock head's, the mean of all tokens' logits. With one
-    distillation token the checkpoint is the stock head's as well.
+    As in the stock head, predictions are the mean of all tokens' logits. With
+    one distillation token the checkpoint keys are the stock head's as well.
 
-    The head hands a gradient of 0 to the classifiers of distillation tokens,
-    so that DDP also works where a schedule has switched their losses off.
+    The head gives the classifiers of distillation tokens a gradient of 0, so
+    that DDP also works when a schedule has switched their losses off.
 
     Args:
         num_classes (int): Number of classes.
         in_channels (int): Width of the tokens.
-        num_dist_tokens: How many distillation tokens the backbone gives after
-            the class token.
+        num_dist_tokens: Number of distillation tokens that the backbone gives
+            after the class token.
         **kwargs: As for the stock head.
 
     Raises:
-        ValueError: If there is no distillation token; in ``forward``, if the
-            backbone gives another number of tokens.
+        ValueError: If ``num_dist_tokens`` is not positive; in ``forward``, if
+            the backbone gives another number of tokens.
     """
 
     def __init__(self, *args, num_dist_tokens: int = 1, **kwargs) -> None:
         if not isinstance(num_dist_tokens, int) or num_dist_tokens < 1:
             raise ValueError(
                 f'DeiTDistillHead: num_dist_tokens is {num_dist_tokens!r}; '
-                'set a whole number > 0, or take VisionTransformerClsHead.'
+                'set a whole number > 0, or use VisionTransformerClsHead.'
             )
         self.num_dist_tokens = num_dist_tokens
         super().__init__(*args, **kwargs)
@@ -81,7 +81,7 @@ class DeiTDistillHead(DeiTClsHead):
             raise ValueError(
                 f'DeiTDistillHead: the backbone gives {given} token(s), and '
                 f'num_dist_tokens={self.num_dist_tokens} needs '
-                f'{len(self._heads())}. Take a backbone such as '
+                f'{len(self._heads())}. Use a backbone such as '
                 "DistilledVisionTransformer with out_type='cls_token', or "
                 'change num_dist_tokens.'
             )
@@ -109,7 +109,7 @@ class DeiTDistillHead(DeiTClsHead):
 
     def forward(self, feats: Any) -> Tensor:
         """The class token's logits in training, the mean of all in eval."""
-        # In training too every classifier runs: losses tap their outputs.
+        # Every classifier also runs in training: losses tap their outputs.
         first, *others = self.token_logits(feats)
         if not self.training:
             return sum(others, start=first) / (1 + len(others))

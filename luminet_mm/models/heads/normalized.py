@@ -13,8 +13,8 @@ from luminet_mm.registry import MODELS
 class NormalizedClsHead(LinearClsHead):
     """A linear head whose logits are standardised over the classes.
 
-    What it predicts first stays first; the cross entropy sees logits of mean
-    0 and of standard deviation ``scale``. The authors of NORM train with it
+    The predicted class does not change; the cross entropy sees logits of mean
+    0 and standard deviation ``scale``. The authors of NORM train with it
     (github.com/OSVAI/NORM, ``helper/loops.py``, at c6dfc39).
 
     Args:

@@ -12,19 +12,18 @@ from luminet_mm.registry import MODELS
 
 @MODELS.register_module()
 class ReusedClsHead(LinearClsHead):
-    """A linear head with the weights of the teacher's, which stay as they are.
+    """A linear head with the teacher's weights, which stay fixed.
 
-    :class:`~luminet_mm.distillers.classifier.ClassifierDistiller` hands it
-    its teacher. The weights are neither trained nor decayed, are saved with
-    the student, and have the keys of a ``LinearClsHead``. A checkpoint that
-    holds another classifier is refused while there is a teacher; without one
-    (in the stock config) the head takes what its checkpoint holds and
-    predicts.
+    :class:`~luminet_mm.distillers.classifier.ClassifierDistiller` passes it
+    the teacher. The weights are neither trained nor decayed, are saved with
+    the student, and have the keys of a ``LinearClsHead``. While there is a
+    teacher, a checkpoint with another classifier is refused. Without a teacher
+    (in the stock config) the head loads the weights of its checkpoint.
 
     Args:
         num_classes: As for ``LinearClsHead``.
         in_channels: Width of the teacher's classifier.
-        init_cfg: None: only a teacher or a checkpoint fills this head.
+        init_cfg: Must be None: only a teacher or a checkpoint fills this head.
         kwargs: Options of ``ClsHead``.
 
     Raises:
@@ -45,7 +44,7 @@ class ReusedClsHead(LinearClsHead):
             )
         super().__init__(num_classes, in_channels, init_cfg=None, **kwargs)
         self.fc.requires_grad_(False)
-        # no module, and shared with copies of the student
+        # not a module, and shared with copies of the student
         self._teacher: Any = None
 
     def reuse(self, teachers: Sequence) -> None:
@@ -55,27 +54,27 @@ class ReusedClsHead(LinearClsHead):
             teachers: The student's one teacher.
 
         Raises:
-            ValueError: There is not one teacher, its head is not linear, or
-                of another size.
+            ValueError: There is not exactly one teacher, its head is not
+                linear, or the sizes differ.
         """
         if len(teachers) != 1:
             raise ValueError(
                 f'ReusedClsHead: there are {len(teachers)} teachers, and the '
-                'student predicts with the classifier of one. List one in '
+                'student can use the classifier of only one. List one in '
                 'model.teacher.'
             )
         head = getattr(teachers[0].model, 'head', None)
         if not isinstance(head, LinearClsHead):
             raise ValueError(
                 "ReusedClsHead: the teacher's head is "
-                f'{type(head).__name__}; only a LinearClsHead is one linear '
-                'layer on pooled features. Take another teacher.'
+                f'{type(head).__name__}; it must be a LinearClsHead, one '
+                'linear layer on pooled features. Use another teacher.'
             )
         ours, theirs = self.fc.weight.shape, head.fc.weight.shape
         if ours != theirs:
             raise ValueError(
                 f'ReusedClsHead: it has {ours[0]} classes and {ours[1]} '
-                f"channels, the teacher's classifier {theirs[0]} and "
+                f"channels, the teacher's classifier has {theirs[0]} and "
                 f'{theirs[1]}. Set num_classes={theirs[0]} and '
                 f"in_channels={theirs[1]}, and the neck's out_channels."
             )
@@ -95,7 +94,7 @@ class ReusedClsHead(LinearClsHead):
         """See ``ClsHead.loss``.
 
         Raises:
-            RuntimeError: There is no teacher whose classifier this is.
+            RuntimeError: No teacher has filled the head.
         """
         if self._teacher is None:
             raise RuntimeError(

@@ -1,1 +1,1 @@
-"""Necks that some methods put into a classifier."""
+"""Necks that some methods add to a classifier."""

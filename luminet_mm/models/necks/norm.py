@@ -1,6 +1,6 @@
-"""NORM's student: a wide linear layer behind the backbone, and its way back.
+"""NORM's student: a wide linear layer after the backbone, and one back.
 
-The two linear layers are trained apart and are one when deployed::
+The two linear layers are separate in training and merged for deployment::
 
     neck=[
         dict(type='luminet_mm.NORMNeck', in_channels=256,
@@ -24,28 +24,28 @@ from luminet_mm.registry import MODELS
 
 @MODELS.register_module()
 class NORMNeck(BaseModule):
-    r"""NORM's feature transform as a neck, in front of the pooling.
+    r"""NORM's feature transform as a neck, before the pooling.
 
     .. math:: e = \mathrm{BN}(W_1 x), \quad x' = \mathrm{BN}(W_2 e) + x
 
     where the 1x1 convolution :math:`W_1` has ``num_segments`` times the
-    teacher's channels and :math:`W_2` leads back.
+    teacher's channels and :math:`W_2` maps back.
     :class:`~luminet_mm.losses.norm.NORMLoss` compares :math:`e`, the signal
     ``neck.0.expand``, with the teacher's map. Checked against
-    github.com/OSVAI/NORM, ``models/cifar/resnet_student.py``, at c6dfc39,
-    which for N 1 has no such layers; that is a student without this neck.
+    github.com/OSVAI/NORM, ``models/cifar/resnet_student.py``, at c6dfc39. For
+    N = 1 that code has no such layers, which is a student without this neck.
 
-    Nothing in it is nonlinear, so a trained one is one 1x1 convolution:
-    :meth:`switch_to_deploy`.
+    The neck is linear, so :meth:`switch_to_deploy` can merge a trained one
+    into a single 1x1 convolution.
 
     Args:
         in_channels: Channels of the backbone's last map.
         teacher_channels: Channels of the teacher's last map.
-        num_segments: N, how many segments of the student's representation
-            learn the teacher's, >= 1.
+        num_segments: N, the number of segments of the student's representation
+            that learn the teacher's, >= 1.
         residual: Whether the input is added; False is the paper's plain form.
-        deploy: Whether to build the merged form, which cannot be trained as
-            NORM trains.
+        deploy: Whether to build the merged form, which cannot be trained with
+            NORM.
         init_cfg: As for any ``BaseModule``; the authors' by default.
 
     Raises:
@@ -95,7 +95,7 @@ class NORMNeck(BaseModule):
     def switch_to_deploy(self) -> None:
         """Merge the layers into one convolution, with the running statistics.
 
-        What it gives in eval mode stays the same, up to rounding. The merged
+        The output in eval mode stays the same, up to rounding. The merged
         weights load into a neck with ``deploy=True``.
         """
         if self.deploy:

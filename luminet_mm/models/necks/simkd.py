@@ -1,6 +1,6 @@
-"""SimKD's student: a projector behind the backbone, the teacher's classifier.
+"""SimKD's student: a projector after the backbone, the teacher's classifier.
 
-What the published student consists of::
+The published student consists of::
 
     neck=[
         dict(type='luminet_mm.SimKDNeck', in_channels=256, out_channels=256),
@@ -23,7 +23,7 @@ from luminet_mm.registry import MODELS
 
 @MODELS.register_module()
 class SimKDNeck(BaseModule):
-    """SimKD's projector as a neck, in front of the pooling.
+    """SimKD's projector as a neck, before the pooling.
 
     It is part of the student and is deployed with it. Checked against
     github.com/DefangChen/SimKD, ``models/util.py``, at 2b389c3.
@@ -31,17 +31,17 @@ class SimKDNeck(BaseModule):
     Args:
         in_channels: Channels of the backbone's last map.
         out_channels: Channels of the teacher's last map.
-        factor: How many times narrower the projector is inside, > 0; the
-            paper's table has 2, 4 and 8.
-        pool: Average-pool the map by this factor first: where the student's
-            map is that much larger than the teacher's.
-        last_relu: Whether the projector ends in a ReLU, as published; False
-            for a teacher whose last map has negative values.
+        factor: Reduction of the projector's inner width, > 0; the paper's
+            table has 2, 4 and 8.
+        pool: First average-pool the map by this factor; for a student whose
+            map is this much larger than the teacher's.
+        last_relu: Whether the projector ends in a ReLU, as published; set
+            False for a teacher whose last map has negative values.
         init_cfg: As for any ``BaseModule``; PyTorch's own by default, as in
             the authors' code.
 
     Raises:
-        ValueError: No channels are left.
+        ValueError: ``factor`` leaves no channels.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""AB: on which side of the ReLU's boundary each neuron is (Heo)."""
+"""AB: match the side of the ReLU boundary that each neuron is on (Heo)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def ab_loss(
     margin: float = 1.0,
     sync: bool = False,
 ) -> Tensor:
-    r"""How far neurons are from the side where the teacher's are.
+    r"""Distance of neurons from the teacher's side of the ReLU boundary.
 
     .. math:: L = \mathrm{mean}_B \sum_{c,h,w}
               \begin{cases} \max(\mu - s, 0)^2 & t > 0 \\
@@ -32,7 +32,7 @@ def ab_loss(
     Args:
         student: ``(B, C, H, W)`` maps before a ReLU.
         teacher: The same shape; only its signs matter.
-        margin: Distance from the boundary that is far enough.
+        margin: Sufficient distance from the boundary.
         sync: Whether the mean is over the images of all ranks.
 
     Returns:
@@ -58,15 +58,15 @@ class ABLoss(FeatureLoss):
     .. math:: L = \frac{3}{1000} \sum_{l=0}^{n-1} 2^{l-n+1} L_l
 
     over maps from shallow to deep. The code in :attr:`card` compares all
-    stages before their last ReLU (``backbone.layer1.preact``, ...). It is
-    published as a first phase of training, alone, with weight 1; cross entropy
-    and KD follow.
+    stages before their last ReLU (``backbone.layer1.preact``, ...). As
+    published, it is the only loss in a first training phase, with weight 1;
+    cross entropy and KD follow.
 
-    Where a student's map has the teacher's shape it is compared as it is.
-    Else it passes FitNet's regressor, without its ReLU.
+    If a student's map has the teacher's shape, it is compared directly.
+    Otherwise it passes through FitNet's regressor, without its ReLU.
 
     Args:
-        margin: Distance from the boundary that is far enough, > 0.
+        margin: Sufficient distance from the boundary, > 0.
         kwargs: Options of :class:`FeatureLoss`.
 
     Raises:

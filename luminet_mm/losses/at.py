@@ -52,15 +52,15 @@ def attention_loss(
 
 @MODELS.register_module()
 class ATLoss(FeatureLoss):
-    """Attention transfer, see :func:`attention_loss`; several maps add up.
+    """Attention transfer, see :func:`attention_loss`; sums over maps.
 
     `Paying More Attention to Attention <https://arxiv.org/abs/1612.03928>`_,
     equation 2. The code in :attr:`card` compares all stages of a network with
     weight 1000.
 
     Args:
-        p: Power of the activations, at least 1. A smaller one has a
-            gradient without bound at 0, where a ReLU leaves most values.
+        p: Power of the activations, at least 1. A smaller power has an
+            unbounded gradient at 0, where a ReLU leaves most values.
         kwargs: Options of :class:`FeatureLoss`.
 
     Raises:
@@ -105,7 +105,7 @@ class ATLoss(FeatureLoss):
         if self.p < 1:
             raise ValueError(
                 f'{self.name}: p is {p!r}; set 1 or more. A smaller power '
-                'has a gradient without bound where an activation is 0.'
+                'has an unbounded gradient where an activation is 0.'
             )
 
     def compute(

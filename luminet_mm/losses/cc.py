@@ -1,4 +1,4 @@
-"""CC: congruent correlation between the images (Peng et al.)."""
+"""CC: correlation congruence between images (Peng et al.)."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def cc_loss(
 ) -> Tensor:
     r"""Correlation congruence of two models' embeddings.
 
-    ``'consecutive'``, with the gaps :math:`D_i = |u_i - v_i|` by element:
+    ``'consecutive'``, with the element-wise gaps :math:`D_i = |u_i - v_i|`:
 
     .. math:: L = \tfrac{1}{B-1} \sum_{i<B} \langle D_i, D_{i+1} \rangle
 
-    It depends on the order of the rows, and relates each to one other only.
+    It depends on the order of the rows, and relates each row only to the next.
 
     ``'kernel'``, with the Taylor expansion of a Gaussian kernel on unit
     vectors, :math:`K_{ij}(u) = e^{-2\gamma} \sum_{p=0}^{P}
@@ -46,8 +46,7 @@ def cc_loss(
         form: One of :data:`FORMS`.
         gamma: Width of the kernel.
         order: Highest power of the expansion, :math:`P`.
-        sync: Whether the relations are between the rows of all ranks, in the
-            order of the ranks.
+        sync: Whether to relate the rows of all ranks, in rank order.
 
     Returns:
         Scalar; 0 with fewer than two rows.
@@ -83,18 +82,18 @@ class CCLoss(FeatureLoss):
     """Correlation congruence, see :func:`cc_loss`.
 
     `Correlation Congruence for Knowledge Distillation
-    <https://arxiv.org/abs/1904.01802>`_; ``'kernel'`` is the paper's.
-    ``'consecutive'`` is what the published tables compare with; the code in
-    :attr:`card` uses weight 0.02 on the pooled vectors before the classifier,
-    both embedded in 128 dimensions by a trained linear layer.
+    <https://arxiv.org/abs/1904.01802>`_; ``'kernel'`` is the paper's form.
+    Published tables compare with ``'consecutive'``; the code in :attr:`card`
+    uses weight 0.02 on the pooled vectors before the classifier, both embedded
+    in 128 dimensions by a trained linear layer.
 
-    Maps are pooled; several features add up.
+    Maps are pooled; the losses of several features add up.
 
     Args:
         form: ``'consecutive'`` or ``'kernel'``.
         embed_dim: Width of the trained linear embeddings of both sides; None
-            compares the features as they are, which for ``'consecutive'``
-            then need equal channels.
+            compares the features directly, which for ``'consecutive'``
+            requires equal channels.
         gamma: Width of the kernel, > 0.
         order: Highest power of the kernel's expansion, >= 1.
         kwargs: Options of :class:`FeatureLoss`.

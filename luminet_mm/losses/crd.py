@@ -62,13 +62,12 @@ def crd_loss(
               \log \frac{P_0}{P_0 + c + \epsilon}
               + \sum_{k=1}^{K} \log \frac{c}{P_k + c + \epsilon} \Bigr]
 
-    plus the same of :math:`v_i` with the student's bank and a :math:`Z` of
-    its own. :math:`Z` is :math:`N` times the mean of
-    :math:`e^{\langle u_i, M_{j_k} \rangle / \tau}` over the first batch, and
-    a constant ever after. It is kept as a logarithm, and so is all
-    arithmetic.
+    plus the same for :math:`v_i` with the student's bank and its own
+    :math:`Z`. :math:`Z` is :math:`N` times the mean of :math:`e^{\langle u_i,
+    M_{j_k} \rangle / \tau}` over the first batch, and constant from then on.
+    It is stored as a logarithm, and all arithmetic is in log space.
 
-    The banks may be changed in place after the call, also before backward.
+    The banks may be changed in place after the call, even before backward.
 
     Args:
         student: ``(B, D)`` embeddings of length 1.
@@ -77,14 +76,14 @@ def crd_loss(
         teacher_bank: ``(N, D)``.
         contrast: ``(B, K + 1)`` int64 rows of the banks; the first column is
             the image itself.
-        log_z: ``(2,)`` logarithms of :math:`Z`, of the student's embeddings
-            and of the teacher's; NaN where this is the first batch.
+        log_z: ``(2,)`` logarithms of :math:`Z`, for the student's and the
+            teacher's embeddings; NaN for the first batch.
         tau: Temperature.
         eps: Added to the denominators.
         sync: Whether the means are over the images of all ranks.
 
     Returns:
-        Scalar, 0 without rows; and ``(2,)``, the ``log_z`` of the next call.
+        Scalar, 0 without rows; and ``(2,)``, the ``log_z`` for the next call.
 
     Examples:
         >>> bank, own = torch.eye(2), torch.tensor([[0, 1], [1, 0]])
@@ -118,22 +117,22 @@ class CRDLoss(FeatureLoss):
     `Contrastive Representation Distillation
     <https://arxiv.org/abs/1910.10699>`_. Linear layers embed both sides, and
     both are trained. Two memory banks hold the last embeddings of every
-    training image; they are read, and then their rows of this batch become
+    training image. They are read first; then this batch's rows become
     :math:`M_i \leftarrow \mathrm{unit}(m M_i + (1 - m) u_i)`. The code in
     :attr:`card` uses weight 0.8 on the pooled vectors with these defaults, on
     CIFAR-100 and on ImageNet.
 
     It compares one feature; maps are pooled. It needs ``batch.sample_ids``,
     each image's index in the training set: MMPretrain's ``sample_idx``. Data
-    sets joined by a ``ConcatDataset`` number their images from 0 each, which
-    does not do. More on draws and banks is in ``docs/losses.md``.
+    sets joined by a ``ConcatDataset`` do not work, because each numbers its
+    images from 0. More on draws and banks is in ``docs/losses.md``.
 
     Args:
         num_samples: Number of images of the training set.
         embed_dim: Width of the embeddings.
-        num_negatives: Images that each image is told from.
-        negatives: Which ones. ``'other_classes'``: of other classes, for
-            which the batch needs hard labels; ``'all'``: any others.
+        num_negatives: Number of negatives for each image.
+        negatives: Which images are negatives. ``'other_classes'``: images of
+            other classes, which needs hard labels; ``'all'``: any others.
         tau: Temperature, > 0.
         momentum: Share of the old row of a bank, below 1.
         eps: Added to the denominators, >= 0.
@@ -169,7 +168,7 @@ class CRDLoss(FeatureLoss):
         uses=dict(
             classifier=Use(
                 options=dict(num_samples=50000),
-                # as many for an image as 16384 of 50000
+                # in the proportion of 16384 to 50000 images
                 settings=dict(
                     num_samples=5000, num_negatives=1638, loss_weight=0.8
                 ),
@@ -221,8 +220,8 @@ class CRDLoss(FeatureLoss):
         if len(ours) != 1:
             raise ValueError(
                 f'{self.name}: it compares one feature; the signal has '
-                f'{len(ours)}. Choose one with levels, and give others a '
-                'loss of their own.'
+                f'{len(ours)}. Choose one with levels, and give each other '
+                'feature its own loss.'
             )
 
     def make_connectors(
@@ -284,7 +283,7 @@ class CRDLoss(FeatureLoss):
         )
 
     def _learn_labels(self, ids: Tensor, batch: DistillBatch) -> Tensor:
-        """Note the labels of the images of all ranks; gives their ids."""
+        """Store the labels of all ranks' images; return their ids."""
         if self.negatives == 'all':
             return global_rows(ids, self.sync_stats)
         labels = check_labels(

@@ -1,4 +1,4 @@
-"""CWD: each channel's softmax over positions (Shu et al.)."""
+"""CWD: softmax of each channel over the positions (Shu et al.)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from luminet_mm.registry import MODELS
 def cwd_loss(
     student: Tensor, teacher: Tensor, *, tau: float = 1.0, sync: bool = False
 ) -> Tensor:
-    r"""Divergence of where each channel of two maps is active.
+    r"""KL divergence of two maps' channels, as distributions over positions.
 
     .. math:: L = \frac{\tau^2}{B C} \sum_{i, c} \mathrm{KL}\!\left(
               \sigma(t_{ic}/\tau)\,\|\,\sigma(s_{ic}/\tau)\right)
@@ -50,7 +50,7 @@ def cwd_loss(
 
 @MODELS.register_module()
 class CWDLoss(FeatureLoss):
-    """Channel-wise distillation, see :func:`cwd_loss`; several maps add up.
+    """Channel-wise distillation, see :func:`cwd_loss`; sums over maps.
 
     `Channel-wise Knowledge Distillation for Dense Prediction
     <https://arxiv.org/abs/2011.13256>`_. The code in :attr:`card` compares the
@@ -59,10 +59,10 @@ class CWDLoss(FeatureLoss):
 
     Args:
         tau: Temperature, > 0.
-        connector: Brings the student's maps to the teacher's channels, see
-            :mod:`luminet_mm.connectors` (``'linear'`` is a 1x1
-            convolution); None compares them as they are, which then need
-            equal channels. Heights and widths always have to be equal.
+        connector: Maps the student's maps to the teacher's channels, see
+            :mod:`luminet_mm.connectors` (``'linear'`` is a 1x1 convolution).
+            None compares the maps directly, which requires equal channels.
+            Heights and widths must always be equal.
         kwargs: Options of :class:`FeatureLoss`.
 
     Raises:

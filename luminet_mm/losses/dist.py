@@ -42,12 +42,12 @@ def dist_loss(
               + \gamma\,(1 - \mathrm{mean}_c\, \rho(P^s_{:c}, P^t_{:c}))
               \right]
 
-    Rows :math:`i` (inter-class) and columns :math:`c` (intra-class). One row
-    has no intra-class relation: that term is then the constant 1. The
-    student's norms count as no less than those of logits that deviate by
-    :math:`\tau` times :data:`~luminet_mm.losses.base.tensors.FLAT`: equal
-    logits, with which a head may start, have no norm, and a gradient without
-    bound.
+    Rows :math:`i` (inter-class) and columns :math:`c` (intra-class). With a
+    single row there is no intra-class relation: that term is the constant 1.
+    The student's norms are bounded below by those of logits that deviate by
+    :math:`\tau` times :data:`~luminet_mm.losses.base.tensors.FLAT`. Otherwise
+    equal logits, as at the start of a head, would have norm 0 and an unbounded
+    gradient.
 
     Args:
         student_logits: ``(N, C)``.
@@ -56,9 +56,9 @@ def dist_loss(
         gamma: Weight of the intra-class term.
         tau: Temperature.
         eps: Added to the product of norms. Nearly one-hot columns have norms
-            of its size.
+            of this size.
         row_weights: ``(N,)`` weights of the rows, in the mean of the first
-            term and in the correlation of the second, default equal.
+            term and in the correlation of the second; default equal.
         sync: Whether both are over the rows of all ranks.
 
     Returns:
@@ -108,7 +108,7 @@ def _correlation(
 
 
 def _least_square(mean: Tensor, n: Tensor | int) -> Tensor:
-    """Of centred probabilities whose logits deviate by no more than FLAT."""
+    """For centred probabilities whose logits deviate by at most FLAT."""
     mean = mean.detach()
     return n * (FLAT * mean * (1 - mean)).square()
 

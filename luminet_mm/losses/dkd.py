@@ -1,4 +1,4 @@
-"""DKD: target and non-target parts of KD, weighted apart (Zhao et al.)."""
+"""DKD: target and non-target parts of KD, weighted separately (Zhao)."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def dkd_loss(
     .. math:: L = \frac{\tau^2}{N} \sum_i \alpha\,\mathrm{KL}(b^t\|b^s)
               + \beta\,\mathrm{KL}(q^t\|q^s)
 
-    Everything stays in log space and the target is left out by gathering the
-    other columns, so rows of any confidence are finite. With two classes the
-    second term is 0.
+    Everything stays in log space, and the target is excluded by gathering the
+    other columns, so the loss is finite at any confidence. With two classes
+    the second term is 0.
 
     Args:
         student_logits: ``(N, C)``.
@@ -58,7 +58,7 @@ def dkd_loss(
         tensor(1.0986)
     """
     if student_logits.shape[1] < 2:
-        # One class has no other: p_y is 1 for both.
+        # With one class there are no others: p_y is 1 for both.
         values = (student_logits * 0).sum(dim=1)
         return global_mean(values, row_weights, sync)
     margin_s, rest_s = split_target(student_logits / tau, labels)

@@ -1,4 +1,4 @@
-"""FCFD: features that both networks' later layers understand alike (Liu)."""
+"""FCFD: features that both networks' later layers treat alike (Liu)."""
 
 from __future__ import annotations
 
@@ -39,9 +39,10 @@ class FCFDLoss(FeatureLoss):
               \mathrm{KL}(\sigma(z_t/\tau)\,\|\,\sigma(z/\tau))
 
     :math:`V_i` holds the student's bridged map of stage i ("appearance") and
-    the maps of the drawn student-teacher paths behind the teacher's layers
+    the maps after the teacher's layers on the drawn student-teacher paths
     ("function"); d is :func:`stage_distance`. Z are the logits of the drawn
-    paths of both directions. The head's cross entropy is the student's alone.
+    paths in both directions. Cross entropy applies only to the student's own
+    logits.
 
     Published: two paths a step and weights of 1; on CIFAR-100 w 5
     (0.02 for ResNet-56 and ResNet-20), warmed up over 20 epochs, tau 4 (8 for
@@ -49,33 +50,33 @@ class FCFDLoss(FeatureLoss):
     momentum, :math:`w_{mix}` 0.2 for WRN-40-2 and WRN-16-2; on ImageNet tau
     1, w 0.02 (ResNet-18) or 5 (MobileNetV1), warmed up over 5 epochs.
 
-    What differs from the release is in ``docs/losses.md``.
+    The differences from the release are in ``docs/losses.md``.
 
-    Signals are the maps and the logits, for networks with a map after the
-    ReLU ``['backbone.layer1', ..., 'logits']``. The published cuts are before
-    the ReLU for VGG and ShuffleNetV1 (``backbone.layer1.preact``), at the
-    last map of WRN (``backbone.layer3.preact``) and of MobileNetV2
-    (``backbone.conv2.1``). Where a network's map is nowhere negative in the
+    Signals are the maps and the logits, for networks with a map after the ReLU
+    ``['backbone.layer1', ..., 'logits']``. The published cuts are before the
+    ReLU for VGG and ShuffleNetV1 (``backbone.layer1.preact``), at the last map
+    of WRN (``backbone.layer3.preact``) and of MobileNetV2
+    (``backbone.conv2.1``). If a network's map has no negative values in the
     dry run, bridges to it end in a leaky ReLU.
 
-    The paths of a step follow from the run's seed and the number of steps:
-    all ranks draw the same, a resumed run goes on, and no other random
-    number changes.
+    The paths of a step depend only on the run's seed and the step number: all
+    ranks draw the same paths, a resumed run continues the sequence, and no
+    other random number changes.
 
     Args:
         tau: Temperature, > 0.
-        feature_weight: w. ``DistillScheduleHook`` warms it up alone, with
-            ``part='features'``.
+        feature_weight: w. ``DistillScheduleHook`` can warm up only this
+            weight, with ``part='features'``.
         kd_weight: Weight of the student's logits, :math:`w_{kd}`.
         mixed_weight: Weight of the logits of each path, :math:`w_{mix}`.
-        paths: How many mixed paths are drawn for a step, 0 or more.
-        direction: Which ones there are: ``'both'``, ``'to_teacher'`` or
+        paths: Number of mixed paths drawn for a step, 0 or more.
+        direction: Directions of the paths: ``'both'``, ``'to_teacher'`` or
             ``'to_student'``.
         kwargs: Options of :class:`FeatureLoss`.
 
     Raises:
-        ValueError: An argument is out of its range, a network cannot be cut
-            at the signals, or there are fewer paths.
+        ValueError: An argument is out of its range, a network cannot be cut at
+            the signals, or there are fewer than ``paths`` paths.
 
     Examples:
         >>> import torch
@@ -143,7 +144,7 @@ class FCFDLoss(FeatureLoss):
         self.part_factors = {'features': 1.0}
         self._networks: dict[str, Any] = {}
         self._ambient: dict[str, Any] = {}
-        # seed and number of draws; DDP gives all ranks those of the first
+        # seed and number of draws; DDP copies the first rank's to all ranks
         self.register_buffer(
             'draws', torch.tensor([torch.initial_seed() % 2**62, 0])
         )
@@ -196,7 +197,7 @@ class FCFDLoss(FeatureLoss):
             make_bridge(s, t, after_relu=after)
             for s, t, after in zip(ours, theirs, self.after_relu['teacher'])
         )
-        # behind the last stage there is nothing to cross over to
+        # after the last stage there is nothing to cross over to
         self.to_student = nn.ModuleList(
             make_bridge(t, s, after_relu=after)
             for s, t, after in zip(
@@ -231,7 +232,7 @@ class FCFDLoss(FeatureLoss):
         batch: DistillBatch | None = None,
     ) -> Tensor:
         """See :meth:`FeatureLoss.forward`."""
-        # the networks' layers follow autocast, which the base switches off
+        # the networks' layers use autocast, which the base class disables
         device = self.select('student', student)[0].device.type
         self._ambient = dict(
             device_type=device,
@@ -249,8 +250,8 @@ class FCFDLoss(FeatureLoss):
         """See :meth:`FeatureLoss.compute`."""
         if not self._networks:
             raise ValueError(
-                f'{self.name}: it does not know the networks yet. Call '
-                'read_models(student, teacher, ...); distillers do it.'
+                f'{self.name}: it has not read the networks yet. Call '
+                'read_models(student, teacher, ...); distillers do this.'
             )
         *ours, logits = student
         *theirs, target = teacher

@@ -1,4 +1,4 @@
-"""FCFD of two-stage detectors: RoI heads score either network's maps (Liu)."""
+"""FCFD for two-stage detectors: RoI heads score both networks' maps (Liu)."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from luminet_mm.registry import MODELS
 class FCFDRoILoss(FeatureLoss):
     r"""Function-consistent feature distillation of two-stage detectors.
 
-    The stages are the levels of the pyramid. Bridges lead from the student's
-    maps to the teacher's and back, and the RoI heads score the student's RoIs
-    on the maps of either network:
+    The stages are the pyramid levels. Bridges lead from the student's maps to
+    the teacher's and back, and the RoI heads score the student's RoIs on the
+    maps of both networks:
 
     .. math:: L = w \sum_l \mathrm{mean}\,(B_l(s_l) - t_l)^2
               + \sum_{p} \left[w_{kd} \tau^2
@@ -32,14 +32,14 @@ class FCFDRoILoss(FeatureLoss):
               + w_{box}\,\mathrm{mean}\,(b_p - b_t)^2\right]
 
     where p are the predictions of the student, of the teacher's head on the
-    bridged maps of the student and of the student's head on the bridged maps
-    of the teacher; z are class scores and b box deltas.
+    student's bridged maps and of the student's head on the teacher's bridged
+    maps; z are class scores and b box deltas.
 
-    As published every weight and tau are 1 (the box weight's default is 0, and
-    1 in all configs). The released backbones have frozen batch norms, so that
-    train or eval mode of the teacher makes no difference. Of the bridges to
-    the student those of the levels that its RoI head reads are built; no other
-    gets a gradient there.
+    As published, all weights and tau are 1 (the box weight defaults to 0, and
+    is 1 in all configs). The released backbones have frozen batch norms, so
+    the teacher's train or eval mode makes no difference. Bridges to the
+    student are only built for the levels that its RoI head reads; others would
+    get no gradient.
 
     Args:
         tau: Temperature, > 0.
@@ -102,7 +102,7 @@ class FCFDRoILoss(FeatureLoss):
     runs_layers = True
     values = 'features or predictions'
     read_levels: int | None = None
-    """How many levels the student's RoI head reads, once that is known."""
+    """Number of levels that the student's RoI head reads, once known."""
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class FCFDRoILoss(FeatureLoss):
         super().__init__(**kwargs)
         if self.levels is not None:
             raise ValueError(
-                'FCFDRoILoss: levels is not for this loss; it compares all '
+                'FCFDRoILoss: this loss has no levels; it compares all '
                 'levels of the pyramid. Leave it out.'
             )
         self.tau = self._number('tau', tau, positive=True)
@@ -165,7 +165,7 @@ class FCFDRoILoss(FeatureLoss):
             )
 
     def select(self, side: str, value: Features) -> list[Tensor]:
-        """See :meth:`FeatureLoss.select`; levels and predictions in a row."""
+        """See :meth:`FeatureLoss.select`; levels, then predictions."""
         flat = [
             each
             for item in value
@@ -179,9 +179,9 @@ class FCFDRoILoss(FeatureLoss):
         """See :meth:`FeatureLoss.make_connectors`."""
         if student[-2:] != teacher[-2:]:
             raise ValueError(
-                'the student predicts '
-                f'{[tuple(shape[1:]) for shape in student[-2:]]} numbers for '
-                'each RoI, class scores and box deltas, and the teacher '
+                'for each RoI the student predicts '
+                f'{[tuple(shape[1:]) for shape in student[-2:]]} class '
+                'scores and box deltas, and the teacher '
                 f'{[tuple(shape[1:]) for shape in teacher[-2:]]}. Set the '
                 'same num_classes and reg_class_agnostic.'
             )
@@ -202,7 +202,7 @@ class FCFDRoILoss(FeatureLoss):
         if not self._networks or batch is None or batch.rois is None:
             raise ValueError(
                 f'{self.name}: it needs both detectors (read_models) and '
-                'batch.rois; a TwoStageDistiller gives them.'
+                'batch.rois; a TwoStageDistiller provides them.'
             )
         return super().forward(student, teacher, batch)
 

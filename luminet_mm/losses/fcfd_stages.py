@@ -1,4 +1,4 @@
-"""Stages of two networks, for FCFD (Liu): paths through them, distances."""
+"""Paths through the stages of two networks and distances, for FCFD (Liu)."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from luminet_mm.losses.fitnet import hint_loss
 
 DIRECTIONS = ('both', 'to_teacher', 'to_student')
 Path = tuple[str, int]
-"""Where a path leads, and the place of the map after which it switches."""
+"""The end of a path, and the index of the map after which it switches."""
 
 
 def mixed_paths(stages: int, direction: str = 'both') -> list[Path]:
     """The paths that start in one network and switch to the other once.
 
     Args:
-        stages: Number of maps, the stem's not counted.
+        stages: Number of maps, without the stem's.
         direction: One of :data:`DIRECTIONS`.
 
     Returns:
-        For each its end, ``'teacher'`` or ``'student'``, and after which map
-        it switches.
+        For each path its end, ``'teacher'`` or ``'student'``, and the map
+        after which it switches.
 
     Examples:
         >>> mixed_paths(3, 'to_teacher')
@@ -46,16 +46,16 @@ def stage_distance(
     last: bool = False,
     sync: bool = False,
 ) -> Tensor:
-    r"""Squared distance of maps in the teacher's space to the teacher's.
+    r"""Squared distance to the teacher's map of maps in the teacher's space.
 
     .. math:: L = \sum_v \mathrm{mean}\,(v - t)^2
 
-    and for the last stage also
-    :math:`\mathrm{mean}\,(\mathrm{GAP}(v^+) - \mathrm{GAP}(t^+))^2` with
-    :math:`x^+ = \max(x, 0)`, what the classifiers see.
+    and for the last stage also :math:`\mathrm{mean}\,(\mathrm{GAP}(v^+) -
+    \mathrm{GAP}(t^+))^2` with :math:`x^+ = \max(x, 0)`, the input of the
+    classifiers.
 
     Args:
-        maps: Several of ``(B, C, H, W)``.
+        maps: Several maps ``(B, C, H, W)``.
         teacher: The same shape; detach it if it carries a graph.
         last: Whether the classifier follows.
         sync: Whether means are over the rows of all ranks.

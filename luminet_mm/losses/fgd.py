@@ -1,4 +1,4 @@
-"""FGD: objects and background apart, attention, global context (Yang)."""
+"""FGD: separate objects and background, attention, global context (Yang)."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def fgd_loss(
 
 
 def _attention(maps: Tensor, tau: float) -> tuple[Tensor, Tensor]:
-    """``(B, H, W)`` of the positions and ``(B, C)`` of the channels."""
+    """Attention ``(B, H, W)`` of positions and ``(B, C)`` of channels."""
     _, c, h, w = maps.shape
     strength = maps.abs()
     spatial = (strength.mean(dim=1).flatten(1) / tau).softmax(dim=1)
@@ -91,15 +91,15 @@ def _attention(maps: Tensor, tau: float) -> tuple[Tensor, Tensor]:
 
 @MODELS.register_module()
 class FGDLoss(FeatureLoss):
-    """Focal and global distillation, see :func:`fgd_loss`; maps add up.
+    """Focal and global distillation, see :func:`fgd_loss`; sums over maps.
 
     `Focal and Global Knowledge Distillation for Detectors
-    <https://arxiv.org/abs/2111.11837>`_. The code in
-    :attr:`card` compares all five levels of the neck. The defaults are its
-    weights for Faster, Cascade and Mask R-CNN; RetinaNet and GFL have 1e-3,
-    5e-4, 5e-4 and 5e-6. The global context of both sides (GCNet's block, with
-    half the channels between) is trained beside the student, and so is a 1x1
-    convolution of the student's maps where channels differ.
+    <https://arxiv.org/abs/2111.11837>`_. The code in :attr:`card` compares all
+    five levels of the neck. The defaults are its weights for Faster, Cascade
+    and Mask R-CNN; RetinaNet and GFL use 1e-3, 5e-4, 5e-4 and 5e-6. The global
+    context blocks of both sides (GCNet's, with half the channels inside) are
+    trained with the student, and so is a 1x1 convolution on the student's maps
+    if channels differ.
 
     It needs the ground-truth boxes.
 
@@ -109,9 +109,9 @@ class FGDLoss(FeatureLoss):
         attention: Weight of the attention's difference, gamma, >= 0.
         relation: Weight of the global context, lambda, >= 0.
         tau: Temperature of the attention, > 0.
-        legacy: Places the boxes as the official code does, which spreads
-            each image's size before padding over the map. In a batch with
-            padding that moves them; by default the padded size is spread.
+        legacy: Whether to place the boxes as the official code does, which
+            scales each image's unpadded size to the map. With padding this
+            shifts them; by default the padded size is scaled.
         kwargs: Options of :class:`FeatureLoss`.
 
     Raises:

@@ -39,7 +39,7 @@ def fgfi_loss(
         sync: Whether the mean is over the positions of all ranks.
 
     Returns:
-        Scalar; 0 where the mask keeps nothing.
+        Scalar; 0 if the mask keeps nothing.
 
     Examples:
         >>> mask = torch.tensor([[[True, False]]])
@@ -61,17 +61,17 @@ def imitation_mask(
 ) -> Tensor:
     """The positions with an anchor that overlaps an object well.
 
-    An anchor does where its IoU with the object's box exceeds ``threshold``
-    times the best IoU that any anchor of this level has with it.
+    An anchor does so if its IoU with the object's box exceeds ``threshold``
+    times the best IoU of any anchor of this level with it.
 
     Args:
         boxes: ``(G, 4)`` boxes of each image, as corners.
         anchors: ``(H * W * A, 4)``, point by point, as corners. Those that
-            cross the border count as well.
+            cross the border also count.
         size: H and W.
-        threshold: Part of the best IoU.
-        legacy: Whether widths are ``x2 - x1 + 1``, as of boxes whose corners
-            are the indices of pixels.
+        threshold: Fraction of the best IoU.
+        legacy: Whether widths are ``x2 - x1 + 1``, as for boxes whose corners
+            are pixel indices.
 
     Returns:
         ``(B, H, W)`` bool.
@@ -85,7 +85,7 @@ def imitation_mask(
             torch.cat([corners[:, :2], corners[:, 2:] + 1], dim=1)
             for corners in (every, anchors)
         )
-    # Some at a time: 100 boxes and the anchors of P2 are 20 million pairs.
+    # In chunks: 100 boxes and the anchors of P2 are 20 million pairs.
     chunk = max(_PAIRS // len(anchors), 1)
     good = [
         _near(some, anchors, threshold).unflatten(1, (*size, -1)).any(dim=3)
@@ -102,26 +102,26 @@ def _near(boxes: Tensor, anchors: Tensor, threshold: float) -> Tensor:
 
 @MODELS.register_module()
 class FGFILoss(FeatureLoss):
-    """Fine-grained imitation, see :func:`fgfi_loss`; maps add up.
+    """Fine-grained imitation, see :func:`fgfi_loss`; sums over maps.
 
     `Distilling Object Detectors with Fine-grained Feature Imitation
     <https://arxiv.org/abs/1906.03609>`_. The code in :attr:`card` compares the
-    one map of a VGG with weight 0.01 and leaves the first 400 steps out (a
-    schedule does that here). Of a pyramid every level has its own anchors and
+    single map of a VGG with weight 0.01 and skips the first 400 steps (use a
+    schedule for that here). In a pyramid every level has its own anchors and
     its own mean. An adaptation (3x3 convolution, ReLU) of the student's maps
-    is trained beside the student. It has no ReLU where the teacher's map is
-    negative somewhere, as a pyramid's is: its target would be out of reach.
+    is trained with the student. It has no ReLU if the teacher's map has
+    negative values, as in a pyramid, since it could not reach them.
 
     It needs the ground-truth boxes and the anchors, which belong to the maps
-    that the RPN reads: those of the neck, where there is one.
+    that the RPN reads: those of the neck, if there is one.
 
     Args:
-        threshold: Part of an object's best IoU that an anchor has to exceed,
-            at least 0 and less than 1; the paper's psi.
-        legacy: Computes the IoU as the official code does, with widths
-            ``x2 - x1 + 1``; MMDetection's boxes have none of that 1.
-        last_relu: Whether the adaptations end in a ReLU. None: those to maps
-            that are nowhere negative in the dry run do.
+        threshold: Fraction of an object's best IoU that an anchor has to
+            exceed, at least 0 and less than 1; the paper's psi.
+        legacy: Whether to compute the IoU as the official code does, with
+            widths ``x2 - x1 + 1``; MMDetection's boxes do not add 1.
+        last_relu: Whether the adaptations end in a ReLU. None: only those to
+            maps without negative values in the dry run.
         kwargs: Options of :class:`FeatureLoss`.
 
     Raises:
@@ -188,8 +188,8 @@ class FGFILoss(FeatureLoss):
         self.threshold = self._number('threshold', threshold)
         if threshold >= 1:
             raise ValueError(
-                f'{self.name}: threshold is {threshold!r}; set a part of the '
-                'best IoU, at least 0 and less than 1.'
+                f'{self.name}: threshold is {threshold!r}; set a fraction of '
+                'the best IoU, at least 0 and less than 1.'
             )
         self.legacy = legacy
         self.last_relu = self._choice('last_relu', last_relu, LAST_RELU)
@@ -213,7 +213,7 @@ class FGFILoss(FeatureLoss):
         teacher: Features | None = None,
         batch: DistillBatch | None = None,
     ) -> Tensor:
-        """See :meth:`FeatureLoss.forward`; levels choose the anchors too."""
+        """See :meth:`FeatureLoss.forward`; levels also choose anchors."""
         if self.levels is not None and batch and batch.priors is not None:
             priors = partial(
                 _priors_of_levels, batch.priors, student, self.levels
@@ -271,7 +271,7 @@ def _priors_of_levels(
     levels: Sequence[int],
     sizes: list[tuple[int, int]],
 ) -> list[Tensor]:
-    """Anchors of some levels, from what gives those of all levels."""
+    """Restrict a function for the anchors of all levels to some levels."""
     every = [maps] if isinstance(maps, Tensor) else maps
     anchors = priors([size_of(each) for each in every])
     return [anchors[level] for level in levels]

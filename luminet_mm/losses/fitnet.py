@@ -41,18 +41,17 @@ def hint_loss(
 
 @MODELS.register_module()
 class FitNetLoss(FeatureLoss):
-    """FitNet's hints, see :func:`hint_loss`; several features add up.
+    """FitNet's hints, see :func:`hint_loss`; sums over features.
 
     `FitNets: Hints for Thin Deep Nets <https://arxiv.org/abs/1412.6550>`_,
     equation 3. The code in :attr:`card` trains the hint together with cross
     entropy, on the second stage of a CIFAR network, with weight 100.
 
     Args:
-        connector: Brings the student's features to the teacher's shape, see
-            :mod:`luminet_mm.connectors`; None compares them as they
-            are, which then need equal shapes. The default ends in the
-            paper's ReLU where the teacher's map has passed one, being
-            nowhere negative in the dry run;
+        connector: Maps the student's features to the teacher's shape, see
+            :mod:`luminet_mm.connectors`. None compares the features directly,
+            which requires equal shapes. The default ends in the paper's ReLU
+            if the teacher's map has no negative values in the dry run;
             ``dict(type='regressor', last_relu=True)``, or False, forces it.
         kwargs: Options of :class:`FeatureLoss`.
 

@@ -1,4 +1,4 @@
-"""FSP: how a network goes from one map to the next (Yim)."""
+"""FSP: the flow from one of a network's maps to the next (Yim)."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def fsp_loss(
 
     Args:
         student: Two or more maps ``(B, C_l, H_l, W_l)``.
-        teacher: As many with equal channels; their sizes may differ. Detach
-            them if they carry a graph.
+        teacher: The same number of maps with equal channels; sizes may differ.
+            Detach them if they carry a graph.
         pool: See :func:`fsp_matrix`.
         sync: Whether the mean is over the images of all ranks.
 
@@ -96,8 +96,8 @@ class FSPLoss(FeatureLoss):
     `A Gift from Knowledge Distillation: Fast Optimization, Network
     Minimization and Transfer Learning
     <https://openaccess.thecvf.com/content_cvpr_2017/html/Yim_A_Gift_From_CVPR_2017_paper.html>`_.
-    The code in :attr:`card` compares the stem and all stages in a first phase
-    of training, alone, with weight 50; cross entropy follows.
+    The code in :attr:`card` compares the stem and all stages in a first
+    training phase without other losses, with weight 50; cross entropy follows.
 
     Student and teacher need equal channels.
 
@@ -145,7 +145,7 @@ class FSPLoss(FeatureLoss):
     dims = (4,)
     same_width = True
     fewest = 2
-    """Number of maps that there have to be at least."""
+    """The least number of maps."""
 
     def __init__(self, *, pool: str = 'avg', **kwargs) -> None:
         super().__init__(**kwargs)
@@ -158,7 +158,7 @@ class FSPLoss(FeatureLoss):
             raise ValueError(
                 f"{self.name}: the {side}'s signal has {len(features)} map; "
                 'this loss compares how one map becomes the next. Name a '
-                'signal of several, such as a backbone with more '
+                'signal with several, such as a backbone with more '
                 'out_indices, or a list of signals.'
             )
         return features

@@ -19,13 +19,13 @@ def hard_label_loss(
     row_weights: Tensor | None = None,
     sync: bool = False,
 ) -> Tensor:
-    r"""Cross entropy against the class that the teacher finds most likely.
+    r"""Cross entropy against the teacher's most likely class.
 
     .. math:: L = -\frac1N \sum_i \log \sigma(s_i)_{y_i}, \quad
               y_i = \arg\max_c t_{ic}
 
-    Nothing is smoothed, and the teacher's certainty does not count. Of equal
-    logits the first one wins.
+    Labels are not smoothed, and the teacher's confidence does not count. Among
+    equal logits the first one wins.
 
     Args:
         student_logits: ``(N, C)``.
@@ -55,9 +55,9 @@ class HardLabelLoss(LogitLoss):
 
     `Training data-efficient image transformers & distillation through
     attention <https://arxiv.org/abs/2012.12877>`_. The code in :attr:`card`
-    has ``0.5 CE + 0.5`` of this one: CE, with smoothed labels, on the class
-    token and this one on the distillation token. Its temperature plays no
-    part.
+    has ``0.5 CE + 0.5`` times this loss: CE, with smoothed labels, on the
+    class token and this loss on the distillation token. Its temperature has no
+    effect.
 
     Args:
         kwargs: Options of :class:`LogitLoss`.

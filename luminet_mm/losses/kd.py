@@ -17,7 +17,7 @@ def kl_rows(
 ) -> Tensor:
     """``KL(softmax(t / tau) || softmax(s / tau))`` of each row, ``(N,)``.
 
-    Summed over classes; both sides in log space, so saturated rows stay
+    Summed over classes. Both sides are in log space, so saturated rows stay
     finite.
     """
     return unscaled_kl_rows(student_logits / tau, teacher_logits / tau)

@@ -18,10 +18,10 @@ def logit_standardization(logits: Tensor, eps: float = 1e-7) -> Tensor:
     .. math:: Z_{ij} = \frac{z_{ij} - \mathrm{mean}_j z_{ij}}
               {\mathrm{std}_j z_{ij} + \epsilon}
 
-    with the unbiased standard deviation. (LumiNet standardises the other
-    axis: each class over the rows.) A deviation less than
-    :data:`~luminet_mm.losses.base.tensors.FLAT` counts as that, which bounds
-    the gradient where a head starts with equal logits.
+    with the unbiased standard deviation. (LumiNet standardises the other axis:
+    each class over the rows.) A deviation below
+    :data:`~luminet_mm.losses.base.tensors.FLAT` is replaced with it, which
+    bounds the gradient for a head that starts with equal logits.
 
     Args:
         logits: ``(N, C)``.
@@ -48,7 +48,7 @@ class LogitStandardizationKDLoss(DKDLoss):
 
     `Logit Standardization in Knowledge Distillation
     <https://arxiv.org/abs/2403.01427>`_. The defaults are the published base
-    temperature and weight, used beside ``0.1 CE`` on CIFAR-100 and ``1 CE`` on
+    temperature and weight, used with ``0.1 CE`` on CIFAR-100 and ``1 CE`` on
     ImageNet; the factor ``tau**2`` is included. A row of equal logits has a
     finite loss and a bounded gradient.
 
@@ -58,7 +58,7 @@ class LogitStandardizationKDLoss(DKDLoss):
         alpha: Weight of DKD's target term, for ``base='dkd'``.
         beta: Weight of DKD's non-target term, for ``base='dkd'``.
         eps: Added to the standard deviation, > 0.
-        loss_weight: Multiplies the whole.
+        loss_weight: Multiplies the whole loss.
         kwargs: Options of :class:`LogitLoss`.
 
     Examples:

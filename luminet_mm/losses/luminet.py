@@ -42,10 +42,10 @@ def luminet_loss(
         L &= \frac1N \sum_i \mathrm{KL}\!\left(
              \sigma(h^t_i/\tau)\,\|\,\sigma(h^s_i/\tau)\right)
 
-    Mean and biased variance are those of class :math:`j` over the rows, for
-    each model its own; the gradient flows through the student's. The
+    Mean and biased variance are taken for each class :math:`j` over the rows,
+    separately for each model; the gradient flows through the student's. The
     divergence is summed over classes and averaged over rows. There is no
-    :math:`\tau^2`.
+    factor :math:`\tau^2`.
 
     Args:
         student_logits: ``(N, C)``, float32 or float64: float16 cannot hold
@@ -56,14 +56,14 @@ def luminet_loss(
         row_weights: ``(N,)`` weights of the mean over rows, default equal.
         stats_weights: ``(N,)`` weights of the rows in mean and variance,
             default equal.
-        center_rows: Subtract each row's mean over its classes first. The
-            loss then does not see what softmax does not see either.
+        center_rows: Subtract each row's mean over its classes first. The loss
+            then ignores each row's shift, as softmax does.
         shared_scale: Divide all classes by one deviation, the root of their
-            mean variance, in place of each by its own.
+            mean variance, instead of each by its own.
         sync: Whether statistics and mean are over the rows of all ranks.
 
     Returns:
-        Scalar. 0 where mean and variance are of fewer than two rows.
+        Scalar; 0 if mean and variance are over fewer than two rows.
 
     Examples:
         >>> student = torch.tensor(
@@ -88,7 +88,7 @@ def luminet_loss(
         )
         values = unscaled_kl_rows(h_student, h_teacher)
         return global_mean(values, row_weights, sync)
-    # Side by side, so that all statistics travel together.
+    # Side by side, so that one collective carries all statistics.
     both = torch.cat([student_logits, teacher_logits], dim=1)
     moments = global_moments(
         both, both, row_total(both, row_weights), stats_weights, sync
@@ -131,12 +131,11 @@ def perception(
 def _batch_norm(logits: Tensor, eps: float, scale: float) -> Tensor:
     """Perception of one process's rows times a scale, in one fused pass.
 
-    Batch norm divides by the same biased deviation. Written with single
-    operators LumiNet costs three to four times as much as KD
-    (docs/performance.md).
+    Batch norm divides by the same biased deviation. With separate operators
+    LumiNet would cost three to four times as much as KD (docs/performance.md).
     """
     if len(logits) < 2:
-        return 0 * logits  # on a CPU batch norm leaves digits of one row
+        return 0 * logits  # on a CPU batch norm of one row is not exactly 0
     weight = logits.new_full((logits.shape[1],), scale)
     # not F.batch_norm, which refuses one row
     return torch.batch_norm(
@@ -147,13 +146,13 @@ def _batch_norm(logits: Tensor, eps: float, scale: float) -> Tensor:
 def _standardise(
     logits: Tensor, moments: Moments, eps: float, models: int | None = None
 ) -> Tensor:
-    """Standardise columns; with ``models`` all of one model by one scale."""
+    """Standardise columns; with ``models``, one scale for each model."""
     weight = moments.weight
     variance = moments.comoment / weight.clamp(min=1)
     if models is not None:
         each = variance.unflatten(-1, (models, -1))
         variance = each.mean(-1, keepdim=True).expand_as(each).flatten(-2)
-    # the deviation of fewer than two rows says nothing about the others
+    # fewer than two rows say nothing about the others' deviation
     scale = torch.rsqrt(variance + eps) * (weight >= 2)
     return (logits - moments.mean_x) * scale
 
@@ -165,22 +164,21 @@ class LumiNetLoss(LogitLoss):
     `LumiNet: The Bright Side of Perceptual Knowledge Distillation
     <https://arxiv.org/abs/2310.03669>`_.
 
-    It ignores each class's shift and scale, the background prior included:
+    It ignores each class's shift and scale, including the background prior, so
     keep the supervised classification loss. Its gradient grows as 1 / std of
-    the student's logits: warm it up.
+    the student's logits, so warm it up.
 
     Args:
         tau: Temperature, > 0.
         eps: Added to the variance, > 0.
-        stats_rows: Rows that mean and variance are taken over, ``'all'`` or
-            ``'foreground'``; apart from ``rows``, those of the loss. Of
-            fewer than two there is no loss, and few of them say so little
-            about other rows that ``'foreground'`` here calls for
-            ``rows='foreground'``.
-        center_rows, shared_scale: Other forms for few classes, not
-            published, see :func:`luminet_loss` and ``docs/losses.md``.
-        kwargs: Options of :class:`LogitLoss`. ``loss_weight`` is ``ALPHA**2``
-            of the authors' code.
+        stats_rows: Rows for mean and variance, ``'all'`` or ``'foreground'``;
+            independent of ``rows``, those of the loss. With fewer than two
+            such rows the loss is 0. A few rows say so little about others that
+            ``'foreground'`` here calls for ``rows='foreground'``.
+        center_rows, shared_scale: Variants for few classes, not published; see
+            :func:`luminet_loss` and ``docs/losses.md``.
+        kwargs: Options of :class:`LogitLoss`. ``loss_weight`` is the
+            ``ALPHA**2`` of the authors' code.
 
     Examples:
         >>> import torch

@@ -1,4 +1,4 @@
-"""MGD: the teacher's map, generated from a masked student's (Yang et al.)."""
+"""MGD: generate the teacher's map from the student's masked map (Yang)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def mgd_loss(
     *,
     sync: bool = False,
 ) -> Tensor:
-    r"""Squared distance of the teacher's map to the generated one.
+    r"""Squared distance between the teacher's map and the generated one.
 
     .. math:: L = \frac1B \sum_{i, c, hw} (G(m \odot f_s) - f_t)^2
 
@@ -54,7 +54,7 @@ def mgd_loss(
 
 
 def draw_mask(maps: Tensor, ratio: float, mask: str = 'position') -> Tensor:
-    """Draw a mask for maps, with torch's generator of their device.
+    """Draw a mask for maps, with torch's generator for their device.
 
     Args:
         maps: ``(B, C, H, W)``.
@@ -72,23 +72,23 @@ def draw_mask(maps: Tensor, ratio: float, mask: str = 'position') -> Tensor:
 
 @MODELS.register_module()
 class MGDLoss(FeatureLoss):
-    """Masked generative distillation, see :func:`mgd_loss`; maps add up.
+    """Masked generative distillation, see :func:`mgd_loss`; sums over maps.
 
     `Masked Generative Distillation <https://arxiv.org/abs/2205.01529>`_. A
-    generator per map (3x3 convolution, ReLU, 3x3 convolution) is trained
-    beside the student, after a 1x1 convolution where channels differ.
+    generator per map (3x3 convolution, ReLU, 3x3 convolution) is trained with
+    the student, after a 1x1 convolution if channels differ.
 
     The loss is a sum over channels and positions, so its weight is small:
-    ``loss_weight`` is the paper's alpha. Published: on the neck of Faster and
+    ``loss_weight`` is the paper's alpha. Published: for the neck of Faster and
     Mask R-CNN ``loss_weight=5e-7, mask_ratio=0.45``, of RetinaNet and others
-    2e-5 and 0.65; for classifiers on the backbone's last map
+    2e-5 and 0.65; for the last map of a classifier's backbone
     ``loss_weight=7e-5, mask_ratio=0.15, mask='channel'``.
 
     Args:
         mask_ratio: Probability that an entry is masked, at least 0 and less
             than 1; the paper's lambda.
-        mask: ``'position'`` hides all channels of a position, ``'channel'``
-            all positions of a channel. Drawn anew at each step.
+        mask: ``'position'`` masks all channels of a position, ``'channel'``
+            all positions of a channel. Drawn again at each step.
         kwargs: Options of :class:`FeatureLoss`.
 
     Raises:

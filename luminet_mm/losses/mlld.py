@@ -45,11 +45,11 @@ def mlld_loss(
                   \left|P^{t\top} P^t - P^{s\top} P^s\right|^2
 
     summed over the temperatures, with the squared Frobenius norm. The second
-    term compares how rows resemble each other, the third how classes do; they
+    term compares similarities between rows, the third between classes; they
     grow as :math:`N` and :math:`N^2`.
 
-    This is the loss of one view of the images; those of several views, say a
-    weak and a strong one, add up.
+    This is the loss for one view of the images; the losses of several views,
+    such as a weak and a strong one, add up.
 
     Args:
         student_logits: ``(N, C)``.
@@ -58,18 +58,18 @@ def mlld_loss(
         instance_weight: Weight of the first term.
         batch_weight: Weight of the second.
         class_weight: Weight of the third.
-        mask_rows: Whether to compute the first two terms on the rows of which
-            the teacher is least sure: those whose largest probability (at
-            temperature 1) is not above the rows' median, weighted by
-            ``row_weights``.
-        mask_classes: Whether to compute the third term on the classes of
-            which the teacher says least: those whose summed probability is
-            not above the classes' median.
+        mask_rows: Whether to compute the first two terms only on the rows
+            where the teacher is least confident: those whose largest
+            probability (at temperature 1) is not above the rows' median,
+            weighted by ``row_weights``.
+        mask_classes: Whether to compute the third term only on the least
+            predicted classes: those whose summed teacher probability is not
+            above the classes' median.
         standardize: Whether the first term compares logits standardised by
             :func:`~luminet_mm.losses.logit_standardization.logit_standardization`.
         row_weights: ``(N,)``, default equal. A row of weight 2 counts as two
             equal rows, in the medians too; one of weight 0 is left out.
-        sync: Whether the loss is that of the rows of all ranks.
+        sync: Whether the loss is over the rows of all ranks.
 
     Returns:
         Scalar; 0 without rows.
@@ -120,42 +120,41 @@ class MLLDLoss(LogitLoss):
     <https://openaccess.thecvf.com/content/CVPR2023/html/Jin_Multi-Level_Logit_Distillation_CVPR_2023_paper.html>`_.
     The code in :attr:`card` trains with a weak and a strong view of each
     image: 0.1 of both views' cross entropies and 0.9 of the loss at
-    temperatures 2 to 6 on CIFAR-100, 0.5 of each and 1 in place of temperature
+    temperatures 2 to 6 on CIFAR-100, 0.5 of each and temperature 1 instead of
     4 on ImageNet.
 
     ``views=2`` is for such a batch, all first views and then all second ones,
     as :class:`~luminet_mm.models.MultiViewClsDataPreprocessor` makes it: the
-    views' losses add up, and rows of different views are not compared. The
-    release adds of the strong view only the first term, at three of the five
+    views' losses add up, and rows of different views are not compared. For the
+    strong view the release only adds the first term, at three of the five
     temperatures, and computes it at the two others on the weak view.
 
-    The masks are the release's, with its defect mended: it multiplies means
-    by them, which only halves the terms; here they choose rows and classes,
-    in each view by what the teacher says there.
+    The masks are the release's, with a bug fixed: there they multiply means,
+    which only halves the terms; here they select rows and classes, in each
+    view by the teacher's output for that view.
 
     The batch term grows as the number of rows (of all ranks, with
-    ``sync_stats``) and the class term as its square: lower their weights for
-    RoIs or pixels, of which a step has many more than the 64 images they were
-    set for.
+    ``sync_stats``) and the class term as its square. Lower their weights for
+    RoIs or pixels: a step has many more of them than the 64 images for which
+    the weights were chosen.
 
     Args:
         tau: Temperature, or several to sum over, > 0.
         instance_weight: Weight of the rows' divergence, >= 0.
         batch_weight: Weight of the rows' Gram matrix, >= 0.
         class_weight: Weight of the classes' Gram matrix, >= 0.
-        mask_rows: Whether only rows of which the teacher is unsure count.
-        mask_classes: Whether only classes of which it is unsure count.
-        standardize: Whether the rows' divergence is of standardised logits,
-            as `Logit Standardization <https://arxiv.org/abs/2403.01427>`_
-            adds it to this method
-            (github.com/sunshangquan/logit-standardization-KD,
+        mask_rows: Whether only rows where the teacher is unsure count.
+        mask_classes: Whether only classes that it predicts least count.
+        standardize: Whether the rows' divergence uses standardised logits, as
+            `Logit Standardization <https://arxiv.org/abs/2403.01427>`_ adds it
+            to this method (github.com/sunshangquan/logit-standardization-KD,
             ``distillers/MLKD.py``, at f6e5aa5).
-        views: In how many views the batch has each image.
+        views: Number of views of each image in the batch.
         kwargs: Options of :class:`LogitLoss`.
 
     Raises:
         ValueError: An argument is out of its range; in training, the batch
-            does not consist of so many views.
+            does not have that many views.
 
     Examples:
         >>> import torch
@@ -270,7 +269,7 @@ class MLLDLoss(LogitLoss):
     def _check_views(self, rows: int, batch: DistillBatch) -> None:
         different = rows % self.views > 0
         ids = batch.sample_ids
-        # On CUDA reading them would stall the GPU; a distiller's are not.
+        # On CUDA reading them would stall the GPU; a distiller's are on CPU.
         if not different and ids is not None and ids.device.type == 'cpu':
             images = len(ids) // self.views
             different = not ids.equal(ids[:images].repeat(self.views))

@@ -36,8 +36,8 @@ def nkd_loss(
               + \gamma\,\tau^2 \sum_{c \ne y} q^t_c \log q^s_c \Big]
 
     Both terms are cross entropies: equal logits do not give 0. The target is
-    left out by gathering the other columns, so rows of any confidence are
-    finite. With two classes the second term is 0.
+    excluded by gathering the other columns, so the loss is finite at any
+    confidence. With two classes the second term is 0.
 
     Args:
         student_logits: ``(N, C)``.
@@ -60,7 +60,7 @@ def nkd_loss(
         tensor(0.6931)
     """
     if student_logits.shape[1] < 2:
-        # One class has no other, and its probability is 1.
+        # With one class there are no others, and its probability is 1.
         values = (student_logits * 0).sum(dim=1)
         return global_mean(values, row_weights, sync)
     margin_s, rest_s = split_target(student_logits, labels)
@@ -88,9 +88,9 @@ class NKDLoss(LogitLoss):
     Args:
         tau: Temperature of the non-target term, > 0.
         gamma: Weight of the non-target term, >= 0.
-        mixed_labels: What to do where labels are mixed (Mixup, CutMix):
-            ``'refuse'`` them, or take the class with the ``'largest'`` share
-            as the target, as the authors do for transformers.
+        mixed_labels: What to do with mixed labels (Mixup, CutMix):
+            ``'refuse'`` them, or use the class with the ``'largest'`` share as
+            the target, as the authors do for transformers.
         kwargs: Options of :class:`LogitLoss`.
 
     Raises:

@@ -22,9 +22,9 @@ def norm_loss(
 
     .. math:: L = \sum_{i=1}^{N} \mathrm{mean}\,(e_i - f_t)^2
 
-    where :math:`e_i` are the segments of the student's channels, as many
-    channels each as the teacher has. It is N times the mean squared distance
-    to the teacher's map repeated N times.
+    where :math:`e_i` are the segments of the student's channels, each with as
+    many channels as the teacher. It is N times the mean squared distance to
+    the teacher's map repeated N times.
 
     Args:
         student: ``(B, N * C, H, W)``.
@@ -55,7 +55,7 @@ def _parts(student: int, teacher: int) -> dict[str, Any]:
 
 @MODELS.register_module()
 class NORMLoss(FeatureLoss):
-    """NORM's many-to-one matching, see :func:`norm_loss`; several add up.
+    """NORM's many-to-one matching, see :func:`norm_loss`; sums over maps.
 
     `NORM: Knowledge Distillation via N-to-One Representation Matching
     <https://openreview.net/forum?id=CRNwGauQpb6>`_. The student has a
@@ -63,9 +63,9 @@ class NORMLoss(FeatureLoss):
     ``student='neck.0.expand'``, is compared with ``teacher='backbone'``. N is
     the ratio of their channels. The larger map is max-pooled to the smaller.
 
-    On CIFAR-100 the code in :attr:`card` has N 8, weight 1, cross entropy
-    weighted 0.1 and no KD, and multiplies the weight by 0.1, 0.5, 1, 0.5 and
-    0.1 from epochs 0, 10, 20, 180 and 210 of 240 on.
+    On CIFAR-100 the code in :attr:`card` uses N 8, weight 1, cross entropy
+    with weight 0.1 and no KD. It multiplies the weight by 0.1, 0.5, 1, 0.5 and
+    0.1 from epochs 0, 10, 20, 180 and 210 of 240.
 
     Args:
         kwargs: Options of :class:`FeatureLoss`.
@@ -123,7 +123,7 @@ class NORMLoss(FeatureLoss):
             if wide.shape[1] % target.shape[1]:
                 raise ValueError(
                     f'{self.name}: the student has {wide.shape[1]} channels, '
-                    f"no multiple of the teacher's {target.shape[1]}. Name "
+                    f"not a multiple of the teacher's {target.shape[1]}. Name "
                     'the wide layer of a luminet_mm.NORMNeck with '
                     f'teacher_channels={target.shape[1]}, as in '
                     "student='neck.0.expand'."
@@ -140,7 +140,7 @@ def _same_size(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _max_pool(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """As the authors where their windows give this size, from 7 to 3 say."""
+    """Like the authors' if their windows give this size, say from 7 to 3."""
     window = max(x.shape[2] // max(size[0], 1), 1)
     if tuple(side // window for side in x.shape[2:]) == size:
         return F.max_pool2d(x, window)

@@ -25,9 +25,8 @@ def nst_loss(
               + \mathrm{mean}_{c, c'}\, k(u^s_c, u^s_{c'})
               - 2\, \mathrm{mean}_{c, c'}\, k(u^s_c, u^t_{c'})
 
-    averaged over the images. The first term is constant, and keeps the loss
-    from being negative. The larger map is average-pooled to the smaller
-    first.
+    averaged over the images. The first term is constant and keeps the loss
+    non-negative. The larger map is first average-pooled to the smaller.
 
     Args:
         student: ``(B, C_s, H, W)``.
@@ -79,7 +78,7 @@ def _mean_kernel(a: Tensor, b: Tensor) -> Tensor:
 
 @MODELS.register_module()
 class NSTLoss(FeatureLoss):
-    """Neuron selectivity transfer, see :func:`nst_loss`; several maps add up.
+    """Neuron selectivity transfer, see :func:`nst_loss`; sums over maps.
 
     `Like What You Like: Knowledge Distill via Neuron Selectivity Transfer
     <https://arxiv.org/abs/1707.01219>`_, with the polynomial kernel of degree

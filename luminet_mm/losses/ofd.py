@@ -35,8 +35,8 @@ def ofd_loss(
               \begin{cases} d^2 & t > 0 \\
               \max(d, 0)^2 & t \le 0 \end{cases}
 
-    What the ReLU removes from the teacher has to be negative in the student
-    as well, and not more negative than the margin :math:`m_c \le 0`. The
+    Values that the ReLU removes from the teacher must be negative in the
+    student as well, but need not go below the margin :math:`m_c \le 0`. The
     teacher's maps are average-pooled to the student's size. The sum over
     positions grows with the resolution.
 
@@ -66,10 +66,10 @@ def ofd_loss(
 
 
 def gaussian_margins(weight: Tensor, bias: Tensor) -> Tensor:
-    r"""Mean of each channel's negative values behind a batch norm.
+    r"""Mean of each channel's negative values after a batch norm.
 
-    Its weight :math:`g` and bias :math:`\mu` say that
-    :math:`x \sim N(\mu, g^2)`, so
+    By its weight :math:`g` and bias :math:`\mu`, :math:`x \sim N(\mu, g^2)`,
+    so
 
     .. math:: E[x \mid x < 0] = \mu - |g| \,
               \frac{\varphi(\mu / g)}{\Phi(-\mu / |g|)}
@@ -108,26 +108,26 @@ class OFDLoss(FeatureLoss):
 
     .. math:: L = \sum_{l=0}^{n-1} 2^{l-n+1} L_l
 
-    over maps from shallow to deep, where the student's have passed a 1x1
-    convolution and batch norm. The codes in :attr:`card` compare all stages
-    before their last ReLU (``backbone.layer1.preact``, ...) with weight 1e-3
-    on CIFAR-100 and 1e-4 on ImageNet, and run the teacher's batch norms in
-    train mode; here the teacher stays as it was trained.
+    over maps from shallow to deep, where the student's maps have passed a 1x1
+    convolution and batch norm. The implementations in :attr:`card` compare all
+    stages before their last ReLU (``backbone.layer1.preact``, ...) with weight
+    1e-3 on CIFAR-100 and 1e-4 on ImageNet, and run the teacher's batch norms
+    in train mode; here the teacher stays in eval mode.
 
     The margins are each teacher channel's :math:`E[x \mid x < 0]`. The paper
-    allows to measure it during the training, which works with any teacher and
-    is the default: the mean over all negative values that the training has
-    shown so far, on all ranks with ``sync_stats``. It is in the checkpoint.
-    The published code derives it from the batch norm before the ReLU instead:
-    name these with ``teacher_bn``. Behind a residual sum that is a guess, for
-    the batch norm does not know the shortcut.
+    allows measuring it during training, which works with any teacher and is
+    the default: the mean over all negative values seen in training so far, on
+    all ranks with ``sync_stats``. It is saved in the checkpoint. The published
+    code derives it from the batch norm before the ReLU instead; name these
+    batch norms with ``teacher_bn``. After a residual sum this is only an
+    estimate, because the batch norm does not see the shortcut.
 
-    On maps that a ReLU has passed already, the margins are 0.
+    For maps that have already passed a ReLU, the margins are 0.
 
     Args:
-        teacher_bn: Dotted paths of the teacher's batch norms, one for each
-            map that is compared; :func:`gaussian_margins` of their weights
-            are the margins. None measures them.
+        teacher_bn: Dotted paths of the teacher's batch norms, one for each map
+            that is compared; the margins are :func:`gaussian_margins` of their
+            weights. None measures them.
         kwargs: Options of :class:`FeatureLoss`.
 
     Raises:
@@ -170,9 +170,9 @@ class OFDLoss(FeatureLoss):
     dims = (4,)
     has_connectors = True
     margins: Tensor
-    """``(C,)`` of all maps, one after the other."""
+    """``(C,)`` for all maps, concatenated."""
     counts: Tensor
-    """``(C,)`` int64: of how many values each is the mean, if measured."""
+    """``(C,)`` int64: number of values in each mean, if measured."""
 
     def __init__(
         self, *, teacher_bn: str | Sequence[str] | None = None, **kwargs
@@ -257,7 +257,7 @@ class OFDLoss(FeatureLoss):
             raise ValueError(
                 f'{self.name}: teacher_bn is set, but the margins have not '
                 'been read. Call read_teacher(teacher) after build; '
-                'distillers do it.'
+                'distillers do this.'
             )
         deepest = len(student) - 1
         triples = zip(

@@ -24,20 +24,20 @@ def pkd_loss(
     r"""Squared distance of two maps whose channels are standardised.
 
     With the mean :math:`\mu_c` and the unbiased standard deviation
-    :math:`\sigma_c` of each channel over images and positions, of either side:
+    :math:`\sigma_c` of each channel over images and positions, for each side:
 
     .. math:: L = \tfrac12\, \mathrm{mean}_{B, C, hw} (\tilde s - \tilde t)^2,
               \qquad \tilde f_c = \frac{f_c - \mu_c}{\sigma_c + \epsilon}
 
-    where a deviation less than :data:`~luminet_mm.losses.base.tensors.FLAT`
-    counts as that. Up to :math:`\epsilon` and the unbiased :math:`\sigma` this
-    is one minus the Pearson correlation, averaged over channels.
+    where a deviation below :data:`~luminet_mm.losses.base.tensors.FLAT` is
+    replaced with it. Up to :math:`\epsilon` and the unbiased :math:`\sigma`
+    this is one minus the Pearson correlation, averaged over channels.
 
     Args:
         student: ``(B, C, H, W)``.
         teacher: ``(B, C, H', W')``; detach it if it carries a graph.
-        resize_student: Where sizes differ, whether the student's map is
-            resized (bilinear) or the teacher's.
+        resize_student: If sizes differ, whether to resize (bilinearly) the
+            student's map or the teacher's.
         eps: Added to the standard deviations.
         sync: Whether means and deviations are over the positions of all ranks.
 
@@ -70,7 +70,7 @@ def _resize(maps: Tensor, like: Tensor) -> Tensor:
 def _standardise(
     maps: Tensor, eps: float, sync: bool
 ) -> tuple[Tensor, Tensor]:
-    """Rows ``(B * H * W, C)``, and how many there are on all ranks."""
+    """Rows ``(B * H * W, C)``, and their number on all ranks."""
     rows = maps.permute(0, 2, 3, 1).flatten(0, 2)
     moments = global_moments(rows, rows, rows.new_zeros(()), sync=sync)
     variance = moments.comoment / (moments.weight - 1).clamp(min=1)
@@ -80,18 +80,18 @@ def _standardise(
 
 @MODELS.register_module()
 class PKDLoss(FeatureLoss):
-    """PKD, see :func:`pkd_loss`; several maps add up.
+    """PKD, see :func:`pkd_loss`; sums over maps.
 
     `PKD: General Distillation Framework for Object Detectors via Pearson
     Correlation Coefficient <https://arxiv.org/abs/2207.02039>`_. The code in
     :attr:`card` compares the neck (``levels=[0, 1, 2, 3]``, P2 to P5) with
-    weight 6 for two-stage detectors and 10 for RetinaNet, and takes the
-    statistics of each GPU alone (``sync_stats=False``). Both sides need equal
+    weight 6 for two-stage detectors and 10 for RetinaNet, with separate
+    statistics on each GPU (``sync_stats=False``). Both sides need equal
     channels.
 
     Args:
-        resize_student: Where heights or widths differ, whether the student's
-            maps are resized or the teacher's.
+        resize_student: If heights or widths differ, whether to resize the
+            student's maps or the teacher's.
         eps: Added to the standard deviations, > 0.
         kwargs: Options of :class:`FeatureLoss`.
 

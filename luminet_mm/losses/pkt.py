@@ -1,4 +1,4 @@
-"""PKT: the probability of meeting each other image (Passalis and Tefas)."""
+"""PKT: conditional probabilities between images (Passalis and Tefas)."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def pkt_loss(
 
 def _probabilities(rows: Tensor, eps: float) -> Tensor:
     norms = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
-    # A row without length has no direction, hence no gradient.
+    # A row of length 0 has no direction, hence no gradient.
     rows = rows * ((norms > 0) / (norms.clamp(min=FLAT) + eps))
     # Rounding can bring the cosine of opposite rows below -1.
     kernel = ((rows @ rows.T + 1) / 2).clamp(min=0)
@@ -67,7 +67,7 @@ class PKTLoss(FeatureLoss):
     :attr:`card` compares the pooled vectors before the classifier with weight
     30000: the mean is over pairs.
 
-    Maps are pooled; several features add up.
+    Maps are pooled; the losses of several features add up.
 
     Args:
         eps: Added to the norms and to the probabilities, > 0.

@@ -1,4 +1,4 @@
-"""ReviewKD: deep features of a student help its shallow ones (Chen)."""
+"""ReviewKD: a student's deep features help its shallow ones (Chen)."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def hcl_loss(
     .. math:: L = \frac{\sum_k 2^{-k} \,
               \mathrm{mean}\,(P_k(f_s) - P_k(f_t))^2}{\sum_k 2^{-k}}
 
-    where :math:`P_0` leaves the maps as they are and :math:`P_1, P_2, ...`
-    average-pool them to those ``sizes`` that are below their height.
+    where :math:`P_0` leaves the maps unchanged and :math:`P_1, P_2, ...`
+    average-pool them to those ``sizes`` that are smaller than their height.
 
     Args:
         student: ``(B, C, H, W)``.
@@ -66,11 +66,11 @@ def hcl_loss(
 
 
 class ABF(nn.Module):
-    """Attention-based fusion of a map with what the deeper levels found.
+    """Attention-based fusion of a map with the result of deeper levels.
 
     Args:
         inputs: Channels of the student's map.
-        hidden: Channels in which levels are fused.
+        hidden: Channels used for the fusion.
         outputs: Channels of the teacher's map.
         fuse: Whether there is a deeper level.
     """
@@ -94,7 +94,7 @@ class ABF(nn.Module):
     def forward(
         self, x: Tensor, deeper: Tensor | None, size: tuple[int, int]
     ) -> tuple[Tensor, Tensor]:
-        """Fuse and bring to the teacher's shape.
+        """Fuse the maps and convert them to the teacher's shape.
 
         Args:
             x: The student's map, ``(B, inputs, H, W)``.
@@ -102,8 +102,8 @@ class ABF(nn.Module):
             size: Height and width of the teacher's map.
 
         Returns:
-            ``(B, outputs, *size)`` for the comparison, and the fused
-            ``(B, hidden, *size)`` for the level before.
+            ``(B, outputs, *size)`` for the comparison, and the fused ``(B,
+            hidden, *size)`` for the next shallower level.
         """
         x = self.reduce(x)
         if self.attention is not None:
@@ -125,23 +125,23 @@ class ReviewKDLoss(FeatureLoss):
 
     `Distilling Knowledge via Knowledge Review
     <https://arxiv.org/abs/2104.09044>`_. From the deepest level to the
-    shallowest an :class:`ABF` fuses the student's map with what the deeper
-    levels gave and compares it with the teacher's map of that level; the
-    levels add up.
+    shallowest, an :class:`ABF` fuses the student's map with the result of the
+    deeper levels, and it is compared with the teacher's map of that level; the
+    losses of the levels add up.
 
-    Features go from shallow to deep, as ``backbone`` and ``neck`` give them,
-    and a pooled vector, if any, comes last: it is a map of one position. On
-    CIFAR-100 the student's stages *behind* their last ReLU and the pooled
-    vector (``backbone.layer1``, ..., ``feats``) are compared with the
-    teacher's *before* (``backbone.layer1.preact``, ..., ``feats``), with
-    weight 0.6 to 8 and a warm-up of 20 epochs
+    Features go from shallow to deep, as ``backbone`` and ``neck`` give them. A
+    pooled vector, if any, comes last, as a map of one position. On CIFAR-100
+    the student's stages *after* their last ReLU and the pooled vector
+    (``backbone.layer1``, ..., ``feats``) are compared with the teacher's
+    *before* it (``backbone.layer1.preact``, ..., ``feats``), with weight 0.6
+    to 8 and a warm-up of 20 epochs
     (:class:`~luminet_mm.hooks.DistillScheduleHook`); on ImageNet both are
     before the ReLU, with weight 1 (ResNet-18) or 8 (MobileNet) and one epoch.
     Detectors compare the five levels of the FPN with weight 1 to 2.
 
     Args:
-        mid_channels: Channels in which levels are fused; by default the
-            student's deepest feature's, at most 512.
+        mid_channels: Channels used for the fusion; by default those of the
+            student's deepest feature, at most 512.
         kwargs: Options of :class:`FeatureLoss`.
 
     Raises:
@@ -243,7 +243,7 @@ class ReviewKDLoss(FeatureLoss):
         return self.total(terms)
 
     def _check_batch_norm(self) -> None:
-        """Refuse statistics of one position of one image."""
+        """Refuse batch statistics over one position of one image."""
         synced = world_size() > 1 and all(
             isinstance(module, SyncBatchNorm)
             for module in self.modules()
@@ -251,9 +251,9 @@ class ReviewKDLoss(FeatureLoss):
         )
         if self.training and not synced:
             raise ValueError(
-                f'{self.name}: batch norm needs two images or more where a '
+                f'{self.name}: batch norm needs two images or more if a '
                 'feature has one position, and this rank has one image. '
                 'Drop the last, incomplete batch (drop_last=True), enlarge '
-                "the batch, set sync_bn='torch' where there are several "
+                "the batch, set sync_bn='torch' if there are several "
                 'ranks, or leave the pooled feature out.'
             )

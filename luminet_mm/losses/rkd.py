@@ -1,4 +1,4 @@
-"""RKD: relations between the images, distances and angles (Park et al.)."""
+"""RKD: distances and angles between the images (Park et al.)."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def rkd_loss(
         L &= w_D\, \mathrm{mean}_{ij}\, h(\psi^{D,s} - \psi^{D,t})
            + w_A\, \mathrm{mean}_{ijk}\, h(\psi^{A,s} - \psi^{A,t})
 
-    Lengths and mean distances less than
-    :data:`~luminet_mm.losses.base.tensors.FLAT` are divided by that. The means
-    of :math:`h` are over all :math:`B^2` and :math:`B^3` entries, equal
-    indices included. Time and memory grow with :math:`B^2 D`, and with
+    Divisors (lengths and mean distances) below
+    :data:`~luminet_mm.losses.base.tensors.FLAT` are replaced with it. The
+    means of :math:`h` are over all :math:`B^2` and :math:`B^3` entries,
+    including equal indices. Time and memory grow with :math:`B^2 D`, and with
     :math:`B^3` unless the weight of the angles is 0.
 
     Args:
@@ -49,8 +49,8 @@ def rkd_loss(
         distance_weight: Weight of the distances, :math:`w_D`.
         angle_weight: Weight of the angles, :math:`w_A`.
         squared: Whether the distances are squared.
-        eps: The least distance. Rows that are nearer get no gradient from
-            it, equal rows none from their direction either.
+        eps: The least distance. Rows closer than this get no gradient from
+            their distance, and equal rows none from their direction.
         sync: Whether the relations are between the rows of all ranks.
 
     Returns:
@@ -109,18 +109,18 @@ class RKDLoss(FeatureLoss):
     with weight 1. There the direction between two equal rows has a gradient of
     1e12; here it has none.
 
-    Maps are pooled; several features add up. With ``sync_stats`` each rank
-    relates the rows of all ranks, so its cost grows with their number: 512
-    rows, 8 ranks of 64, have 134 million angles, 0.5 GB for each tensor of
-    them that the backward pass keeps. Take ``sync_stats=False`` or
-    ``angle_weight=0`` there.
+    Maps are pooled; the losses of several features add up. With ``sync_stats``
+    each rank relates the rows of all ranks, so the cost grows with their
+    number: 512 rows, from 8 ranks of 64, have 134 million angles, 0.5 GB for
+    each tensor of them that the backward pass saves. In that case set
+    ``sync_stats=False`` or ``angle_weight=0``.
 
     Args:
         distance_weight: Weight of the distances, >= 0.
-        angle_weight: Weight of the angles, >= 0; 0 saves their cost, the
-            cube of the number of rows.
+        angle_weight: Weight of the angles, >= 0; 0 avoids their cost, which is
+            cubic in the number of rows.
         squared: Whether the distances are squared.
-        eps: Rows that are no farther apart are the same point, > 0.
+        eps: Rows at most this far apart count as one point, > 0.
         kwargs: Options of :class:`FeatureLoss`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""SemCKD: each student map learns from the teacher maps that suit (Chen)."""
+"""SemCKD: each student map learns from matching teacher maps (Chen)."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def layer_attention(
     with queries and keys of length 1.
 
     Args:
-        queries: ``(B, D)`` of each student layer i.
-        keys: ``(B, D)`` of each teacher layer j.
+        queries: ``(B, D)`` for each student layer i.
+        keys: ``(B, D)`` for each teacher layer j.
         tau: Temperature.
 
     Returns:
@@ -96,25 +96,25 @@ class SemCKDLoss(FeatureLoss):
 
     `Cross-Layer Distillation with Semantic Calibration
     <https://arxiv.org/abs/2012.03236>`_. Every student map is compared with
-    every teacher map, and an attention weighs the pairs, image by image.
-    Queries and keys are made of an image's similarities to the images of the
-    batch, a row of :math:`f f^T` with flattened maps :math:`f`. The code in
-    :attr:`card` compares all stages (``backbone.layer1``, ...) with weight
-    400, beside cross entropy and KD (tau 4).
+    every teacher map, and an attention weights the pairs, image by image.
+    Queries and keys are computed from an image's similarities to the images of
+    the batch, a row of :math:`f f^T` with flattened maps :math:`f`. The code
+    in :attr:`card` compares all stages (``backbone.layer1``, ...) with weight
+    400, with cross entropy and KD (tau 4).
 
-    The number of student maps and of teacher maps may differ. Maps have to
-    keep their size from image to image, and with ``sync_stats`` from rank to
-    rank.
+    The numbers of student maps and of teacher maps may differ. All images must
+    have maps of the same size, with ``sync_stats`` on all ranks.
 
-    The batch size is the size of a layer, so every step needs exactly as many
-    images: set ``drop_last=True`` in ``train_dataloader``.
+    The batch size is the input size of a layer, so every step needs exactly
+    that many images: set ``drop_last=True`` in ``train_dataloader``.
 
     Args:
         batch_size: Number of images in a step: of all ranks together, or of
             one rank with ``sync_stats=False``.
         tau: Temperature of the attention, > 0.
-        factor: Queries and keys have ``batch_size // factor`` numbers. One
-            number has only a sign, from which nothing is learned.
+        factor: Queries and keys have ``batch_size // factor`` numbers. A
+            single number would only have a sign, and nothing is learned from
+            it.
         kwargs: Options of :class:`FeatureLoss`.
 
     Raises:
@@ -209,7 +209,7 @@ class SemCKDLoss(FeatureLoss):
             raise ValueError(
                 f'{self.name}: {len(student)} maps of the student and '
                 f'{len(teacher)} of the teacher; it was built for {layers[0]} '
-                f'and {layers[1]} and needs as many on both sides.'
+                f'and {layers[1]} and needs exactly these numbers.'
             )
         attention = layer_attention(
             self.connect(self.queries, self._similarities(student)),

@@ -32,7 +32,7 @@ def _parts(student: int, teacher: int) -> dict[str, Any]:
 
 @MODELS.register_module()
 class SimKDLoss(FeatureLoss):
-    r"""SimKD's distance of the last maps; several maps add up.
+    r"""SimKD's distance of the last maps; sums over several maps.
 
     `Knowledge Distillation with the Reused Teacher Classifier
     <https://arxiv.org/abs/2203.14001>`_:
@@ -40,24 +40,24 @@ class SimKDLoss(FeatureLoss):
     .. math:: L = \mathrm{mean}\,(P(f_s) - f_t)^2
 
     over all elements (:func:`~luminet_mm.losses.fitnet.hint_loss`), where the
-    larger map is average-pooled to the smaller first and :math:`P` is
+    larger map is first average-pooled to the smaller and :math:`P` is
     :func:`make_projector`. The code in :attr:`card` compares the last maps
     (after the ReLU) with weight 1, factor 2, and neither cross entropy nor KD.
 
     The published student predicts with the *teacher's* classifier on the
-    pooled projection and so keeps both. For it give the student a
+    pooled projection, so it keeps both. For this, give the student a
     :class:`~luminet_mm.models.necks.simkd.SimKDNeck` and a
     :class:`~luminet_mm.models.heads.reused.ReusedClsHead`, and this loss
-    ``factor=None``, ``student='neck.0'`` and ``teacher='backbone'``. With a
-    projector of its own this class is the loss alone: the student keeps and
-    trains its own classifier.
+    ``factor=None``, ``student='neck.0'`` and ``teacher='backbone'``. With its
+    own projector this class is only the loss: the student keeps and trains its
+    own classifier.
 
     Args:
-        factor: How many times narrower the projector is inside, > 0. None:
-            there is none, the student's feature is projected already.
-        last_relu: Whether the projectors end in a ReLU. None: those to maps
-            that are nowhere negative in the dry run do. Of a student's neck
-            its own option says so.
+        factor: Reduction of the projectors' inner width, > 0. None: no
+            projector, because the student's feature is already projected.
+        last_relu: Whether the projectors end in a ReLU. None: only those to
+            maps without negative values in the dry run. A student's neck has
+            its own option for this.
         kwargs: Options of :class:`FeatureLoss`.
 
     Raises:
@@ -116,7 +116,7 @@ class SimKDLoss(FeatureLoss):
     def build(
         self, student: Features, teacher: Features | None = None
     ) -> SimKDLoss:
-        """See :meth:`FeatureLoss.build`; warns where a neck cannot fit."""
+        """See :meth:`FeatureLoss.build`; warns if a neck cannot fit."""
         super().build(student, teacher)
         ours, theirs = self.after_relu['student'], self.after_relu['teacher']
         if self.factor is None and any(
@@ -174,9 +174,9 @@ class SimKDLoss(FeatureLoss):
             one.shape[2] > other.shape[2]
             for one, other in zip(ours, theirs, strict=True)
         ):
-            # pooling behind the projector would be another method
+            # pooling after the projector would be another method
             raise ValueError(
                 f"{self.name}: the student's projected map is larger than the "
-                "teacher's. Pool in front of the projector, with pool of "
+                "teacher's. Pool before the projector, with pool of "
                 'luminet_mm.SimKDNeck.'
             )

@@ -1,4 +1,4 @@
-"""SP: which images excite a network alike (Tung and Mori)."""
+"""SP: which images activate a network similarly (Tung and Mori)."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ class SPLoss(FeatureLoss):
     whose feature is all 0 have a gradient of the order of 1e12; here its row
     has none.
 
-    Several features add up. Maps have to be of one size on all ranks; where
-    images differ, as in detection, set ``sync_stats=False``.
+    The losses of several features add up. Maps must have one size on all
+    ranks; if image sizes differ, as in detection, set ``sync_stats=False``.
 
     Args:
         kwargs: Options of :class:`FeatureLoss`.

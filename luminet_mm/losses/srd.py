@@ -1,4 +1,4 @@
-"""SRD: projector, batch norm and LogSum, a simple recipe (Miles)."""
+"""SRD: a simple recipe of projector, batch norm and LogSum (Miles)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def srd_loss(
 ) -> Tensor:
     r"""Logarithm of the summed distances of two normalised features.
 
-    Each column is normalised over the rows, for each model on its own,
+    Each column is normalised over the rows, separately for each model,
     :math:`n(x) = (x - \mathrm{mean}) / \sqrt{\mathrm{var} + \epsilon}` with
     the biased variance. With the exponent :math:`\alpha`, the forms are
 
@@ -44,7 +44,7 @@ def srd_loss(
              n(s)_{nd}\, n(t)_{nd}\big|^\alpha + \epsilon_{\log} \Big)
 
     The value starts near :math:`\log(12 N D)` and may become negative. A mean
-    in place of a sum would only shift it: the gradient is the same.
+    instead of a sum would only shift it: the gradient is the same.
 
     Args:
         student: ``(N, D)``, projected.
@@ -56,8 +56,8 @@ def srd_loss(
         sync: Whether statistics and sum are over the rows of all ranks.
 
     Returns:
-        Scalar; 0 without rows. One row carries nothing: the element-wise
-        form is then the logarithm of ``log_eps``.
+        Scalar; 0 without rows. A single row carries no information: the
+        element-wise form is then the logarithm of ``log_eps``.
 
     Examples:
         >>> one = torch.tensor([[1., 5.], [3., -5.], [2., 0.]])
@@ -65,7 +65,7 @@ def srd_loss(
         tensor(-11.5129)
     """
     if form == 'elementwise':
-        # Side by side, so that all statistics travel together.
+        # Side by side, so that one collective carries all statistics.
         both = torch.cat([student, teacher], dim=1)
         moments = global_moments(both, both, row_total(both), sync=sync)
         count = moments.weight.clamp(min=1)
@@ -93,31 +93,31 @@ class SRDLoss(RowsLoss):
     """Projector, batch norm and LogSum, see :func:`srd_loss`.
 
     `Understanding the Role of the Projector in Knowledge Distillation
-    <https://arxiv.org/abs/2303.11098>`_. The codes in :attr:`card` compare the
-    pooled last map: on ImageNet with weight 2 beside cross entropy and KD of
-    tau 1, for DeiT with weight 1 in the correlation form, on CIFAR-100 with
-    ``dict(type='mlp', hidden=1024)`` as connector.
+    <https://arxiv.org/abs/2303.11098>`_. The implementations in :attr:`card`
+    compare the pooled last map: on ImageNet with weight 2 with cross entropy
+    and KD of tau 1, for DeiT with weight 1 in the correlation form, on
+    CIFAR-100 with ``dict(type='mlp', hidden=1024)`` as connector.
 
-    A connector, also between equal widths, brings the student to the
+    A connector, used even between equal widths, maps the student to the
     teacher's width; losses of several features add up. The statistics are
     always the batch's, with ``sync_stats`` those of all ranks' rows. Two rows
-    are normalised to plus and minus 1, so take a signal with many where a
-    rank has few images: a vector for each box, or maps with
+    are normalised to plus and minus 1, so if a rank has few images, use a
+    signal with many rows: a vector for each box, or maps with
     ``rows='positions'``.
 
     Args:
         connector: ``'linear'``, ``'mlp'`` or ``'orthogonal'``, see
-            :mod:`luminet_mm.connectors`. A bias at its end is left
-            out: the normalisation would subtract it again.
+            :mod:`luminet_mm.connectors`. It has no final bias, which the
+            normalisation would subtract again.
         form: ``'elementwise'`` or ``'correlation'``; their values and weights
             cannot be compared.
         exponent: Power of a distance, >= 1.
         eps: Added to the variance, > 0.
         log_eps: Added inside the logarithm, >= 0. The authors' element-wise
-            form has none, which is infinite where the features are equal.
+            form has none and is infinite if the features are equal.
         kwargs: Options of :class:`~luminet_mm.losses.base.rows.RowsLoss`; a
-        DeiT's
-            tokens are ``student='backbone.ln1'`` with ``extra_tokens=2``.
+            DeiT's tokens are ``student='backbone.ln1'`` with
+            ``extra_tokens=2``.
 
     Raises:
         ValueError: An argument is out of its range.

@@ -20,7 +20,7 @@ from luminet_mm.registry import MODELS
 def token_hint_loss(
     student: Tensor, teacher: Tensor, *, sync: bool = False
 ) -> Tensor:
-    r"""Mean squared distance of a map of tokens to a larger or smaller map.
+    r"""Mean squared distance of a token map to a map of any size.
 
     .. math:: L = \mathrm{mean}\,(R(f_s) - f_t)^2
 
@@ -28,7 +28,7 @@ def token_hint_loss(
     and width.
 
     Args:
-        student: ``(B, C, h, w)``, the tokens in the teacher's channels.
+        student: ``(B, C, h, w)``, the tokens with the teacher's channels.
         teacher: ``(B, C, H, W)``; detach it if it carries a graph.
         sync: Whether the mean is over the rows of all ranks.
 
@@ -55,25 +55,26 @@ def token_hint_loss(
 class TokenHintLoss(FeatureLoss):
     """Hints from a CNN to a transformer, see :func:`token_hint_loss`.
 
-    The first stage of `DearKD: Data-Efficient Early Knowledge Distillation
-    for Vision Transformers <https://arxiv.org/abs/2204.12997>`_, as far as it
-    is public: an aligner brings tokens of early blocks to the shape of early
-    features of a CNN, and they are compared there. DearKD's own aligner, its
-    layers, weights and attention heads are not public. The aligner here is a
-    1x1 convolution of the patches' tokens and a bilinear resize; which layers
-    are compared, and with what weight, is for the config to say.
+    The first stage of `DearKD: Data-Efficient Early Knowledge Distillation for
+    Vision Transformers <https://arxiv.org/abs/2204.12997>`_, as far as it is
+    public: an aligner maps tokens of early blocks to the shape of a CNN's
+    early features, and the two are compared. DearKD's own aligner, its layers,
+    weights and attention heads are not public. The aligner here is a 1x1
+    convolution on the patch tokens and a bilinear resize; the config sets the
+    layers to compare and the weight.
 
-    Several pairs add up. A side that has maps already is taken as it is.
+    The losses of several pairs add up. Signals that already are maps are used
+    directly.
 
     Args:
-        extra_tokens: How many tokens come before those of the patches: 1 with
-            a class token, 2 with a distillation token too.
+        extra_tokens: Number of tokens before those of the patches: 1 with a
+            class token, 2 with a distillation token too.
         grid: Rows and columns of patches; a square by default.
         kwargs: Options of :class:`FeatureLoss`.
 
     Raises:
         ValueError: An argument is out of its range; in ``forward`` and
-            ``build``, if the patches are not a grid.
+            ``build``, if the patches do not form a grid.
 
     Examples:
         >>> import torch
@@ -114,7 +115,7 @@ class TokenHintLoss(FeatureLoss):
         self.grid = read_grid(self.name, grid)
 
     def select(self, side: str, value: Features) -> list[Tensor]:
-        """See :meth:`FeatureLoss.select`; tokens of patches become maps."""
+        """See :meth:`FeatureLoss.select`; patch tokens become maps."""
         return [
             self._map(feature) if feature.dim() == 3 else feature
             for feature in super().select(side, value)

@@ -45,11 +45,11 @@ def uskd_loss(
     cross entropy have a gradient.
 
     Args:
-        logits: ``(N, C)``, of the student's head.
-        weak_logits: ``(N, C)``, of a classifier on an early feature.
+        logits: ``(N, C)``, from the student's head.
+        weak_logits: ``(N, C)``, from a classifier on an early feature.
         targets: ``(N, C)`` probabilities: one-hot, or of two mixed images.
         alpha: Weight of the target classes.
-        beta: Weight of the others.
+        beta: Weight of the other classes.
         mu: Weight of the weak classifier's cross entropy.
         smoothing: Label smoothing of that cross entropy.
         eps: Added to ``1 - w_Y`` and ``1 - s_Y``.
@@ -90,7 +90,7 @@ def uskd_loss(
         ranks = scores.argsort(dim=1, descending=True).argsort(dim=1)
         zipf = (~target) / (ranks + 1).to(logits)
         zipf = zipf / zipf.sum(dim=1, keepdim=True).clamp(min=eps)
-    # without the targets; the least finite number, as 0 * -inf is NaN
+    # without the targets; the lowest finite number, as 0 * -inf is NaN
     others = logits.masked_fill(target, torch.finfo(logits.dtype).min)
     rows = rows + beta * -(zipf * others.log_softmax(dim=1)).masked_fill(
         target, 0
@@ -104,22 +104,22 @@ class USKDLoss(FeatureLoss):
 
     `From Knowledge Distillation to Self-Knowledge Distillation
     <https://arxiv.org/abs/2303.13005>`_. It has no teacher: a config needs no
-    block ``teacher`` for it. ``student`` lists two signals, the logits and an
+    ``teacher`` block for it. ``student`` lists two signals, the logits and an
     early feature: the third of four stages of a ResNet (``'backbone.layer3'``,
-    pooled here), or the block in the middle of a ViT
-    (``'backbone.layers.5'``, of which the class token is taken). A linear
-    layer, trained beside the student, classifies that feature.
+    pooled here), or the middle block of a ViT (``'backbone.layers.5'``, of
+    which the class token is used). A linear layer, trained with the student,
+    classifies that feature.
 
-    The code in :attr:`card` adds it to the head's own cross entropy. Two
-    differences: there the ranking adds the *logarithm* of the student's
-    probabilities (the paper, and this, add probabilities), and a row of soft
-    targets always loses two classes, also where it has one label; the square
-    of the class that happens to be the second is then in the batch's mean.
-    Here the mean is over the rows that have a second label.
+    The code in :attr:`card` adds it to the head's own cross entropy. There are
+    two differences. There the ranking adds the *logarithm* of the student's
+    probabilities; the paper and this class add probabilities. There a row of
+    soft targets always loses two classes, even if it has one label, and the
+    square of whichever class comes second enters the batch's mean. Here the
+    mean is over the rows that have a second label.
 
     Args:
         alpha: Weight of the target classes, >= 0.
-        beta: Weight of the others, >= 0.
+        beta: Weight of the other classes, >= 0.
         mu: Weight of the weak classifier, >= 0.
         kwargs: Options of :class:`FeatureLoss`.
 

@@ -1,4 +1,4 @@
-"""VID: information about the teacher's maps, bounded (Ahn et al.)."""
+"""VID: a bound on the information about the teacher's maps (Ahn et al.)."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ def vid_loss(
 ) -> Tensor:
     r"""Negative log likelihood of a teacher's map, without its constant.
 
-    The student predicts the mean :math:`\mu` of a Gaussian whose variance
-    :math:`v_c = \log(1 + e^{a_c}) + \epsilon` belongs to the channel:
+    The student predicts the mean :math:`\mu` of a Gaussian with the variance
+    :math:`v_c = \log(1 + e^{a_c}) + \epsilon` for each channel:
 
     .. math:: L = \tfrac12\, \mathrm{mean} \left[
               \frac{(\mu - f_t)^2}{v} + \log v \right]
 
-    over all elements. It is negative where small variances fit.
+    over all elements. It is negative if small variances fit.
 
     Args:
         mean: ``(B, C, H, W)``.
         teacher: The same shape; detach it if it carries a graph.
         scale: ``(C,)``, the :math:`a_c`.
-        eps: Least variance.
+        eps: Smallest variance.
         sync: Whether the mean is over the images of all ranks.
 
     Returns:
@@ -68,16 +68,16 @@ class VIDLoss(FeatureLoss):
     """Variational information distillation, see :func:`vid_loss`.
 
     `Variational Information Distillation for Knowledge Transfer
-    <https://arxiv.org/abs/1904.05835>`_. The codes in :attr:`card` compare all
-    stages of a network with weight 1. The variances are trained, as in
-    RepDistiller; mdistiller does not hand them to its optimizer.
+    <https://arxiv.org/abs/1904.05835>`_. The implementations in :attr:`card`
+    compare all stages of a network with weight 1. The variances are trained,
+    as in RepDistiller; mdistiller does not pass them to its optimizer.
 
     The larger map is average-pooled to the smaller; then three 1x1
-    convolutions predict the teacher's map. Several maps add up.
+    convolutions predict the teacher's map. The losses of several maps add up.
 
     Args:
-        init_variance: What all variances begin with, > eps.
-        eps: Least variance, > 0.
+        init_variance: Initial value of all variances, > eps.
+        eps: Smallest variance, > 0.
         kwargs: Options of :class:`FeatureLoss`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""ViTKD: first tokens mimicked, last tokens generated (Yang et al.)."""
+"""ViTKD: mimic early tokens and generate the last ones (Yang et al.)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def generation_loss(
     grid: tuple[int, int],
     sync: bool = False,
 ) -> Tensor:
-    r"""Squared distance of the masked tokens to the generated ones.
+    r"""Squared distance of the teacher's masked tokens to generated ones.
 
     .. math:: L = \frac1B \sum_{i, n, d} m_{in}
               \big(G((1 - m) \odot s + m \odot e)_{ind} - t_{ind}\big)^2
@@ -53,7 +53,7 @@ def generation_loss(
         student: ``(B, N, D)``, with the teacher's width.
         teacher: The same shape; detach it if it carries a graph.
         masked: ``(B, N)`` bool, :math:`m`.
-        mask_token: ``(1, 1, D)``, :math:`e`, in place of masked tokens.
+        mask_token: ``(1, 1, D)``, :math:`e`, which replaces masked tokens.
         generate: :math:`G`, from maps ``(B, D, h, w)`` to maps.
         grid: ``(h, w)``, the tokens' rows and columns; ``h * w == N``.
         sync: Whether the mean is over the images of all ranks.
@@ -70,13 +70,13 @@ def generation_loss(
 
 
 def draw_masked(tokens: Tensor, ratio: float) -> Tensor:
-    """Draw which tokens are masked, as many in each image.
+    """Draw the masked tokens, equally many in each image.
 
-    With torch's generator of the tokens' device.
+    Uses torch's generator for the tokens' device.
 
     Args:
         tokens: ``(B, N, D)``.
-        ratio: Share of masked tokens; ``int(N (1 - ratio))`` are kept.
+        ratio: Fraction of masked tokens; ``int(N (1 - ratio))`` are kept.
 
     Returns:
         ``(B, N)`` bool.
@@ -91,33 +91,33 @@ class ViTKDLoss(FeatureLoss):
     r"""Feature distillation from a transformer to a transformer.
 
     `ViTKD: Practical Guidelines for ViT feature knowledge distillation
-    <https://arxiv.org/abs/2209.02432>`_. The last of the signals is
-    generated, the ones before are mimicked:
+    <https://arxiv.org/abs/2209.02432>`_. The last signal is generated, the
+    ones before it are mimicked:
 
     .. math:: L = \alpha \sum_l L_{mimic}(f_l(s_l), t_l)
               + \frac{\beta}{\lambda} L_{gen}(f(s), t)
 
     with :func:`mimic_loss` and :func:`generation_loss`. The :math:`f` are
-    linear layers, left out where widths are equal. The code in :attr:`card`
-    takes the tokens of the first two blocks, before any norm, and those of the
-    last one after the final norm, of transformers with 12 or 24 blocks:
+    linear layers, omitted if widths are equal. The code in :attr:`card` uses
+    the tokens of the first two blocks, before any norm, and those of the last
+    block after the final norm, of transformers with 12 or 24 blocks:
 
     ``signal=['backbone.layers.0', 'backbone.layers.1', 'backbone.ln1']``
 
-    beside cross entropy with weight 1, mostly together with NKD (tau 1, gamma
-    1). Student and teacher have to cut an image into the same patches. Sums
-    over tokens and channels make alpha and beta small; the defaults are the
-    published ones, for patches of 16 pixels in images of 224.
+    with cross entropy of weight 1, mostly together with NKD (tau 1, gamma 1).
+    Student and teacher must split an image into the same patches. Alpha and
+    beta are small because of the sums over tokens and channels; the defaults
+    are the published ones, for patches of 16 pixels in images of 224.
 
     Args:
         alpha: Weight of the mimicked tokens, >= 0.
         beta: Weight of the generated tokens, >= 0.
-        mask_ratio: Share of masked tokens, greater than 0 and less than 1;
+        mask_ratio: Fraction of masked tokens, greater than 0 and less than 1;
             the paper's lambda.
-        student_extra_tokens: How many tokens of the student come before the
-            patches and are dropped: 1 for a class token, 2 with a
-            distillation token.
-        teacher_extra_tokens: The same of the teacher.
+        student_extra_tokens: Number of student tokens before the patches,
+            which are dropped: 1 for a class token, 2 with a distillation
+            token.
+        teacher_extra_tokens: The same for the teacher.
         grid: Rows and columns of patches; a square by default.
         kwargs: Options of :class:`FeatureLoss`.
 
@@ -182,7 +182,7 @@ class ViTKDLoss(FeatureLoss):
         self.mask_ratio = self._number('mask_ratio', mask_ratio, positive=True)
         if mask_ratio >= 1:
             raise ValueError(
-                f'{self.name}: mask_ratio is {mask_ratio!r}; set a share '
+                f'{self.name}: mask_ratio is {mask_ratio!r}; set a fraction '
                 'greater than 0 and less than 1.'
             )
         self.student_extra_tokens = self._whole(

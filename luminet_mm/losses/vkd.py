@@ -1,4 +1,4 @@
-"""VkD: an orthogonal projection to the normalised teacher (Miles et al.)."""
+"""VkD: orthogonal projection to the normalised teacher (Miles et al.)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def vkd_loss(
     Args:
         student: ``(N, D)``, projected.
         teacher: ``(N, D)``; detach it if it carries a graph.
-        beta: Distance at which the loss turns from squared to linear.
+        beta: Distance at which the loss changes from squared to linear.
         eps: Added to the teacher's variance, inside the root.
         sync: Whether the mean is over the rows of all ranks.
 
@@ -57,18 +57,18 @@ class VkDLoss(RowsLoss):
     `VkD: Improving Knowledge Distillation using Orthogonal Projections
     <https://arxiv.org/abs/2403.06213>`_. The code in :attr:`card` compares the
     mean patch token of DeiT with the pooled last map of a RegNetY-160, with
-    weight 1 beside cross entropy and KD of tau 1.
+    weight 1, cross entropy and KD of tau 1.
 
     The student's feature is projected by a matrix whose columns stay
-    orthonormal, so the teacher has to be at least as wide. Losses of several
+    orthonormal, so the teacher must be at least as wide. Losses of several
     features add up.
 
     Args:
-        beta: Distance at which the loss turns from squared to linear, > 0.
+        beta: Distance at which the loss changes from squared to linear, > 0.
         eps: Added to the teacher's variance, > 0.
         kwargs: Options of :class:`~luminet_mm.losses.base.rows.RowsLoss`; a
-        DeiT's
-            tokens are ``student='backbone.ln1'`` with ``extra_tokens=2``.
+            DeiT's tokens are ``student='backbone.ln1'`` with
+            ``extra_tokens=2``.
 
     Raises:
         ValueError: An argument is out of its range.
@@ -134,8 +134,8 @@ class VkDLoss(RowsLoss):
                 raise ValueError(
                     f'the teacher has {theirs[1]} channels and the student '
                     f'{ours[1]}, but the projection is orthogonal: the '
-                    'teacher has to be at least as wide. Compare a wider '
-                    'layer of the teacher, or take SRDLoss.'
+                    'teacher must be at least as wide. Compare a wider '
+                    'layer of the teacher, or use SRDLoss.'
                 )
         self.connectors = nn.ModuleList(
             make_connector('orthogonal', ours[:2], theirs[:2])

@@ -1,4 +1,4 @@
-"""WSLD: soft labels, weighted by the row's difficulty (Zhou et al.)."""
+"""WSLD: soft labels weighted by each row's difficulty (Zhou et al.)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def wsld_loss(
     .. math:: L = -\frac{\tau^2}{N} \sum_i w_i
               \sum_c P^t_{ic} \log P^s_{ic}
 
-    A cross entropy: equal logits do not give 0.
+    This is a cross entropy: equal logits do not give 0.
 
     Args:
         student_logits: ``(N, C)``.
@@ -76,8 +76,8 @@ def soft_label_weights(
               -\frac{\mathrm{CE}(z^s_i, y_i)}
               {\mathrm{CE}(z^t_i, y_i) + \epsilon}\right)
 
-    at temperature 1: near 1 where the teacher is much surer of the label than
-    the student, near 0 where the student is already surer.
+    at temperature 1: near 1 if the teacher is much surer of the label than the
+    student, near 0 if the student is already surer.
 
     Args:
         student_logits: ``(N, C)``; detach it: the weights are constants.
@@ -101,7 +101,8 @@ class WSLDLoss(LogitLoss):
 
     `Rethinking Soft Labels for Knowledge Distillation: A Bias-Variance
     Tradeoff Perspective <https://arxiv.org/abs/2102.00650>`_. On ImageNet the
-    codes in :attr:`card` use tau 2 with weight 2.5 beside cross entropy.
+    implementations in :attr:`card` use tau 2 with weight 2.5 and cross
+    entropy.
 
     Needs ``batch.labels``. With ``background=False`` a row assigned to the
     background has no target left and is dropped.

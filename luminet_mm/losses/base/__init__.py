@@ -1,1 +1,1 @@
-"""What the losses share: weights, rows, features, checks."""
+"""Shared by the losses: weights, rows, features, checks."""

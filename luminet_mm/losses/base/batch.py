@@ -1,4 +1,4 @@
-"""What a loss may know of the rows, or of the images."""
+"""What a loss may know about the rows or the images."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ FIELDS = {  # what they are, and which kind of signal comes with them
 
 @dataclass
 class DistillBatch:
-    """What some losses need to know about the rows, or about the images.
+    """Information on the rows or the images that some losses need.
 
     Args:
         labels: ``(N,)`` int64 class of each row, the index of its column, or
             ``no_object``. ``(B, H, W)`` for dense logits.
         background: Index of the logits' background column; None without one,
-            as where each class has a sigmoid of its own.
-        no_object: The label that means "no object"; None where every row is
-            of a class. With a background column it is often its index.
+            for example if each class has its own sigmoid.
+        no_object: The label that means "no object"; None if every row has a
+            class. With a background column it is often that column's index.
         added_gt: ``(N,)`` bool, whether the row is a ground-truth box that
             the sampler appended.
-        soft_labels: ``(N, C)`` target probabilities where the batch has no
-            hard labels (Mixup, CutMix, soft annotations).
+        soft_labels: ``(N, C)`` target probabilities if the batch has no hard
+            labels (Mixup, CutMix, soft annotations).
         sample_ids: ``(B,)`` int64 index of each image in the data set.
         boxes: ``(G, 4)`` ground-truth boxes of each image, as corners
             ``(x1, y1, x2, y2)`` in pixels of the network's input.
         image_shapes: Height and width of each image, without padding.
         input_shape: Height and width of the batch, with padding.
-        priors: Gives the anchors ``(h * w * A, 4)`` of each pyramid level,
-            point by point, for the levels' ``(h, w)``.
-        rois: ``(N, 5)`` image and box of each row, where rows are RoIs.
+        priors: Function from the levels' ``(h, w)`` to the anchors ``(h * w *
+            A, 4)`` of each pyramid level, point by point.
+        rois: ``(N, 5)`` image and box of each row, if rows are RoIs.
 
     Examples:
         >>> import torch

@@ -1,4 +1,4 @@
-"""Boxes on maps: which positions they cover."""
+"""Boxes on feature maps: the positions that they cover."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ Masks = tuple[Tensor, Tensor]
 
 
 def focal_masks(boxes: list[Tensor], like: Tensor) -> Masks:
-    """Weights of the positions inside and outside of the objects.
+    """Weights of the positions inside and outside the objects.
 
-    A box covers the positions from the floor of its left and upper edge to
-    the ceiling of its right and lower edge, both included. Of a position in
-    several boxes the smallest counts.
+    A box covers the positions from the floor of its left and upper edge to the
+    ceiling of its right and lower edge, both included. A position in several
+    boxes counts for the smallest one.
 
     Args:
         boxes: ``(G, 4)`` boxes of each image, see :func:`relative_boxes`.
         like: A map ``(B, C, H, W)``.
 
     Returns:
-        Foreground ``(B, H, W)``: one over the number of positions of the
-        box, 0 outside of all boxes. Background ``(B, H, W)``: one over the
-        number of positions outside of all boxes, 0 inside.
+        Foreground ``(B, H, W)``: one over the number of positions of the box,
+        0 outside all boxes. Background ``(B, H, W)``: one over the number of
+        positions outside all boxes, 0 inside.
     """
     b, _, h, w = like.shape
     foreground = like.new_zeros(b, h, w)
@@ -45,7 +45,7 @@ def focal_masks(boxes: list[Tensor], like: Tensor) -> Masks:
 def relative_boxes(
     boxes: list[Tensor], shapes: list[tuple[int, int]]
 ) -> list[Tensor]:
-    """Boxes as parts of each image's width and height.
+    """Boxes as fractions of each image's width and height.
 
     Args:
         boxes: ``(G, 4)`` boxes of each image, as corners in pixels.
@@ -65,16 +65,16 @@ def relative_boxes(
 
 
 def _covered(low: Tensor, high: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Which of an axis' positions boxes cover, and how many.
+    """Which positions of an axis the boxes cover, and how many.
 
     Args:
-        low: ``(G,)`` lower edges, in parts of the axis.
+        low: ``(G,)`` lower edges, as fractions of the axis.
         high: ``(G,)`` upper edges.
         size: Positions of the axis.
 
     Returns:
-        ``(G, size)`` bool, and ``(G,)`` counts, of which some may lie beyond
-        the axis.
+        ``(G, size)`` bool, and ``(G,)`` counts, which may include positions
+        beyond the axis.
     """
     low, high = (low * size).floor(), (high * size).ceil()
     positions = torch.arange(size, device=low.device)

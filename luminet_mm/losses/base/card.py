@@ -1,8 +1,8 @@
-"""What is known of a method: the card that stands on its loss class.
+"""Information on a method: the card on its loss class.
 
-Pages, tables, grids and timing tools are made of the cards by
-:mod:`luminet_mm.methods`. A card names kinds of signals; which signal of a
-model is of a kind, the model's family knows.
+:mod:`luminet_mm.methods` generates pages, tables and grids from the cards, and
+timing tools read them. A card names kinds of signals; the model's family knows
+which of its signals are of a kind.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ KINDS = (
     'middle map',
     'last map',
     'maps',  # those of all stages, or of all levels of a pyramid
-    'maps before ReLU',  # the same before the last ReLU of each stage
+    'maps before ReLU',  # the same, before the last ReLU of each stage
     'early tokens',  # of the second block
     'tokens',  # of the first two blocks and of the last, after its norm
-    'projected map',  # what a part of the method makes in the student
+    'projected map',  # made by a module that the method adds to the student
     'expanded map',  # likewise
 )
 Kind = str | tuple[str, ...]
@@ -32,10 +32,10 @@ Kind = str | tuple[str, ...]
 
 @dataclass(frozen=True)
 class Paper:
-    """Where a method was published.
+    """The paper that published a method.
 
     Attributes:
-        title: As printed.
+        title: The title as printed.
         cite: Authors and year, ``'Hinton et al. 2015'``.
         url: Its page.
     """
@@ -51,10 +51,10 @@ class Source:
 
     Attributes:
         repo: ``owner/name`` on GitHub.
-        commit: Which state of it.
-        licence: What it allows; ``'none'`` without a licence file, empty
-            where nobody has looked.
-        files: Those that matter.
+        commit: The commit that was checked.
+        licence: Its licence; ``'none'`` without a licence file, empty if
+            nobody has looked.
+        files: The files that matter.
     """
 
     repo: str
@@ -63,7 +63,7 @@ class Source:
     files: tuple[str, ...] = ()
 
     def at(self, *files: str) -> Source:
-        """Some files of it."""
+        """The same source with only some of its files."""
         return replace(self, files=files)
 
 
@@ -72,9 +72,9 @@ class Signals:
     """Kinds of the signals that a loss compares, see :data:`KINDS`.
 
     Attributes:
-        student: One kind, or several in their order.
-        teacher: The same of the teacher; None where it is like the student's,
-            or there is no teacher.
+        student: One kind, or several in order.
+        teacher: The same for the teacher; None if it equals the student's, or
+            there is no teacher.
     """
 
     student: Kind
@@ -86,15 +86,15 @@ class Use:
     """How a method is used on models of one task.
 
     Attributes:
-        signals: Where they are not those of the card.
-        options: What the loss has to be told there.
-        settings: What it was compared with others at, beside ``options``: the
-            published options and weight, of this task or, where a paper has
-            none of it, of another one. None where it was left out.
-        published: False where the weight was found by a rule that the grid's
-            config tells, since none is published for such models.
-        compared: Signals in that comparison, where they are others.
-        ce: Weight of the supervised loss beside it there.
+        signals: Signals, if they differ from the card's.
+        options: Options that the loss needs there.
+        settings: Settings used in the comparison with other methods, besides
+            ``options``: the published options and weight for this task or, if
+            the paper has none for it, for another task. None if left out.
+        published: False if no weight is published for such models, so that it
+            was found by the rule in the grid's config.
+        compared: Signals in that comparison, if different.
+        ce: Weight of the supervised loss in that comparison.
     """
 
     signals: Signals | None = None
@@ -107,24 +107,25 @@ class Use:
 
 @dataclass(frozen=True)
 class Card:
-    """What is known of a method.
+    """Information on a method.
 
     Attributes:
-        title: What the field calls it; remarks follow a comma.
+        title: Its usual name; remarks follow a comma.
         key: Its short name, in grids and configs.
-        paper: Where it was published.
-        sources: What it was checked against; empty: its formula alone.
-        signals: Kinds of signals, of models of any task.
-        uses: How it is used, for each task that it is for.
+        paper: The paper that published it.
+        sources: The code that it was checked against; if empty, only the
+            formula.
+        signals: Kinds of signals, for models of any task.
+        uses: How it is used, for each task that it supports.
         needs: What it needs besides the two models' signals.
-        statistics: Over what it takes statistics, if it does.
-        formula: What is computed, in a line; of losses on logits.
-        parts: Parts of a classifier's config that the method puts into the
-            student, from the channels of both models' last maps. They are
+        statistics: The axis of its statistics, if it has any.
+        formula: Its formula in one line, for losses on logits.
+        parts: Parts of a classifier's config that the method adds to the
+            student, given the channels of both models' last maps. They are
             deployed.
-        formula_alone: Whether its numbers were compared with those of the
-            formula only, the code being read.
-        optimizer: The one of its configs.
+        formula_alone: Whether its numbers were compared only with the formula,
+            and the code was only read.
+        optimizer: The optimizer of its configs.
     """
 
     title: str

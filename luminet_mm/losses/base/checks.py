@@ -1,4 +1,4 @@
-"""Whether features are of the right kind, and belong together."""
+"""Check that features have the right kind and correspond."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ KINDS = {  # of features, by their number of dimensions
 def check_kinds(
     name: str, side: str, features: Sequence, dims: Sequence[int]
 ) -> None:
-    """Refuse what is not a feature of one of some kinds.
+    """Refuse values that are not features of the allowed kinds.
 
     Args:
-        name: Begins the error.
+        name: Start of the error message.
         side: ``student`` or ``teacher``.
-        features: What a signal holds.
-        dims: Numbers of dimensions that are allowed, see :data:`KINDS`.
+        features: The values of a signal.
+        dims: Allowed numbers of dimensions, see :data:`KINDS`.
 
     Raises:
-        ValueError: One is something else.
+        ValueError: A value is of another kind.
     """
     for item in features:
         if isinstance(item, Tensor) and item.dim() in dims:
@@ -38,7 +38,7 @@ def check_kinds(
         raise ValueError(
             f"{name}: the {side}'s signal has a value of {what}; this loss "
             f'compares {" or ".join(KINDS[dim] for dim in dims)}. Name a '
-            'signal of those.'
+            'signal of that kind.'
         )
 
 
@@ -54,16 +54,16 @@ def check_pairs(
     """Refuse features that cannot be compared one by one.
 
     Args:
-        name: Begins the error.
+        name: Start of the error message.
         student: The student's features.
-        teacher: The teacher's.
+        teacher: The teacher's features.
         width: Whether they need equal channels.
         size: Whether maps need equal heights and widths.
-        instead: What else may mend it, for the error.
+        instead: Another way to fix it, for the error message.
 
     Raises:
-        ValueError: Their numbers, kinds or rows differ, or what else needs
-            to be equal.
+        ValueError: Their numbers, kinds, rows or anything else that must be
+            equal differ.
     """
 
     def kinds(features: Sequence[Tensor]) -> list:

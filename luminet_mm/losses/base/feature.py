@@ -1,4 +1,4 @@
-"""What every loss on features shares: maps, levels, connectors, checks."""
+"""The base of all losses on features: maps, levels, connectors, checks."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ class FeatureLoss(DistillLoss):
     """Base of the losses that compare two models' features.
 
     Subclasses implement :meth:`compute`. The arithmetic is float32 (float64
-    for float64 features) whatever autocast says, and the teacher never gets a
+    for float64 features) even under autocast, and the teacher never gets a
     gradient. NaN and inf raise: at once on a CPU, at the next call on CUDA.
 
     A signal is one tensor or several (``backbone`` and ``neck`` are tuples of
-    maps, a list of names is one value each); the student's are compared with
-    the teacher's of the same place.
+    maps, a list of names gives one value each). The student's tensors are
+    compared with the teacher's at the same index.
 
-    A method that trains something beside the student sets
-    :attr:`has_connectors` and implements :meth:`make_connectors`. Distillers
-    call :meth:`build` with features of a dry run, before the optimizer is
-    built, so that no channel number has to be written in a config.
+    A method that trains modules with the student sets :attr:`has_connectors`
+    and implements :meth:`make_connectors`. Distillers call :meth:`build` with
+    features from a dry run, before the optimizer is built, so configs need no
+    channel numbers.
 
     Args:
         loss_weight: See :class:`~luminet_mm.losses.base.loss.DistillLoss`.
-        levels: Which of a signal's tensors, by index; all by default.
+        levels: Indices of a signal's tensors to compare; all by default.
         sync_stats: See :class:`~luminet_mm.losses.base.loss.DistillLoss`.
 
     Raises:
@@ -56,7 +56,7 @@ class FeatureLoss(DistillLoss):
     dims: tuple[int, ...] = (2, 4)
     """Numbers of dimensions that a feature may have."""
     has_connectors = False
-    """Whether the method trains something of its own."""
+    """Whether the method trains modules of its own."""
     same_size = False
     """Whether student's and teacher's maps need equal heights and widths."""
     same_width = False
@@ -86,17 +86,17 @@ class FeatureLoss(DistillLoss):
     ) -> FeatureLoss:
         """Make the connectors for features of these shapes and signs.
 
-        Which of them have passed a ReLU, being nowhere negative, is then in
-        ``after_relu``, for ``'student'`` and ``'teacher'``.
+        ``after_relu`` then says, for ``'student'`` and ``'teacher'``, which
+        features have no negative values and so have passed a ReLU.
 
         Args:
-            student: Features such as :meth:`forward` will get, of both
-                networks on some image. Only their shapes and signs matter,
-                and not their batch size.
-            teacher: The teacher's.
+            student: The student's features for some image, as :meth:`forward`
+                will get them. Only their shapes and signs matter, not the
+                batch size.
+            teacher: The teacher's features.
 
         Returns:
-            Itself.
+            The loss itself.
 
         Raises:
             ValueError: The features do not correspond, or no connector fits.
@@ -120,13 +120,13 @@ class FeatureLoss(DistillLoss):
     def make_connectors(
         self, student: list[torch.Size], teacher: list[torch.Size]
     ) -> None:
-        """Set the submodules that are trained beside the student.
+        """Create the submodules that are trained with the student.
 
         Args:
             student: Shapes of the student's features, as :meth:`compute` gets
-                them. The batch size is that of a dry run; what it tells of
-                signs is in ``after_relu``.
-            teacher: The teacher's.
+                them. The batch size is the dry run's; the signs are in
+                ``after_relu``.
+            teacher: Shapes of the teacher's features.
         """
 
     def read_models(
@@ -136,7 +136,7 @@ class FeatureLoss(DistillLoss):
         student_names: Sequence[str],
         teacher_names: Sequence[str],
     ) -> None:
-        """Take what the method needs of both networks: nothing.
+        """Take what the method needs from both networks; by default nothing.
 
         Distillers call it once, before :meth:`build`. A loss that keeps a
         network must not register it as a submodule, see
@@ -146,11 +146,11 @@ class FeatureLoss(DistillLoss):
             student: The distiller itself.
             teacher: The teacher.
             student_names: The student's signals, as in the config.
-            teacher_names: The teacher's.
+            teacher_names: The teacher's signals.
         """
 
     def read_teacher(self, model: nn.Module) -> None:
-        """Take what the method needs of the teacher itself: nothing.
+        """Take what the method needs from the teacher; by default nothing.
 
         Distillers call it once, after :meth:`build`.
 
@@ -168,12 +168,12 @@ class FeatureLoss(DistillLoss):
 
         Args:
             student: A feature, ``(B, D)`` or ``(B, C, H, W)``, or several.
-            teacher: As many of the same kind and with the same ``B``; width
-                and size may differ where the method allows it.
-            batch: What is known of the images, for methods that ask for it.
+            teacher: The same number of features of the same kind and ``B``;
+                width and size may differ if the method allows it.
+            batch: Information on the images, for methods that need it.
 
         Returns:
-            Scalar; 0, with a graph, when ``B`` is 0.
+            Scalar; 0, with a graph, if ``B`` is 0.
 
         Raises:
             ValueError: The features do not correspond, or the connectors are
@@ -183,9 +183,9 @@ class FeatureLoss(DistillLoss):
         ours, theirs = self._both(student, teacher)
         if self.has_connectors and not self._built:
             raise ValueError(
-                f'{self.name}: it has no connectors yet. Call '
+                f'{self.name}: its connectors have not been built. Call '
                 'build(student_features, teacher_features) before the '
-                'optimizer is built; distillers do it.'
+                'optimizer is built; distillers do this.'
             )
         self._check_finite(self.name, ours, theirs or ours)
         exact = ours[0].dtype == torch.float64
@@ -209,11 +209,11 @@ class FeatureLoss(DistillLoss):
 
         Args:
             student: Features, float32 or float64.
-            teacher: As many, without gradient.
-            batch: What is known of the images.
+            teacher: The same number of features, without gradient.
+            batch: Information on the images.
 
         Returns:
-            Scalar, this rank's share when ``sync_stats`` is active.
+            Scalar, this rank's share if ``sync_stats`` is active.
         """
 
     def select(self, side: str, value: Features) -> list[Tensor]:
@@ -224,8 +224,7 @@ class FeatureLoss(DistillLoss):
             value: The signal's value.
 
         Raises:
-            ValueError: It holds something else than features, or lacks a
-                level.
+            ValueError: It holds anything but features, or lacks a level.
         """
         features = [value] if isinstance(value, Tensor) else list(value)
         if self.levels is not None:
@@ -242,7 +241,7 @@ class FeatureLoss(DistillLoss):
     def _both(
         self, student: Features, teacher: Features | None
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """The features of both sides, checked; without a teacher of one."""
+        """The features of both sides, checked; of one without a teacher."""
         ours = self.select('student', student)
         if not self.uses_teacher:
             return ours, []
@@ -256,7 +255,7 @@ class FeatureLoss(DistillLoss):
         features: list[Tensor],
         targets: list[Tensor] | None = None,
     ) -> list[Tensor]:
-        """Pass each feature through its connector, in its weights' type.
+        """Pass each feature through its connector, in the weights' type.
 
         Raises:
             ValueError: If ``targets`` are given and have other shapes.
@@ -271,15 +270,15 @@ class FeatureLoss(DistillLoss):
                 raise ValueError(
                     f'{self.name}: a connector makes features of shape '
                     f"{tuple(ours.shape)} for the teacher's "
-                    f'{tuple(theirs.shape)}. It was built for images of '
-                    'another size; give all images that size, or compare '
+                    f'{tuple(theirs.shape)}. It was built for another image '
+                    'size; give all images that size, or compare '
                     'layers of equal strides.'
                 )
         return connected
 
     @staticmethod
     def total(terms: Iterable[Tensor]) -> Tensor:
-        """Add the losses of several features up."""
+        """Add up the losses of several features."""
         return torch.stack(list(terms)).sum()
 
     def _check_pairs(self, ours: list[Tensor], theirs: list[Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""Distances of Gram matrices that are never made."""
+"""Distances of Gram matrices, without building the matrices."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from torch import Tensor
 
 
 # Both terms start from the difference of the probabilities: a difference of
-# Gram matrices loses its digits where the models nearly agree. And neither
-# makes an (N, N) matrix, as rows may be thousands of RoIs or pixels.
+# Gram matrices loses digits if the models nearly agree. Neither builds an (N,
+# N) matrix, since rows may be thousands of RoIs or pixels.
 def row_gram_distance(p_s: Tensor, p_t: Tensor, weights: Tensor) -> Tensor:
     """``|P_t P_t' - P_s P_s'|²`` over the weight of the rows.
 

@@ -1,4 +1,4 @@
-"""What every loss on logits shares: rows, the background, precision."""
+"""The base of all losses on logits: rows, background, precision."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ class LogitLoss(DistillLoss):
     """Base of the losses that compare two models' logits row by row.
 
     Subclasses implement :meth:`compute`. The arithmetic is float32 (float64
-    for float64 logits) whatever autocast says, and the teacher never gets a
-    gradient. No rows give 0 with a graph. NaN and inf raise: at once on a
-    CPU, at the next call on CUDA
+    for float64 logits) even under autocast, and the teacher never gets a
+    gradient. Without rows the loss is 0, with a graph. NaN and inf raise: at
+    once on a CPU, at the next call on CUDA
     (:class:`~luminet_mm.losses.base.finite.FiniteCheck`).
 
     Args:
         loss_weight: See :class:`DistillLoss`.
-        rows: Which rows the loss is averaged over. ``'all'``;
-            ``'foreground'``: rows whose label is that of an object;
+        rows: The rows that the loss is averaged over. ``'all'``;
+            ``'foreground'``: rows labelled as an object;
             ``'teacher_foreground'``: every row, weighted by the teacher's
             foreground probability ``1 - p_t(background)`` at temperature 1.
-            The mean is a weighted one: ``sum(w * l) / sum(w)``, so the
-            loss's scale does not follow the share of foreground rows. It is
-            0 where the weights sum to 0.
+            The mean is weighted, ``sum(w * l) / sum(w)``, so the loss's scale
+            does not depend on the share of foreground rows. It is 0 if the
+            weights sum to 0.
         background: False removes the background column from both logits.
         added_gt: False drops the rows of ground-truth boxes that the sampler
             appended, from the loss and from any statistics.
@@ -78,11 +78,11 @@ class LogitLoss(DistillLoss):
         """Compute the weighted loss.
 
         Args:
-            student: ``(N, C)`` logits, or dense ``(B, C, H, W)`` logits of
-                which every pixel is a row.
+            student: ``(N, C)`` logits, or dense ``(B, C, H, W)`` logits with
+                every pixel as a row.
             teacher: Logits of the same shape.
-            batch: What is known of the rows; needed only by options (and
-                losses) that ask for it.
+            batch: Information on the rows; only some options (and losses) need
+                it.
 
         Returns:
             Scalar.
@@ -127,7 +127,7 @@ class LogitLoss(DistillLoss):
     def may_know(self, student: Any, batch: DistillBatch) -> DistillBatch:
         """See :meth:`DistillLoss.may_know`.
 
-        A classifier's labels are of images, and not of a map's pixels.
+        A classifier's labels belong to images, not to a map's pixels.
         """
         if not isinstance(student, Tensor) or student.dim() == 2:
             return batch
@@ -145,22 +145,22 @@ class LogitLoss(DistillLoss):
 
         Args:
             student: ``(N, C)`` float32 or float64, without the background
-                column where that is dropped.
+                column if that is dropped.
             teacher: The same, without gradient.
             row_weights: ``(N,)`` or None for equal weights.
             batch: Fields flattened to ``(N,)``.
 
         Returns:
-            Scalar, this rank's share when ``sync_stats`` is active.
+            Scalar, this rank's share if ``sync_stats`` is active.
         """
 
     def row_weights(
         self, key: str, choice: str, teacher: Tensor, batch: DistillBatch
     ) -> Tensor | None:
-        """Weights of the rows for one of :data:`ROWS`, None when all are 1.
+        """Weights of the rows for one of :data:`ROWS`; None if all are 1.
 
         Args:
-            key: The option's name, for the error.
+            key: The option's name, for the error message.
             choice: One of :data:`ROWS`.
             teacher: ``(N, C)`` logits with the background column.
             batch: Fields flattened to ``(N,)``.
@@ -187,11 +187,11 @@ class LogitLoss(DistillLoss):
     def targets(
         self, student: Tensor, row_weights: Tensor | None, batch: DistillBatch
     ) -> tuple[Tensor, Tensor | None]:
-        """Each row's target class, for methods that treat it apart.
+        """Each row's target class, for methods that treat it separately.
 
-        The target of a row without an object is the background column. Where
-        the head has none, or ``background=False`` removed it, such a row has
-        no target and is dropped.
+        The target of a row without an object is the background column. If the
+        head has none, or ``background=False`` removed it, such a row has no
+        target and is dropped.
 
         Args:
             student: ``(N, C)`` logits, as :meth:`compute` gets them.
@@ -199,7 +199,7 @@ class LogitLoss(DistillLoss):
             batch: Fields flattened to ``(N,)``.
 
         Returns:
-            ``(N,)`` int64 column of each row's target, and the rows' weights.
+            ``(N,)`` int64 column of each row's target, and the row weights.
 
         Raises:
             ValueError: There are no hard labels, or a label is not a column.
@@ -208,7 +208,7 @@ class LogitLoss(DistillLoss):
             batch,
             'labels',
             'the target class',
-            'take a loss that needs no labels, such as KD, DIST or LumiNet',
+            'use a loss that needs no labels, such as KD, DIST or LumiNet',
         ).long()
         column, empty = batch.background, batch.no_object
         if column is not None and self.background:
@@ -223,7 +223,7 @@ class LogitLoss(DistillLoss):
                 kept.to(student) if row_weights is None else row_weights * kept
             )
             if column is not None:
-                # The columns behind the background have moved up by one.
+                # The columns after the background have shifted left by one.
                 labels = labels - (labels > column).long()
             labels = labels.masked_fill(lost, 0)
         self._check_labels(labels, student.shape[1])

@@ -1,4 +1,4 @@
-"""What all losses share: weight, checks, what they ask of a batch."""
+"""The base of all losses: weight, checks, lookups in the batch."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ ACTIVATIONS = ('softmax', 'sigmoid')
 
 
 class DistillLoss(nn.Module, metaclass=ABCMeta):
-    """What a distiller expects of a loss.
+    """The interface of a loss for a distiller.
 
     A hook may set the attribute ``schedule_factor`` (1.0): the result is
-    multiplied by ``loss_weight * schedule_factor``. The attribute ``name``
-    (the class's name) begins every error; the owner may set its config key.
+    multiplied by ``loss_weight * schedule_factor``. Every error message starts
+    with the attribute ``name`` (by default the class's name), which the owner
+    may set to the config key.
 
     Args:
         loss_weight: Multiplies the paper's reduction.
         sync_stats: Under ``torch.distributed`` with more than one rank,
-            means and statistics are those of all ranks' rows together. Each
-            rank then returns its share (:mod:`luminet_mm.distributed`): the
-            mean of the shares is the loss, and DDP's gradient is that of one
+            compute means and statistics over the rows of all ranks. Each rank
+            then returns its share (:mod:`luminet_mm.distributed`): the mean of
+            the shares is the loss, and DDP's gradient is that of a single
             process with all rows.
 
     Raises:
@@ -46,17 +47,17 @@ class DistillLoss(nn.Module, metaclass=ABCMeta):
     """
 
     card: ClassVar[Card]
-    """What is known of the method."""
+    """Information on the method."""
     values = 'logits'  # what it compares, for errors
     activations: tuple[str, ...] = ()
-    """What may turn the logits that it takes into probabilities.
+    """The activations that may turn its input logits into probabilities.
 
-    Some of :data:`ACTIVATIONS`. A loss that takes the softmax over classes
-    says nothing of a head with a sigmoid for each class, whose logits have a
-    meaning each, and not only their differences. Empty where it takes none.
+    Some of :data:`ACTIVATIONS`. A loss with a softmax over classes does not
+    apply to a head with a sigmoid per class: there every logit has a meaning,
+    not only their differences. Empty if the loss takes no logits.
     """
     uses_teacher = True
-    """Whether it compares with a teacher; self-distillation has none."""
+    """Whether it uses a teacher; self-distillation does not."""
     runs_layers = False
     """Whether gradients pass through the teacher's layers."""
 
@@ -114,25 +115,25 @@ class DistillLoss(nn.Module, metaclass=ABCMeta):
         batch: DistillBatch,
         field: str,
         why: str = 'it',
-        instead: str = 'take a loss that does without, such as KD or PKD',
+        instead: str = 'use a loss that does not need it, such as KD or PKD',
         images: int | None = None,
     ) -> Any:
-        """Look up what the loss, or one of its options, has to know.
+        """Look up a field that the loss, or one of its options, needs.
 
         Args:
-            batch: What is known.
+            batch: The batch information.
             field: Name of one of its fields.
-            why: What needs it, for the error: ``option=value``.
+            why: What needs it, for the error message: ``option=value``.
             instead: What to do without it, likewise.
-            images: How many images the features are of, where the field has
-                an entry for each.
+            images: Number of images of the features, if the field has one
+                entry per image.
 
         Returns:
             The field's value, not None.
 
         Raises:
-            ValueError: It is missing, or soft labels are there in place of
-                labels, or it is of another number of images.
+            ValueError: It is missing, there are soft labels instead of hard
+                labels, or it has another number of images.
         """
         value = getattr(batch, field)
         if field == 'labels' and batch.soft_labels is not None:
@@ -156,10 +157,10 @@ class DistillLoss(nn.Module, metaclass=ABCMeta):
         return value
 
     def may_know(self, student: Any, batch: DistillBatch) -> DistillBatch:
-        """What of a batch belongs to the rows that are compared: all of it.
+        """The part of a batch that applies to the compared rows; here all.
 
         Args:
             student: The student's signal.
-            batch: What is known.
+            batch: The batch information.
         """
         return batch

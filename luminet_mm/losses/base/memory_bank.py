@@ -19,22 +19,22 @@ def draw_contrast(
 ) -> Tensor:
     """Draw other images for each image, with replacement.
 
-    Every draw is uniform over the images that are allowed. No draw has to be
-    repeated and nothing waits for a GPU: images are sorted by label, and a
-    draw skips the block of the anchor's.
+    Every draw is uniform over the allowed images. No draw has to be repeated
+    and nothing waits for a GPU: images are sorted by label, and a draw skips
+    the block of the anchor's label.
 
     Args:
         ids: ``(B,)`` int64 index of each anchor.
         num_samples: Number of images, at least 2.
         num_negatives: Images to draw for each anchor.
-        labels: ``(num_samples,)`` int64 class of each image, -1 where it is
-            not known. Images with the label of the anchor are not drawn,
-            unless there are no others. None allows all but the anchor itself.
+        labels: ``(num_samples,)`` int64 class of each image, -1 if unknown.
+            Images with the anchor's label are not drawn, unless there are no
+            others. None allows all images but the anchor.
 
     Returns:
         ``(B, 1 + num_negatives)`` int64; the first column is ``ids``.
     """
-    # So many numbers leave the remainders uniform.
+    # A range this large leaves the remainders uniform.
     draws = torch.randint(2**62, (len(ids), num_negatives), device=ids.device)
     if labels is None:
         start, size = ids, torch.ones_like(ids)
@@ -57,8 +57,8 @@ def update_bank(
 ) -> None:
     """Move some rows of a bank, in place, towards new embeddings.
 
-    ``M[i] = m * M[i] + (1 - m) * u``, brought to length 1. Of several rows of
-    one image the last counts.
+    ``M[i] = m * M[i] + (1 - m) * u``, normalised to length 1. If an image has
+    several rows, the last one counts.
 
     Args:
         bank: ``(N, D)``.
@@ -69,7 +69,7 @@ def update_bank(
     if not len(ids):
         return
     moved = unit(momentum * bank[ids].to(rows.dtype) + (1 - momentum) * rows)
-    # Every copy of an image writes the same, so their order does not matter.
+    # Every copy of an image writes the same, so the order does not matter.
     order = torch.arange(1, len(ids) + 1, device=ids.device)
     last = ((ids[:, None] == ids) * order).argmax(dim=1)
     bank.index_copy_(0, ids, moved[last].to(bank.dtype))
@@ -80,8 +80,8 @@ def bank_products(rows: Tensor, bank: Tensor, contrast: Tensor) -> Tensor:
     bank = bank.detach().to(rows.dtype)
     whole = bank.numel() + len(rows) * len(bank)
     if whole < contrast.numel() * bank.shape[1]:
-        # Products with the whole bank take less memory than its drawn rows.
-        # Backward needs the bank as it is now.
+        # Products with the whole bank take less memory than the drawn rows.
+        # Backward needs the bank's current values.
         return (rows @ bank.clone().T).gather(1, contrast)
     return torch.einsum('bd,bkd->bk', rows, bank[contrast])
 
@@ -89,20 +89,20 @@ def bank_products(rows: Tensor, bank: Tensor, contrast: Tensor) -> Tensor:
 def check_ids(
     name: str, ids: Tensor | None, rows: Tensor, num_samples: int
 ) -> Tensor:
-    """The rows of a bank that a batch's images have.
+    """The rows of a bank that belong to a batch's images.
 
     Args:
-        name: Begins the error.
+        name: Start of the error message.
         ids: ``(B,)`` index of each image in the training set.
         rows: ``(B, D)`` embeddings of the images.
         num_samples: Number of rows of the bank.
 
     Returns:
-        ``(B,)`` int64, where the embeddings are.
+        ``(B,)`` int64, on the embeddings' device.
 
     Raises:
-        ValueError: There are none, not one for each image, or one is not a
-            row of the bank.
+        ValueError: They are missing, there is not one for each image, or one
+            is not a row of the bank.
     """
     if ids is None:
         raise ValueError(
@@ -132,13 +132,13 @@ def check_labels(name: str, labels: Tensor, ids: Tensor, why: str) -> Tensor:
     """The classes of a batch's images.
 
     Args:
-        name: Begins the error.
+        name: Start of the error message.
         labels: ``(B,)`` class of each image.
         ids: ``(B,)`` rows of the bank.
-        why: What needs them, for the error.
+        why: What needs them, for the error message.
 
     Returns:
-        ``(B,)`` int64, where the ids are.
+        ``(B,)`` int64, on the device of ``ids``.
 
     Raises:
         ValueError: There is not one integer for each image.
@@ -153,7 +153,7 @@ def check_labels(name: str, labels: Tensor, ids: Tensor, why: str) -> Tensor:
 
 
 def log_mean_exp(scores: Tensor, sync: bool) -> Tensor:
-    """Over all but the first dimension, and all ranks; NaN without rows."""
+    """Over all dimensions but the first and all ranks; NaN without rows."""
     count = scores.new_full((1,), scores[0].numel())
     sums = torch.cat([scores.flatten(1).logsumexp(dim=1), count.log()])
     ranks = all_gather_with_grad(sums) if sync else sums[None]

@@ -1,4 +1,4 @@
-"""What SRD and VkD share: maps, tokens and vectors as rows of a batch."""
+"""The base of SRD and VkD: maps, tokens and vectors as rows of a batch."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ ROWS = ('pooled', 'positions')
 def feature_rows(
     student: Tensor, teacher: Tensor, rows: str
 ) -> tuple[Tensor, Tensor]:
-    """Make rows of two features of the same place.
+    """Turn two corresponding features into rows.
 
     Args:
         student: ``(B, C)`` or ``(B, C, H, W)``.
         teacher: Likewise; channels and size may differ.
         rows: ``'pooled'``: the mean of each map is a row. ``'positions'``:
-            each position of each map is one, after the larger map is
-            average-pooled to the smaller. Vectors are rows.
+            each position of each map is a row, after the larger map is
+            average-pooled to the smaller. Vectors are already rows.
 
     Returns:
         ``(N, C_s)`` and ``(N, C_t)``.
@@ -47,15 +47,15 @@ def feature_rows(
 class RowsLoss(FeatureLoss):
     """Base of the losses that compare features row by row.
 
-    A transformer's tokens ``(B, N, D)``, the output of its last norm, become
-    the mean of the patches', so that they can be compared with a pooled map.
+    A transformer's tokens ``(B, N, D)``, the output of its last norm, are
+    averaged over the patches, so that they can be compared with a pooled map.
 
     Args:
         rows: Rows of maps, ``'pooled'`` or ``'positions'``, see
             :func:`feature_rows`.
-        extra_tokens: How many tokens come before those of the patches: 1
-            with a class token, 2 with a distillation token too. A pair where
-            the student's and the teacher's differ. Needed only for tokens.
+        extra_tokens: Number of tokens before those of the patches: 1 with a
+            class token, 2 with a distillation token too. A pair if student and
+            teacher differ. Only needed for tokens.
         kwargs: Options of :class:`FeatureLoss`.
 
     Raises:
@@ -88,7 +88,7 @@ class RowsLoss(FeatureLoss):
         self.extra_tokens = each
 
     def select(self, side: str, value: Features) -> list[Tensor]:
-        """See :meth:`FeatureLoss.select`; tokens and pooled maps are means."""
+        """See :meth:`FeatureLoss.select`; averages tokens and pooled maps."""
         features = [
             self._patch_mean(side, feature) if feature.dim() == 3 else feature
             for feature in map(_full, super().select(side, value))
@@ -103,7 +103,7 @@ class RowsLoss(FeatureLoss):
             raise ValueError(
                 f"{self.name}: the {side}'s signal has tokens of shape "
                 f'{tuple(tokens.shape)}; set extra_tokens to the number of '
-                'those that come before the patches: 1 for a class token, 2 '
+                'tokens before the patches: 1 for a class token, 2 '
                 'with a distillation token.'
             )
         if extra >= tokens.shape[1]:
@@ -115,5 +115,5 @@ class RowsLoss(FeatureLoss):
 
 
 def _full(feature: Tensor) -> Tensor:
-    """In float32 or more, in which means are taken."""
+    """Cast to at least float32, in which means are taken."""
     return feature.to(torch.promote_types(feature.dtype, torch.float32))

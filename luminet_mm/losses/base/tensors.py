@@ -9,20 +9,20 @@ from torch.nn import functional as F
 from luminet_mm.streams import upload
 
 FLAT = 1e-5**0.5
-"""What is divided by in place of a smaller length or deviation.
+"""The divisor that replaces any smaller length or deviation.
 
-A loss that ignores scale has a gradient of the order of one over the scale,
-without bound where values are equal: logits that a head starts at 0, channels
-that are dead. Batch norm and LumiNet add 1e-5 to the variance, so theirs is
-at most of the order of 1 / FLAT. Larger deviations are left as they are.
+A loss that ignores scale has a gradient of the order of one over the scale. It
+is unbounded if values are equal, as in logits that a head starts at 0 or in
+dead channels. Batch norm and LumiNet add 1e-5 to the variance, so their
+gradient is at most of the order of 1 / FLAT. Larger deviations are unchanged.
 """
 
 
 def unit(x: Tensor, dim: int = -1, eps: float = FLAT) -> Tensor:
     """Divide by the norms along a dimension.
 
-    Where a norm is less than ``eps`` by that, so that no gradient is larger
-    than its inverse. Zeros have no direction and get none.
+    A norm less than ``eps`` is replaced with ``eps``, so that no gradient is
+    larger than its inverse. Zeros have no direction and stay zero.
 
     Examples:
         >>> import torch
@@ -35,13 +35,13 @@ def unit(x: Tensor, dim: int = -1, eps: float = FLAT) -> Tensor:
 
 
 def by_image(values: Tensor, boxes: list[Tensor]) -> Tensor:
-    """Regroup what was computed for every box of a batch.
+    """Regroup the values of a batch's boxes by image.
 
     The counts are known on the host, so nothing waits for a GPU.
 
     Args:
-        values: ``(G, ...)``, one row per box, image after image.
-        boxes: The boxes of each image, G in all.
+        values: ``(G, ...)``, one row per box, image by image.
+        boxes: The boxes of each image, G in total.
 
     Returns:
         ``(B, G_max, ...)``, padded with zeros (False).
@@ -83,7 +83,7 @@ def safe_sqrt(x: Tensor) -> Tensor:
 def pool_to_smaller(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     """Average-pool the larger of two ``(B, C, H, W)`` maps to the smaller.
 
-    As attention transfer and its successors do in mdistiller (a08d46f).
+    As in attention transfer and its successors in mdistiller (a08d46f).
 
     Examples:
         >>> import torch
@@ -104,7 +104,7 @@ def size_of(maps: Tensor) -> tuple[int, int]:
 
 
 def pooled(feature: Tensor) -> Tensor:
-    """Average maps ``(B, C, H, W)`` to ``(B, C)``; leave vectors as is.
+    """Average maps ``(B, C, H, W)`` to ``(B, C)``; leave vectors unchanged.
 
     Examples:
         >>> import torch
@@ -115,9 +115,9 @@ def pooled(feature: Tensor) -> Tensor:
 
 
 def lower_half(values: Tensor, weights: Tensor) -> Tensor:
-    """Which values are not above the weighted median, of two the lower.
+    """Which values are not above the (lower) weighted median.
 
-    Those of which smaller ones have less than half of the weight.
+    Smaller values than these have less than half of the weight.
     """
     ordered, order = values.sort()
     # whole numbers, whose sums are the same in any order and on any device
@@ -130,6 +130,6 @@ def lower_half(values: Tensor, weights: Tensor) -> Tensor:
 
 
 def viewable(maps: Tensor) -> Tensor:
-    """Maps whose positions lie as a view needs them, for mmcv's block."""
+    """Make maps contiguous as a view needs them, for mmcv's block."""
     channels_last = maps.is_contiguous(memory_format=torch.channels_last)
     return maps if channels_last else maps.contiguous()

@@ -1,4 +1,4 @@
-"""Tokens of a transformer's patches as a map."""
+"""Turn the patch tokens of a transformer into a map."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ def read_grid(name: str, grid: Sequence[int] | None) -> Grid | None:
     """The option ``grid``: rows and columns of patches, or None.
 
     Args:
-        name: Begins the error.
-        grid: What was set.
+        name: Start of the error message.
+        grid: The given value.
 
     Raises:
-        ValueError: It is something else than two positive whole numbers.
+        ValueError: It is not two positive whole numbers.
     """
     if grid is None:
         return None
@@ -31,27 +31,27 @@ def read_grid(name: str, grid: Sequence[int] | None) -> Grid | None:
 
 
 def grid_of(name: str, patches: int, grid: Grid | None, options: str) -> Grid:
-    """Rows and columns of some patches; a square where none are set.
+    """Rows and columns of the patches; a square if no grid is set.
 
     Args:
-        name: Begins the error.
-        patches: Their number.
-        grid: What was set.
+        name: Start of the error message.
+        patches: Number of patches.
+        grid: The given value.
         options: Names of the options that say which tokens are patches.
 
     Raises:
-        ValueError: So many patches do not fill the grid.
+        ValueError: The patches do not fill the grid.
     """
     side = math.isqrt(patches)
     rows, columns = grid or (side, side)
     if rows * columns != patches or not patches:
         raise ValueError(
-            f'{name}: {patches} patches are not a grid of {rows} x '
+            f'{name}: {patches} patches do not form a grid of {rows} x '
             f'{columns}. Set grid=(rows, columns) of patches, or {options}.'
         )
     return rows, columns
 
 
 def as_map(tokens: Tensor, grid: Grid) -> Tensor:
-    """Make a map ``(B, D, h, w)`` of the tokens ``(B, h * w, D)``."""
+    """Make a map ``(B, D, h, w)`` from tokens ``(B, h * w, D)``."""
     return tokens.transpose(1, 2).unflatten(2, grid)

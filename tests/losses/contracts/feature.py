@@ -298,7 +298,7 @@ class FeatureContract:
     def test_connectors_have_to_be_built(self):
         loss = self.loss(**self.options)
         if loss.has_connectors:
-            with pytest.raises(ValueError, match='no connectors yet'):
+            with pytest.raises(ValueError, match='have not been built'):
                 self.value(loss, *self.features())
         else:
             self.value(loss, *self.features())

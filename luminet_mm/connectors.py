@@ -12,8 +12,8 @@ kind               what it is, mapping ``c_s`` to ``c_t`` channels
                    teacher's map has passed one (``last_relu``)
 =================  ========================================================
 
-A connector is trained beside the student with the student's optimizer and is
-left out of the published model.
+A connector is trained with the student, by the student's optimizer, and left
+out of the published model.
 """
 
 from __future__ import annotations

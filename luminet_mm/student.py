@@ -77,7 +77,7 @@ def student_of(distiller: type) -> type:
         raise ValueError(
             f'model.type {name}: its student begins with '
             f'{student.__name__}, which is not a model. Make the student a '
-            f'class of its own, class Student({student.__name__}, ...), '
+            f'separate class, class Student({student.__name__}, ...), '
             f'register it, and derive {name} from it.'
         )
     for cls in distiller.__mro__:

@@ -22,7 +22,7 @@ _DTYPE = re.compile(r'[<>=|]?(?:[?bBhHiIlLqQefdgFDG]|[biufcSU]\d{1,9})')
 
 
 class Dtype:
-    """What a file says of a dtype, such as ``('f8', False, True)``."""
+    """A file's description of a dtype, such as ``('f8', False, True)``."""
 
     def __init__(self, code: Any, *_: Any) -> None:
         if not isinstance(code, str) or not _DTYPE.fullmatch(code):
@@ -43,7 +43,7 @@ class Dtype:
 
 
 class Array:
-    """What a file says of an array."""
+    """A file's description of an array."""
 
     value: np.ndarray
 

@@ -227,9 +227,9 @@ def _how_to_go_on(
         lines = ['The same settings would most likely end here again.']
         if found:
             lines.append(
-                '--resume takes another optim_wrapper.clip_grad. With another '
-                'loss_weight or learning rate it is another run: give it a '
-                '--work-dir of its own, and these weights with --cfg-options '
+                '--resume accepts a changed optim_wrapper.clip_grad. With '
+                'another loss_weight or learning rate it is a new run: give '
+                'it its own --work-dir, and these weights with --cfg-options '
                 f'load_from={found}'
             )
         return lines

@@ -48,10 +48,10 @@ READ_LEVELS = 4  # of the pyramid, by the RoI head
 
 @cache
 def extra_parameters(method: Method, task: str) -> int:
-    """Count what is trained beside the student, on a loss that is built.
+    """Count the parameters trained with the student, on a built loss.
 
     Args:
-        method (Method): One that is for models of this task.
+        method (Method): A method that supports models of this task.
         task (str): One of :data:`TASKS`; of its models those in
             :data:`PAIRS`.
     """

@@ -1,9 +1,8 @@
-"""mmcv's own layers whose operators this package has: borrowed from its files.
+"""mmcv's own layers, borrowed from its files, with this package's operators.
 
-Their Python code asks for the compiled extension when it is imported, and
-calls it in one function or two. So a file is imported without the extension
-and gets these functions from here; the layers, their options and their weights
-stay mmcv's.
+Their Python code loads the compiled extension on import and calls it in one or
+two functions. So a file is imported without the extension and gets these
+functions from here; the layers, their options and their weights stay mmcv's.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from luminet_mm.ops.ms_deform_attn import (
     multi_scale_deformable_attn,
 )
 
-# Files of mmcv/ops, and what is put into each.
+# Files of mmcv/ops, and the functions to replace in each.
 BORROWED: dict[str, dict[str, Any]] = {
     'carafe': dict(carafe=carafe, carafe_naive=carafe),
     'masked_conv': dict(masked_conv2d=masked_conv2d),
     'multi_scale_deform_attn': dict(
         MultiScaleDeformableAttnFunction=MultiScaleDeformableAttnFunction,
         multi_scale_deformable_attn_pytorch=multi_scale_deformable_attn,
-        # or the layer would ask for the extension on such a device
+        # otherwise the layer would use the extension on such a device
         IS_CUDA_AVAILABLE=False,
         IS_MLU_AVAILABLE=False,
         IS_MUSA_AVAILABLE=False,
@@ -39,7 +38,7 @@ BORROWED: dict[str, dict[str, Any]] = {
 
 
 class _Missing:
-    """Stands for the extension; what nobody replaced says that it is not."""
+    """Replaces the extension; functions without a substitute raise."""
 
     def __getattr__(self, name: str) -> Any:
         raise missing_op(name)
@@ -57,7 +56,7 @@ def _without_extension() -> Iterator[None]:
 
 
 def borrow(submodule: str) -> ModuleType:
-    """Import a file of ``mmcv.ops`` on this package's functions.
+    """Import a file of ``mmcv.ops`` with this package's functions.
 
     Args:
         submodule (str): A key of :data:`BORROWED`.

@@ -18,17 +18,17 @@ def carafe(
 ) -> Tensor:
     """The operator of `CARAFE <https://arxiv.org/abs/1905.02188>`_.
 
-    Each place of the larger map is a weighted sum of the neighbourhood of its
-    place in the smaller one, with weights of its own. Computed in fp32 (or
-    fp64) and returned in the type of ``features``.
+    Each position of the larger map is a weighted sum over the neighbourhood of
+    the corresponding position in the smaller map, with its own weights.
+    Computed in fp32 (or fp64) and returned in the type of ``features``.
 
     Args:
         features (Tensor): Shape (B, C, H, W).
         masks (Tensor): The weights, shape (B, groups * kernel_size ** 2, s *
             H, s * W).
         kernel_size (int): Side of a neighbourhood, odd.
-        group_size (int): Groups of channels with weights of their own.
-        scale_factor (int): How many times larger the map becomes, s.
+        group_size (int): Number of channel groups with separate weights.
+        scale_factor (int): Upsampling factor, s.
 
     Returns:
         Tensor: Shape (B, C, s * H, s * W).

@@ -1,4 +1,4 @@
-"""A convolution that counts at some places alone, on torch's conv2d."""
+"""A convolution at masked positions only, on torch's conv2d."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ def masked_conv2d(
     padding: int | tuple[int, int] = 0,
     stride: int | tuple[int, int] = 1,
 ) -> Tensor:
-    """Convolve, and leave zeros where the mask has none.
+    """Convolve, and set the output to zero where the mask is not positive.
 
-    mmcv computes only the places that count, which is faster; the values are
-    the same. Unlike there, gradients pass.
+    mmcv computes only the selected positions, which is faster; the values are
+    the same. Unlike in mmcv, gradients flow.
 
     Args:
         features (Tensor): Shape (1, C_in, H, W).
-        mask (Tensor): Shape (1, H, W); places count where it is above 0.
+        mask (Tensor): Shape (1, H, W); positive at selected positions.
         weight (Tensor): Shape (C_out, C_in, kh, kw).
         bias (Tensor, optional): Shape (C_out,).
         padding (int | tuple[int, int]): As in ``nn.Conv2d``.
-        stride (int | tuple[int, int]): 1.
+        stride (int | tuple[int, int]): Must be 1.
 
     Returns:
         Tensor: Shape (1, C_out, H, W).
@@ -35,11 +35,11 @@ def masked_conv2d(
         ValueError: The stride is not 1, or a shape does not fit.
     """
     if _pair(stride) != (1, 1):
-        raise ValueError(f'masked_conv2d has stride 1 alone, got {stride}')
+        raise ValueError(f'masked_conv2d needs stride=1, got {stride}')
     output = F.conv2d(features, weight, bias, padding=_pair(padding))
     if len(features) != 1 or mask.shape != (1, *output.shape[2:]):
         raise ValueError(
-            'masked_conv2d takes one image and a mask of the size of its '
+            'masked_conv2d needs one image and a mask of the size of its '
             f'output, got {len(features)} images, a mask of shape '
             f'{tuple(mask.shape)} and an output of {tuple(output.shape)}'
         )

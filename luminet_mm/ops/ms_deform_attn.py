@@ -20,14 +20,15 @@ def multi_scale_deformable_attn(
 ) -> Tensor:
     """The attention of `Deformable DETR <https://arxiv.org/abs/2010.04159>`_.
 
-    Each query reads a few points of each level's map, bilinearly and with
-    zeros outside, and adds them up by weight. Computed in fp32 (or fp64), as
-    half precision would move the points of a large map by pixels, and
+    Each query samples a few points of each level's map, bilinearly and with
+    zeros outside, and returns their weighted sum. Computed in fp32 (or fp64),
+    because half precision would shift points of a large map by pixels, and
     returned in the type of ``value``.
 
     Args:
-        value (Tensor): Shape (B, sum of h * w, heads, C), level after level.
-        value_spatial_shapes (Tensor): Shape (levels, 2): h and w of each.
+        value (Tensor): Shape (B, sum of h * w, heads, C), level by level.
+        value_spatial_shapes (Tensor): Shape (levels, 2): h and w of each
+            level.
         sampling_locations (Tensor): Shape (B, queries, heads, levels, points,
             2), x before y, in [0, 1] within a map.
         attention_weights (Tensor): Shape (B, queries, heads, levels, points).
@@ -59,7 +60,7 @@ def multi_scale_deformable_attn(
 
 
 class MultiScaleDeformableAttnFunction:
-    """The form in which mmcv's callers may ask for the attention."""
+    """The class through which some of mmcv's callers use the attention."""
 
     @staticmethod
     def apply(

@@ -61,7 +61,7 @@ SERVED.update(
     get_compiling_cuda_version=lambda: 'n/a',
 )
 
-# Files of mmcv/ops that need no extension: they are used as they are.
+# Files of mmcv/ops that need no extension: they are used unchanged.
 PURE_PYTHON = (
     'cc_attention',
     'corner_pool',
@@ -71,16 +71,16 @@ PURE_PYTHON = (
     'saconv',
 )
 
-# Under which names mmcv registers operators that are classes, beside those in
-# PURE_PYTHON and BORROWED, which register themselves.
+# The names under which mmcv registers operators that are classes, apart from
+# those in PURE_PYTHON and BORROWED, which register themselves.
 REGISTERED = {
     'DCN': 'DeformConv2dPack',
     'DCNv2': 'ModulatedDeformConv2dPack',
     'MMSyncBN': 'SyncBatchNorm',
 }
 
-# Modules of mmdet that import without mmcv.ops and then define a function or
-# class of this name that only raises.
+# Modules of mmdet that can be imported without mmcv.ops and then define a
+# function or class of this name that only raises.
 FALLBACKS = (
     ('mmdet.apis.inference', 'RoIPool'),
     ('mmdet.evaluation.metrics.dump_odvg_results', 'batched_nms'),
@@ -94,7 +94,7 @@ class StandIn(ModuleType):
 
 
 def _placeholder(name: str) -> type:
-    """A class that imports, registers and subclasses, but raises when used."""
+    """A class to import, register or subclass, but that raises when used."""
 
     def __new__(cls: type, *args: Any, **kwargs: Any) -> Any:
         raise missing_op(name)

@@ -19,7 +19,7 @@ RANK_VARIABLES = dict(
 
 
 class LaunchError(RuntimeError):
-    """The machine or the environment cannot run what was asked for."""
+    """The machine or the environment cannot run the request."""
 
 
 def world_size(cfg: Config) -> int:

@@ -146,5 +146,5 @@ def test_an_roi_head_scores_given_maps():
         assert head.levels == 4
         for value, wanted in zip(head.predict(maps, rois), expected):
             torch.testing.assert_close(value, wanted)
-    with pytest.raises(ValueError, match='the teacher .* one box head'):
+    with pytest.raises(ValueError, match='the teacher .* single box head'):
         RoIHead(cascade, 'teacher')

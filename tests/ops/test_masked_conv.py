@@ -23,7 +23,7 @@ def test_places_without_a_mask_are_zero():
 def test_what_mmcv_refuses_is_refused():
     features, weight = torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 3, 3)
     mask = torch.ones(1, 4, 4)
-    with pytest.raises(ValueError, match='stride 1 alone, got 2'):
+    with pytest.raises(ValueError, match='needs stride=1, got 2'):
         masked_conv2d(features, mask, weight, None, padding=1, stride=2)
     with pytest.raises(ValueError, match='mask of the size of its output'):
         masked_conv2d(features, mask, weight, None)

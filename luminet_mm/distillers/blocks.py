@@ -154,7 +154,7 @@ def _cache_problems(teachers: list, distill: dict) -> list[str]:
         kind = registered(cfg)
         signal = _names(cfg.get('teacher', cfg.get('signal')))
         if kind is not None and not issubclass(kind, LogitLoss):
-            what = f'{kind.__name__} is no loss on logits'
+            what = f'{kind.__name__} does not compare logits'
         elif signal and signal != ('logits',):
             what = f'it reads {", ".join(map(repr, signal))} of the teacher'
         else:
@@ -209,7 +209,7 @@ def build_teachers(teacher: Any, scope: str) -> Ensemble:
 
 
 def _frozen_teacher(cfg: dict) -> FrozenTeacher:
-    """Build a teacher; say what to do who has no teacher any more.
+    """Build a teacher; without its files say how to predict without it.
 
     Raises:
         FileNotFoundError: If its config or checkpoint is not there.

@@ -74,7 +74,7 @@ class MutualClassifier(ClassifierDistiller):
 
     Raises:
         ValueError: If there is no peer, a peer does not fit, or a loss
-            compares something else than logits.
+            compares something other than logits.
 
     Examples:
         >>> model = dict(
@@ -117,7 +117,7 @@ class MutualClassifier(ClassifierDistiller):
         Raises:
             ValueError: If it does not fit.
         """
-        whose = f'peers.{index}'
+        whose = f'peer (model.peers.{index})'
         compared = []
         for key, own in self.comparisons.items():
             theirs = [

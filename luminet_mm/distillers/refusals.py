@@ -89,7 +89,7 @@ def check_activation(
             raise ValueError(
                 f"model.distill.{comparison.key}: the {whose}'s head (signal "
                 f'{names}) {_MADE[used]}, and '
-                f'{type(loss).__name__} takes those of a '
+                f'{type(loss).__name__} compares those of a '
                 f'{" or a ".join(accepts)}; {_ADVICE[used]}.'
             )
 

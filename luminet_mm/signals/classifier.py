@@ -24,9 +24,7 @@ from typing import Any
 
 import torch
 from mmpretrain.models import ImageClassifier
-from mmpretrain.models.heads import (
-    MultiLabelClsHead,
-)
+from mmpretrain.models.heads import MultiLabelClsHead
 from mmpretrain.models.utils import to_2tuple
 from torch import Tensor, nn
 
@@ -261,7 +259,7 @@ def _head(model: Any) -> nn.Module | None:
 
 @contextmanager
 def _tap_pre_logits(head: Any, store: dict) -> Iterator[None]:
-    """Keep what the head's ``pre_logits`` returns; it is no module.
+    """Keep what the head's ``pre_logits`` returns; it is not a module.
 
     The override sits on the instance and only while the block runs.
     """

@@ -1,4 +1,4 @@
-"""Which classifiers' heads give logits that can be compared."""
+"""Which heads of classifiers give logits that can be compared."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from mmpretrain.models.heads import (
 from torch import nn
 
 
-def check_head(name: str, side: str, head: nn.Module | None) -> None:
-    """Refuse classifiers whose output are not the logits of one softmax.
+def check_head(key: str, side: str, head: nn.Module | None) -> None:
+    """Refuse classifiers whose output cannot be compared as logits.
 
     Args:
-        name (str): Key of the loss.
+        key (str): The loss's key in the block ``distill``.
         side (str): Whose head it is.
         head (nn.Module | None): The head.
 
@@ -38,7 +38,7 @@ def check_head(name: str, side: str, head: nn.Module | None) -> None:
         what = 'adds a margin to the logits of the labelled class'
     if what:
         raise ValueError(
-            f"model.distill.{name}: the {side}'s head "
-            f'({type(head).__name__}) {what}, so its output are no logits '
-            f'to compare; {advice}.'
+            f"model.distill.{key}: the {side}'s head "
+            f'({type(head).__name__}) {what}, so its output cannot be '
+            f'compared as logits; {advice}.'
         )

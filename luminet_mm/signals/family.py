@@ -64,7 +64,7 @@ class Comparison:
 
     @property
     def names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """The signals' names, the student's and a teacher's."""
+        """The signals' names: the student's, and those of every teacher."""
         theirs = next(iter(self.teachers.values()), [])
         return (
             tuple(signal.name for signal in self.student),
@@ -121,7 +121,7 @@ class Family(ABC):
         Args:
             model (nn.Module): The model.
             name (str): A published name or a module's dotted path.
-            whose (str): ``student`` or ``teacher``, for the message.
+            whose (str): ``student``, ``teacher``, ..., for the message.
 
         Raises:
             ValueError: If the model has no such signal, or its rows mean
@@ -141,7 +141,7 @@ class Family(ABC):
     def num_classes(
         self, model: nn.Module, signals: list[Signal]
     ) -> int | None:
-        """How many classes the logits are of; None where nobody says."""
+        """How many classes the logits are of; None where it is not known."""
 
     def check(
         self,
@@ -184,9 +184,9 @@ class Family(ABC):
         if None not in (own, other) and own != other:
             raise ValueError(
                 f'model.distill.{key}: the student has {own} classes and the '
-                f'{whose} {other}. Set num_classes={other} in the '
-                f"student's {self.head}, or take a {whose} that was trained "
-                'on the same classes.'
+                f'{whose} has {other}. Both need the same: set '
+                f"num_classes={other} in the student's {self.head}, or take "
+                f'another {whose}.'
             )
 
     @abstractmethod

@@ -74,8 +74,8 @@ def tap_last_relu(block: nn.Module, store: dict, key: str) -> Iterator[None]:
         if last.get('output') is not output:
             raise RuntimeError(
                 f'signal {key!r}: {type(module).__name__} does not return '
-                'what its relu returns, so nothing in it is the map before '
-                'that. Name the output of a module.'
+                'what its relu returns, so it has no map before a last ReLU. '
+                'Name the output of a module.'
             )
         kept.append(last['input'])
         last.clear()

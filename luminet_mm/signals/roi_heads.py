@@ -1,4 +1,4 @@
-"""Which RoI heads have rows that can be compared, and which have not."""
+"""Which RoI heads have rows that can be compared, and which do not."""
 
 from __future__ import annotations
 
@@ -12,9 +12,7 @@ from mmdet.models.roi_heads import MultiInstanceRoIHead, PISARoIHead
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from torch import nn
 
-from luminet_mm.signals.signal import (
-    Signal,
-)
+from luminet_mm.signals.signal import Signal
 
 
 def bbox_heads(model: BaseDetector) -> list[BBoxHead]:
@@ -94,16 +92,16 @@ def check_branches(model: Any, whose: str) -> None:
     )
     raise ValueError(
         f'the {whose} has the backbone TridentResNet, which runs each image '
-        f'in {backbone.num_branch} branches: its maps are not one for each '
-        f'image, and cannot be compared row by row. {advice}'
+        f'in {backbone.num_branch} branches: an image has several maps, which '
+        f'cannot be compared row by row. {advice}'
     )
 
 
-def check_sampler(name: str, model: Any, signals: Iterable[Signal]) -> None:
+def check_sampler(key: str, model: Any, signals: Iterable[Signal]) -> None:
     """Refuse modules of a box head that a sampler runs as well.
 
     Args:
-        name (str): Key of the loss.
+        key (str): The loss's key in the block ``distill``.
         model: The student.
         signals (Iterable[Signal]): What of it is compared.
 
@@ -117,7 +115,7 @@ def check_sampler(name: str, model: Any, signals: Iterable[Signal]) -> None:
     for sampler in _samplers(getattr(model.roi_head, 'bbox_sampler', None)):
         if hasattr(sampler, 'bbox_head'):  # hard examples: OHEM, score HLR
             raise ValueError(
-                f'model.distill.{name}: {inner[0]!r} lies inside of the RoI '
+                f'model.distill.{key}: {inner[0]!r} lies inside of the RoI '
                 f'head, which {type(sampler).__name__} runs as well, to '
                 'choose RoIs by their loss. Its output there has other rows. '
                 "Compare 'roi.feats', 'roi.cls_score' or 'roi.bbox_pred', or "

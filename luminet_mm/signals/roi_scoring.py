@@ -12,10 +12,7 @@ from mmdet.models.necks import FPN
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from torch import Tensor, nn
 
-from luminet_mm.signals.roi_heads import (
-    bbox_heads,
-    is_cascade,
-)
+from luminet_mm.signals.roi_heads import bbox_heads, is_cascade
 from luminet_mm.signals.signal import (
     Signal,
     read_signal,
@@ -169,7 +166,7 @@ def score_rois(
         model (BaseDetector): The teacher, in eval mode.
         outer (Outer): What :func:`compute_outer` gave for the signals.
         requests (list[tuple]): A signal and the student's RoI stage whose
-            RoIs it is computed on (of no matter outside the RoI head).
+            RoIs it is computed on; the stage counts in the RoI head alone.
         rois (dict[int, Tensor]): RoIs ``(N, 5)`` of each student stage.
 
     Returns:

@@ -9,11 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from luminet_mm.signals.preact import (
-    SUFFIX,
-    last_block,
-    tap_last_relu,
-)
+from luminet_mm.signals.preact import SUFFIX, last_block, tap_last_relu
 
 
 @dataclass(frozen=True)
@@ -22,8 +18,8 @@ class Signal:
 
     Attributes:
         name (str): The name as written in the config.
-        part (str): ``backbone``, ``neck``, ``rpn`` or ``roi``: how far the
-            detector has to run to have it.
+        part (str): How far the model has to run to have it: ``backbone``,
+            ``neck``, a classifier's ``head``, a detector's ``rpn`` or ``roi``.
         field (str): What is read there; empty when the part's output itself
             (or, with ``path``, a module's output) is the signal.
         stage (int): The RoI stage; 0 too outside the RoI head.

@@ -27,12 +27,7 @@ from typing import Any
 from mmdet.models.detectors import TwoStageDetector
 from torch import Tensor
 
-from luminet_mm.signals.family import (
-    Family,
-    Question,
-    Size,
-    regroup,
-)
+from luminet_mm.signals.family import Family, Question, Size, regroup
 from luminet_mm.signals.preact import has_output
 from luminet_mm.signals.roi_heads import (
     bbox_heads,

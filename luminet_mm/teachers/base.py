@@ -20,7 +20,7 @@ class Teacher(ABC):
     Attributes:
         name (str): What it is called in messages.
         model (nn.Module | None): Its network; None where that is not built.
-        classes (tuple[str]): Names of its classes; empty if nobody says them.
+        classes (tuple[str]): Names of its classes; empty if not known.
     """
 
     name: str

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import print_log
@@ -16,21 +16,12 @@ from luminet_mm.models.multi_view import MultiViewClsDataPreprocessor
 from luminet_mm.signals.family import Family, Question, Record
 from luminet_mm.signals.signal import Signal
 from luminet_mm.streams import Pending, upload
-from luminet_mm.teachers.cache_files import (
-    CacheError,
-)
-
-if TYPE_CHECKING:
-    pass
 from luminet_mm.teachers.base import Teacher
 from luminet_mm.teachers.cache import TeacherCache, stale
+from luminet_mm.teachers.cache_files import CacheError
 
 DATASET = "train_dataloader.dataset=dict(type='luminet_mm.ReplayDataset', "
-
-
 SAMPLER = "train_dataloader.sampler=dict(type='luminet_mm.ReplaySampler')"
-
-
 HOOK = "dict(type='luminet_mm.TeacherCheckHook', evaluate=False)"
 
 
@@ -116,8 +107,8 @@ class CachedTeacher(Teacher):
         """Look a signal up: a cache has a classifier's logits alone."""
         if name != 'logits':
             raise ValueError(
-                f"{self.key}.cache holds a classifier's 'logits' alone, and "
-                f'no {name!r}. Compare those, or remove `cache`.'
+                f"{self.key}.cache holds only a classifier's 'logits', and "
+                f'not {name!r}. Compare those, or remove `cache`.'
             )
         return Signal('logits', 'head', 'logits')
 
@@ -223,12 +214,12 @@ class CachedTeacher(Teacher):
             Tensor: ``(B, classes)`` float32, on the images' device.
 
         Raises:
-            CacheError: If a sample has no ``view``, or nobody compared the
-                data with the cache.
+            CacheError: If a sample has no ``view``, or the data were not
+                compared with the cache.
         """
         if not self.checked:
             raise CacheError(
-                f'{self.key}.cache: nobody compared it with the training '
+                f'{self.key}.cache: it was not compared with the training '
                 f'data. Add {HOOK} to custom_hooks.'
             )
         try:

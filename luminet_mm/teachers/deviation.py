@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import (
-    Callable,
-    Sequence,
-)
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -54,7 +51,7 @@ def deviation(answers: Answers, before: Any) -> float:
             ((now - was).norm() / was.norm().clamp(min=1e-12)).item()
             for now, was in pairs
         ]
-    # a comparison with NaN is false, and that is no small distance
+    # NaN counts as the largest; a plain max may pass it over
     return max(moved, key=lambda x: (x != x, x), default=0.0)
 
 

@@ -59,8 +59,8 @@ class Ensemble(Sequence[Teacher]):
         """Refuse what student and teachers, or several of them, do not share.
 
         Raises:
-            ValueError: If rows or classes differ, or what is no logits would
-                have to be averaged.
+            ValueError: If rows or classes differ, or something other than
+                logits would have to be averaged.
         """
         for index, theirs in comparison.teachers.items():
             teacher = self[index]

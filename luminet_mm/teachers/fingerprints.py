@@ -70,8 +70,8 @@ def teacher_part(block: Mapping) -> dict:
     checkpoint = block.get('checkpoint')
     if checkpoint is None:
         raise ValueError(
-            'a teacher with random weights (checkpoint=None) says something '
-            'else in each run; name its checkpoint'
+            'a teacher with random weights (checkpoint=None) gives other '
+            'logits in each run; name its checkpoint'
         )
     text = os.fspath(checkpoint)
     if re.match(r'https?://', text):

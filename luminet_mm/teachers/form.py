@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import (
-    Callable,
-    Iterator,
-    Mapping,
-)
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -20,8 +16,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_map
 
 DTYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
-
-
 PARTS = ('backbone', 'neck')
 
 

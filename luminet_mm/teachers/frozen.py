@@ -110,7 +110,7 @@ class FrozenTeacher(Teacher):
             if self._speed.dtype or self._speed.compile:
                 print_log(
                     f'teacher ({self.name}): dtype and compile are left out, '
-                    'for a loss sends gradients through its layers.',
+                    'since a loss sends gradients through its layers.',
                     'current',
                     logging.WARNING,
                 )

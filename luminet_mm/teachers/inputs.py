@@ -165,7 +165,7 @@ def check_channels(teacher: nn.Module, name: str, student: nn.Module) -> None:
         raise ValueError(
             f'the teacher ({name}) reads images of {theirs} channel(s) and '
             f'the student of {ours}. Both see the same images: take a teacher '
-            'that was trained on such.'
+            'that was trained on images of that kind.'
         )
 
 

@@ -8,10 +8,7 @@ on the device when that is known (:func:`fit`).
 
 from __future__ import annotations
 
-from collections.abc import (
-    Collection,
-    Sequence,
-)
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -202,7 +199,7 @@ def fit(
             answers, before, _bound(form, device)
         ):
             _lay_out(model, form, False)
-            done[-1] = 'not channels_last (it answers otherwise)'
+            done[-1] = 'not channels_last (it changes the answers)'
     if speed.compile:
         compiled = [
             name
@@ -221,7 +218,7 @@ def fit(
     bound = _bound(form, device)
     if not moved <= bound:
         raise ValueError(
-            f'the teacher, {", ".join(done)} on {device}, answers otherwise '
+            f'the teacher, {", ".join(done)} on {device}, gives other answers '
             f'than before: what the losses read moved by {moved:.1%} of its '
             f'size (relative to its norm), more than {bound:.2%}. Set '
             'teacher.channels_last=False, or teacher.compile=False.'

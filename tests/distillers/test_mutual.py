@@ -201,7 +201,7 @@ def test_name_of_a_stock_loss_is_refused(factor):
         ),
         (
             dict(peers=[tiny_cls.classifier(num_classes=7)]),
-            'the student has 5 classes and the peers.0 7',
+            r'the student has 5 classes and the peer \(model.peers.0\) has 7',
         ),
         (
             dict(

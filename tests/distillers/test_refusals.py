@@ -97,8 +97,8 @@ def compared(student='softmax', *teachers):
             'softmax',
             "model.distill.loss_x: the student's head (signal 'logits') gives "
             'every class a probability of its own (a sigmoid), and KDLoss '
-            "takes those of a softmax; compare 'feats', or take a head like "
-            'LinearClsHead.',
+            "compares those of a softmax; compare 'feats', or take a head "
+            'like LinearClsHead.',
         ),
         (
             KDLoss,
@@ -111,8 +111,8 @@ def compared(student='softmax', *teachers):
             'softmax',
             'sigmoid',
             "the student's head (signal 'logits') gives the classes one "
-            'distribution (a softmax), and Sigmoid takes those of a sigmoid; '
-            'take a loss on softmax probabilities, such as KDLoss.',
+            'distribution (a softmax), and Sigmoid compares those of a '
+            'sigmoid; take a loss on softmax probabilities, such as KDLoss.',
         ),
         (
             Sigmoid,

@@ -109,7 +109,7 @@ def test_other_classes_are_refused_with_the_fix():
         check(Plain(), 'loss_x', model(3), [LOGITS], model(4), [LOGITS])
     message = str(error.value)
     assert message.startswith('model.distill.loss_x: the student has 3 class')
-    assert "Set num_classes=4 in the student's head" in message
+    assert "set num_classes=4 in the student's head" in message
 
 
 def test_classes_are_compared_of_logits_alone():
@@ -118,7 +118,7 @@ def test_classes_are_compared_of_logits_alone():
     maps = [family.find(five, 'maps', 'student')]
     family.check('loss_x', five, maps, seven, maps)
     family.check('loss_x', five, logits, seven, maps)
-    with pytest.raises(ValueError, match='5 classes and the teacher 7'):
+    with pytest.raises(ValueError, match='5 classes and the teacher has 7'):
         family.check('loss_x', five, logits, seven, logits)
 
 

@@ -145,7 +145,7 @@ def test_it_has_logits_alone_and_of_so_many_classes(kind):
     teacher = CachedTeacher('folder')
     signal = teacher.find(FAMILY, 'logits')
     assert (signal.name, signal.part) == ('logits', 'head')
-    with pytest.raises(ValueError, match="cache holds .* no 'backbone'"):
+    with pytest.raises(ValueError, match="cache holds .* not 'backbone'"):
         teacher.find(FAMILY, 'backbone')
 
 
@@ -339,7 +339,7 @@ def test_other_versions_are_a_warning(block, whole, tmp_path, monkeypatch):
 
 
 def test_forgetting_the_hook_or_the_views_is_refused(block, whole, tmp_path):
-    with pytest.raises(CacheError, match='nobody compared it.*TeacherCheck'):
+    with pytest.raises(CacheError, match='it was not compared .*TeacherCheck'):
         train(block, tmp_path / 'a', custom_hooks=[])
     model = build(model_of(block))
     model.teacher.checked = True
@@ -350,7 +350,7 @@ def test_forgetting_the_hook_or_the_views_is_refused(block, whole, tmp_path):
 
 def test_what_a_cache_cannot_serve_is_refused(block, whole):
     fitnet = dict(type='luminet_mm.FitNetLoss', signal='backbone.layer3')
-    with pytest.raises(ValueError, match='loss_fit: FitNetLoss is no loss on'):
+    with pytest.raises(ValueError, match='loss_fit: FitNetLoss does not'):
         build(model_of(block, loss_fit=fitnet))
     feats = dict(KD, signal='feats')
     with pytest.raises(ValueError, match="loss_kd: it reads 'feats' of"):
@@ -365,7 +365,7 @@ def test_what_a_cache_cannot_serve_is_refused(block, whole):
         build(views)
     fewer = model_of(block)
     fewer.head.num_classes = 5
-    with pytest.raises(ValueError, match='5 classes and the teacher 10'):
+    with pytest.raises(ValueError, match='5 classes and the teacher has 10'):
         build(fewer)
 
 

@@ -189,7 +189,7 @@ def test_automatic_precision_goes_back_where_it_moves_too_much(monkeypatch):
 def test_answers_that_the_device_moves_too_far_are_refused(monkeypatch):
     monkeypatch.setattr(preparing, '_bound', lambda form, device: -1.0)
     net = trained(Net(simple()))
-    with pytest.raises(ValueError, match='channels_last on cpu, answers oth'):
+    with pytest.raises(ValueError, match='channels_last on cpu, gives other'):
         made_fast(net, answers(net), channels_last=True)
 
 
@@ -299,6 +299,6 @@ def test_a_layout_that_an_operator_does_not_know(named):
             made_fast(net, answers(net), channels_last=named)
         return
     _, fitted = made_fast(net, answers(net), channels_last=named)
-    assert fitted.startswith('not channels_last (it answers otherwise); ')
+    assert fitted.startswith('not channels_last (it changes the answers); ')
     assert net.backbone[0].weight.is_contiguous()
     assert torch.equal(answers(net)(), before)

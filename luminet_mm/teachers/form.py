@@ -40,7 +40,7 @@ class Form:
     fitted: bool = False
 
 
-def _lay_out(model: nn.Module, form: Form, channels_last: bool) -> None:
+def lay_out(model: nn.Module, form: Form, channels_last: bool) -> None:
     """Give backbone and neck, and their maps, a memory layout."""
     layout = torch.channels_last if channels_last else torch.contiguous_format
     for part in parts(model):
@@ -82,7 +82,7 @@ def gains_channels_last(
         return False
     if device.type == 'cuda':
         major, _ = torch.cuda.get_device_capability(device)
-        return major >= 7 if half else major >= 8 and _tf32(device)
+        return major >= 7 if half else major >= 8 and uses_tf32(device)
     return device.type == 'cpu'
 
 
@@ -100,11 +100,11 @@ def computes_bf16(device: torch.device) -> bool:
     return False
 
 
-def _tf32(device: torch.device) -> bool:
+def uses_tf32(device: torch.device) -> bool:
     return device.type == 'cuda' and torch.backends.cudnn.allow_tf32
 
 
-def _fold(
+def fold(
     parent: nn.Module, name: str, unchanged: Callable, unfit: dict[str, None]
 ) -> None:
     """Fold the batch norms of a child; where that fails, those of its parts.
@@ -113,7 +113,7 @@ def _fold(
     when it was registered next; the answers say whether that was right.
     """
     child = parent._modules[name]
-    if child is None or not _count_norms(child):
+    if child is None or not count_norms(child):
         return
     fused = _fused(child, unfit)
     # the library's new layers would train
@@ -124,7 +124,7 @@ def _fold(
         return
     parent._modules[name] = child
     for inner in list(child._modules):
-        _fold(child, inner, unchanged, unfit)
+        fold(child, inner, unchanged, unfit)
 
 
 def _fused(module: nn.Module, unfit: dict[str, None]) -> nn.Module:
@@ -139,16 +139,16 @@ def _fused(module: nn.Module, unfit: dict[str, None]) -> nn.Module:
         unfit[what] = None
     twin = copy.deepcopy(module)
     for name, inner in module._modules.items():
-        if inner is not None and _count_norms(inner):
+        if inner is not None and count_norms(inner):
             twin._modules[name] = _fused(inner, unfit)
     return twin
 
 
-def _count_norms(module: nn.Module) -> int:
+def count_norms(module: nn.Module) -> int:
     return sum(isinstance(each, _BatchNorm) for each in module.modules())
 
 
-def _cast(model: nn.Module, form: Form, dtype: torch.dtype) -> None:
+def cast_parts(model: nn.Module, form: Form, dtype: torch.dtype) -> None:
     """Let backbone and neck run in another precision."""
     for tensor in part_tensors(model):
         tensor.data = tensor.data.to(dtype)

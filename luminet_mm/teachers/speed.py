@@ -20,15 +20,15 @@ from luminet_mm.teachers.form import (
     DTYPES,
     PARTS,
     Form,
-    _cast,
-    _count_norms,
-    _fold,
-    _lay_out,
-    _tf32,
+    cast_parts,
     computes_bf16,
+    count_norms,
+    fold,
     gains_channels_last,
+    lay_out,
     part_tensors,
     parts,
+    uses_tf32,
 )
 
 # Largest relative deviation of the answers, by precision. Folding only moves
@@ -118,17 +118,17 @@ def prepare(
     done = []
     dtype = None if speed.dtype == 'auto' else speed.dtype
     if speed.fold_bn:
-        total = sum(_count_norms(part) for part in parts(model))
+        total = sum(count_norms(part) for part in parts(model))
         unfit: dict[str, None] = {}
         for name in PARTS:
             if isinstance(getattr(model, name, None), nn.Module):
-                _fold(
+                fold(
                     model,
                     name,
                     lambda: _holds(answers, before, TOLERANCE[None]),
                     unfit,
                 )
-        left = sum(_count_norms(part) for part in parts(model))
+        left = sum(count_norms(part) for part in parts(model))
         if total:
             done.append(f'{total - left} of {total} batch norms folded')
         if unfit:
@@ -137,7 +137,7 @@ def prepare(
                 f'{list(unfit)[-1]})'
             )
     if dtype:
-        _cast(model, form, DTYPES[dtype])
+        cast_parts(model, form, DTYPES[dtype])
         done.append(dtype)
     moved = deviation(answers, before)
     if moved != moved:
@@ -193,12 +193,12 @@ def fit(
     if layout == 'auto':
         layout = gains_channels_last(model, device, half or bool(form.inside))
     if layout:
-        _lay_out(model, form, True)
+        lay_out(model, form, True)
         done.append('channels_last')
         if speed.channels_last == 'auto' and not _holds(
             answers, before, _bound(form, device)
         ):
-            _lay_out(model, form, False)
+            lay_out(model, form, False)
             done[-1] = 'not channels_last (it changes the answers)'
     if speed.compile:
         compiled = [
@@ -252,7 +252,7 @@ def _choose_precision(
     if any(tensor.dtype != torch.float32 for tensor in tensors):
         return 'precision left alone (not float32)'
     kept = [tensor.data for tensor in tensors]
-    _cast(model, form, torch.bfloat16)
+    cast_parts(model, form, torch.bfloat16)
     moved = deviation(answers, before)
     if moved <= AUTO_TOLERANCE:
         return 'bf16'
@@ -268,7 +268,7 @@ def _bound(form: Form, device: torch.device) -> float:
         if form.inside == dtype:
             return TOLERANCE[name]
     # TF32 has the 10 bits of fp16
-    return TOLERANCE['fp16' if _tf32(device) else None]
+    return TOLERANCE['fp16' if uses_tf32(device) else None]
 
 
 def _report(done: Sequence[str], moved: float) -> str:

@@ -13,13 +13,13 @@ from torch import nn
 from luminet_mm.teachers import speed as preparing
 from luminet_mm.teachers.form import (
     Form,
-    _cast,
     _convert_inputs,
     _convert_outputs,
-    _fold,
-    _lay_out,
+    cast_parts,
     computes_bf16,
+    fold,
     gains_channels_last,
+    lay_out,
     part_tensors,
     parts,
 )
@@ -66,14 +66,14 @@ def seen(net, x):
 
 def test_a_layout_is_that_of_maps_and_weights():
     net, form = Net().eval(), Form()
-    _lay_out(net, form, channels_last=True)
+    lay_out(net, form, channels_last=True)
     assert form.channels_last
     weight = net.backbone[0].weight
     assert weight.is_contiguous(memory_format=torch.channels_last)
     given, _ = seen(net, torch.rand(2, 3, 8, 8))['backbone']
     assert given.is_contiguous(memory_format=torch.channels_last)
     # back again, with the same hooks
-    _lay_out(net, form, channels_last=False)
+    lay_out(net, form, channels_last=False)
     assert net.backbone[0].weight.is_contiguous()
     assert len(net.backbone._forward_pre_hooks) == 1
 
@@ -82,7 +82,7 @@ def test_a_precision_stays_inside():
     net, form = Net().eval(), Form()
     x = torch.rand(2, 3, 8, 8)
     before = net(x).detach()
-    _cast(net, form, torch.bfloat16)
+    cast_parts(net, form, torch.bfloat16)
     kept = seen(net, x)
     assert net.backbone[0].weight.dtype == torch.bfloat16
     assert net.head.weight.dtype == torch.float32
@@ -104,7 +104,7 @@ def test_norms_are_folded_where_the_answers_stay(unchanged):
     net.backbone[1].running_mean += 1
     x = torch.rand(2, 3, 8, 8)
     before = net(x).detach()
-    _fold(net, 'backbone', lambda: unchanged, {})
+    fold(net, 'backbone', lambda: unchanged, {})
     assert norms(net) == (not unchanged)
     torch.testing.assert_close(net(x), before)
     if unchanged:

@@ -187,7 +187,7 @@ class FeatureLoss(DistillLoss):
                 'build(student_features, teacher_features) before the '
                 'optimizer is built; distillers do this.'
             )
-        self._check_finite(self.name, ours, theirs or ours)
+        self._check_finite(self.name, ours, theirs)
         exact = ours[0].dtype == torch.float64
         dtype = torch.float64 if exact else torch.float32
         with torch.autocast(ours[0].device.type, enabled=False):

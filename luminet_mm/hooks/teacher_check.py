@@ -144,8 +144,7 @@ class TeacherCheckHook(Hook):
             name = metrics.choose(list(names), self.metric)
         except ValueError as error:
             raise ValueError(
-                f'TeacherCheckHook.metric={self.metric!r}: what the '
-                f'evaluator reports: {error}'
+                f'TeacherCheckHook.metric: the evaluator reports {error}'
             ) from None
         bound: Any = self.min_metric
         problem = metrics.bound_problem(name, bound)

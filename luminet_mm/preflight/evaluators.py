@@ -106,5 +106,5 @@ def metric_problem(cfg: Config, metric: str) -> str:
     try:
         metrics.choose(names, metric)
     except ValueError as error:
-        return f'of what val_evaluator reports, {error}'
+        return f'val_evaluator reports {error}'
     return ''

@@ -8,7 +8,7 @@ from functools import partial
 from itertools import islice
 
 from luminet_mm.preflight.classes import class_folders, class_names
-from luminet_mm.preflight.findings import Findings, such_as
+from luminet_mm.preflight.findings import Findings, counted, such_as
 from luminet_mm.preflight.images import (
     Each,
     loading_of,
@@ -49,7 +49,7 @@ def folder_findings(leaf: Leaf, complete: bool, each: Each) -> Findings:
         findings.add(
             leaf.key,
             True,
-            f'no folder of {root} has a photo; their names end in '
+            f'no folder in {root} has a photo; photo names end in '
             f'{", ".join(extensions)}',
         )
         return findings
@@ -57,7 +57,7 @@ def folder_findings(leaf: Leaf, complete: bool, each: Each) -> Findings:
         findings.add(
             leaf.key,
             False,
-            f'{len(empty)} of the class folders in {root} without a photo, '
+            f'{counted(len(empty), "class folder")} in {root} without photos, '
             + such_as(empty),
         )
     if not complete:

@@ -161,6 +161,6 @@ def _check_problems(key: str, hook: Any, cfg: Config) -> list[str]:
     try:
         name = metrics.choose(names, hook.metric)
     except ValueError as error:
-        return [f'{key}.metric: of what val_evaluator reports, {error}']
+        return [f'{key}.metric: val_evaluator reports {error}']
     problem = metrics.bound_problem(name, hook.min_metric)
     return [f'{key}.min_metric is {problem}'] if problem else []

@@ -95,9 +95,9 @@ def choose_metric(
         try:
             return choose(common, metric)
         except ValueError as error:
-            # the message also names those that some runs lack
-            problem = f'{metric} is not logged by every run. Of those that '
-            problem += f'are, {error}'
+            # the names that only some runs have are listed below
+            problem = f'{metric} is not logged by every run. They share '
+            problem += str(error)
     raise ValueError(
         f'{problem} Give --metric; there is {", ".join(there) or "none"}.'
     )

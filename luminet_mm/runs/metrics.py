@@ -39,7 +39,8 @@ def choose(names: Sequence[str], wish: str | None = None) -> str:
             first of :data:`MAIN`, else the first that is reported.
 
     Raises:
-        ValueError: If it is not reported; names those that are.
+        ValueError: If it is not reported; the message continues a sentence,
+            as in 'the evaluator reports no metric ...'.
     """
     if wish is None:
         found = [name for name in MAIN if name in names] or list(names)
@@ -51,15 +52,16 @@ def choose(names: Sequence[str], wish: str | None = None) -> str:
         return found[0]
     if found:
         raise ValueError(
-            f'{wish!r} stands for {", ".join(found)}. Name one of them.'
+            f'more than one metric {wish!r}: {", ".join(found)}. Name one of '
+            'them.'
         )
     known = {name.lower(): name for name in names}
     known.update({low.rpartition('/')[2]: known[low] for low in list(known)})
     near = difflib.get_close_matches(str(wish).lower(), known, 1)
     raise ValueError(
-        f'{wish!r} is not among them'
+        ('no metric' if wish is None else f'no metric {wish!r}')
         + (f'; did you mean {known[near[0]]!r}?' if near else '.')
-        + f' There is {", ".join(sorted(names)) or "none"}.'
+        + f' Available: {", ".join(sorted(names)) or "none"}.'
     )
 
 

@@ -64,7 +64,7 @@ def test_teacher_that_finds_nothing_is_named(tmp_path, monkeypatch):
 
 
 def test_metric_must_exist(tmp_path):
-    with pytest.raises(ValueError, match="metric='coco/bbox_mAP'.*found"):
+    with pytest.raises(ValueError, match="no metric 'coco/bbox_mAP'.*found"):
         run(tmp_path, metric='coco/bbox_mAP', min_metric=0.3)
 
 

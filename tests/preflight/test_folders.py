@@ -40,7 +40,7 @@ def test_class_folders(folders, complete):
     assert (found.faults, found.warnings) == ([], [])
     (folders / 'ant').mkdir()
     (line,) = look().warnings
-    assert '1 of the class folders' in line and 'without a photo, ant' in line
+    assert '1 class folder in' in line and 'without photos, ant' in line
     (folders / 'dog/deeper/1.png').write_bytes(b'no')
     faults = look().faults
     assert len(faults) == complete
@@ -48,7 +48,7 @@ def test_class_folders(folders, complete):
     for path in folders.glob('*/*/*.png'):
         path.unlink()
     (line,) = look().faults
-    assert f'no folder of {folders} has a photo' in line
+    assert f'no folder in {folders} has a photo' in line
 
 
 @pytest.mark.parametrize('complete', [False, True])

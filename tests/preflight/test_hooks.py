@@ -90,7 +90,7 @@ def test_what_is_right_passes(lines):
         (dict(CHECK, min_metric=30, metric='segm_mAP'), 'write 0.3'),
         (
             dict(CHECK, min_metric=0.3, metric='coco/segm_mAP'),
-            "of what val_evaluator reports, 'coco/segm_mAP' is not among",
+            "val_evaluator reports no metric 'coco/segm_mAP'",
         ),
         (
             dict(SCHEDULE, loss_lumient=dict(warmup=5)),

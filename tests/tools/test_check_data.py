@@ -48,7 +48,7 @@ def test_warnings_are_no_failure(config, tmp_path, capsys):
     for phase in ('train', 'val'):
         (tmp_path / phase / 'hen').mkdir()
     assert run(config) == 0
-    assert 'warning: train_dataloader.dataset: 1 of the class folders' in (
+    assert 'warning: train_dataloader.dataset: 1 class folder in' in (
         capsys.readouterr().out
     )
 

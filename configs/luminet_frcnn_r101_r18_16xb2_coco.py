@@ -1,4 +1,4 @@
-"""LumiNet: R101 teaches R18 on COCO, on 16 GPUs with 32 images a step.
+"""LumiNet: R101 teaches R18 on COCO, on 16 GPUs with 32 images per step.
 
 Needs    COCO 2017 in data/coco (tools/prepare_coco.py says what is missing).
          Downloaded on first use: the teacher (41.8 AP, MMDetection's zoo) and

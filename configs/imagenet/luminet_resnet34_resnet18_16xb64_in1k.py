@@ -4,8 +4,8 @@ Needs    ImageNet-1k in data/imagenet (docs/classifiers.md). Downloaded on
          first use: the teacher (73.62, MMPretrain's zoo).
 Run      NNODES=2 NODE_RANK=... MASTER_ADDR=... tools/dist_train.sh \
          configs/imagenet/luminet_resnet34_resnet18_16xb64_in1k.py 8
-Paper    has 512 images a step. Not run here yet.
-Derived  1024 images a step, lr by linear scaling, 5 epochs of warm-up
+Paper    has 512 images per step. Not run here yet.
+Derived  1024 images per step, lr by linear scaling, 5 epochs of warm-up
          (docs/distributed.md); tau and loss_weight as with 8 GPUs.
 """
 

@@ -27,7 +27,7 @@ model = dict(
 )
 custom_hooks = [
     *_base_.custom_hooks,
-    # the first stage distils, the second one trains on without a teacher
+    # the first stage distils, the second continues without a teacher
     dict(
         type='luminet_mm.DistillScheduleHook',
         loss_hard=dict(stop=251, unit='epoch'),

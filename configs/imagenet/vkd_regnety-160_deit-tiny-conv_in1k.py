@@ -23,7 +23,7 @@ model = dict(
         )
     )
 )
-# One of three strong changes of an image, for RandAugment and random erasing.
+# One of three strong changes to an image, replacing RandAugment and erasing.
 train_dataloader = dict(
     dataset=dict(
         pipeline=[
@@ -67,6 +67,6 @@ train_dataloader = dict(
         ]
     )
 )
-# No warm-up, and gradients as they are.
+# No warm-up and no gradient clipping.
 optim_wrapper = dict(clip_grad=None)
 param_scheduler = [dict(type='CosineAnnealingLR', eta_min=5e-6, by_epoch=True)]

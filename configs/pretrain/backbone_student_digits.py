@@ -1,4 +1,4 @@
-"""Classify crops of digits: what the student's backbone knows beforehand.
+"""Classify crops of digits: pretraining for the student's backbone.
 
 Needs    nothing; the crops are made on first use (4000 scenes, 40 s).
 Run      python tools/train.py configs/pretrain/backbone_student_digits.py

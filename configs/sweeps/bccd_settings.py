@@ -12,7 +12,7 @@ runs = {
         config=f'configs/{method}_frcnn_bccd.py',
         seeds=[100],
         options={
-            'train_cfg.val_interval': 8,  # the last epoch alone counts
+            'train_cfg.val_interval': 8,  # only the last epoch counts
             f'model.distill.loss_{method}.tau': tau,
             f'model.distill.loss_{method}.loss_weight': weight,
         },

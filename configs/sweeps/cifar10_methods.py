@@ -1,4 +1,4 @@
-# Every method for classifiers on one footing: a tenth of CIFAR-10, ResNet-56
+# Every method for classifiers on equal terms: a tenth of CIFAR-10, ResNet-56
 # and ResNet-20, 2 epochs, three seeds. Train
 # configs/cifar10/resnet56_cifar10-third.py first.
 #
@@ -9,7 +9,7 @@
 # ImageNet (WSLD, MGD, SRD, hard labels, USKD, VkD), then of detectors (PKD,
 # CWD). The students of SimKD and NORM are larger than the others'.
 #
-# They stand on the cards of the losses, as `uses['classifier']`: options,
+# They are on the cards of the losses, as `uses['classifier']`: options,
 # weight, signals by kind, and the weight of cross entropy (`ce`) where it is
 # not 1.
 from importlib import import_module

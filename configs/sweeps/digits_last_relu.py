@@ -1,5 +1,5 @@
-# What a connector's last ReLU costs on a pyramid, whose values have both
-# signs: the three methods that ended in one, beside the form of today. SimKD's
+# The cost of a connector's last ReLU on a pyramid, whose values have both
+# signs: the three methods that ended in one, beside today's form. SimKD's
 # weight is 0.5 without it, by the rule of digits_methods.py.
 fitnet = dict(type='luminet_mm.FitNetLoss', signal='neck', loss_weight=0.4)
 fgfi = dict(type='luminet_mm.FGFILoss', signal='neck', loss_weight=0.01)

@@ -1,4 +1,4 @@
-# Every method for two-stage detectors on one footing: digits in scenes, as in
+# Every method for two-stage detectors on equal terms: digits in scenes, as in
 # configs/kd_frcnn_digits.py, two seeds, 50 steps of warm-up for all.
 #
 # FSP and PKD are left out, since they need equal channels: the pyramids have
@@ -14,7 +14,7 @@
 #       configs/sweeps/digits_methods.py --steps 2
 # Published are those of KD, DKD, DIST, ReviewKD, CWD, MGD, FGD, FGFI and FCFD.
 #
-# Settings stand on the cards of the losses, as `uses['detector']`.
+# Settings are on the cards of the losses, as `uses['detector']`.
 from importlib import import_module
 
 losses = import_module('luminet_mm.methods').compared('detector')

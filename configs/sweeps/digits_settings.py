@@ -12,7 +12,7 @@ runs = {
         config=f'configs/{method}_frcnn_digits.py',
         seeds=[100],
         options={
-            'train_cfg.val_interval': 3,  # the last epoch alone counts
+            'train_cfg.val_interval': 3,  # only the last epoch counts
             f'model.distill.loss_{method}.tau': tau,
             f'model.distill.loss_{method}.loss_weight': weight,
         },

@@ -1,5 +1,5 @@
 # Two and five classes, and blood cells of one: LumiNet's published form
-# beside its two options, each with the weight that suits it on all classes of
+# beside its two options, each with its best weight for all classes of
 # that set. Train the three teachers of configs/few_classes/ first.
 forms = dict(
     luminet=dict(),

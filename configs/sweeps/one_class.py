@@ -19,7 +19,7 @@ losses = dict(
         luminet, center_rows=True, tau=0.5, loss_weight=4.0
     ),
 )
-# What was best of the first round, or is the usual form, has three seeds.
+# The best of the first round, and the usual forms, have three seeds.
 again = (
     'kd',
     'luminet',

@@ -6,7 +6,7 @@ train_pipeline = [
     dict(type='Resize', scale_factor=1.0),
     dict(type='PackDetInputs'),
 ]
-# no flips: a mirrored digit is another digit or none
+# no flips: a mirrored digit is a different digit or not a digit
 train_dataloader = dict(
     batch_size=8,
     num_workers=0,  # decoding takes a millisecond; workers would cost more

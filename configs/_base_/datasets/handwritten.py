@@ -10,7 +10,7 @@ train_dataloader = dict(
         type='luminet_mm.HandwrittenDigits',
         split='train',
         pipeline=[
-            # no flips: a mirrored digit is another one or none
+            # no flips: a mirrored digit is a different digit or not a digit
             dict(type='RandomCrop', crop_size=8, padding=1),
             dict(type='PackInputs'),
         ],

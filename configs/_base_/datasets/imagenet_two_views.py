@@ -1,5 +1,5 @@
 # A weak view of each image (crop, flip) and a strong one (RandAugment and
-# Cutout as well), drawn apart.
+# Cutout as well), drawn separately.
 _base_ = 'fixmatch_policies.py'
 two_view_pipeline = [
     dict(type='LoadImageFromFile'),

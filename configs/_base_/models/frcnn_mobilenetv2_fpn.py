@@ -15,8 +15,8 @@ model = dict(
     ),
     neck=dict(in_channels=[24, 32, 96, 320]),
 )
-# That convolution is still in the backbone and never gets a gradient: DDP
-# learns it in the first step and searches no more.
+# That convolution stays in the backbone and never gets a gradient: DDP
+# learns this in the first step and does not search again.
 model_wrapper_cfg = dict(
     type='MMDistributedDataParallel',
     broadcast_buffers=False,

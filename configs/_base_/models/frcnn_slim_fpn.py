@@ -7,7 +7,7 @@ model = dict(
         depth=18,
         base_channels=16,
         stem_channels=16,
-        # pretrained on few images: all of it learns on
+        # pretrained on few images: all of it keeps training
         frozen_stages=-1,
         norm_eval=False,
         init_cfg=dict(

@@ -1,4 +1,4 @@
-# The slim detector, half as wide again: the teacher of the short runs.
+# The slim detector, 1.5 times as wide: the teacher of the short runs.
 _base_ = 'frcnn_slim_fpn.py'
 model = dict(
     backbone=dict(base_channels=24, stem_channels=24, init_cfg=None),

@@ -1,4 +1,4 @@
-# The recipe of 240 epochs in 10: the same batch, steps after the same shares.
+# The 240-epoch recipe in 10: the same batch, lr steps in proportion.
 _base_ = 'cifar_240e.py'
 train_cfg = dict(max_epochs=10, val_interval=2)
 param_scheduler = dict(

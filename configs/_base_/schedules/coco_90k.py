@@ -5,8 +5,8 @@ train_cfg = dict(
     type='IterBasedTrainLoop',
     max_iters=90000,
     val_interval=10000,
-    # A resumed run starts the images in their order anew: loading and
-    # dropping all that it has seen would take up to an hour.
+    # A resumed run draws a new order of the images: loading and
+    # dropping those already seen would take up to an hour.
     fast_forward_on_resume=True,
 )
 val_cfg = dict(type='ValLoop')

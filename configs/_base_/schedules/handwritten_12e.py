@@ -1,4 +1,4 @@
-# Twelve epochs of 23 steps with one cosine; the last epoch counts.
+# Twelve epochs of 23 steps with one cosine; only the last epoch counts.
 max_epochs = 12
 train_cfg = dict(by_epoch=True, max_epochs=max_epochs, val_interval=4)
 val_cfg = dict()

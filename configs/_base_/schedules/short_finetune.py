@@ -1,4 +1,4 @@
-# Two epochs more of a trained network whose last layer starts anew.
+# Two more epochs of a trained network whose last layer starts afresh.
 _base_ = 'short.py'
 max_epochs = 2
 train_cfg = dict(max_epochs=max_epochs)

@@ -1,4 +1,4 @@
-# What the networks on CIFAR have in common: pooling and a linear classifier.
+# The shared part of the CIFAR networks: pooling and a linear classifier.
 model = dict(
     type='ImageClassifier',
     neck=dict(type='GlobalAveragePooling'),

@@ -9,7 +9,7 @@ model = dict(
     type='luminet_mm.ClassifierDistiller',
     teacher=dict(
         config='configs/_base_/models/regnety-160_timm.py',
-        # timm's own, newer weights are others
+        # timm's own, newer weights are different
         checkpoint=(
             'https://dl.fbaipublicfiles.com/deit/regnety_160-a5fe301d.pth'
         ),

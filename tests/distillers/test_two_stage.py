@@ -1,6 +1,7 @@
 """TwoStageDistiller: the stock student, with a teacher at its side."""
 
 import copy
+from functools import cache
 
 import pytest
 import tiny
@@ -17,15 +18,21 @@ def states_equal(one, other):
         assert torch.equal(value, other[key]), key
 
 
+@pytest.fixture(scope='module')
+def built():
+    """Distillers whose weights no test changes, by kind."""
+    return cache(tiny.of_logits)
+
+
 @pytest.mark.parametrize('kind', KINDS)
-def test_keys_are_the_stock_students(kind):
+def test_keys_are_the_stock_students(built, kind):
     stock = tiny.build(tiny.detector(kind))
-    assert list(tiny.of_logits(kind).state_dict()) == list(stock.state_dict())
+    assert list(built(kind).state_dict()) == list(stock.state_dict())
 
 
 @pytest.mark.parametrize('kind', KINDS)
-def test_training_step_reaches_every_part(kind):
-    model = tiny.of_logits(kind)
+def test_training_step_reaches_every_part(built, kind):
+    model = built(kind)
     losses, logged = tiny.step(model, masks=kind == 'mask')
     for name in model.distill:
         assert losses[name].item() > 0
@@ -150,8 +157,9 @@ def test_resume_equals_an_uninterrupted_run(tmp_path):
     assert not [k for k in files[0]['ema_state_dict'] if 'teacher' in k]
 
 
-def test_gradient_accumulation_adds_up(tmp_path):
-    model = tiny.of_logits()
+def test_gradient_accumulation_adds_up(built, tmp_path):
+    model = built('faster')
+    model.zero_grad()
     tiny.step(model, seed=0)
     tiny.step(model, seed=1)
     both = {
@@ -187,8 +195,9 @@ def test_gradient_accumulation_adds_up(tmp_path):
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
-def test_amp_agrees_with_fp32(dtype):
-    model = tiny.of_logits()
+def test_amp_agrees_with_fp32(built, dtype):
+    model = built('faster')
+    model.zero_grad()
     weights = (
         model.roi_head.bbox_head.fc_cls.weight,
         model.neck.fpn_convs[0].conv.weight,
@@ -223,8 +232,9 @@ def test_switched_off_loss_saves_the_teacher():
     assert ran == [1] and losses['loss_0'] == 0
 
 
-def test_images_without_objects():
-    model = tiny.of_logits()
+def test_images_without_objects(built):
+    model = built('faster')
+    model.zero_grad()
     data = tiny.prepared(model)
     for sample in data['data_samples']:
         sample.gt_instances = sample.gt_instances[:0]

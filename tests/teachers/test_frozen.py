@@ -28,9 +28,14 @@ def saved_teacher(tmp_path, change=None, meta=None, **kwargs):
     return model, path
 
 
-def test_is_not_in_parameters_or_state_dict():
-    student = tiny.build(tiny.detector())
-    distiller = tiny.build(tiny.distiller())
+@pytest.fixture(scope='module')
+def built():
+    """A detector with its teacher; no test here changes its weights."""
+    return tiny.build(tiny.distiller())
+
+
+def test_is_not_in_parameters_or_state_dict(built):
+    student, distiller = tiny.build(tiny.detector()), built
     assert list(distiller.state_dict()) == list(student.state_dict())
     assert [n for n, _ in distiller.named_parameters()] == [
         n for n, _ in student.named_parameters()
@@ -40,8 +45,8 @@ def test_is_not_in_parameters_or_state_dict():
     )
 
 
-def test_is_not_in_the_optimizer():
-    distiller = tiny.build(tiny.distiller())
+def test_is_not_in_the_optimizer(built):
+    distiller = built
     wrapper = build_optim_wrapper(
         distiller, dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=1))
     )
@@ -70,8 +75,8 @@ def test_is_not_in_ddp(tmp_path):
         torch.distributed.destroy_process_group()
 
 
-def test_ema_copy_shares_it():
-    distiller = tiny.build(tiny.distiller())
+def test_ema_copy_shares_it(built):
+    distiller = built
     averaged = ExponentialMovingAverage(distiller)
     assert averaged.module.teacher.model is distiller.teacher.model
     assert copy.deepcopy(distiller).teacher.model is distiller.teacher.model
@@ -89,8 +94,8 @@ def test_a_moved_copy_leaves_it_where_it_is():
     assert next(distiller.teacher.model.parameters()).dtype == torch.float64
 
 
-def test_pickles_with_the_student():
-    distiller = tiny.build(tiny.distiller())
+def test_pickles_with_the_student(built):
+    distiller = built
     loaded = pickle.loads(pickle.dumps(distiller))
     data = tiny.prepared(distiller)
     values = []

@@ -126,7 +126,7 @@ class DistillMixin(_StockModel):
         )
 
     def _check(self) -> None:
-        """Refuse signals that cannot be compared, and losses not made so."""
+        """Refuse signals that cannot be compared, or not by their loss."""
         for key, comparison in self.comparisons.items():
             self.teachers.check(self.family, self, comparison)
             check_activation(self, self.distill[key], comparison)

@@ -211,9 +211,9 @@ class MutualClassifier(ClassifierDistiller):
         prefixes = [prefix for prefix, _, _ in self._networks()]
         self.add_idle_losses(losses, inputs, prefixes)
 
+        batch = ClassifierRecord(self, data_samples).batch(())
         for name, values in zip(active, zip(*logits), strict=True):
             loss: Any = self.distill[name]
-            batch = ClassifierRecord(self, data_samples).batch(())
             known = loss.may_know(values[0], batch)
             terms = mutual_losses(values, partial(loss, batch=known))
             check_free(losses, name)

@@ -31,7 +31,7 @@ class Question:
 
     Attributes:
         asked (list[Signal]): What is read of the model.
-        rows (list[Signal]): The student's signals, whose rows they are of.
+        rows (list[Signal]): The student's signals; answers are of their rows.
     """
 
     asked: list[Signal]
@@ -157,9 +157,9 @@ class Family(ABC):
         Args:
             key (str): The loss's key in the block ``distill``.
             model (nn.Module): The student.
-            ours (list[Signal]): What of it is compared.
+            ours (list[Signal]): Its signals that are compared.
             other (nn.Module): The teacher, or a peer.
-            theirs (list[Signal]): What of that is.
+            theirs (list[Signal]): That one's signals.
             whose (str): What the other model is, for the message.
 
         Raises:

@@ -166,7 +166,7 @@ class Orthogonal(nn.Module):
             raise ValueError(
                 f"connector 'orthogonal' needs a teacher at least as wide as "
                 f'the student; here it has {outputs} channels and the '
-                f'student has {inputs}. Take another connector.'
+                f'student has {inputs}. Use another connector.'
             )
         self.weight = nn.Parameter(torch.empty(outputs, inputs))
         nn.init.orthogonal_(self.weight)
@@ -209,7 +209,7 @@ def _regressor(
         conv = nn.Conv2d(ours, theirs, kernel)
     else:
         raise ValueError(
-            f"connector 'regressor' cannot bring maps of {size[0]}x{size[1]} "
+            f"connector 'regressor' cannot resize maps of {size[0]}x{size[1]} "
             f"to the teacher's {target[0]}x{target[1]}: they must be as "
             'large, larger or half as large. Compare another layer, or use '
             'a method that resizes maps, such as ATLoss or ReviewKDLoss.'

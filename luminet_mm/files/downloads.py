@@ -99,7 +99,7 @@ def _ensure(url: str, path: Path, digest: str | None) -> None:
         fault = _fault(path, digest)
         if fault is None:
             return
-        before = f' The file that is there {fault}.'
+        before = f' The existing file {fault}.'
         print_log(f'{path} {fault}; downloading it again.', 'current')
     part = path.with_name(f'{path.name}.{uuid.uuid4().hex}.partial')
     try:

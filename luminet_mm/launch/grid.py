@@ -100,7 +100,7 @@ def make_cells(runs: dict) -> list[Cell]:
                     raise ValueError(
                         f'runs.{name}: {key} is {value!r}, which '
                         '--cfg-options cannot express. Write a config with '
-                        'it, and name that.'
+                        'it, and use that.'
                     )
             group = '_'.join([name, *words])
             for turn, seed in enumerate(run['seeds']):

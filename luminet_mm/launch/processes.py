@@ -128,8 +128,8 @@ def _set_ddp(cfg: Config) -> None:
         raise LaunchError(
             'model_wrapper_cfg.static_graph=True does not work with '
             'optim_wrapper.accumulative_counts: torch expects that the first '
-            'batch synchronises its gradients. Set static_graph=False; where '
-            'a parameter takes no part in the loss also '
+            'batch synchronises its gradients. Set static_graph=False; if '
+            'a parameter takes no part in the loss, also set '
             'find_unused_parameters=True.'
         )
 

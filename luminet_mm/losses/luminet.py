@@ -257,8 +257,8 @@ class LumiNetLoss(LogitLoss):
             self._warned = True
             print_log(
                 f'{self.name}: the logits have {student.shape[1]} columns, '
-                'too few for LumiNet to say much: on one class it ended '
-                'where the student alone did (docs/losses.md, few classes).',
+                'too few for LumiNet to help much: with one class it did no '
+                'better than the student alone (docs/losses.md, few classes).',
                 'current',
                 logging.WARNING,
             )

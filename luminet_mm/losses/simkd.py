@@ -125,7 +125,7 @@ class SimKDLoss(FeatureLoss):
             print_log(
                 f"{self.name}: the student's projected map has passed a ReLU, "
                 "but the teacher's map has negative values, which it cannot "
-                "reach. Set last_relu=False of the student's "
+                "reach. Set last_relu=False in the student's "
                 'luminet_mm.SimKDNeck.',
                 'current',
                 logging.WARNING,
@@ -177,6 +177,6 @@ class SimKDLoss(FeatureLoss):
             # pooling after the projector would be another method
             raise ValueError(
                 f"{self.name}: the student's projected map is larger than the "
-                "teacher's. Pool before the projector, with pool of "
+                "teacher's. Pool before the projector, with option pool of "
                 'luminet_mm.SimKDNeck.'
             )

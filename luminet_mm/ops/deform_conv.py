@@ -124,7 +124,7 @@ def _as_read(values: Tensor, size: tuple[int, ...]) -> Tensor:
     if flat.size(1) < count:
         raise ValueError(
             f'offset and mask have {values.size(2)} x {values.size(3)} '
-            f'places and the output has {height} x {width}: they may not be '
+            f'places and the output has {height} x {width}: there must not be '
             'fewer'
         )
     return flat[:, :count].reshape(len(values), -1, height, width)

@@ -63,10 +63,10 @@ def step_message(
     return (
         f'{where}. The run was stopped and nothing was saved after that. '
         f'{_last_good(runner)} The training diverged, or an image, a box or '
-        'a weight is broken: look at the losses of the steps before in the '
+        'a weight is broken: see the losses of the previous steps in the '
         'log. Lower the learning rate or loss_weight, warm up, or set '
         'optim_wrapper.clip_grad=dict(max_norm=35)'
-        + ('; in mixed precision take bfloat16.' if streak else '.')
+        + ('; in mixed precision use bfloat16.' if streak else '.')
     )
 
 

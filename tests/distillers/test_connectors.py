@@ -146,7 +146,7 @@ def test_connectors_follow_the_seed():
 
 
 def test_student_and_teacher_lists_of_other_lengths():
-    with pytest.raises(ValueError, match='loss_x.*as many on both sides'):
+    with pytest.raises(ValueError, match='loss_x.*equally many on both sides'):
         classifier(
             loss_x=dict(
                 type='luminet_mm.FitNetLoss',

@@ -139,7 +139,7 @@ def test_a_broken_file_in_the_cache_is_replaced(
 
     kept.write_bytes(broken)
     server.files = {}
-    with pytest.raises(CheckpointError, match='404.*The file that is there'):
+    with pytest.raises(CheckpointError, match='404.*The existing file'):
         load_checkpoint(url)
 
 

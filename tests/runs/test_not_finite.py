@@ -45,7 +45,7 @@ def test_a_step_names_the_losses_and_not_their_sum(runner):
 def test_a_scaler_had_skipped_the_steps_before(runner):
     text = step_message(runner, 9, dict(grad_norm=INF), 5)
     assert 'the 4 steps before it had to be skipped too' in text
-    assert text.endswith('in mixed precision take bfloat16.')
+    assert text.endswith('in mixed precision use bfloat16.')
 
 
 def test_weights_and_the_last_good_checkpoint(runner, tmp_path):

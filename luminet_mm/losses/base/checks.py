@@ -83,7 +83,7 @@ def check_pairs(
     needs = ['rows'] + ['channels'] * width + ['sizes'] * size
     raise ValueError(
         f'{name}: the student has features of shape {shown[0]} and the '
-        f'teacher {shown[1]}; this loss needs as many on both sides, in the '
-        f'same order, with equal {" and ".join(needs)}. Choose with levels, '
-        f'or name other signals{instead}.'
+        f'teacher {shown[1]}; this loss needs equally many on both sides, '
+        f'in the same order, with equal {" and ".join(needs)}. Choose with '
+        f'levels, or name other signals{instead}.'
     )

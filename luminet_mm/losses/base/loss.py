@@ -146,13 +146,13 @@ class DistillLoss(nn.Module, metaclass=ABCMeta):
             what, signals = FIELDS[field]
             raise ValueError(
                 f'{self.name}: {why} needs batch.{field}, {what}, which this '
-                f'signal does not come with. Name one that does, such as '
+                f'signal does not provide. Name one that does, such as '
                 f'{signals}, or {instead}.'
             )
         if images is not None and len(value) != images:
             raise ValueError(
-                f'{self.name}: batch.{field} is of {len(value)} images, but '
-                f'the features are of {images}.'
+                f'{self.name}: batch.{field} has {len(value)} images, but '
+                f'the features have {images}.'
             )
         return value
 

@@ -123,7 +123,7 @@ def check_ids(
             raise ValueError(
                 f'{name}: batch.sample_ids run from {low} to {high}, but '
                 f'num_samples is {num_samples}. Set it to the number of '
-                'images of the training set.'
+                'images in the training set.'
             )
     return ids.to(rows.device, torch.int64, non_blocking=True)
 

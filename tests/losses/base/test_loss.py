@@ -17,7 +17,7 @@ def test_what_a_batch_lacks_is_named_with_the_fix():
         loss.need(DistillBatch(), 'boxes', 'legacy=True', 'set legacy=False')
     assert str(error.value) == (
         'loss_x: legacy=True needs batch.boxes, the ground-truth boxes, which '
-        'this signal does not come with. Name one that does, such as a '
+        'this signal does not provide. Name one that does, such as a '
         "detector's maps, or set legacy=False."
     )
     soft = DistillBatch(soft_labels=torch.rand(2, 3))

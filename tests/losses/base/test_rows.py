@@ -115,7 +115,7 @@ def test_tokens_need_the_number_of_extra_ones(name):
         make(name).build(tokens, maps)
     with pytest.raises(ValueError, match='extra_tokens=11 leaves no patch'):
         make(name, extra_tokens=11).build(tokens, maps)
-    with pytest.raises(ValueError, match='as many on both sides'):
+    with pytest.raises(ValueError, match='equally many on both sides'):
         make(name, extra_tokens=2, rows='positions').build(tokens, maps)
 
 

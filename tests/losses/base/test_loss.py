@@ -25,7 +25,7 @@ def test_what_a_batch_lacks_is_named_with_the_fix():
         loss.need(soft, 'labels', 'it', 'set legacy=False')
     boxes = [torch.rand(2, 4)]
     assert loss.need(DistillBatch(boxes=boxes), 'boxes', images=1) is boxes
-    with pytest.raises(ValueError, match='batch.boxes is of 1 images, but'):
+    with pytest.raises(ValueError, match='batch.boxes has 1 images, but'):
         loss.need(DistillBatch(boxes=boxes), 'boxes', images=2)
 
 

@@ -13,7 +13,7 @@ from mmpretrain.models import ImageClassifier
 from torch import Tensor, nn
 
 from luminet_mm.distillers.classifier import ClassifierDistiller
-from luminet_mm.distillers.refusals import check_free
+from luminet_mm.distillers.refusals import check_free, check_logits
 from luminet_mm.losses.base.logit import LogitLoss
 from luminet_mm.registry import MODELS
 from luminet_mm.rng import preserved_rng
@@ -125,6 +125,8 @@ class MutualClassifier(ClassifierDistiller):
                 for each in own.student
             ]
             self.family.check(key, self, own.student, peer, theirs, whose)
+            used = self.family.activation(peer, theirs)
+            check_logits(key, self.distill[key], whose, used, theirs)
             compared.append(Comparison(key, theirs, {}))
         return compared
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from luminet_mm.signals.family import Comparison, Family
+from luminet_mm.signals.signal import Signal
 
 _MEANINGS = dict(
     bbox_head='a one-stage detector or a DETR',
@@ -79,19 +80,36 @@ def check_activation(
     sides = [('student', student, comparison.student)]
     for index, theirs in comparison.teachers.items():
         sides.append(('teacher', student.teachers[index].model, theirs))
-    accepts: tuple[str, ...] = loss.activations  # type: ignore[assignment]
     for whose, model, signals in sides:
-        if model is None:
-            continue
-        used = student.family.activation(model, signals)
-        if used and accepts and used not in accepts:
-            names = ', '.join(repr(signal.name) for signal in signals)
-            raise ValueError(
-                f"model.distill.{comparison.key}: the {whose}'s head (signal "
-                f'{names}) {_MADE[used]}, and '
-                f'{type(loss).__name__} compares those of a '
-                f'{" or a ".join(accepts)}; {_ADVICE[used]}.'
-            )
+        if model is not None:
+            used = student.family.activation(model, signals)
+            check_logits(comparison.key, loss, whose, used, signals)
+
+
+def check_logits(
+    key: str, loss: nn.Module, whose: str, used: str, signals: list[Signal]
+) -> None:
+    """Refuse a loss that is not made for the logits of one model.
+
+    Args:
+        key (str): The loss's key.
+        loss (nn.Module): The loss.
+        whose (str): What the model is, for the message.
+        used (str): What makes probabilities of its logits, see
+            :meth:`Family.activation`.
+        signals (list[Signal]): What of it is compared.
+
+    Raises:
+        ValueError: If the loss does not take that activation.
+    """
+    accepts: tuple[str, ...] = loss.activations  # type: ignore[assignment]
+    if used and accepts and used not in accepts:
+        names = ', '.join(repr(signal.name) for signal in signals)
+        raise ValueError(
+            f"model.distill.{key}: the {whose}'s head (signal {names}) "
+            f'{_MADE[used]}, and {type(loss).__name__} compares those of a '
+            f'{" or a ".join(accepts)}; {_ADVICE[used]}.'
+        )
 
 
 def check_free(losses: Mapping, key: str) -> None:

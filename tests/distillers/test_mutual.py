@@ -21,6 +21,13 @@ from luminet_mm.stock import stock_config
 
 ROOT = Path(__file__).parents[2]
 KD = dict(type='luminet_mm.KDLoss', signal='logits')
+SIGMOID = tiny_cls.classifier() | dict(
+    head=dict(
+        type='mmpretrain.MultiLabelLinearClsHead',
+        num_classes=5,
+        in_channels=64,
+    )
+)
 
 
 @pytest.fixture(autouse=True)
@@ -202,6 +209,10 @@ def test_name_of_a_stock_loss_is_refused(factor):
         (
             dict(peers=[tiny_cls.classifier(num_classes=7)]),
             r'the student has 5 classes and the peer \(model.peers.0\) has 7',
+        ),
+        (
+            dict(peers=[tiny_cls.classifier(), SIGMOID]),
+            r"loss_dml: the peer \(model.peers.1\)'s head .* \(a sigmoid\)",
         ),
         (
             dict(

@@ -86,6 +86,11 @@ def test_each_loss_hears_its_own():
     assert [each.asked for each in teachers] == [[2], [1]]
 
 
+def test_weights_stay_with_their_teachers_in_any_order():
+    (value,) = answers(ensemble(), comparison('loss_x', 1, 0))
+    assert value.unique() == 1 * 0.25 + 2 * 0.75
+
+
 def test_who_is_not_asked_does_not_run():
     teachers = ensemble()
     assert answers(teachers, comparison('loss_x', 1))[0].unique() == 2

@@ -76,7 +76,7 @@ def take_caches(cfg: Config, out: str | None) -> dict[int, str]:
         )
     if out is not None and len(entries) > 1:
         raise LaunchError(
-            f'--out names one folder and the config has {len(entries)} '
+            f'--out names one folder, but the config has {len(entries)} '
             'teachers. Set `cache` in each entry of model.teacher.'
         )
     if out is not None:
@@ -97,7 +97,7 @@ def take_caches(cfg: Config, out: str | None) -> dict[int, str]:
     dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
     if not is_type(dataset, 'luminet_mm.ReplayDataset'):
         raise LaunchError(
-            f'views that are drawn anew in each run cannot be cached. Set '
+            f'views that are drawn again in each run cannot be cached. Set '
             f'{DATASET}rounds=..., dataset=<the data set>).'
         )
     return folders
@@ -116,7 +116,7 @@ class Views:
         if not isinstance(model, ClassifierDistiller):
             raise CacheError(
                 f'{type(model).__name__}: only the logits of classifiers are '
-                'cached; those of a detector belong to the RoIs of its '
+                'cached; those of a detector depend on the RoIs of its '
                 'student.'
             )
         check_student('model.teacher', model)
@@ -148,8 +148,8 @@ class Views:
         if sizes != {self.size}:
             shown = ', '.join(f'{h}x{w}' for h, w in sorted(sizes))
             raise CacheError(
-                f'the images have {shown} pixels and would be padded, '
-                'otherwise in each batch. Crop or resize them to one size.'
+                f'the images have {shown} pixels and would be padded '
+                'differently in each batch. Crop or resize them to one size.'
             )
         with torch.no_grad():
             ahead = self.teacher.begin(
@@ -273,7 +273,7 @@ def _check_rounds(folder: str, missing: list[int], rounds: int) -> None:
         raise CacheError(
             f'{folder}: round {missing[-1] + 1} is missing and '
             f'train_dataloader.dataset.rounds is {rounds}. Set it to '
-            f'{missing[-1] + 1} or more to go on, or delete the folder.'
+            f'{missing[-1] + 1} or more to continue, or delete the folder.'
         )
 
 

@@ -90,7 +90,7 @@ def main() -> None:
         convert(args.network, args.source, args.target)
     except FileExistsError as error:
         raise SystemExit(
-            f'error: {error.filename} exists already; it is left alone'
+            f'error: {error.filename} already exists; it was not changed'
         ) from None
     except (ValueError, FileNotFoundError) as error:
         raise SystemExit(f'error: {error}') from None

@@ -55,7 +55,7 @@ def read_split(root: Path, split: str) -> dict:
             label = element.findtext('name')
             if label not in CLASSES:
                 raise SystemExit(
-                    f'error: {file}: class {label!r}, which is none of '
+                    f'error: {file}: class {label!r}, which is not one of '
                     f'{", ".join(CLASSES)}.'
                 )
             left, top, right, bottom = (
@@ -120,7 +120,7 @@ def _xml(path: Path) -> ET.Element:
         return ET.fromstring(_text(path))
     except (ET.ParseError, ValueError) as error:
         raise SystemExit(
-            f'error: {path} is not a whole XML file: {error}. {_HELP}'
+            f'error: {path} is not a complete XML file: {error}. {_HELP}'
         ) from None
 
 

@@ -55,8 +55,8 @@ def unpack_archives(root: Path) -> None:
             inside = Path(temporary, folder)
             if not inside.is_dir():
                 raise SystemExit(
-                    f'error: {path} holds no folder {folder}; it is not the '
-                    'archive that its name says.'
+                    f'error: {path} holds no folder {folder}; it is not what '
+                    'its name says.'
                 )
             shutil.move(inside, root / folder)
 
@@ -134,7 +134,7 @@ def _annotation_problems(
         yield str(error)
         return
     except (AttributeError, KeyError, TypeError):
-        yield f'{path} is not a COCO annotation file: get it again'
+        yield f'{path} is not a COCO annotation file: download it again'
         return
     needed = _coco_classes()
     missing = [name for name in needed if name not in names]

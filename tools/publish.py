@@ -163,8 +163,8 @@ def _published_meta(meta: Any, peer: int | None) -> dict:
             text, reason = None, str(error).rstrip('.')
         if text is None:
             print(
-                f'meta.cfg was dropped, as {reason}: give the config file '
-                'with the checkpoint.'
+                f'meta.cfg was dropped, because {reason}: ship the config '
+                'file with the checkpoint.'
             )
         else:
             kept['cfg'] = text
@@ -234,7 +234,7 @@ def main() -> None:
         publish(args.source, args.target, args.trust, args.half, args.peer)
     except FileExistsError as error:
         raise SystemExit(
-            f'error: {error.filename} exists already; it is left alone'
+            f'error: {error.filename} already exists; it was not changed'
         ) from None
     except (ValueError, FileNotFoundError) as error:
         raise SystemExit(f'error: {error}') from None

@@ -135,7 +135,7 @@ def test_a_config_in_pure_python(load_tool, replayed):
     assert not [line for line in lines if 'custom_hooks' in line]
     replayed.train_dataloader.dataset.type = BaseDataset
     assert any('ReplayDataset' in line for line in cached_problems(replayed))
-    with pytest.raises(LaunchError, match='drawn anew in each run'):
+    with pytest.raises(LaunchError, match='drawn again in each run'):
         load_tool('cache_teacher').take_caches(deepcopy(replayed), None)
     replayed.train_dataloader.dataset.type = ReplayDataset
     assert load_tool('cache_teacher').take_caches(replayed, None)

@@ -192,6 +192,6 @@ def test_a_file_that_would_run_code_is_refused(run_tool, source, tmp_path):
 def test_nothing_is_overwritten(run_tool, source, tmp_path):
     target = tmp_path / 'ours.pth'
     target.write_text('precious')
-    with pytest.raises(SystemExit, match='exists already'):
+    with pytest.raises(SystemExit, match='already exists'):
         run_tool('convert_mdistiller', 'resnet8x4', source(_STATE), target)
     assert target.read_text() == 'precious'

@@ -106,7 +106,7 @@ def test_missing_file(fails, voc, missing):
         ('RBC', 'XYZ', "class 'XYZ'"),
         ('<xmin>1<', '<xmin>one<', "bndbox/xmin is 'one'"),
         ('<ymax>2</ymax>', '', 'bndbox/ymax is None'),
-        ('</annotation>', '', 'not a whole XML file'),
+        ('</annotation>', '', 'not a complete XML file'),
     ],
 )
 def test_broken_annotation(fails, voc, old, new, said):

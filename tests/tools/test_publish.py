@@ -135,7 +135,7 @@ def test_same_student_same_name_and_nothing_is_overwritten(
     path.write_text('precious')
     with pytest.raises(SystemExit) as error:
         run_tool('publish', source, tmp_path / 'out.pth')
-    assert f'{path} exists already' in str(error.value)
+    assert f'{path} already exists' in str(error.value)
     assert path.read_text() == 'precious'
 
 
@@ -196,9 +196,8 @@ def test_weights_of_a_model_that_is_not_imported(publish, tmp_path, capsys):
     )
     path = publish(str(source), str(tmp_path / 'a'))
     assert 'cfg' not in torch.load(path, weights_only=True)['meta']
-    assert (
-        "dropped, as model.type 'Mine' is not in a" in capsys.readouterr().out
-    )
+    reason = "dropped, because model.type 'Mine' is not in a"
+    assert reason in capsys.readouterr().out
 
 
 def test_bare_weights_of_ddp(publish, tmp_path, capsys):

@@ -17,7 +17,7 @@ def type_text(kind: Any) -> str:
     """A ``type`` as text, such as ``'mmdet.datasets.coco.CocoDataset'``.
 
     Args:
-        kind: A name with or without a scope, a class or a function.
+        kind (Any): A name with or without a scope, a class or a function.
     """
     module = getattr(kind, '__module__', None)
     name = getattr(kind, '__qualname__', None)

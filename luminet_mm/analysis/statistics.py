@@ -41,8 +41,7 @@ class PairStatistics:
     - *ECE*, the expected calibration error of Guo et al. (2017,
       https://arxiv.org/abs/1706.04599), Eq. 3, with 15 equal bins
       :math:`((m-1)/15, m/15]` of the top-1 probability:
-      :math:`\sum_m \frac{|B_m|}{N} |\mathrm{acc}(B_m) -
-      \mathrm{conf}(B_m)|`.
+      :math:`\sum_m \frac{|B_m|}{N} |\mathrm{acc}(B_m) - \mathrm{conf}(B_m)|`.
 
     The class of a row is its label. Without labels it is the teacher's top-1
     class, and accuracy and ECE are not available.

@@ -117,8 +117,9 @@ class History(HistoryBuffer):
 def history_attribute(owner: Any, name: Any) -> Any:
     """Stand in for ``getattr``, but only for a log history's statistics.
 
-    MMEngine pickles ``HistoryBuffer.mean`` as ``getattr(HistoryBuffer,
-    'mean')``; the real ``getattr`` would open every attribute to the file.
+    MMEngine pickles ``HistoryBuffer.mean`` as
+    ``getattr(HistoryBuffer, 'mean')``; the real ``getattr`` would open every
+    attribute to the file.
     """
     if owner is History and name in ('min', 'max', 'current', 'mean'):
         return getattr(owner, name)

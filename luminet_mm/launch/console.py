@@ -73,10 +73,11 @@ def _leave_the_others() -> None:
     """Close the process group after success.
 
     If it stays open until the interpreter ends, Gloo's threads sometimes abort
-    a process that has done all its work (``terminate called without an active
-    exception``, pytorch/pytorch#190489), and its launcher then reports the run
-    as failed. Not called after an error: the other processes may be waiting in
-    a collective, and closing the group would wait for them.
+    a process that has done all its work
+    (``terminate called without an active exception``, pytorch/pytorch#190489),
+    and its launcher then reports the run as failed. Not called after an error:
+    the other processes may be waiting in a collective, and closing the group
+    would wait for them.
     """
     if distributed.is_available() and distributed.is_initialized():
         distributed.destroy_process_group()

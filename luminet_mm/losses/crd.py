@@ -63,9 +63,10 @@ def crd_loss(
               + \sum_{k=1}^{K} \log \frac{c}{P_k + c + \epsilon} \Bigr]
 
     plus the same for :math:`v_i` with the student's bank and its own
-    :math:`Z`. :math:`Z` is :math:`N` times the mean of :math:`e^{\langle u_i,
-    M_{j_k} \rangle / \tau}` over the first batch, and constant from then on.
-    It is stored as a logarithm, and all arithmetic is in log space.
+    :math:`Z`. :math:`Z` is :math:`N` times the mean of
+    :math:`e^{\langle u_i, M_{j_k} \rangle / \tau}` over the first batch, and
+    constant from then on. It is stored as a logarithm, and all arithmetic is
+    in log space.
 
     The banks may be changed in place after the call, even before backward.
 
@@ -168,7 +169,7 @@ class CRDLoss(FeatureLoss):
         uses=dict(
             classifier=Use(
                 options=dict(num_samples=50000),
-                # in the proportion of 16384 to 50000 images
+                # the same ratio as 16384 to 50000
                 settings=dict(
                     num_samples=5000, num_negatives=1638, loss_weight=0.8
                 ),

@@ -50,9 +50,9 @@ def stage_distance(
 
     .. math:: L = \sum_v \mathrm{mean}\,(v - t)^2
 
-    and for the last stage also :math:`\mathrm{mean}\,(\mathrm{GAP}(v^+) -
-    \mathrm{GAP}(t^+))^2` with :math:`x^+ = \max(x, 0)`, the input of the
-    classifiers.
+    and for the last stage also
+    :math:`\mathrm{mean}\,(\mathrm{GAP}(v^+) - \mathrm{GAP}(t^+))^2` with
+    :math:`x^+ = \max(x, 0)`, the input of the classifiers.
 
     Args:
         maps: Several maps ``(B, C, H, W)``.

@@ -102,8 +102,8 @@ class ABF(nn.Module):
             size: Height and width of the teacher's map.
 
         Returns:
-            ``(B, outputs, *size)`` for the comparison, and the fused ``(B,
-            hidden, *size)`` for the next shallower level.
+            ``(B, outputs, *size)`` for the comparison, and the fused
+            ``(B, hidden, *size)`` for the next shallower level.
         """
         x = self.reduce(x)
         if self.attention is not None:

@@ -124,7 +124,7 @@ def matrix_product(device: torch.device) -> Callable[[], Tensor]:
 
 def count_flops(run: Callable[[], Any]) -> int:
     """Multiplications and additions in convolutions and matrix products."""
-    run()  # the first call optimizes a teacher, which does not count
+    run()  # the first call prepares a teacher, which does not count
     with FlopCounterMode(display=False) as counter:
         run()
     return counter.get_total_flops()

@@ -126,7 +126,7 @@ def random_batch(
     """Random images in a data loader's format, with labels or boxes.
 
     Args:
-        model: The detector or classifier.
+        model (BaseModel): The detector or classifier.
         batch_size (int): Number of images.
         image_size (tuple[int, int]): Height and width in pixels.
     """

@@ -44,8 +44,8 @@ class DistillBatch:
             ``(x1, y1, x2, y2)`` in pixels of the network's input.
         image_shapes: Height and width of each image, without padding.
         input_shape: Height and width of the batch, with padding.
-        priors: Function from the levels' ``(h, w)`` to the anchors ``(h * w *
-            A, 4)`` of each pyramid level, point by point.
+        priors: Function from the levels' ``(h, w)`` to the anchors
+            ``(h * w * A, 4)`` of each pyramid level, point by point.
         rois: ``(N, 5)`` image and box of each row, if rows are RoIs.
 
     Examples:

@@ -16,12 +16,16 @@ class InvertedResidual(nn.Module):
         in_channels: Channels of the input.
         out_channels: Channels of the output, which has no ReLU.
         stride: Stride of the 3x3 convolution.
-        expand_ratio (int): Expansion of the middle; at 1 the first convolution
+        expand_ratio: Expansion of the middle; at 1 the first convolution
             is still there.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, stride: int, expand_ratio
+        self,
+        in_channels: int,
+        out_channels: int,
+        stride: int,
+        expand_ratio: int,
     ) -> None:
         super().__init__()
         width = in_channels * expand_ratio

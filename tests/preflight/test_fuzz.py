@@ -149,7 +149,7 @@ def passes(cfg, said):
         assert lines[0].endswith('fault(s) in the config:')
         assert len(lines) == 1 + int(lines[0].split()[0])
         assert all(line.startswith('  - ') for line in lines[1:])
-        said.update('cannot be read as it is' in line for line in lines[1:])
+        said.update('it cannot be read (' in line for line in lines[1:])
         return False
     return True
 

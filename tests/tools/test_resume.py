@@ -407,4 +407,4 @@ def test_a_resumed_run_of_other_epochs_says_so(copy, capfd):
     )
     out = capfd.readouterr().out
     assert 'train_dataloader.batch_size: 4 then, 2 now' in out
-    assert 'An epoch has 4 steps, and had 2 in the run that goes on' in out
+    assert 'An epoch has 4 steps, but had 2 in the resumed run' in out

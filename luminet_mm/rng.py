@@ -1,4 +1,4 @@
-"""Keep the random state as it was."""
+"""Preserve the random state."""
 
 from __future__ import annotations
 

@@ -32,10 +32,10 @@ def modulated_deform_conv2d(
     Args:
         input (Tensor): Shape (B, C_in, H_in, W_in).
         offset (Tensor): Shape (B, deform_groups * 2 * kh * kw, H, W), y before
-            x for each tap of the kernel. Of a larger one, as DyHead gives it,
-            the numbers at its front in memory count, as in mmcv.
-        mask (Tensor, optional): Shape (B, deform_groups * kh * kw, H, W); a
-            larger one likewise.
+            x for each tap of the kernel. A larger H or W, as in DyHead, is
+            allowed; as in mmcv, the first numbers in memory are used.
+        mask (Tensor, optional): Shape (B, deform_groups * kh * kw, H, W); may
+            also be larger.
         weight (Tensor): Shape (C_out, C_in / groups, kh, kw).
         bias (Tensor, optional): Shape (C_out,).
         stride (int | tuple[int, int]): As in ``nn.Conv2d``.
@@ -49,7 +49,7 @@ def modulated_deform_conv2d(
 
     Raises:
         ValueError: ``input`` is not 4D, or ``groups`` or ``deform_groups``
-            contradict the tensors' shapes, or offsets are too few.
+            contradict the tensors' shapes, or there are too few offsets.
     """
     if input.dim() != 4:
         raise ValueError(f'expected a 4D input, got {input.dim()}D')
@@ -94,7 +94,7 @@ def _output_size(
     padding: Size,
     dilation: Size,
 ) -> tuple[int, ...]:
-    """Height and width of what the convolution gives."""
+    """Height and width of the convolution's output."""
     return tuple(
         (length + 2 * pad - step * (kernel - 1) - 1) // every + 1
         for length, kernel, every, pad, step in zip(
@@ -110,8 +110,8 @@ def _output_size(
 def _as_read(values: Tensor, size: tuple[int, ...]) -> Tensor:
     """Offsets or masks as mmcv's kernel reads them: flat, image by image.
 
-    It walks through an image's numbers with the strides of the output. Where
-    there are more of them it reads those at the front.
+    The kernel walks through an image's numbers with the strides of the output.
+    If there are more numbers, it reads the first ones.
 
     Raises:
         ValueError: If there are fewer than it would read.

@@ -1,4 +1,4 @@
-"""NaN and inf among what losses are given."""
+"""Find NaN and inf in the inputs of losses."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class NotFiniteInputError(FloatingPointError):
     """A loss was given NaN or inf.
 
     Args:
-        name: Begins the message.
-        reason: The rest of it.
-        both: Whether student and teacher hold some.
-        late: Whether they are those of the step before.
+        name: Start of the message.
+        reason: The rest of the message.
+        both: Whether both student and teacher hold NaN or inf.
+        late: Whether the values are from the previous step.
     """
 
     def __init__(
@@ -31,11 +31,11 @@ class NotFiniteInputError(FloatingPointError):
 
 
 class FiniteCheck:
-    """Raises when values hold NaN or inf, without making a GPU wait.
+    """Raises if values hold NaN or inf, without making the host wait for CUDA.
 
     On a CPU each call is checked at once. On CUDA reading a value would stall
-    the queue, so the flags travel to pinned memory while the step goes on and
-    are read at the next call: the error comes one step late.
+    the queue, so the flags are copied to pinned memory during the step and
+    read at the next call: the error comes one step late.
     """
 
     def __init__(self, what: str = 'logits') -> None:
@@ -52,12 +52,12 @@ class FiniteCheck:
     def __call__(
         self, name: str, student: Sequence[Tensor], teacher: Sequence[Tensor]
     ) -> None:
-        """Check a step's values, or on CUDA those of the step before.
+        """Check a step's values, or on CUDA those of the previous step.
 
         Args:
-            name: Begins the error.
+            name: Start of the error message.
             student: The student's tensors.
-            teacher: The teacher's; none where there is no teacher.
+            teacher: The teacher's tensors; empty without a teacher.
 
         Raises:
             FloatingPointError: A side holds NaN or inf.
@@ -68,7 +68,7 @@ class FiniteCheck:
             self._pending = None
             self._report(name, host, ' of the previous step')
         ours = _all_finite(student)
-        # self-distillation has no teacher, whose values would be whole
+        # self-distillation has no teacher: count it as finite
         theirs = _all_finite(teacher) if teacher else torch.ones_like(ours)
         flags = torch.stack([ours, theirs])
         if self._deferred(flags):

@@ -194,7 +194,7 @@ def test_what_is_missing_is_named():
     loss.legacy = True
     with pytest.raises(ValueError, match='batch.image_shapes'):
         loss(student, teacher, DistillBatch(boxes=boxes))
-    with pytest.raises(ValueError, match='batch.boxes is of 1 images'):
+    with pytest.raises(ValueError, match='batch.boxes has 1 images'):
         loss(student, teacher, DistillBatch(boxes=boxes[:1]))
 
 

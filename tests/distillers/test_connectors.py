@@ -6,6 +6,7 @@ import pytest
 import tiny
 import tiny_cls
 import torch
+import toy
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 
@@ -132,6 +133,20 @@ def test_dry_run_leaves_batch_norm_and_modes_alone():
             assert not value.any(), key
     assert model.training and model.backbone.training
     assert not model.teacher.model.training
+
+
+def test_connectors_do_not_follow_what_was_drawn_before():
+    """Nor, so, how many weights the student has."""
+    hint = dict(type='luminet_mm.FitNetLoss', signal='maps')
+    starts = []
+    for draws in (0, 5):
+        torch.manual_seed(3)
+        torch.rand(draws)
+        model = toy.ToyDistiller(
+            teacher=toy.teacher(), distill=dict(loss_x=hint)
+        )
+        starts.append(next(model.distill.parameters()))
+    assert torch.equal(*starts)
 
 
 def test_connectors_follow_the_seed():

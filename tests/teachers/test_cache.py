@@ -131,3 +131,12 @@ def test_large_ones_are_read_through_round_by_round(cache, monkeypatch):
 def test_a_cache_that_is_no_folder(folder):
     with pytest.raises(CacheError, match='name a folder'):
         TeacherCache(folder)
+
+
+def test_what_another_process_found_whole_is_believed(cache):
+    rounds.break_file(cache / 'round_000.npy', 'zeros')
+    reader = TeacherCache(cache)
+    reader.take([0])
+    assert len(reader.rows([0, 1])) == 2
+    with pytest.raises(CacheError, match='round_000.npy is damaged'):
+        TeacherCache(cache).rows([0, 1])

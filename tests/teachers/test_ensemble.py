@@ -5,6 +5,7 @@ import copy
 import pytest
 import tiny_cls
 import torch
+import toy
 from goldens import assert_golden, golden_cases
 
 from luminet_mm.losses import (
@@ -89,6 +90,37 @@ def test_each_loss_hears_its_own():
 def test_weights_stay_with_their_teachers_in_any_order():
     (value,) = answers(ensemble(), comparison('loss_x', 1, 0))
     assert value.unique() == 1 * 0.25 + 2 * 0.75
+
+
+class Fast(Said):
+    """It says when it is made fast."""
+
+    def __init__(self, fitted):
+        super().__init__(1)
+        self.fitted, self.made = fitted, []
+
+    def prepare(self, answers, before, trained_through=False):
+        assert torch.equal(answers()[0], before[0])
+        self.made.append(('prepare', trained_through))
+
+    def fit(self, answers, device, tapped=()):
+        assert len(answers()) == 1
+        self.made.append(('fit', device.type, set(tapped)))
+
+
+def test_only_who_is_heard_and_not_yet_fitted_is_made_fast():
+    fitted, wanted, unheard = map(Fast, (True, False, False))
+    teachers = Ensemble([fitted, wanted, unheard], [1] * 3)
+    student = toy.ToyNet()
+    student.family, student.dry_size = toy.ToyFamily(), None
+    inside = Signal('body.x', 'backbone', path='body.x')
+    compared = [comparison('loss_x', 0, 1, signal=inside)]
+    teachers.prepare(student, compared, ['loss_x'])
+    assert teachers.dry_sizes == {1: (4, 4)}
+    for index in range(3):
+        teachers.fit(index, student, compared)
+    assert wanted.made == [('prepare', True), ('fit', 'cpu', {'body'})]
+    assert fitted.made == unheard.made == []
 
 
 def test_who_is_not_asked_does_not_run():

@@ -128,7 +128,9 @@ def lost_by(distiller: type, student: type) -> tuple[type, list[str]] | None:
     """
     bases = extended_by(distiller)
     model = next((cls for cls in bases if issubclass(cls, BaseModel)), None)
-    if model is None or not issubclass(student, _root(model)):
+    family = getattr(distiller, 'family', None)
+    stock: Any = getattr(family, 'stock', model)
+    if model is None or not issubclass(student, stock):
         return None
     for cls in student.__mro__:
         if cls in distiller.__mro__:
@@ -151,16 +153,6 @@ def _overrides(cls: type, model: type) -> list[str]:
         for key in vars(cls)
         if not key.startswith(('__', '_abc_')) and hasattr(model, key)
     ]
-
-
-def _root(model: type) -> type:
-    """The stock class that a family of distillers is for."""
-    stock = [
-        cls
-        for cls in model.__mro__
-        if cls.__name__ in ('TwoStageDetector', 'ImageClassifier')
-    ]
-    return stock[0] if stock else model
 
 
 def _search(registry: Registry, cls: type) -> str | None:

@@ -239,7 +239,8 @@ def test_every_method(name, metric):
     block = re.search(rf'<!-- {name} -->\n(.*?)<!-- /{name} -->', PAGE, re.S)
     assert block[1].strip() == method_table.markdown(found, metric)
     grid = Config.fromfile(ROOT / 'configs' / 'sweeps' / f'{name}.py').runs
-    assert set(summary) == set(grid)
+    # a method that came after the grid was run has no row yet
+    assert set(summary) <= set(grid)
     for group, entry in summary.items():
         runs = {f'{group}_seed{seed}' for seed in grid[group].seeds}
         assert {*entry['runs'], *entry['missing']} == runs

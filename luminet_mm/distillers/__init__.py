@@ -5,3 +5,17 @@ from luminet_mm.distillers.mutual import MutualClassifier
 from luminet_mm.distillers.two_stage import TwoStageDistiller
 
 __all__ = ['ClassifierDistiller', 'MutualClassifier', 'TwoStageDistiller']
+
+DISTILLERS = (TwoStageDistiller, ClassifierDistiller, MutualClassifier)
+
+
+def supported() -> str:
+    """Which models can be distilled, with what ``model.type``: for messages.
+
+    One line for each family; its other classes are for special cases.
+    """
+    first = {type(cls.family): cls for cls in reversed(DISTILLERS)}
+    return ', or '.join(
+        f"{cls.family.kinds} with model.type='luminet_mm.{cls.__name__}'"
+        for cls in reversed(first.values())
+    )

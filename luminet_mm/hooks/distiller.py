@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from luminet_mm.distillers import supported
 from luminet_mm.distillers.mixin import DistillMixin
 from luminet_mm.loading.weights import unwrapped
 
@@ -20,8 +21,6 @@ def distiller_of(runner, who: str) -> DistillMixin:
     if not isinstance(model, DistillMixin):
         raise ValueError(
             f'{who}: the model is not a distiller ({type(model).__name__}). '
-            'Remove the hook, or set '
-            "model.type to 'luminet_mm.TwoStageDistiller' or "
-            "'luminet_mm.ClassifierDistiller'."
+            f'Remove the hook. Distillation works for {supported()}.'
         )
     return model

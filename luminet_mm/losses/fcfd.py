@@ -118,7 +118,7 @@ class FCFDLoss(FeatureLoss):
         needs=('networks that can be cut',),
     )
 
-    activations = ('softmax',)
+    activations: tuple[str, ...] = ('softmax',)
     has_connectors = True
     runs_layers = True
     draws: Tensor

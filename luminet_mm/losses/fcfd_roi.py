@@ -97,7 +97,7 @@ class FCFDRoILoss(FeatureLoss):
         formula_alone=True,
     )
 
-    activations = ('softmax',)
+    activations: tuple[str, ...] = ('softmax',)
     has_connectors = True
     runs_layers = True
     values = 'features or predictions'

@@ -166,7 +166,7 @@ class USKDLoss(FeatureLoss):
         formula_alone=True,
     )
 
-    activations = ('softmax',)
+    activations: tuple[str, ...] = ('softmax',)
     dims = (2, 3, 4)
     has_connectors = True
     uses_teacher = False

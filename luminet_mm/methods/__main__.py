@@ -11,7 +11,20 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from luminet_mm import losses
 from luminet_mm.methods.pages import PAGES
+from luminet_mm.registry import MODELS
+
+
+def unlisted() -> list[str]:
+    """Losses of this package with a card that nobody else can import."""
+    return sorted(
+        name
+        for name, cls in MODELS.module_dict.items()
+        if hasattr(cls, 'card')
+        and cls.__module__.startswith('luminet_mm.losses.')
+        and name not in losses.__all__
+    )
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -36,6 +49,12 @@ def main(args: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(args)
     root = Path(__file__).parents[2]
+    left = unlisted()
+    if left:
+        parser.error(
+            f'{", ".join(left)}: registered, and not in __all__ of '
+            'luminet_mm/losses/__init__.py. Pages and grids read that list.'
+        )
     if options.write and not (root / 'docs').is_dir():
         parser.error(
             f'--write: {root} has no docs folder. Run it in a clone of the '
@@ -44,6 +63,7 @@ def main(args: Sequence[str] | None = None) -> None:
     for name, (file, make) in PAGES.items():
         if options.write:
             (root / file).write_text(make(root), encoding='utf-8')
+            print(f'wrote {file}')
         elif name == options.page:
             print(make(root), end='')
 

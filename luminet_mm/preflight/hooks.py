@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import get_priority
 
+from luminet_mm.distillers import supported
 from luminet_mm.distillers.blocks import build_loss
 from luminet_mm.preflight import models
 from luminet_mm.preflight.evaluators import evaluator_blocks, reported_names
@@ -94,7 +95,7 @@ def _hook_problems(
         lines.append(
             f'{key}: {name} is for distillation, but model.type '
             f'{shown((cfg.get("model") or {}).get("type"))} does not distil; '
-            f'remove it. Distillation works for {models.SUPPORTED}'
+            f'remove it. Distillation works for {supported()}'
         )
     return lines
 

@@ -8,6 +8,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from luminet_mm.config_types import PRETRAINED, is_type
+from luminet_mm.distillers import DISTILLERS, supported
 from luminet_mm.distillers.mixin import DistillMixin
 from luminet_mm.preflight.faults import file_problem, shown
 from luminet_mm.preflight.signatures import (
@@ -18,11 +19,6 @@ from luminet_mm.preflight.signatures import (
     unknown_type,
 )
 
-SUPPORTED = (
-    'two-stage detectors of MMDetection (Faster, Mask and Cascade R-CNN) with '
-    "model.type='luminet_mm.TwoStageDistiller', and classifiers of "
-    "MMPretrain with model.type='luminet_mm.ClassifierDistiller'"
-)
 # Packages whose classes take exactly what their signatures say.
 KNOWN = ('luminet_mm', 'mmdet', 'mmpretrain')
 # Parts that only unsupported models have, and which models those are.
@@ -78,11 +74,7 @@ def distiller_class(cfg: Config) -> type | None:
 
 
 def _unknown_model(key: str, kind: Any, scope: str | None) -> str:
-    own = [
-        'luminet_mm.TwoStageDistiller',
-        'luminet_mm.ClassifierDistiller',
-        'luminet_mm.MutualClassifier',
-    ]
+    own = [f'luminet_mm.{cls.__name__}' for cls in DISTILLERS]
     names = names_in(MODELS, scope) if isinstance(scope, str) else []
     return unknown_type(key, kind, MODELS, [*own, *names], 'model')
 
@@ -96,7 +88,7 @@ def _own_problems(model: dict, key: str, cls: type) -> list[str]:
         if rest.pop(name, None) is not None:
             lines.append(
                 f'{key}.{name}: {cls.__name__} does not read it. Distillation '
-                f'works for {SUPPORTED}; otherwise remove the block'
+                f'works for {supported()}; otherwise remove the block'
             )
     if distils:
         taken = inspect.signature(cls.__mro__[0]).parameters
@@ -106,7 +98,7 @@ def _own_problems(model: dict, key: str, cls: type) -> list[str]:
                 lines.append(
                     f'{key}.{name}: {cls.__name__} has no such part; it '
                     f'belongs to {FOREIGN[name]}. Distillation works for '
-                    f'{SUPPORTED}'
+                    f'{supported()}'
                 )
     lines += unknown_options(key, cls, rest)
     if cls.__module__.split('.')[0] in KNOWN:

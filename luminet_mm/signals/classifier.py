@@ -95,6 +95,7 @@ class Classifier(Family):
     kinds = 'classifiers with a backbone, a neck and a head'
     usual = dict(logits='logits', maps='backbone', vectors='feats')
     head = 'head'
+    advice = "compare 'feats', or take a head like LinearClsHead"
 
     def names(self, model: Any) -> list[str]:
         """See :meth:`Family.names`.

@@ -107,6 +107,8 @@ class Family(ABC):
     """Which models it has, for messages."""
     usual: ClassVar[dict[str, str]]
     """The usual signal of each kind: logits, boxes, maps, vectors."""
+    advice: ClassVar[str]
+    """What else to compare where a loss does not take the logits."""
     head: ClassVar[str]
     """The key of a model's config that holds ``num_classes``."""
 
@@ -201,7 +203,8 @@ class Family(ABC):
 
         Args:
             model (nn.Module): The student.
-            signals (Sequence[Signal]): What to keep.
+            signals (Sequence[Signal]): What to keep. May be empty, where the
+                schedule has switched all losses off, and may repeat.
             images (Tensor): The batch, ``(B, C, H, W)``.
             samples (Sequence): What is annotated of the images.
 
@@ -215,6 +218,11 @@ class Family(ABC):
         self, model: nn.Module, images: Tensor, signals: Sequence[Signal]
     ) -> Any:
         """Compute what needs no rows of the student, and no more.
+
+        Maps stay maps here: where a teacher pads further, every ``(B, C, h,
+        w)`` in the result is cut to the student's area before :meth:`answer`
+        makes rows of it. Outputs of backbone and neck come from their calls:
+        a compiled part does not run hooks that are registered later.
 
         Args:
             model (nn.Module): The teacher, in eval mode.

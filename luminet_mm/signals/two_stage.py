@@ -73,6 +73,7 @@ class TwoStage(Family):
         vectors='roi.feats',
     )
     head = 'roi_head'
+    advice = "compare 'roi.feats' or 'neck'"
 
     def names(self, model: Any) -> list[str]:
         """See :meth:`Family.names`."""

@@ -150,12 +150,20 @@ def random_batch(
             sample = DetDataSample(gt_instances=instances, metainfo=meta)
         else:
             sample = DataSample(metainfo=meta)
-            classes = getattr(model.head, 'num_classes', 10)
             sample.set_gt_label(
-                torch.randint(0, classes, (1,), generator=generator)
+                torch.randint(0, _classes(model), (1,), generator=generator)
             )
         samples.append(sample)
     return dict(inputs=inputs, data_samples=samples)
+
+
+def _classes(model: Any) -> int:
+    """How many classes a model predicts; 10 where no head says it."""
+    heads = [getattr(model, name, None) for name in ('head', 'bbox_head')]
+    for head in [*heads, *bbox_heads(model)]:
+        if hasattr(head, 'num_classes'):
+            return head.num_classes
+    return 10
 
 
 def _random_boxes(
@@ -166,10 +174,9 @@ def _random_boxes(
     size = torch.tensor([width, height])
     corner = torch.rand(7, 2, generator=generator) * size * 0.6
     extent = (torch.rand(7, 2, generator=generator) * 0.35 + 0.05) * size
-    head: Any = bbox_heads(model)[0]
     instances = InstanceData(
         bboxes=torch.cat([corner, corner + extent], dim=1),
-        labels=torch.randint(0, head.num_classes, (7,), generator=generator),
+        labels=torch.randint(0, _classes(model), (7,), generator=generator),
     )
     if model.with_mask:
         masks = torch.zeros(7, height, width).numpy().astype('uint8')

@@ -4,6 +4,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from luminet_mm import losses
 from luminet_mm.methods import __main__ as command
 
 ROOT = Path(__file__).parents[2]
@@ -35,6 +38,15 @@ def test_it_writes_all_pages_or_prints_one(tmp_path, monkeypatch, capsys):
     command.main(['--write'])
     assert (tmp_path / 'docs/one.md').read_text() == f'in {tmp_path.name}\n'
     assert (tmp_path / 'two.yml').read_text() == 'two\n'
+
+
+def test_a_loss_that_is_not_exported_is_named(monkeypatch, capsys):
+    assert command.unlisted() == []
+    exported = [each for each in losses.__all__ if each != 'KDLoss']
+    monkeypatch.setattr(losses, '__all__', exported)
+    with pytest.raises(SystemExit):
+        command.main([])
+    assert 'KDLoss: registered, and not in __all__' in capsys.readouterr().err
 
 
 def test_without_the_project_nothing_is_written(tmp_path, monkeypatch, capsys):

@@ -53,7 +53,7 @@ class LogitLoss(DistillLoss):
         tensor(6.)
     """
 
-    activations = ('softmax',)
+    activations: tuple[str, ...] = ('softmax',)
 
     def __init__(
         self,

@@ -126,7 +126,14 @@ class MutualClassifier(ClassifierDistiller):
             ]
             self.family.check(key, self, own.student, peer, theirs, whose)
             used = self.family.activation(peer, theirs)
-            check_logits(key, self.distill[key], whose, used, theirs)
+            check_logits(
+                key,
+                self.distill[key],
+                whose,
+                used,
+                theirs,
+                self.family.advice,
+            )
             compared.append(Comparison(key, theirs, {}))
         return compared
 

@@ -24,10 +24,6 @@ _MADE = dict(
     sigmoid='gives every class a probability of its own (a sigmoid)',
     softmax='gives the classes one distribution (a softmax)',
 )
-_ADVICE = dict(
-    sigmoid="compare 'feats', or take a head like LinearClsHead",
-    softmax='take a loss on softmax probabilities, such as KDLoss',
-)
 
 
 def check_keys(kind: type, family: Family, keys: Iterable[str]) -> None:
@@ -83,11 +79,17 @@ def check_activation(
     for whose, model, signals in sides:
         if model is not None:
             used = student.family.activation(model, signals)
-            check_logits(comparison.key, loss, whose, used, signals)
+            advice = student.family.advice
+            check_logits(comparison.key, loss, whose, used, signals, advice)
 
 
 def check_logits(
-    key: str, loss: nn.Module, whose: str, used: str, signals: list[Signal]
+    key: str,
+    loss: nn.Module,
+    whose: str,
+    used: str,
+    signals: list[Signal],
+    advice: str,
 ) -> None:
     """Refuse a loss that is not made for the logits of one model.
 
@@ -98,6 +100,7 @@ def check_logits(
         used (str): What makes probabilities of its logits, see
             :meth:`Family.activation`.
         signals (list[Signal]): What of it is compared.
+        advice (str): What to do where a loss does not take a sigmoid.
 
     Raises:
         ValueError: If the loss does not take that activation.
@@ -105,10 +108,12 @@ def check_logits(
     accepts: tuple[str, ...] = loss.activations  # type: ignore[assignment]
     if used and accepts and used not in accepts:
         names = ', '.join(repr(signal.name) for signal in signals)
+        if used == 'softmax':
+            advice = 'take a loss on softmax probabilities, such as KDLoss'
         raise ValueError(
             f"model.distill.{key}: the {whose}'s head (signal {names}) "
             f'{_MADE[used]}, and {type(loss).__name__} compares those of a '
-            f'{" or a ".join(accepts)}; {_ADVICE[used]}.'
+            f'{" or a ".join(accepts)}; {advice}.'
         )
 
 

@@ -62,7 +62,7 @@ def distill_problems(cfg: Config) -> list[str]:
             lines += guarded(lines, key, loss_problems, key, loss, scope) or []
     for key, teacher in teacher_entries(model.get('teacher')):
         if isinstance(teacher, dict) and teacher:
-            where = cls.family.scope if cls else scope
+            where = getattr(getattr(cls, 'family', None), 'scope', scope)
             lines += (
                 guarded(lines, key, teacher_problems, key, teacher, where)
                 or []

@@ -10,7 +10,6 @@ exactly those rows (:meth:`Family.answer`).
 
 from __future__ import annotations
 
-import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -291,18 +290,3 @@ class Family(ABC):
     def own_losses(self, losses: dict) -> dict:
         """The student's own losses, by the names that they are logged by."""
         return losses
-
-
-def regroup(values: Sequence, groups: Sequence[Sequence]) -> list:
-    """Share a flat list of values out among groups of names.
-
-    Args:
-        values (Sequence): One value for each name of each group.
-        groups (Sequence[Sequence]): What each group asked for.
-
-    Returns:
-        list: For each group its value, or a tuple where it has several names.
-    """
-    rest = iter(values)
-    shared = [tuple(itertools.islice(rest, len(group))) for group in groups]
-    return [each[0] if len(each) == 1 else each for each in shared]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
@@ -102,3 +103,18 @@ def tap_path(
     if block is not None:
         return tap_last_relu(block, store, key)
     return tap_output(model.get_submodule(path), store, key, copy)
+
+
+def regroup(values: Sequence, groups: Sequence[Sequence]) -> list:
+    """Share a flat list of values out among groups of names.
+
+    Args:
+        values (Sequence): One value for each name of each group.
+        groups (Sequence[Sequence]): What each group asked for.
+
+    Returns:
+        list: For each group its value, or a tuple where it has several names.
+    """
+    rest = iter(values)
+    shared = [tuple(itertools.islice(rest, len(group))) for group in groups]
+    return [each[0] if len(each) == 1 else each for each in shared]

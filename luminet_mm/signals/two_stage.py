@@ -27,7 +27,7 @@ from typing import Any
 from mmdet.models.detectors import TwoStageDetector
 from torch import Tensor
 
-from luminet_mm.signals.family import Family, Question, Size, regroup
+from luminet_mm.signals.family import Family, Question, Size
 from luminet_mm.signals.preact import has_output
 from luminet_mm.signals.roi_heads import (
     bbox_heads,
@@ -50,7 +50,7 @@ from luminet_mm.signals.roi_scoring import (
     score_rois,
     tap_modules,
 )
-from luminet_mm.signals.signal import Signal, unknown_signal
+from luminet_mm.signals.signal import Signal, regroup, unknown_signal
 
 _ROI_PARTS = ('feats', 'cls_score', 'bbox_pred')
 SIDES = (128, 256, 512, 640, 1024)

@@ -15,6 +15,7 @@ from luminet_mm.distillers.refusals import (
     check_keys,
 )
 from luminet_mm.losses import KDLoss
+from luminet_mm.signals.classifier import Classifier
 from luminet_mm.signals.family import Comparison
 from luminet_mm.signals.signal import Signal
 
@@ -75,7 +76,10 @@ def compared(student='softmax', *teachers):
     """A student and what one loss compares, by what follows the logits."""
     signal = [Signal('logits', 'head', 'logits')]
     model = SimpleNamespace(
-        family=SimpleNamespace(activation=lambda made, _: made.then),
+        family=SimpleNamespace(
+            activation=lambda made, _: made.then,
+            advice=Classifier.advice,
+        ),
         then=student,
         teachers=[
             SimpleNamespace(

@@ -10,14 +10,8 @@ from toy import ToyFamily, ToyNet
 
 from luminet_mm.losses import DistillBatch
 from luminet_mm.signals.classifier import Classifier
-from luminet_mm.signals.family import (
-    Comparison,
-    Family,
-    Question,
-    Record,
-    regroup,
-)
-from luminet_mm.signals.signal import Signal
+from luminet_mm.signals.family import Comparison, Family, Question, Record
+from luminet_mm.signals.signal import Signal, regroup
 from luminet_mm.signals.two_stage import TwoStage
 
 LOGITS, MAPS = Signal('logits', 'head', 'logits'), Signal('neck', 'neck')

@@ -7,9 +7,8 @@ kind               what it is, mapping ``c_s`` to ``c_t`` channels
 ``'conv_bn'``      1x1 convolution without bias, then batch norm
 ``'mlp'``          linear, ReLU, linear, with ``hidden`` channels between
 ``'orthogonal'``   linear without bias whose columns stay orthonormal
-``'regressor'``    FitNet's: a convolution that also halves or doubles the
-                   size if the teacher's differs, batch norm, and a ReLU if the
-                   teacher's map has passed one (``last_relu``)
+``'regressor'``    FitNet's: a convolution, also to half or twice the size,
+                   batch norm, and a ReLU as in the teacher (``last_relu``)
 =================  ========================================================
 
 A connector is trained with the student, by the student's optimizer, and left

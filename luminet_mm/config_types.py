@@ -17,7 +17,7 @@ def type_text(kind: Any) -> str:
     """A ``type`` as text, such as ``'mmdet.datasets.coco.CocoDataset'``.
 
     Args:
-        kind (Any): A name with or without a scope, a class or a function.
+        kind: A name with or without a scope, a class or a function.
     """
     module = getattr(kind, '__module__', None)
     name = getattr(kind, '__qualname__', None)
@@ -41,10 +41,10 @@ def is_type(block: Any, *names: str, registry: Registry | None = None) -> bool:
     """Whether a config block's type is one of the given classes.
 
     Args:
-        block (dict): A block, or an object that has already been built.
-        *names (str): Classes as ``'package.Name'``. Their subclasses count, if
+        block: A block, or an object that has already been built.
+        *names: Classes as ``'package.Name'``. Their subclasses count, if
             the block holds the class itself or ``registry`` is given.
-        registry (Registry | None): Where to look up a class by its name.
+        registry: Where to look up a class by its name.
     """
     kind = _type_of(block)
     if registry is not None and isinstance(kind, str):

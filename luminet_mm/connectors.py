@@ -39,14 +39,14 @@ def make_connector(
     """Build a connector that maps features of one shape to another.
 
     Args:
-        connector (str | dict): One of :data:`KINDS`, or a dict with the kind
+        connector: One of :data:`KINDS`, or a dict with the kind
             as ``type`` and its options: ``hidden`` for ``'mlp'`` (default: the
             teacher's channels), ``last_relu`` for ``'regressor'`` (see
             :func:`ends_in_relu`).
-        student (Sequence[int]): Shape of the student's features, ``(B, c_s)``
+        student: Shape of the student's features, ``(B, c_s)``
             or ``(B, c_s, H, W)``.
-        teacher (Sequence[int]): Shape of the teacher's features.
-        after_relu (bool): Whether the teacher's map has passed a ReLU.
+        teacher: Shape of the teacher's features.
+        after_relu: Whether the teacher's map has passed a ReLU.
 
     Returns:
         A module that maps ``(B, c_s, ...)`` to ``(B, c_t, ...)``.
@@ -108,9 +108,9 @@ def ends_in_relu(last_relu: bool | None, after_relu: bool) -> bool:
     feature pyramid are negative, since its maps come from convolutions.
 
     Args:
-        last_relu (bool | None): True or False to force it; None to follow the
+        last_relu: True or False to force it; None to follow the
             teacher.
-        after_relu (bool): Whether the teacher's map has passed a ReLU.
+        after_relu: Whether the teacher's map has passed a ReLU.
     """
     return after_relu if last_relu is None else bool(last_relu)
 
@@ -121,8 +121,8 @@ def align_channels(
     """A ``'linear'`` connector where channels differ, identity elsewhere.
 
     Args:
-        student (Sequence[Sequence[int]]): Shapes of the student's features.
-        teacher (Sequence[Sequence[int]]): Shapes of the teacher's.
+        student: Shapes of the student's features.
+        teacher: Shapes of the teacher's.
     """
     return nn.ModuleList(
         nn.Identity()
@@ -153,8 +153,8 @@ class Orthogonal(nn.Module):
     with weight decay.)
 
     Args:
-        inputs (int): Channels of the student.
-        outputs (int): Channels of the teacher, at least ``inputs``.
+        inputs: Channels of the student.
+        outputs: Channels of the teacher, at least ``inputs``.
 
     Raises:
         ValueError: The teacher has fewer channels.
@@ -224,11 +224,11 @@ def make_projector(
     """SimKD's bottleneck: three convolutions, each with batch norm and ReLU.
 
     Args:
-        inputs (int): Channels of the student.
-        outputs (int): Channels of the teacher.
-        factor (float): The 1x1, 3x3 and 1x1 convolutions have
+        inputs: Channels of the student.
+        outputs: Channels of the teacher.
+        factor: The 1x1, 3x3 and 1x1 convolutions have
             ``outputs // factor`` channels between them.
-        last_relu (bool): Whether the last convolution also gets a ReLU.
+        last_relu: Whether the last convolution also gets a ReLU.
 
     Returns:
         A module that maps ``(B, inputs, H, W)`` to ``(B, outputs, H, W)``.
@@ -265,9 +265,9 @@ def make_bridge(
     is a 4x4 transposed convolution. Both of these have a bias.
 
     Args:
-        source (Sequence[int]): Shape ``(B, C, H, W)`` of the input maps.
-        target (Sequence[int]): Shape of the output maps.
-        after_relu (bool): Whether the target's maps have passed a ReLU. If so,
+        source: Shape ``(B, C, H, W)`` of the input maps.
+        target: Shape of the output maps.
+        after_relu: Whether the target's maps have passed a ReLU. If so,
             the bridge ends in a leaky ReLU of slope 0.1.
 
     Returns:

@@ -47,7 +47,7 @@ def all_gather_with_grad(tensor: Tensor) -> Tensor:
     All ranks must call it, with equal shapes, and all must run backward.
 
     Args:
-        tensor (Tensor): Any shape, the same on every rank.
+        tensor: Any shape, the same on every rank.
 
     Returns:
         Tensor of shape ``(world_size, *tensor.shape)``.
@@ -80,7 +80,7 @@ def all_reduce_with_grad(tensor: Tensor) -> Tensor:
     All ranks must call it, with equal shapes, and all must run backward.
 
     Args:
-        tensor (Tensor): Any shape, the same on every rank.
+        tensor: Any shape, the same on every rank.
 
     Returns:
         Tensor of the same shape, equal on all ranks.
@@ -95,8 +95,8 @@ def global_rows(rows: Tensor, sync: bool = True) -> Tensor:
     whole loss, which is also its share.
 
     Args:
-        rows (Tensor): ``(N, ...)``; N may differ between ranks and may be 0.
-        sync (bool): Whether to gather at all.
+        rows: ``(N, ...)``; N may differ between ranks and may be 0.
+        sync: Whether to gather at all.
 
     Returns:
         ``(N of all ranks, ...)``.
@@ -160,11 +160,11 @@ def global_mean(
     mean. Every rank must call it, even one without rows.
 
     Args:
-        row_values (Tensor): ``(N,)``; N may differ between ranks and may be 0.
-        row_weights (Tensor | None): ``(N,)`` without gradient; default 1 for
+        row_values: ``(N,)``; N may differ between ranks and may be 0.
+        row_weights: ``(N,)`` without gradient; default 1 for
             each row.
-        sync (bool): Whether the mean is over all ranks or only this one.
-        total (Tensor | None): Sum of the weights over all ranks, if already
+        sync: Whether the mean is over all ranks or only this one.
+        total: Sum of the weights over all ranks, if already
             known (saves the collective).
 
     Returns:
@@ -219,13 +219,13 @@ def global_moments(
     without rows.
 
     Args:
-        x (Tensor): ``(N, D)``.
-        y (Tensor): ``(N, D)``; pass ``x`` itself for a variance.
-        total (Tensor): Scalar without gradient, summed over the ranks with the
+        x: ``(N, D)``.
+        y: ``(N, D)``; pass ``x`` itself for a variance.
+        total: Scalar without gradient, summed over the ranks with the
             rest.
-        row_weights (Tensor | None): ``(N,)`` without gradient; default 1 for
+        row_weights: ``(N,)`` without gradient; default 1 for
             each row.
-        sync (bool): Whether to sum over all ranks or only this one.
+        sync: Whether to sum over all ranks or only this one.
 
     Returns:
         :class:`Moments`, equal on all ranks. Zeros if there are no rows.

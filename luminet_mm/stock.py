@@ -38,10 +38,10 @@ def stock_config(cfg: Config) -> Config:
     a replay data set becomes the data set inside it.
 
     Args:
-        cfg (Config): Any config; one without a distiller is left unchanged.
+        cfg: Any config; one without a distiller is left unchanged.
 
     Returns:
-        Config: A copy whose ``model`` is a stock model.
+        A copy whose ``model`` is a stock model.
     """
     cfg = copy.deepcopy(cfg)
     model = cfg.get('model') or {}
@@ -78,10 +78,10 @@ def model_block(cfg: Config) -> ConfigDict:
     the model.
 
     Args:
-        cfg (Config): A whole config.
+        cfg: A whole config.
 
     Returns:
-        ConfigDict: A copy.
+        A copy.
     """
     model = copy.deepcopy(cfg.model)
     if cfg.get('data_preprocessor'):
@@ -93,11 +93,11 @@ def peer_config(cfg: Config, peer: int) -> Config | None:
     """The config of a peer that was trained with the first network.
 
     Args:
-        cfg (Config): The config of a mutual learning run.
-        peer (int): The peer's index in ``model.peers``.
+        cfg: The config of a mutual learning run.
+        peer: The peer's index in ``model.peers``.
 
     Returns:
-        Config: ``cfg`` with that peer as its stock model; None if
+        ``cfg`` with that peer as its stock model; None if
         ``model.peers`` is missing or names a file, which is then its config.
     """
     peers = (cfg.get('model') or {}).get('peers') or []
@@ -115,11 +115,11 @@ def stock_config_text(text: str, peer: int | None = None) -> str | None:
     The text is parsed, never executed, because it comes from a file.
 
     Args:
-        text (str): ``checkpoint['meta']['cfg']``.
-        peer (int | None): Index in ``model.peers``; None for the model.
+        text: ``checkpoint['meta']['cfg']``.
+        peer: Index in ``model.peers``; None for the model.
 
     Returns:
-        str | None: The stock config's text, without the entries that only the
+        The stock config's text, without the entries that only the
         run needed; None if the text holds more than plain values, or the
         peer's config is a file.
 
@@ -151,10 +151,10 @@ def parse_config(text: str) -> dict[str, Any] | None:
     """Read a config's text as data, without executing any of it.
 
     Args:
-        text (str): The text, such as ``checkpoint['meta']['cfg']``.
+        text: The text, such as ``checkpoint['meta']['cfg']``.
 
     Returns:
-        dict | None: Its entries; None if it holds more than plain values.
+        Its entries; None if it holds more than plain values.
     """
     try:
         return plain_values(text)
@@ -203,9 +203,9 @@ def model_config(config: str | dict, key: str = 'teacher.config') -> Config:
     """Read a config, with the data preprocessor in its ``model`` block.
 
     Args:
-        config (str | dict): A path, ``'mmdet::...'`` or ``'mmpretrain::...'``,
+        config: A path, ``'mmdet::...'`` or ``'mmpretrain::...'``,
             a whole config or only its ``model`` block.
-        key (str): The key that named it, for errors.
+        key: The key that named it, for errors.
 
     Raises:
         FileNotFoundError: If it does not exist.

@@ -17,8 +17,8 @@ class Pending:
     """Values that were computed ahead, perhaps on another stream.
 
     Attributes:
-        values (Any): Tensors in any nesting.
-        done (torch.cuda.Event | None): Marks when they are ready; None if
+        values: Tensors in any nesting.
+        done: Marks when they are ready; None if
             they were computed on the stream that uses them, or not on CUDA.
     """
 
@@ -43,8 +43,8 @@ def run_beside(compute: Callable[[], Any], inputs: Tensor) -> Pending:
     Grad mode and autocast belong to the thread and apply there as well.
 
     Args:
-        compute (Callable): The computation; returns tensors in any nesting.
-        inputs (Tensor): The current step's tensor that it reads, on a CUDA
+        compute: The computation; returns tensors in any nesting.
+        inputs: The current step's tensor that it reads, on a CUDA
             device.
     """
     side = _side_stream(inputs.device)
@@ -69,8 +69,8 @@ def upload(values: Any, device: torch.device) -> Tensor:
     """Make a tensor of numbers on a device, without the host waiting for it.
 
     Args:
-        values (Any): Anything that ``torch.tensor`` accepts.
-        device (torch.device): The target device.
+        values: Anything that ``torch.tensor`` accepts.
+        device: The target device.
     """
     tensor = torch.tensor(values)
     if device.type != 'cuda':

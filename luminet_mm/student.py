@@ -20,8 +20,8 @@ def find_model(kind: Any, scope: str | None = None) -> type | None:
     """The class that a ``model.type`` names; None if there is none.
 
     Args:
-        kind (str | type): The type.
-        scope (str | None): The config's ``default_scope``.
+        kind: The type.
+        scope: The config's ``default_scope``.
     """
     if not isinstance(kind, str):
         kind = kind.build() if hasattr(kind, 'build') else kind
@@ -43,10 +43,10 @@ def extended_by(distiller: type) -> tuple[type, ...]:
     """The classes that a distiller extends, nearest first.
 
     Args:
-        distiller (type): Any class.
+        distiller: Any class.
 
     Returns:
-        tuple: The bases that follow DistillMixin; empty if that is not one
+        The bases that follow DistillMixin; empty if that is not one
         of them.
     """
     order = distiller.__mro__
@@ -66,7 +66,7 @@ def student_of(distiller: type) -> type:
     """The plain model that remains after distillation.
 
     Args:
-        distiller (type): A class with DistillMixin among its bases.
+        distiller: A class with DistillMixin among its bases.
 
     Raises:
         ValueError: If that model cannot predict as the distiller does.
@@ -118,11 +118,11 @@ def lost_by(distiller: type, student: type) -> tuple[type, list[str]] | None:
     their arguments on.
 
     Args:
-        distiller (type): A class with DistillMixin among its bases.
-        student (type): A model.
+        distiller: A class with DistillMixin among its bases.
+        student: A model.
 
     Returns:
-        tuple | None: The class that is lost, and the names of the methods
+        The class that is lost, and the names of the methods
         that it overrides. None if nothing is lost, or if the distiller is for
         models of another kind.
     """

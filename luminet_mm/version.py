@@ -13,13 +13,13 @@ class Supported(NamedTuple):
     """One row of the table of versions.
 
     Attributes:
-        package (str): Distribution name, as pip knows it.
-        minimum (str): The oldest release that works.
-        below (str): The first release that does not, or '' if none is known.
-        newest (str): The newest release series that was tried; a newer one
+        package: Distribution name, as pip knows it.
+        minimum: The oldest release that works.
+        below: The first release that does not, or '' if none is known.
+        newest: The newest release series that was tried; a newer one
             gets a warning, not an error.
-        why (str): What goes wrong outside the range.
-        replaces (tuple[str, ...]): Distributions with the same import name.
+        why: What goes wrong outside the range.
+        replaces: Distributions with the same import name.
     """
 
     package: str
@@ -135,11 +135,11 @@ def find_problems(installed: dict[str, str]) -> list[str]:
     """List the installed packages that cannot work.
 
     Args:
-        installed (dict[str, str]): Versions by normalised distribution name;
+        installed: Versions by normalised distribution name;
             the interpreter's under 'python'.
 
     Returns:
-        list[str]: One line per problem: what was found, what is needed, why,
+        One line per problem: what was found, what is needed, why,
         and the command that fixes it. Empty if all is well.
     """
     problems = []
@@ -188,10 +188,10 @@ def find_untested(installed: dict[str, str]) -> list[str]:
     """List the packages that are newer than any version that was tried.
 
     Args:
-        installed (dict[str, str]): As for :func:`find_problems`.
+        installed: As for :func:`find_problems`.
 
     Returns:
-        list[str]: One phrase per package in range but newer than tried.
+        One phrase per package in range but newer than tried.
     """
     untested = []
     for row in (PYTHON, *SUPPORTED):

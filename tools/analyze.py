@@ -104,7 +104,7 @@ def build_pair(
     """Build both models and the data loader.
 
     Returns:
-        tuple: The pair, the loader, and notes about them.
+        The pair, the loader, and notes about them.
 
     Raises:
         LaunchError: If something is not given.
@@ -228,7 +228,7 @@ def measure(pair: LogitPair, loader: DataLoader) -> PairStatistics | None:
     """Run both models over the data, on all processes.
 
     Returns:
-        PairStatistics | None: Of all rows; None when no batch came.
+        Of all rows; None when no batch came.
     """
     statistics = None
     batches: Iterable = loader

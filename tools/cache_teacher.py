@@ -59,11 +59,11 @@ def take_caches(cfg: Config, out: str | None) -> dict[int, str]:
     """Remove the cache folders from a config, so that its teachers run.
 
     Args:
-        cfg (Config): Changed in place.
-        out (str | None): Folder for the only teacher, instead of the config's.
+        cfg: Changed in place.
+        out: Folder for the only teacher, instead of the config's.
 
     Returns:
-        dict: Folders, by the teachers' numbers.
+        Folders, by the teachers' numbers.
 
     Raises:
         LaunchError: If no folder is named, or the data cannot be replayed.
@@ -107,8 +107,8 @@ class Views:
     """One teacher's answers for the views of the training data.
 
     Args:
-        runner (:obj:`Runner`): The distillation's, not yet training.
-        index (int): Number of the teacher.
+        runner: The distillation's, not yet training.
+        index: Number of the teacher.
     """
 
     def __init__(self, runner: Runner, index: int) -> None:
@@ -133,7 +133,7 @@ class Views:
         """Run the teacher on a batch's views.
 
         Returns:
-            tuple: Their numbers ``(B,)``, logits ``(B, classes)``, and
+            Their numbers ``(B,)``, logits ``(B, classes)``, and
             whether the teacher is right ``(B,)``: 1, 0, or -1 where there is
             no single label.
 

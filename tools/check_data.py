@@ -67,7 +67,7 @@ def report(cfg: Config, phases: Sequence[str], workers: int) -> bool:
     """Check the data and print what was found.
 
     Returns:
-        bool: Whether there is no fault.
+        Whether there is no fault.
     """
     found = data_findings(cfg, phases, True, with_progress(workers))
     for title, lines in (

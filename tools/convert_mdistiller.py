@@ -28,12 +28,12 @@ def convert(network: str, source: str, target: str) -> Path:
     """Convert one file.
 
     Args:
-        network (str): Its name in mdistiller and RepDistiller.
-        source (str): Their checkpoint: path or URL.
-        target (str): Path of ours.
+        network: Its name in mdistiller and RepDistiller.
+        source: Their checkpoint: path or URL.
+        target: Path of ours.
 
     Returns:
-        Path: The written file.
+        The written file.
 
     Raises:
         FileExistsError: If the result exists.

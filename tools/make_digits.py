@@ -59,12 +59,12 @@ def draw_boxes(root: Path, content: dict, count: int) -> list[np.ndarray]:
     """Load the first images, twice as large, with boxes and labels.
 
     Args:
-        root (Path): Folder that the file names are relative to.
-        content (dict): A parsed COCO annotation file.
-        count (int): How many at most.
+        root: Folder that the file names are relative to.
+        content: A parsed COCO annotation file.
+        count: How many at most.
 
     Returns:
-        list[np.ndarray]: BGR uint8 (2 * height, 2 * width, 3) each.
+        BGR uint8 (2 * height, 2 * width, 3) each.
     """
     tiles = []
     names = {item['id']: item['name'] for item in content['categories']}

@@ -25,11 +25,11 @@ def read_split(root: Path, split: str) -> dict:
     """Read the images and boxes of a split.
 
     Args:
-        root (Path): The data set's folder in VOC's layout.
-        split (str): Name of a file in ``ImageSets/Main``.
+        root: The data set's folder in VOC's layout.
+        split: Name of a file in ``ImageSets/Main``.
 
     Returns:
-        dict: COCO's ``images``, ``annotations`` and ``categories``. A box is
+        COCO's ``images``, ``annotations`` and ``categories``. A box is
         ``[x, y, width, height]`` in pixels, ``(xmin, ymin)`` to
         ``(xmax, ymax)`` as in the file. Boxes without area (two single pixels
         in train) are left out.

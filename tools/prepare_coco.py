@@ -85,11 +85,11 @@ def find_problems(root: Path, subset: bool = False) -> Iterator[str]:
     """Compare a folder with the contents of COCO 2017.
 
     Args:
-        root (Path): The COCO folder.
-        subset (bool): Accept fewer images than all of COCO.
+        root: The COCO folder.
+        subset: Accept fewer images than all of COCO.
 
     Yields:
-        str: What is missing or wrong, and how to fix it.
+        What is missing or wrong, and how to fix it.
     """
     for folder, archive, url, size in PARTS:
         path = root / folder

@@ -20,7 +20,7 @@ def read_labels(path: Path) -> dict[str, str]:
     """Read the class of each image.
 
     Args:
-        path (Path): ``val_annotations.txt``: an image, its class and its box
+        path: ``val_annotations.txt``: an image, its class and its box
             per line, separated by tabs.
 
     Raises:
@@ -53,11 +53,11 @@ def sort_images(val: Path, labels: dict[str, str]) -> int:
     """Move every image into the folder of its class.
 
     Args:
-        val (Path): The folder of the split.
-        labels (dict): Class of each image.
+        val: The folder of the split.
+        labels: Class of each image.
 
     Returns:
-        int: How many images were moved; the others were already there.
+        How many images were moved; the others were already there.
 
     Raises:
         SystemExit: If images are missing; the others are sorted.

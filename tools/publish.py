@@ -54,16 +54,16 @@ def publish(
     ``state_dict``, so those are published.
 
     Args:
-        source (str): A checkpoint: path or URL.
-        target (str): Path of the result, without the hash; '.pth' is optional.
-        trust (bool): Load ``source`` even when it may run code.
-        half (bool): Store weights as float16, which halves the file. Loading
+        source: A checkpoint: path or URL.
+        target: Path of the result, without the hash; '.pth' is optional.
+        trust: Load ``source`` even when it may run code.
+        half: Store weights as float16, which halves the file. Loading
             them gives a float32 model again.
-        peer (int | None): Publish this network of ``model.peers`` instead of
+        peer: Publish this network of ``model.peers`` instead of
             the first one (mutual learning).
 
     Returns:
-        Path: The written file.
+        The written file.
 
     Raises:
         FileExistsError: If the result exists.

@@ -33,12 +33,12 @@ def read_runs(paths: Sequence[str], metric: str | None = None) -> list[dict]:
     """Read accuracy and cost of finished runs.
 
     Args:
-        paths (Sequence[str]): Work dirs, folders of tools/sweep.py, or their
+        paths: Work dirs, folders of tools/sweep.py, or their
             ``summary.json``, in which each group of runs is one entry.
-        metric (str | None): Name of the logged accuracy.
+        metric: Name of the logged accuracy.
 
     Returns:
-        list[dict]: ``name``, ``metric``, ``accuracy`` (at the last
+        ``name``, ``metric``, ``accuracy`` (at the last
         validation; mean over runs), ``std``, ``runs``,
         ``seconds_per_batch``, ``parameters`` (of the student) and
         ``extra_parameters`` (those of the method: everything under

@@ -64,12 +64,12 @@ def simulate(
     """Train a teacher and a student with each loss.
 
     Args:
-        classes (int): C; the logits have C + 1 columns.
-        seed (int): Seed of modes, points and weights; the same for all losses.
-        steps (int): The students' training steps, of 256 points each.
+        classes: C; the logits have C + 1 columns.
+        seed: Seed of modes, points and weights; the same for all losses.
+        steps: The students' training steps, of 256 points each.
 
     Returns:
-        dict: For each loss and for ``'teacher'``: ``AP`` (mean over the
+        For each loss and for ``'teacher'``: ``AP`` (mean over the
         classes, in percent) and ``correlation`` of the first class's logit
         with the background's, both on unseen points.
     """

@@ -12,11 +12,11 @@ def merge_categories(content: dict, classes: int) -> dict:
     """Merge a COCO file's categories, in order, into equal groups.
 
     Args:
-        content (dict): A whole COCO file.
-        classes (int): Number of groups, at most the number of categories.
+        content: A whole COCO file.
+        classes: Number of groups, at most the number of categories.
 
     Returns:
-        dict: The same images and boxes; categories ``0, 1, ...`` are named
+        The same images and boxes; categories ``0, 1, ...`` are named
         after those that they contain, as in ``'0-4'``.
 
     Raises:

@@ -35,10 +35,10 @@ def gradient_lengths(model, batches: Iterable[dict]) -> dict[str, float]:
 
     Args:
         model: A distiller, in training mode.
-        batches (Iterable): Raw batches from a data loader.
+        batches: Raw batches from a data loader.
 
     Returns:
-        dict: The mean over the batches for each key of ``model.distill``,
+        The mean over the batches for each key of ``model.distill``,
         including its ``loss_weight``, and ``student`` for the sum of the
         student's own losses.
     """
@@ -71,12 +71,12 @@ def measure(cfg: Config, steps: int = 4, seed: int = 0) -> dict[str, float]:
     """Build a config's distiller and measure it on its first batches.
 
     Args:
-        cfg (Config): A whole config with ``model.distill``.
-        steps (int): Number of batches.
-        seed (int): Seed of the weights and of the order of the images.
+        cfg: A whole config with ``model.distill``.
+        steps: Number of batches.
+        seed: Seed of the weights and of the order of the images.
 
     Returns:
-        dict: For each loss, the norm of its gradient over that of the
+        For each loss, the norm of its gradient over that of the
         student's own losses; inf if the latter is 0.
     """
     cfg = copy.deepcopy(cfg)

@@ -37,12 +37,12 @@ def join(
     """One row for each group of a grid, the most accurate first.
 
     Args:
-        summary (Mapping): ``summary.json`` of a sweep.
-        steps (Mapping): Figures of ``step_times`` for the same grid.
-        metric (str | None): The accuracy to use; by default the main one.
+        summary: ``summary.json`` of a sweep.
+        steps: Figures of ``step_times`` for the same grid.
+        metric: The accuracy to use; by default the main one.
 
     Returns:
-        list[dict]: ``group``, ``title``, ``reads`` (the kind of signals),
+        ``group``, ``title``, ``reads`` (the kind of signals),
         ``mean``, ``std`` and ``last`` (for each seed) in percent, ``missing``
         (number of runs without a result), and from ``steps``: ``seconds`` (per
         step), ``ratio`` (to the student's step) and ``extra_parameters``.

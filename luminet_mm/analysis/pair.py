@@ -31,10 +31,10 @@ class LogitPair:
     compared, on the RPN's proposals.
 
     Args:
-        student (BaseModel): The student, in eval mode.
-        teachers (Sequence): Teachers and their weights; the logits of several
+        student: The student, in eval mode.
+        teachers: Teachers and their weights; the logits of several
             are averaged.
-        labelled (bool): Whether a detector's data has annotations. A RoI gets
+        labelled: Whether a detector's data has annotations. A RoI gets
             the label of the box with the highest IoU if that is at least 0.5;
             otherwise it is background, the last class.
 
@@ -74,7 +74,7 @@ class LogitPair:
         """Score a batch of a test-time data loader.
 
         Returns:
-            tuple: Student's and teacher's logits ``(N, C)``, and the labels
+            Student's and teacher's logits ``(N, C)``, and the labels
             ``(N,)`` or None.
 
         Raises:
@@ -138,12 +138,12 @@ def roi_labels(
     """Label RoIs by their overlap with the ground truth.
 
     Args:
-        proposals (Sequence[Tensor]): Boxes ``(N, 4)`` of each image.
-        samples (Sequence): Its ``gt_instances``, in the same frame.
-        background (int): The label if every box has an IoU below 0.5.
+        proposals: Boxes ``(N, 4)`` of each image.
+        samples: Its ``gt_instances``, in the same frame.
+        background: The label if every box has an IoU below 0.5.
 
     Returns:
-        Tensor: ``(sum of N,)`` int64, image by image.
+        ``(sum of N,)`` int64, image by image.
     """
     assigner = MaxIoUAssigner(
         pos_iou_thr=0.5, neg_iou_thr=0.5, match_low_quality=False
@@ -166,7 +166,7 @@ def boxes_in_view(dataset: ConfigDict) -> None:
     metrics need them. RoIs are in the resized image's coordinates.
 
     Args:
-        dataset (ConfigDict): Config of a data set, or of a wrapped one,
+        dataset: Config of a data set, or of a wrapped one,
             changed in place.
     """
     for inner in dataset.get('datasets') or filter(

@@ -62,9 +62,9 @@ def draw_parameters(runs: Sequence[dict], path: Path) -> None:
     """Draw accuracy against parameters, the student's and extra, and time.
 
     Args:
-        runs (Sequence[dict]): Result of :func:`read_runs`, not empty; points
+        runs: Result of :func:`read_runs`, not empty; points
             with unknown numbers are left out.
-        path (Path): The image file.
+        path: The image file.
     """
     figure = Figure(figsize=(16, 4.5), layout='constrained')
     left, right, time = figure.subplots(1, 3, sharey=True)

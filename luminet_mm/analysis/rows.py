@@ -18,10 +18,10 @@ def check_rows(
     """Refuse logits of two models that cannot be compared.
 
     Args:
-        student (Tensor): Logits, ``(N, C)``.
-        teacher (Tensor): Logits of the same rows, ``(N, C)``.
-        labels (Tensor | None): ``(N,)`` int64.
-        num_classes (int): Expected number of columns.
+        student: Logits, ``(N, C)``.
+        teacher: Logits of the same rows, ``(N, C)``.
+        labels: ``(N,)`` int64.
+        num_classes: Expected number of columns.
 
     Raises:
         AnalysisError: If shapes differ, a logit is NaN or inf, or a label is

@@ -47,7 +47,7 @@ class PairStatistics:
     class, and accuracy and ECE are not available.
 
     Args:
-        num_classes (int): Columns of the logits.
+        num_classes: Columns of the logits.
 
     Examples:
         >>> statistics = PairStatistics(2)
@@ -89,9 +89,9 @@ class PairStatistics:
         """Add rows.
 
         Args:
-            student (Tensor): Logits, ``(N, C)``.
-            teacher (Tensor): Logits of the same rows, ``(N, C)``.
-            labels (Tensor | None): ``(N,)`` int64.
+            student: Logits, ``(N, C)``.
+            teacher: Logits of the same rows, ``(N, C)``.
+            labels: ``(N,)`` int64.
 
         Raises:
             AnalysisError: If the logits differ in shape or hold NaN or inf,
@@ -176,7 +176,7 @@ class PairStatistics:
         """All numbers, as plain values; None if one is undefined.
 
         Returns:
-            dict: ``rows``, ``labelled``; ``agreement``, ``kl`` and both
+            ``rows``, ``labelled``; ``agreement``, ``kl`` and both
             accuracies as in :meth:`means`; ``similarity``, the mean over
             classes; ``logit_gap`` and ``correlation_gap``, each with ``mean``
             and ``max`` off the diagonal; ``student`` and ``teacher``, each

@@ -19,7 +19,7 @@ class CIFARAutoAugment(BaseTransform):
     ImageNet. Changes ``img``, a uint8 RGB image.
 
     Args:
-        fill (Sequence[int]): Fill colour for pixels from outside the image.
+        fill: Fill colour for pixels from outside the image.
             Defaults to CIFAR-100's mean.
     """
 

@@ -18,8 +18,8 @@ class HandwrittenDigits(BaseDataset):
     validation measures generalisation.
 
     Args:
-        split (str): ``'train'`` or ``'val'``. Defaults to ``'train'``.
-        num_images (int, optional): Use only the first ones; all by default.
+        split: ``'train'`` or ``'val'``. Defaults to ``'train'``.
+        num_images: Use only the first ones; all by default.
         **kwargs: Arguments of :class:`mmpretrain.datasets.BaseDataset`.
 
     Raises:

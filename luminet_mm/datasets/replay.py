@@ -27,9 +27,9 @@ def seed_view(seed: int, turn: int, index: int) -> None:
     """Seed Python, NumPy and torch's CPU for one view.
 
     Args:
-        seed (int): The seed of all views.
-        turn (int): The round.
-        index (int): The image's index.
+        seed: The seed of all views.
+        turn: The round.
+        index: The image's index.
     """
     # takes microseconds; NumPy's SeedSequence takes ten times as long
     digest = hashlib.sha256(f'{seed} {turn} {index}'.encode()).digest()
@@ -50,10 +50,10 @@ class ReplayDataset(Dataset):
     its data sample.
 
     Args:
-        dataset (dict): Config of the data set to wrap, with its pipeline.
-        rounds (int): Number of views of each image. Epoch ``e`` uses those of
+        dataset: Config of the data set to wrap, with its pipeline.
+        rounds: Number of views of each image. Epoch ``e`` uses those of
             round ``e % rounds``.
-        seed (int): Seed of the random numbers of all views. Defaults to 0.
+        seed: Seed of the random numbers of all views. Defaults to 0.
 
     Raises:
         TypeError: If ``dataset`` is not a config.
@@ -101,7 +101,7 @@ class ReplayDataset(Dataset):
         """An image's annotations.
 
         Args:
-            index (int): Index of the image, or of any of its views.
+            index: Index of the image, or of any of its views.
         """
         return self.dataset.get_data_info(index % len(self))
 
@@ -146,7 +146,7 @@ class ReplaySampler(DefaultSampler):
     never learn the epoch.
 
     Args:
-        dataset (:obj:`ReplayDataset`): The data set.
+        dataset: The data set.
         **kwargs: As for MMEngine's ``DefaultSampler``: ``shuffle``, ``seed``
             of the order, ``round_up``.
 

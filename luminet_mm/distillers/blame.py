@@ -32,16 +32,16 @@ def explain(
     """Find the cause of an error of a loss.
 
     Args:
-        error (NotFiniteInputError): What a loss raised.
-        inputs (Tensor): The batch of that step, ``(B, C, H, W)``.
-        data_samples (Sequence | None): What belongs to the images.
-        networks (Iterable): The teachers and then the student, each with the
+        error: What a loss raised.
+        inputs: The batch of that step, ``(B, C, H, W)``.
+        data_samples: What belongs to the images.
+        networks: The teachers and then the student, each with the
             word for it.
-        previous (Sequence[str]): Names of the images of the step before, to
+        previous: Names of the images of the step before, to
             which an error that comes late belongs.
 
     Returns:
-        NotFiniteInputError: With the cause, or the same where none was found.
+        With the cause, or the same where none was found.
     """
     names = [] if error.late else _broken_images(inputs, data_samples)
     if names:

@@ -29,10 +29,10 @@ class Entry:
     """An entry of ``distill``: a loss, and what it compares.
 
     Attributes:
-        loss (nn.Module): The loss, built.
-        student (tuple[str]): Names of the student's signals.
-        teacher (tuple[str]): Names of a teacher's.
-        heard (Sequence[int] | None): Numbers of the teachers that it listens
+        loss: The loss, built.
+        student: Names of the student's signals.
+        teacher: Names of a teacher's.
+        heard: Numbers of the teachers that it listens
             to; None for all.
     """
 
@@ -186,8 +186,8 @@ def build_teachers(teacher: Any, scope: str) -> Ensemble:
     """Build the teachers of a block ``teacher``.
 
     Args:
-        teacher (dict | Sequence[dict] | None): The block.
-        scope (str): Where the types in their configs are looked up unless
+        teacher: The block.
+        scope: Where the types in their configs are looked up unless
             they say.
 
     Raises:
@@ -229,11 +229,11 @@ def build_loss(name: str, cfg: dict) -> Entry:
     """Build one entry of ``distill``.
 
     Args:
-        name (str): Its key.
-        cfg (dict): The loss's config and the signals that it compares.
+        name: Its key.
+        cfg: The loss's config and the signals that it compares.
 
     Returns:
-        Entry: The loss, and what it compares.
+        The loss, and what it compares.
 
     Raises:
         ValueError: If a signal is missing or the loss cannot be built.
@@ -281,9 +281,9 @@ def compares_classes(loss: nn.Module, student: Names, teacher: Names) -> bool:
     do, where a loss sends the student's features through them.
 
     Args:
-        loss (nn.Module): An entry of ``distill``, built.
-        student (tuple[str]): The student's signals.
-        teacher (tuple[str]): The teacher's.
+        loss: An entry of ``distill``, built.
+        student: The student's signals.
+        teacher: The teacher's.
     """
     if not loss.uses_teacher:
         return False

@@ -19,9 +19,9 @@ class ClassifierDistiller(DistillMixin, ImageClassifier):
 
     Args:
         *args, **kwargs: As for the stock classifier.
-        teacher (dict | list[dict]): ``config`` and ``checkpoint``, see
+        teacher: ``config`` and ``checkpoint``, see
             :class:`~luminet_mm.distillers.mixin.DistillMixin`.
-        distill (dict): Losses by key, see there too; signals are listed in
+        distill: Losses by key, see there too; signals are listed in
             :mod:`luminet_mm.signals.classifier`.
 
     Raises:

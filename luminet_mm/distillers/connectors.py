@@ -27,7 +27,7 @@ def build_connectors(model: Any) -> None:
     follows from the run's seed.
 
     Args:
-        model (:obj:`DistillMixin`): The student, with its losses.
+        model: The student, with its losses.
 
     Raises:
         ValueError: If a loss cannot compare the features, or a model runs on

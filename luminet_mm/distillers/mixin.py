@@ -42,19 +42,19 @@ class DistillMixin(_StockModel):
     its own (a projector) is added, under ``distill.``.
 
     Args:
-        teacher (dict | list[dict]): ``config`` and ``checkpoint`` of the
+        teacher: ``config`` and ``checkpoint`` of the
             :class:`~luminet_mm.teachers.frozen.FrozenTeacher`. Several
             teachers are an ensemble: their logits are averaged, by ``weight``
             where a teacher has one (default 1; only the ratios matter). With
             ``cache``, a folder, its logits are read from disk: see
             :mod:`luminet_mm.teachers.cached`. Left out where no loss has a
             teacher (USKD).
-        distill (dict): One loss per key; each key starts with ``loss_``. An
+        distill: One loss per key; each key starts with ``loss_``. An
             entry is the config of a loss and the ``signal`` that it compares,
             or ``student`` and ``teacher`` signals apart: a name each, or a
             list of names. ``teachers=[0]`` says which of several teachers
             the loss listens to, all by default.
-        dry_run_size (int | tuple[int, int]): Side, or height and width, of
+        dry_run_size: Side, or height and width, of
             the random images that all models see once when this one is
             built. By default a size on which they run is found.
 
@@ -173,11 +173,11 @@ class DistillMixin(_StockModel):
         it, the teachers answer about its rows, each loss compares.
 
         Args:
-            inputs (Tensor): Normalised images, ``(B, C, H, W)``.
-            data_samples (list[:obj:`BaseDataElement`]): What is annotated.
+            inputs: Normalised images, ``(B, C, H, W)``.
+            data_samples: What is annotated.
 
         Returns:
-            dict: The stock losses (a classifier's ``loss`` as ``loss_cls``),
+            The stock losses (a classifier's ``loss`` as ``loss_cls``),
             and one entry per distillation loss.
 
         Raises:

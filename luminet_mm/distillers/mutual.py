@@ -66,10 +66,10 @@ class MutualClassifier(ClassifierDistiller):
 
     Args:
         *args, **kwargs: As for the stock classifier.
-        peers (list[str | dict]): Configs of the other networks: a path, a
+        peers: Configs of the other networks: a path, a
             whole config or its ``model`` block. They have to normalise images
             as this model does.
-        distill (dict): Losses on logits by key, see
+        distill: Losses on logits by key, see
             :class:`~luminet_mm.distillers.mixin.DistillMixin`.
 
     Raises:
@@ -202,8 +202,8 @@ class MutualClassifier(ClassifierDistiller):
         """Every network's losses, those of the peers as ``peer0.loss_...``.
 
         Args:
-            inputs (Tensor): Normalised images, ``(B, 3, H, W)``.
-            data_samples (list[:obj:`DataSample`]): Labels.
+            inputs: Normalised images, ``(B, 3, H, W)``.
+            data_samples: Labels.
         """
         active = [each.key for each in self.active_comparisons()]
         losses: dict[str, Any] = {}

@@ -30,9 +30,9 @@ def check_keys(kind: type, family: Family, keys: Iterable[str]) -> None:
     """Refuse blocks of a model that a distiller does not extend.
 
     Args:
-        kind (type): The distiller's class, or one that derives from it.
-        family (Family): The family that it distils.
-        keys (Iterable[str]): Of the config's ``model``.
+        kind: The distiller's class, or one that derives from it.
+        family: The family that it distils.
+        keys: Of the config's ``model``.
 
     Raises:
         ValueError: If a constructor takes no such key.
@@ -65,9 +65,9 @@ def check_activation(
     """Refuse a loss that is not made for the logits that it compares.
 
     Args:
-        student (:obj:`DistillMixin`): The student.
-        loss (nn.Module): The loss.
-        comparison (Comparison): What it compares.
+        student: The student.
+        loss: The loss.
+        comparison: What it compares.
 
     Raises:
         ValueError: If a side's probabilities come from an activation that
@@ -94,13 +94,13 @@ def check_logits(
     """Refuse a loss that is not made for the logits of one model.
 
     Args:
-        key (str): The loss's key.
-        loss (nn.Module): The loss.
-        whose (str): What the model is, for the message.
-        used (str): What makes probabilities of its logits, see
+        key: The loss's key.
+        loss: The loss.
+        whose: What the model is, for the message.
+        used: What makes probabilities of its logits, see
             :meth:`Family.activation`.
-        signals (list[Signal]): What of it is compared.
-        advice (str): What to do where a loss does not take a sigmoid.
+        signals: What of it is compared.
+        advice: What to do where a loss does not take a sigmoid.
 
     Raises:
         ValueError: If the loss does not take that activation.
@@ -121,8 +121,8 @@ def check_free(losses: Mapping, key: str) -> None:
     """Refuse the name of a loss that the student has itself.
 
     Args:
-        losses (Mapping): The student's own losses, by name.
-        key (str): The key of a distillation loss.
+        losses: The student's own losses, by name.
+        key: The key of a distillation loss.
 
     Raises:
         ValueError: If the student has a loss of that name.
@@ -138,8 +138,8 @@ def check_gradient(key: str, student: Any) -> None:
     """Refuse a signal through which a loss could train nothing.
 
     Args:
-        key (str): The loss's key.
-        student (Tensor | Sequence): The student's signal.
+        key: The loss's key.
+        student: The student's signal.
 
     Raises:
         ValueError: If gradients are computed, and it has none.

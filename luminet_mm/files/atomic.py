@@ -30,9 +30,9 @@ def write_atomically(
     """Write a file so that readers see either the old one or the new one.
 
     Args:
-        path (str | PathLike): The file; missing folders are created.
-        data (bytes | str): The whole content; text is written as UTF-8.
-        new (bool): Whether an existing file is an error.
+        path: The file; missing folders are created.
+        data: The whole content; text is written as UTF-8.
+        new: Whether an existing file is an error.
 
     Raises:
         FileExistsError: If ``new`` is set and the file exists.
@@ -89,8 +89,8 @@ def full_disk(folder: str | os.PathLike, error: BaseException) -> WriteError:
     """The error to show when :func:`is_full` is true.
 
     Args:
-        folder (str | PathLike): The folder that the process writes to.
-        error (BaseException): The original error.
+        folder: The folder that the process writes to.
+        error: The original error.
     """
     room = megabytes(free_space(Path(folder)))
     return WriteError(

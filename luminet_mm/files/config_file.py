@@ -22,11 +22,11 @@ def read_config(path: str | os.PathLike, what: str = 'config') -> Config:
     """Read a config and its bases.
 
     Args:
-        path (str): A config file for MMEngine.
-        what (str): The word for it in messages.
+        path: A config file for MMEngine.
+        what: The word for it in messages.
 
     Returns:
-        Config: The settings.
+        The settings.
 
     Raises:
         ConfigFileError: If the file does not exist or is not a config, or its

@@ -34,7 +34,7 @@ def fetch(url: str) -> Path:
     each machine downloads, the others wait and use its file.
 
     Args:
-        url (str): ``http://`` or ``https://``.
+        url: ``http://`` or ``https://``.
 
     Raises:
         CheckpointError: If it cannot be downloaded; says where to put it.
@@ -76,10 +76,10 @@ def hash_in_name(name: str) -> str | None:
     """The start of the SHA-256 that the model zoos append to a file name.
 
     Args:
-        name (str): A name such as ``faster_rcnn_20200130-047c8118.pth``.
+        name: A name such as ``faster_rcnn_20200130-047c8118.pth``.
 
     Returns:
-        str | None: At least 8 hexadecimal digits; None if there are none. A
+        At least 8 hexadecimal digits; None if there are none. A
         date is not a hash.
     """
     found = re.search(r'-([0-9a-f]{8,64})\.\w+$', name)

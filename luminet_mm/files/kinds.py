@@ -34,10 +34,10 @@ def foreign_kind(path: Path) -> str | None:
     """Name the kind of a file that torch.save certainly did not write.
 
     Args:
-        path (Path): An existing file.
+        path: An existing file.
 
     Returns:
-        str | None: A phrase such as ``an HTML page``; None for a file written
+        A phrase such as ``an HTML page``; None for a file written
         by torch.save, complete or truncated, and for an unknown kind.
     """
     with open(path, 'rb') as file:

@@ -36,11 +36,11 @@ def hold(path: str | os.PathLike) -> Iterator[TextIO]:
     """Hold a lock for as long as the block runs.
 
     Args:
-        path (str | PathLike): The lock file; it and its folder are created
+        path: The lock file; it and its folder are created
             and kept. It holds one readable line: process, machine, start time.
 
     Yields:
-        TextIO: The open file. A process that inherits it shares the lock; a
+        The open file. A process that inherits it shares the lock; a
         forked process, such as a data loader worker, does not.
 
     Raises:

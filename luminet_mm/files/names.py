@@ -10,9 +10,9 @@ def inside(folder: Path, name: object, where: str) -> Path:
     """Join a name from a data file to the folder that it belongs to.
 
     Args:
-        folder (Path): The folder; it may be a link itself.
-        name (object): The name in the data file: a relative path.
-        where (str): The data file, for errors.
+        folder: The folder; it may be a link itself.
+        name: The name in the data file: a relative path.
+        where: The data file, for errors.
 
     Raises:
         DataFileError: If the name is not a string, is absolute or contains
@@ -44,8 +44,8 @@ def plain_name(name: str, where: str) -> str:
     """The name of a file or folder, without a path.
 
     Args:
-        name (str): The name in a data file.
-        where (str): The data file, for errors.
+        name: The name in a data file.
+        where: The data file, for errors.
 
     Raises:
         DataFileError: If it is a path.

@@ -25,7 +25,7 @@ def plain_values(text: str) -> dict[str, Any]:
     """Read the assignments of a config text that holds plain values.
 
     Args:
-        text (str): A config as MMEngine writes it: literals and ``dict(...)``.
+        text: A config as MMEngine writes it: literals and ``dict(...)``.
 
     Raises:
         ValueError: If there is anything else in it.
@@ -112,7 +112,7 @@ def check_building(node: Any) -> None:
     """Refuse a model that reads files or URLs when it is built.
 
     Args:
-        node (Any): The ``model`` block, or a part of it.
+        node: The ``model`` block, or a part of it.
 
     Raises:
         ValueError: If it names one.

@@ -11,8 +11,8 @@ def distiller_of(runner, who: str) -> DistillMixin:
     """The distillation model that a runner trains.
 
     Args:
-        runner (:obj:`mmengine.runner.Runner`): With or without DDP.
-        who (str): What needs it, for the message.
+        runner: With or without DDP.
+        who: What needs it, for the message.
 
     Raises:
         ValueError: If the model is a stock model.

@@ -43,7 +43,7 @@ class FiniteHook(Hook):
     an error.
 
     Args:
-        patience (int): How many steps in a row may overflow with a scaler.
+        patience: How many steps in a row may overflow with a scaler.
 
     Raises:
         ValueError: If ``patience`` is not a positive number.

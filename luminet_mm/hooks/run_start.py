@@ -18,7 +18,7 @@ class RunStartHook(Hook):
     ``tools/train.py`` adds it to every run.
 
     Args:
-        replaced (list[Path]): Checkpoints of an earlier run in this work dir
+        replaced: Checkpoints of an earlier run in this work dir
             that this run replaces; they are removed when training starts.
 
     Raises:

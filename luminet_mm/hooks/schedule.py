@@ -22,12 +22,12 @@ class LossSchedule:
     ``stop`` (without ``decay``: at once at ``stop``).
 
     Args:
-        warmup (int): Steps until the factor is 1; 0 for none.
-        decay (int | None): Last step at full weight.
-        stop (int | None): First step at which the loss is off; when every
+        warmup: Steps until the factor is 1; 0 for none.
+        decay: Last step at full weight.
+        stop: First step at which the loss is off; when every
             loss is off, the teacher no longer runs.
-        unit (str): ``'iter'`` or ``'epoch'``.
-        part (str | None): The part of the loss that is scheduled, for losses
+        unit: ``'iter'`` or ``'epoch'``.
+        part: The part of the loss that is scheduled, for losses
             that have some (``'features'`` of FCFD); None for the whole.
 
     Raises:
@@ -92,7 +92,7 @@ class DistillScheduleHook(Hook):
     batch, not an optimizer step, as everywhere in MMEngine.
 
     Args:
-        **schedules (dict): A :class:`LossSchedule` per key of
+        **schedules: A :class:`LossSchedule` per key of
             ``model.distill``.
 
     Raises:
@@ -137,8 +137,8 @@ class DistillScheduleHook(Hook):
         """Mismatches with the losses and the loop, one line each.
 
         Args:
-            distill (Mapping): The losses by key, built or None.
-            by_epoch (bool): Whether the loop counts epochs.
+            distill: The losses by key, built or None.
+            by_epoch: Whether the loop counts epochs.
         """
         lines = []
         for name, schedule in self.schedules.items():

@@ -37,12 +37,12 @@ class TeacherCheckHook(Hook):
     out.
 
     Args:
-        evaluate (bool): Score the teacher. False compares class names only.
-        metric (str | None): Name of the metric that ``min_metric`` bounds,
+        evaluate: Score the teacher. False compares class names only.
+        metric: Name of the metric that ``min_metric`` bounds,
             with or without its prefix (``'bbox_mAP'``). By default the main
             one: ``coco/bbox_mAP``, ``accuracy/top1``, or else the first that
             is reported.
-        min_metric (float | None): Stop the run if the teacher scores less.
+        min_metric: Stop the run if the teacher scores less.
             In the metric's own unit: COCO's are fractions of 1, MMPretrain's
             accuracies are in percent.
 

@@ -34,10 +34,10 @@ class TeacherScore:
     to score, and files of that name belong to the student.
 
     Args:
-        evaluator (:obj:`Evaluator`): The student's; it is not changed.
+        evaluator: The student's; it is not changed.
 
     Attributes:
-        left_out (list[str]): Why something is not scored.
+        left_out: Why something is not scored.
     """
 
     def __init__(self, evaluator: Evaluator) -> None:
@@ -76,11 +76,11 @@ class TeacherScore:
         """Predict the validation set and score it.
 
         Args:
-            loop (:obj:`ValLoop`): The student's.
-            model (nn.Module): The teacher.
+            loop: The student's.
+            model: The teacher.
 
         Returns:
-            dict: Metrics by name, without those it has no predictions for.
+            Metrics by name, without those it has no predictions for.
 
         Raises:
             ValueError: If an evaluator cannot handle its predictions.

@@ -23,9 +23,9 @@ class WeightsHook(Hook):
     layer of a classifier may differ, as it does for other classes.
 
     Args:
-        source (str): The file, and the setting that names it.
-        allow_partial (bool): Warn instead of raising.
-        last_layer (bool): Whether the last layer may differ.
+        source: The file, and the setting that names it.
+        allow_partial: Warn instead of raising.
+        last_layer: Whether the last layer may differ.
     """
 
     priority = 'VERY_HIGH'

@@ -83,10 +83,10 @@ def load_config(args: argparse.Namespace) -> Config:
     """Read the config file and apply the shared flags to it.
 
     Args:
-        args (argparse.Namespace): With ``config`` and the shared flags.
+        args: With ``config`` and the shared flags.
 
     Returns:
-        Config: With ``launcher`` and ``work_dir`` set. Unknown keys on the
+        With ``launcher`` and ``work_dir`` set. Unknown keys on the
         command line are in ``args.faults``.
 
     Raises:

@@ -46,7 +46,7 @@ def reported(args: argparse.Namespace | None = None) -> Iterator[None]:
     error, one prints it; an error that only one process meets is printed too.
 
     Args:
-        args (argparse.Namespace | None): The command line. ``verbose`` also
+        args: The command line. ``verbose`` also
             prints the traceback, ``launcher`` tells whether there are several
             processes, ``resume`` and ``work_dir`` that a run can be resumed.
 
@@ -157,9 +157,9 @@ def message_of(error: BaseException, known: bool) -> str:
     """The part of an error that a user needs: a few lines, no traceback.
 
     Args:
-        error (BaseException): The error; one from a data loader worker has
+        error: The error; one from a data loader worker has
             that process's traceback in its message.
-        known (bool): Whether the message was written for this reader.
+        known: Whether the message was written for this reader.
     """
     text, name = str(error), type(error).__name__
     if 'Original Traceback (most recent call last)' in text:
@@ -181,7 +181,7 @@ def _keep(
     """Write a traceback to a file; never raise another error.
 
     Returns:
-        str | None: The file. None if it could not be written; the traceback
+        The file. None if it could not be written; the traceback
         then goes to the console.
     """
     text = ''.join(traceback.format_exception(error))

@@ -20,10 +20,10 @@ class Cell:
     """One training run.
 
     Args:
-        name (str): Its folder inside the sweep's folder.
-        config (str): Config file.
-        options (dict): ``--cfg-options``, including the seed.
-        group (str): The group; its runs differ only in the seed.
+        name: Its folder inside the sweep's folder.
+        config: Config file.
+        options: ``--cfg-options``, including the seed.
+        group: The group; its runs differ only in the seed.
     """
 
     name: str
@@ -73,7 +73,7 @@ def make_cells(runs: dict) -> list[Cell]:
     A sweep that is stopped early then has results for every group.
 
     Args:
-        runs (dict): Groups of runs by name: ``config``, ``seeds``, ``options``
+        runs: Groups of runs by name: ``config``, ``seeds``, ``options``
             by config key, and ``grid`` with a list of values per option. A
             dict among the options is merged into the config.
 

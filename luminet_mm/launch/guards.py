@@ -24,8 +24,8 @@ def install_guards(runner: Any, replaced: Sequence[Path] = ()) -> None:
     config's text, which MMDetection alone must still be able to read.
 
     Args:
-        runner (:obj:`mmengine.runner.Runner`): The runner to add hooks to.
-        replaced (Sequence[Path]): Checkpoints of an earlier run in its work
+        runner: The runner to add hooks to.
+        replaced: Checkpoints of an earlier run in its work
             dir, which are removed when it starts.
     """
     install_backends()

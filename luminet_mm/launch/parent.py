@@ -35,11 +35,11 @@ def end_with_launcher(
     are watched: a user who leaves a shell wants the training to continue.
 
     Args:
-        launcher (str): ``--launcher``: none, pytorch, slurm or mpi.
-        seconds (float): The time between two checks.
+        launcher: ``--launcher``: none, pytorch, slurm or mpi.
+        seconds: The time between two checks.
 
     Returns:
-        Thread | None: The thread; None if no launcher is known.
+        The thread; None if no launcher is known.
     """
     if launcher not in MARKS or MARKS[launcher] not in os.environ:
         return None

@@ -39,7 +39,7 @@ def start_processes(cfg: Config) -> None:
     MMEngine starts the group (NCCL unless the config says otherwise).
 
     Args:
-        cfg (Config): With ``launcher`` set; ``model_wrapper_cfg`` is adapted.
+        cfg: With ``launcher`` set; ``model_wrapper_cfg`` is adapted.
 
     Raises:
         LaunchError: If a variable of the launcher is missing, there are fewer
@@ -84,10 +84,10 @@ def ddp_settings(cfg: Config) -> dict:
     config says otherwise.
 
     Args:
-        cfg (Config): The whole config.
+        cfg: The whole config.
 
     Returns:
-        dict: A complete ``model_wrapper_cfg``.
+        A complete ``model_wrapper_cfg``.
     """
     given = cfg.get('model_wrapper_cfg') or {}
     settings = dict(

@@ -16,10 +16,10 @@ class Progress:
     """One line with the progress of the runs and the time left.
 
     Args:
-        out (Path): Folder of the runs.
-        cells (Sequence[Cell]): The runs.
-        iterations (int): Training steps of each run.
-        titles (Mapping[str, str]): Names to show; a run's own by default.
+        out: Folder of the runs.
+        cells: The runs.
+        iterations: Training steps of each run.
+        titles: Names to show; a run's own by default.
     """
 
     def __init__(

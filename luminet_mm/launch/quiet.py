@@ -95,12 +95,12 @@ def make_runner(
     """Build the config's runner with little console output.
 
     Args:
-        cfg (Config): The whole config.
-        verbose (bool): Show everything that MMEngine logs.
-        config_name (str | None): The config's name as the user gave it.
+        cfg: The whole config.
+        verbose: Show everything that MMEngine logs.
+        config_name: The config's name as the user gave it.
 
     Returns:
-        Runner: An instance of ``runner_type``, or MMEngine's runner.
+        An instance of ``runner_type``, or MMEngine's runner.
     """
     base = RUNNERS.get(cfg.runner_type) if 'runner_type' in cfg else Runner
     if base is None:

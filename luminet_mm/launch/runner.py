@@ -23,12 +23,12 @@ def build_runner(
     """Start the process group if MMEngine cannot; build the runner.
 
     Args:
-        cfg (Config): The whole config.
-        trust (bool): Load checkpoints that may run code.
-        allow_partial (bool): Accept checkpoints that fit only partly.
-        last_layer (bool): Whether a classifier's last layer may differ from
+        cfg: The whole config.
+        trust: Load checkpoints that may run code.
+        allow_partial: Accept checkpoints that fit only partly.
+        last_layer: Whether a classifier's last layer may differ from
             that of ``load_from``.
-        args (argparse.Namespace | None): The command line, for the console.
+        args: The command line, for the console.
     """
     check_amp(cfg)
     start_processes(cfg)

@@ -17,9 +17,9 @@ def find_metric(
     """Choose a metric that all finished cells logged.
 
     Args:
-        cells (Sequence[Cell]): The cells.
-        out (str): Folder of the sweep.
-        metric (str | None): The wanted metric; by default one of
+        cells: The cells.
+        out: Folder of the sweep.
+        metric: The wanted metric; by default one of
             :data:`~luminet_mm.runs.metrics.MAIN`.
 
     Raises:
@@ -39,12 +39,12 @@ def summarise(
     """Mean and standard deviation over the seeds of each group.
 
     Args:
-        cells (Sequence[Cell]): The cells of the whole grid.
-        out (str): Folder of the sweep.
-        metrics (Sequence[str]): Names of metrics, at the last validation.
+        cells: The cells of the whole grid.
+        out: Folder of the sweep.
+        metrics: Names of metrics, at the last validation.
 
     Returns:
-        dict: For each group with a finished run: the options, ``runs``,
+        For each group with a finished run: the options, ``runs``,
         ``missing`` (runs that failed or were not started), ``seconds`` per
         step, and for each metric ``mean``, ``std`` (sample standard
         deviation, 0 for one run), and ``last`` and ``best`` of each finished

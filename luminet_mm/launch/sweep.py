@@ -28,11 +28,11 @@ def run_cells(
     trainings, and no new ones start.
 
     Args:
-        cells (Sequence[Cell]): The runs.
-        out (str): Folder of the sweep.
-        slots (int): Runs at a time; each gets its share of the cores, or as
+        cells: The runs.
+        out: Folder of the sweep.
+        slots: Runs at a time; each gets its share of the cores, or as
             many threads as ``OMP_NUM_THREADS`` says.
-        watch (callable): Called every second with each cell's state:
+        watch: Called every second with each cell's state:
             ``waiting``, ``running``, ``finished`` or ``failed``.
 
     Raises:

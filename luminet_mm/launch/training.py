@@ -68,8 +68,8 @@ def reason_of(log: Path, before: int) -> str:
     """Why a training run ended: its error, or else its last line of output.
 
     Args:
-        log (Path): The file with its output.
-        before (int): Bytes in it from earlier training runs.
+        log: The file with its output.
+        before: Bytes in it from earlier training runs.
     """
     text = log.read_bytes()[before:].decode(errors='replace')
     lines = text.strip().splitlines() or ['nothing was printed']
@@ -86,13 +86,13 @@ def run_cell(
     """Train one cell in its own process.
 
     Args:
-        cell (Cell): The run.
-        work_dir (Path): Its folder.
-        threads (int): Threads for it, unless ``OMP_NUM_THREADS`` is set.
-        started (callable): Called with the process.
+        cell: The run.
+        work_dir: Its folder.
+        threads: Threads for it, unless ``OMP_NUM_THREADS`` is set.
+        started: Called with the process.
 
     Returns:
-        str | None: What went wrong, or None.
+        What went wrong, or None.
     """
     if is_finished(work_dir):
         return None

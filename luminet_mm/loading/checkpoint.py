@@ -50,12 +50,12 @@ def load_checkpoint(
     process of each machine downloads, the others wait and read its file.
 
     Args:
-        source (str | PathLike): A path, or an ``http(s)://`` URL that is kept
+        source: A path, or an ``http(s)://`` URL that is kept
             in ``torch.hub``'s cache.
-        map_location (Any): As in :func:`torch.load`. Defaults to 'cpu'.
+        map_location: As in :func:`torch.load`. Defaults to 'cpu'.
 
     Returns:
-        dict: The whole checkpoint; :func:`get_state_dict` finds the weights.
+        The whole checkpoint; :func:`get_state_dict` finds the weights.
 
     Raises:
         FileNotFoundError: If the file does not exist.
@@ -101,9 +101,9 @@ def read_checkpoint(
     """Read anything that torch.save wrote, without running code in it.
 
     Args:
-        file (Path | BinaryIO): The file.
-        name (str | PathLike): Its name in errors.
-        map_location (Any): As in :func:`torch.load`.
+        file: The file.
+        name: Its name in errors.
+        map_location: As in :func:`torch.load`.
 
     Raises:
         UnsafeCheckpointError, CheckpointError: As :func:`load_checkpoint`.
@@ -140,10 +140,10 @@ def get_state_dict(checkpoint: dict) -> OrderedDict[str, torch.Tensor]:
     """Find the weights in a checkpoint of MMEngine or of plain PyTorch.
 
     Args:
-        checkpoint (dict): What :func:`load_checkpoint` returned.
+        checkpoint: What :func:`load_checkpoint` returned.
 
     Returns:
-        OrderedDict[str, Tensor]: The weights, without DDP's ``module.``
+        The weights, without DDP's ``module.``
         prefix but with the version metadata of their modules.
 
     Raises:

@@ -81,7 +81,7 @@ def install_data_handlers(trust: bool) -> None:
     """Make MMEngine read pickles and YAML as data from now on.
 
     Args:
-        trust (bool): Restore the handlers that may run code instead.
+        trust: Restore the handlers that may run code instead.
     """
     pickles = PickleHandler() if trust else SafePickleHandler()
     yamls = YamlHandler() if trust else SafeYamlHandler()

@@ -31,11 +31,11 @@ def report(
     """Report what was loaded; refuse the file if that is too little.
 
     Args:
-        source (str): The file and the key that named it.
-        fit (Fit): What was loaded.
-        problems (list[str]): Keys that should have been loaded and were not.
-        allow_partial (bool): Warn instead of raising an error.
-        random (Sequence[str]): Weights that are in no file, see
+        source: The file and the key that named it.
+        fit: What was loaded.
+        problems: Keys that should have been loaded and were not.
+        allow_partial: Warn instead of raising an error.
+        random: Weights that are in no file, see
             :func:`left_random`.
 
     Raises:
@@ -85,9 +85,9 @@ def missing_weights(model: nn.Module, fit: Fit, last_layer: bool) -> list[str]:
     """Keys of trained tensors that a file should have filled and did not.
 
     Args:
-        model (nn.Module): The model, or its wrapper.
-        fit (Fit): What the file filled.
-        last_layer (bool): Whether the last layer of a classifier may differ.
+        model: The model, or its wrapper.
+        fit: What the file filled.
+        last_layer: Whether the last layer of a classifier may differ.
     """
     model = unwrapped(model)
     return [
@@ -122,8 +122,8 @@ def left_random(fit: Fit, model: Mapping) -> list[str]:
     """Weights that are not in the model's checkpoints and that nothing loads.
 
     Args:
-        fit (Fit): What a checkpoint filled.
-        model (Mapping): The config's ``model``.
+        fit: What a checkpoint filled.
+        model: The config's ``model``.
     """
     whole = {key: model.get(key) for key in ('init_cfg', *_STARTS)}
     if _reads_file(whole):

@@ -56,8 +56,8 @@ def strict_loading(
     """Load strictly while this is open, then as before.
 
     Args:
-        trust (bool): Also open files that ask for more than weights.
-        allow_partial (bool): Let ``init_cfg`` use a file that fits partly.
+        trust: Also open files that ask for more than weights.
+        allow_partial: Let ``init_cfg`` use a file that fits partly.
     """
     before = dict(CheckpointLoader._schemes), PretrainedInit.__call__
     handlers = dict(registry_utils.file_handlers)
@@ -75,8 +75,8 @@ def install_strict_loading(
     """Load strictly from now on, in a process that is a single run.
 
     Args:
-        trust (bool): As for :func:`strict_loading`.
-        allow_partial (bool): As for :func:`strict_loading`.
+        trust: As for :func:`strict_loading`.
+        allow_partial: As for :func:`strict_loading`.
     """
     install_data_handlers(trust)
     read = functools.partial(_read, trust=trust)

@@ -24,13 +24,13 @@ class Fit:
     entries that they know.
 
     Attributes:
-        loaded (dict): Size of each tensor that was filled, without batch norm
+        loaded: Size of each tensor that was filled, without batch norm
             counters.
-        missing (dict): Size of each tensor that the file lacks.
-        reshaped (dict): Shapes in the file and in the model if they differ;
+        missing: Size of each tensor that the file lacks.
+        reshaped: Shapes in the file and in the model if they differ;
             these tensors are left unchanged.
-        unexpected (list): Keys of the file that the model does not use.
-        unsaved (list): Weights that are in no checkpoint of the model (see
+        unexpected: Keys of the file that the model does not use.
+        unsaved: Weights that are in no checkpoint of the model (see
             :func:`unsaved`) and not in this file either.
     """
 
@@ -44,7 +44,7 @@ class Fit:
         """A line for each key that was not filled.
 
         Args:
-            keys (Mapping | None): Only these; all by default.
+            keys: Only these; all by default.
         """
         entries = {
             key: f'{key}: {theirs} in the file, {ours} in the model'
@@ -66,11 +66,11 @@ def load_weights(model: nn.Module, state: Mapping[str, Any]) -> Fit:
     missing, not a comparison of keys.
 
     Args:
-        model (nn.Module): The model, or its wrapper.
-        state (Mapping): Weights by key; left unchanged.
+        model: The model, or its wrapper.
+        state: Weights by key; left unchanged.
 
     Returns:
-        Fit: What was filled and what was not.
+        What was filled and what was not.
 
     Raises:
         CheckpointError: If the model's hooks cannot read the weights.

@@ -31,7 +31,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """Print a page, or write all pages.
 
     Args:
-        args (Sequence[str] | None): The command line.
+        args: The command line.
     """
     parser = argparse.ArgumentParser(
         prog='python -m luminet_mm.methods', description=__doc__

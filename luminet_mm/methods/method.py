@@ -16,7 +16,7 @@ class Method:
     """A method of the package: a loss with its card.
 
     Attributes:
-        cls (type): The loss.
+        cls: The loss.
     """
 
     cls: type[DistillLoss]

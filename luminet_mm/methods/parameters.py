@@ -51,8 +51,8 @@ def extra_parameters(method: Method, task: str) -> int:
     """Count the parameters trained with the student, on a built loss.
 
     Args:
-        method (Method): A method that supports models of this task.
-        task (str): One of :data:`TASKS`; of its models those in
+        method: A method that supports models of this task.
+        task: One of :data:`TASKS`; of its models those in
             :data:`PAIRS`.
     """
     config = method.config(task) or {}

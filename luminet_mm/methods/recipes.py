@@ -19,11 +19,11 @@ class Recipe:
     """A method that is a config, a student or a schedule around losses.
 
     Attributes:
-        title (str): Its usual name.
-        paper (Paper | None): The paper that published it.
-        how (str): Its counterpart here, in Markdown, and what is missing.
-        configs (tuple[str, ...]): Its configs, in ``configs/``.
-        optimizer (str): The optimizer of its configs.
+        title: Its usual name.
+        paper: The paper that published it.
+        how: Its counterpart here, in Markdown, and what is missing.
+        configs: Its configs, in ``configs/``.
+        optimizer: The optimizer of its configs.
     """
 
     title: str

@@ -38,18 +38,18 @@ def batched_nms(
     arithmetic is mmcv's, so a config gives the same detections with both.
 
     Args:
-        boxes (Tensor): Shape (N, 4), x1, y1, x2, y2.
-        scores (Tensor): Shape (N,).
-        idxs (Tensor): Shape (N,): the group of each box.
-        nms_cfg (dict, optional): ``type`` ('nms', 'soft_nms' or a callable)
+        boxes: Shape (N, 4), x1, y1, x2, y2.
+        scores: Shape (N,).
+        idxs: Shape (N,): the group of each box.
+        nms_cfg: ``type`` ('nms', 'soft_nms' or a callable)
             and its arguments; ``class_agnostic`` (overrides the argument);
             ``split_thr``: from this many boxes (default 10000), each group is
             processed separately, even if ``class_agnostic``; ``max_num`` then
             applies to all groups together. None only sorts by score.
-        class_agnostic (bool): Suppress across groups.
+        class_agnostic: Suppress across groups.
 
     Returns:
-        tuple: Boxes with scores (n, 5), best first, and their indices (n,).
+        Boxes with scores (n, 5), best first, and their indices (n,).
 
     Raises:
         ImportError: ``type`` is an operator for rotated boxes.

@@ -18,14 +18,14 @@ def bbox_overlaps(
     """Overlaps of two sets of boxes.
 
     Args:
-        bboxes1 (Tensor): Shape (m, 4), x1, y1, x2, y2.
-        bboxes2 (Tensor): Shape (n, 4).
-        mode (str): 'iou', or 'iof' (intersection over the area of bboxes1).
-        aligned (bool): Compare row by row; needs m = n.
-        offset (int): 0 or 1: a box is x2 - x1 + offset wide.
+        bboxes1: Shape (m, 4), x1, y1, x2, y2.
+        bboxes2: Shape (n, 4).
+        mode: 'iou', or 'iof' (intersection over the area of bboxes1).
+        aligned: Compare row by row; needs m = n.
+        offset: 0 or 1: a box is x2 - x1 + offset wide.
 
     Returns:
-        Tensor: Shape (m, n), or (m,) if ``aligned``.
+        Shape (m, n), or (m,) if ``aligned``.
 
     Raises:
         ValueError: ``mode`` or ``offset`` is unknown, or m != n with

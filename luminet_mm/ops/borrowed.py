@@ -59,7 +59,7 @@ def borrow(submodule: str) -> ModuleType:
     """Import a file of ``mmcv.ops`` with this package's functions.
 
     Args:
-        submodule (str): A key of :data:`BORROWED`.
+        submodule: A key of :data:`BORROWED`.
     """
     with _without_extension():
         module = importlib.import_module(f'mmcv.ops.{submodule}')

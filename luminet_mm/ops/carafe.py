@@ -23,15 +23,15 @@ def carafe(
     Computed in fp32 (or fp64) and returned in the type of ``features``.
 
     Args:
-        features (Tensor): Shape (B, C, H, W).
-        masks (Tensor): The weights, shape (B, groups * kernel_size ** 2, s *
+        features: Shape (B, C, H, W).
+        masks: The weights, shape (B, groups * kernel_size ** 2, s *
             H, s * W).
-        kernel_size (int): Side of a neighbourhood, odd.
-        group_size (int): Number of channel groups with separate weights.
-        scale_factor (int): Upsampling factor, s.
+        kernel_size: Side of a neighbourhood, odd.
+        group_size: Number of channel groups with separate weights.
+        scale_factor: Upsampling factor, s.
 
     Returns:
-        Tensor: Shape (B, C, s * H, s * W).
+        Shape (B, C, s * H, s * W).
 
     Raises:
         ValueError: The shapes do not fit.

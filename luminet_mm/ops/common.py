@@ -23,7 +23,7 @@ def missing_op(name: str) -> ImportError:
     """The error for an operator that torchvision has no kernel for.
 
     Args:
-        name (str): The operator's name in ``mmcv.ops``, or its variant.
+        name: The operator's name in ``mmcv.ops``, or its variant.
     """
     return ImportError(
         f"mmcv.ops.{name} needs mmcv's compiled extension (mmcv._ext), which "

@@ -30,22 +30,22 @@ def modulated_deform_conv2d(
     Where an offset is NaN, so is the output.
 
     Args:
-        input (Tensor): Shape (B, C_in, H_in, W_in).
-        offset (Tensor): Shape (B, deform_groups * 2 * kh * kw, H, W), y before
+        input: Shape (B, C_in, H_in, W_in).
+        offset: Shape (B, deform_groups * 2 * kh * kw, H, W), y before
             x for each tap of the kernel. A larger H or W, as in DyHead, is
             allowed; as in mmcv, the first numbers in memory are used.
-        mask (Tensor, optional): Shape (B, deform_groups * kh * kw, H, W); may
+        mask: Shape (B, deform_groups * kh * kw, H, W); may
             also be larger.
-        weight (Tensor): Shape (C_out, C_in / groups, kh, kw).
-        bias (Tensor, optional): Shape (C_out,).
-        stride (int | tuple[int, int]): As in ``nn.Conv2d``.
-        padding (int | tuple[int, int]): As in ``nn.Conv2d``.
-        dilation (int | tuple[int, int]): As in ``nn.Conv2d``.
-        groups (int): As in ``nn.Conv2d``.
-        deform_groups (int): Groups of input channels with separate offsets.
+        weight: Shape (C_out, C_in / groups, kh, kw).
+        bias: Shape (C_out,).
+        stride: As in ``nn.Conv2d``.
+        padding: As in ``nn.Conv2d``.
+        dilation: As in ``nn.Conv2d``.
+        groups: As in ``nn.Conv2d``.
+        deform_groups: Groups of input channels with separate offsets.
 
     Returns:
-        Tensor: Shape (B, C_out, H, W).
+        Shape (B, C_out, H, W).
 
     Raises:
         ValueError: ``input`` is not 4D, or ``groups`` or ``deform_groups``

@@ -97,13 +97,13 @@ class DeformConv2d(_DeformConv):
     """Module of :func:`deform_conv2d`; the caller gives the offsets.
 
     Args:
-        in_channels, out_channels (int): As in ``nn.Conv2d``.
-        kernel_size, stride, padding, dilation (int | tuple[int, int]): As in
+        in_channels, out_channels: As in ``nn.Conv2d``.
+        kernel_size, stride, padding, dilation: As in
             ``nn.Conv2d``.
-        groups (int): As in ``nn.Conv2d``.
-        deform_groups (int): Groups of input channels with own offsets.
-        bias (bool): Must be False.
-        im2col_step (int): Accepted for mmcv's configs, without effect.
+        groups: As in ``nn.Conv2d``.
+        deform_groups: Groups of input channels with own offsets.
+        bias: Must be False.
+        im2col_step: Accepted for mmcv's configs, without effect.
     """
 
     @deprecated_api_warning(
@@ -183,12 +183,12 @@ class ModulatedDeformConv2d(_DeformConv):
     """Module of :func:`modulated_deform_conv2d`.
 
     Args:
-        in_channels, out_channels (int): As in ``nn.Conv2d``.
-        kernel_size, stride, padding, dilation (int | tuple[int, int]): As in
+        in_channels, out_channels: As in ``nn.Conv2d``.
+        kernel_size, stride, padding, dilation: As in
             ``nn.Conv2d``.
-        groups (int): As in ``nn.Conv2d``.
-        deform_groups (int): Groups of input channels with own offsets.
-        bias (bool | str): Whether there is a bias.
+        groups: As in ``nn.Conv2d``.
+        deform_groups: Groups of input channels with own offsets.
+        bias: Whether there is a bias.
     """
 
     @deprecated_api_warning(

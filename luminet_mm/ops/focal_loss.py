@@ -104,19 +104,19 @@ def sigmoid_focal_loss(
     """Focal loss of one binary classifier per column.
 
     Args:
-        input (Tensor): Logits of shape (N, C).
-        target (Tensor): int64 of shape (N,); C (or any other number that is
+        input: Logits of shape (N, C).
+        target: int64 of shape (N,); C (or any other number that is
             not a column) is background.
-        gamma (float): Focusing exponent.
-        alpha (float): Weight of the target's column; the others have
+        gamma: Focusing exponent.
+        alpha: Weight of the target's column; the others have
             ``1 - alpha``.
-        weight (Tensor, optional): Shape (C,): weight of a row by its target;
+        weight: Shape (C,): weight of a row by its target;
             background rows have 1.
-        reduction (str): 'none', 'sum', or 'mean' (sum over N rows and C
+        reduction: 'none', 'sum', or 'mean' (sum over N rows and C
             columns divided by N; 0 if N is 0).
 
     Returns:
-        Tensor: Shape (N, C) for 'none', else a scalar; fp32 or fp64.
+        Shape (N, C) for 'none', else a scalar; fp32 or fp64.
 
     Raises:
         ValueError: Shapes or ``reduction`` do not fit.
@@ -143,17 +143,17 @@ def softmax_focal_loss(
         \quad p_n = \mathrm{softmax}(x_n)_{t_n}
 
     Args:
-        input (Tensor): Logits of shape (N, C).
-        target (Tensor): int64 of shape (N,); rows with a negative target
+        input: Logits of shape (N, C).
+        target: int64 of shape (N,); rows with a negative target
             contribute no loss and no gradient.
-        gamma (float): Focusing exponent.
-        alpha (float): Factor of every row.
-        weight (Tensor, optional): Shape (C,): weight of a row by its target.
-        reduction (str): 'none', 'sum', or 'mean' over all N rows (0 if N is
+        gamma: Focusing exponent.
+        alpha: Factor of every row.
+        weight: Shape (C,): weight of a row by its target.
+        reduction: 'none', 'sum', or 'mean' over all N rows (0 if N is
             0).
 
     Returns:
-        Tensor: Shape (N,) for 'none', else a scalar; fp32 or fp64.
+        Shape (N,) for 'none', else a scalar; fp32 or fp64.
 
     Raises:
         ValueError: Shapes or ``reduction`` do not fit.
@@ -175,10 +175,10 @@ class _FocalLoss(nn.Module):
     """The base class of the two modules.
 
     Args:
-        gamma (float): Focusing exponent.
-        alpha (float): Weight of the target's column.
-        weight (Tensor, optional): Shape (C,): weight of a row by its target.
-        reduction (str): 'none', 'mean' or 'sum'.
+        gamma: Focusing exponent.
+        alpha: Weight of the target's column.
+        weight: Shape (C,): weight of a row by its target.
+        reduction: 'none', 'mean' or 'sum'.
     """
 
     weight: Tensor | None

@@ -21,15 +21,15 @@ def masked_conv2d(
     the same. Unlike in mmcv, gradients flow.
 
     Args:
-        features (Tensor): Shape (1, C_in, H, W).
-        mask (Tensor): Shape (1, H, W); positive at selected positions.
-        weight (Tensor): Shape (C_out, C_in, kh, kw).
-        bias (Tensor, optional): Shape (C_out,).
-        padding (int | tuple[int, int]): As in ``nn.Conv2d``.
-        stride (int | tuple[int, int]): Must be 1.
+        features: Shape (1, C_in, H, W).
+        mask: Shape (1, H, W); positive at selected positions.
+        weight: Shape (C_out, C_in, kh, kw).
+        bias: Shape (C_out,).
+        padding: As in ``nn.Conv2d``.
+        stride: Must be 1.
 
     Returns:
-        Tensor: Shape (1, C_out, H, W).
+        Shape (1, C_out, H, W).
 
     Raises:
         ValueError: The stride is not 1, or a shape does not fit.

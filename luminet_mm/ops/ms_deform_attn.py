@@ -26,15 +26,15 @@ def multi_scale_deformable_attn(
     returned in the type of ``value``.
 
     Args:
-        value (Tensor): Shape (B, sum of h * w, heads, C), level by level.
-        value_spatial_shapes (Tensor): Shape (levels, 2): h and w of each
+        value: Shape (B, sum of h * w, heads, C), level by level.
+        value_spatial_shapes: Shape (levels, 2): h and w of each
             level.
-        sampling_locations (Tensor): Shape (B, queries, heads, levels, points,
+        sampling_locations: Shape (B, queries, heads, levels, points,
             2), x before y, in [0, 1] within a map.
-        attention_weights (Tensor): Shape (B, queries, heads, levels, points).
+        attention_weights: Shape (B, queries, heads, levels, points).
 
     Returns:
-        Tensor: Shape (B, queries, heads * C).
+        Shape (B, queries, heads * C).
     """
     batch, _, heads, channels = value.shape
     queries = sampling_locations.shape[1]

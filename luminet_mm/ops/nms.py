@@ -44,15 +44,15 @@ def nms(
     """Drop each box that overlaps a better one by more than a threshold.
 
     Args:
-        boxes (Tensor | np.ndarray): Shape (N, 4), x1, y1, x2, y2.
-        scores (Tensor | np.ndarray): Shape (N,).
-        iou_threshold (float): Largest IoU at which two boxes are both kept.
-        offset (int): 0 or 1: a box is x2 - x1 + offset wide.
-        score_threshold (float): Boxes must score more than this, if positive.
-        max_num (int): Keep at most this many, if positive.
+        boxes: Shape (N, 4), x1, y1, x2, y2.
+        scores: Shape (N,).
+        iou_threshold: Largest IoU at which two boxes are both kept.
+        offset: 0 or 1: a box is x2 - x1 + offset wide.
+        score_threshold: Boxes must score more than this, if positive.
+        max_num: Keep at most this many, if positive.
 
     Returns:
-        tuple: Boxes with scores (n, 5), best first, and their indices (n,), of
+        Boxes with scores (n, 5), best first, and their indices (n,), of
         the inputs' kind. Gradients flow to ``boxes`` and ``scores``.
 
     Raises:
@@ -123,16 +123,16 @@ def soft_nms(
     is always kept.
 
     Args:
-        boxes (Tensor | np.ndarray): Shape (N, 4), x1, y1, x2, y2.
-        scores (Tensor | np.ndarray): Shape (N,).
-        iou_threshold (float): IoU above which a score is lowered.
-        sigma (float): Width of the gaussian.
-        min_score (float): Boxes with a smaller score are dropped.
-        method (str): 'linear', 'gaussian' or 'naive'.
-        offset (int): 0 or 1: a box is x2 - x1 + offset wide.
+        boxes: Shape (N, 4), x1, y1, x2, y2.
+        scores: Shape (N,).
+        iou_threshold: IoU above which a score is lowered.
+        sigma: Width of the gaussian.
+        min_score: Boxes with a smaller score are dropped.
+        method: 'linear', 'gaussian' or 'naive'.
+        offset: 0 or 1: a box is x2 - x1 + offset wide.
 
     Returns:
-        tuple: Boxes with lowered scores (n, 5), best first, and their indices
+        Boxes with lowered scores (n, 5), best first, and their indices
         (n,), of the inputs' kind; without gradient.
 
     Raises:
@@ -180,11 +180,11 @@ def nms_match(dets: Array, iou_threshold: float) -> list[Array]:
     """Group each kept box with those that it suppresses.
 
     Args:
-        dets (Tensor | np.ndarray): Boxes with scores, shape (N, 5).
-        iou_threshold (float): IoU above which a box is suppressed.
+        dets: Boxes with scores, shape (N, 5).
+        iou_threshold: IoU above which a box is suppressed.
 
     Returns:
-        list: int64 indices of each group, best score first, of the input's
+        Int64 indices of each group, best score first, of the input's
         kind; groups are ordered by their best score.
 
     Raises:

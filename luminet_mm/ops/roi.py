@@ -36,18 +36,18 @@ def roi_align(
     cast below fp32. Gradients flow to ``input`` only, as in mmcv.
 
     Args:
-        input (Tensor): Features of shape (B, C, H, W).
-        rois (Tensor): Shape (n, 5): index into B, then x1, y1, x2, y2.
-        output_size (int | tuple[int, int]): Height and width of the output.
-        spatial_scale (float): Feature map size over image size.
-        sampling_ratio (int): Samples per bin and axis; 0 uses as many as the
+        input: Features of shape (B, C, H, W).
+        rois: Shape (n, 5): index into B, then x1, y1, x2, y2.
+        output_size: Height and width of the output.
+        spatial_scale: Feature map size over image size.
+        sampling_ratio: Samples per bin and axis; 0 uses as many as the
             bin has pixels.
-        pool_mode (str): 'avg', or 'max' with a fixed ``sampling_ratio``.
-        aligned (bool): Pixel centres lie at half integers; if False, the
+        pool_mode: 'avg', or 'max' with a fixed ``sampling_ratio``.
+        aligned: Pixel centres lie at half integers; if False, the
             legacy convention, in which a RoI is at least one pixel wide.
 
     Returns:
-        Tensor: Shape (n, C, height, width), in the type of ``input``.
+        Shape (n, C, height, width), in the type of ``input``.
 
     Raises:
         ValueError: ``rois`` is not (n, 5), or ``pool_mode`` is unknown.
@@ -89,12 +89,12 @@ class RoIAlign(nn.Module):
     """Module of :func:`roi_align`; argument names as in mmcv.
 
     Args:
-        output_size (int | tuple[int, int]): Height and width of the output.
-        spatial_scale (float): Feature map size over image size.
-        sampling_ratio (int): Samples per bin and axis; 0 for dense sampling.
-        pool_mode (str): 'avg' or 'max'.
-        aligned (bool): See :func:`roi_align`.
-        use_torchvision (bool): Accepted for mmcv's configs; this class always
+        output_size: Height and width of the output.
+        spatial_scale: Feature map size over image size.
+        sampling_ratio: Samples per bin and axis; 0 for dense sampling.
+        pool_mode: 'avg' or 'max'.
+        aligned: See :func:`roi_align`.
+        use_torchvision: Accepted for mmcv's configs; this class always
             uses torchvision.
     """
 
@@ -154,13 +154,13 @@ def roi_pool(
     by up to a pixel if RoIs are not aligned with the feature map's grid.
 
     Args:
-        input (Tensor): Features of shape (B, C, H, W).
-        rois (Tensor): Shape (n, 5): index into B, then x1, y1, x2, y2.
-        output_size (int | tuple[int, int]): Height and width of the output.
-        spatial_scale (float): Feature map size over image size.
+        input: Features of shape (B, C, H, W).
+        rois: Shape (n, 5): index into B, then x1, y1, x2, y2.
+        output_size: Height and width of the output.
+        spatial_scale: Feature map size over image size.
 
     Returns:
-        Tensor: Shape (n, C, height, width), in the type of ``input``.
+        Shape (n, C, height, width), in the type of ``input``.
 
     Raises:
         ValueError: ``rois`` is not (n, 5).
@@ -174,8 +174,8 @@ class RoIPool(nn.Module):
     """Module of :func:`roi_pool`.
 
     Args:
-        output_size (int | tuple[int, int]): Height and width of the output.
-        spatial_scale (float): Feature map size over image size.
+        output_size: Height and width of the output.
+        spatial_scale: Feature map size over image size.
     """
 
     def __init__(

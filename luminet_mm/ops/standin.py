@@ -114,7 +114,7 @@ def _exports(init_file: Path) -> list[tuple[str, str, str]]:
     """Read the names that mmcv.ops exports, without running it.
 
     Returns:
-        list: (submodule, name in the submodule, name in the package).
+        (submodule, name in the submodule, name in the package).
     """
     tree = ast.parse(init_file.read_text(encoding='utf-8'))
     return [
@@ -142,7 +142,7 @@ def install() -> str:
     ImportError that names it and says what to install.
 
     Returns:
-        str: The package that provides the operators: 'mmcv' or
+        The package that provides the operators: 'mmcv' or
         'torchvision'.
 
     Raises:

@@ -29,10 +29,10 @@ class Matching:
     """Anchors, and when an assigner matches one to a box.
 
     Args:
-        key (str): The generator's key in the config.
-        generator (dict): Its block.
-        positive (float): ``pos_iou_thr``.
-        lowest (float): The overlap that the best anchor of a box needs.
+        key: The generator's key in the config.
+        generator: Its block.
+        positive: ``pos_iou_thr``.
+        lowest: The overlap that the best anchor of a box needs.
     """
 
     key: str
@@ -45,7 +45,7 @@ def matchings(model: dict) -> Iterator[Matching]:
     """The anchors of a detector whose assigner compares overlaps.
 
     Args:
-        model (dict): The config's ``model``.
+        model: The config's ``model``.
     """
     settings = model.get('train_cfg') or {}
     for name, block in (
@@ -78,10 +78,10 @@ def anchor_findings(
     """Report the share of boxes that no anchor matches.
 
     Args:
-        cfg (Config): The whole config.
-        leaf (Leaf): The training data.
-        table (CocoTable): Its annotation file.
-        trains (np.ndarray): Which boxes are trained on, (A, ).
+        cfg: The whole config.
+        leaf: The training data.
+        table: Its annotation file.
+        trains: Which boxes are trained on, (A, ).
     """
     findings = Findings()
     model = cfg.get('model')
@@ -164,9 +164,9 @@ def best_overlaps(
     """Largest overlap of each box with any anchor of the grid.
 
     Args:
-        boxes (np.ndarray): x1, y1, x2, y2, (N, 4).
-        anchors (np.ndarray): Those at one position, (A, 4).
-        strides (np.ndarray): Stride of each one's grid, (A, 2).
+        boxes: x1, y1, x2, y2, (N, 4).
+        anchors: Those at one position, (A, 4).
+        strides: Stride of each one's grid, (A, 2).
 
     Returns:
         np.ndarray: Intersection over union, (N, ).
@@ -191,7 +191,7 @@ def propose(
     """Look for scales and ratios, as many as now, that match more boxes.
 
     Returns:
-        tuple: Settings of the generator, or none if it uses others than
+        Settings of the generator, or none if it uses others than
             scales; and the shares of unmatched boxes with them.
     """
     generator = matching.generator

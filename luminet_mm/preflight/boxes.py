@@ -20,12 +20,12 @@ class Purpose:
     """What the boxes are used for.
 
     Args:
-        key (str): The data set's key in the config.
-        classes (Sequence[str]): Its classes.
-        trains (bool): Whether they are for training, or for scoring.
-        scored (bool): Whether they are compared with predictions.
-        masks (bool): Whether masks are needed as well.
-        filters (dict): ``filter_cfg``.
+        key: The data set's key in the config.
+        classes: Its classes.
+        trains: Whether they are for training, or for scoring.
+        scored: Whether they are compared with predictions.
+        masks: Whether masks are needed as well.
+        filters: ``filter_cfg``.
     """
 
     key: str
@@ -60,8 +60,8 @@ def box_findings(table: CocoTable, purpose: Purpose) -> Findings:
     """Look for what MMDetection fails on, or silently leaves out.
 
     Args:
-        table (CocoTable): The annotation file.
-        purpose (Purpose): What its boxes are used for.
+        table: The annotation file.
+        purpose: What its boxes are used for.
     """
     findings = Findings()
     key = f'{purpose.key}.ann_file'

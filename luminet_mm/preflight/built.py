@@ -25,9 +25,9 @@ def built_findings(scope: str | None, leaf: Leaf, each: Each) -> Findings:
     """Build a data set, and check its entries and all its photos.
 
     Args:
-        scope (str | None): The config's ``default_scope``.
-        leaf (Leaf): The data set.
-        each (Callable): Maps a function over the photos.
+        scope: The config's ``default_scope``.
+        leaf: The data set.
+        each: Maps a function over the photos.
     """
     findings = Findings()
     settings = copy.deepcopy(leaf.settings)

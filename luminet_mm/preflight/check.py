@@ -40,9 +40,9 @@ def check_config(
     the other checks continue.
 
     Args:
-        cfg (Config): The whole config, as it would run.
-        phases (Sequence[str]): Which of 'train', 'val' and 'test' will run.
-        known (Sequence[str]): Faults that were found earlier, such as those of
+        cfg: The whole config, as it would run.
+        phases: Which of 'train', 'val' and 'test' will run.
+        known: Faults that were found earlier, such as those of
             ``--cfg-options``.
 
     Raises:

@@ -64,7 +64,7 @@ def class_folders(leaf: Leaf) -> list[str] | None:
     """The folders that MMPretrain numbers as classes.
 
     Returns:
-        list[str] | None: Sorted as in MMPretrain; None if the labels come from
+        Sorted as in MMPretrain; None if the labels come from
         elsewhere, or the folder is missing.
     """
     from mmpretrain.datasets import CustomDataset, ImageNet
@@ -94,7 +94,7 @@ def class_findings(leaves: Sequence[Leaf]) -> Findings:
     of every later label, and nothing else would notice.
 
     Args:
-        leaves (Sequence[Leaf]): Those of training first.
+        leaves: Those of training first.
     """
     findings = Findings()
     first: dict[str, tuple[Leaf, list[str]]] = {}

@@ -25,13 +25,13 @@ def read_section(
     """Read a list of a COCO file.
 
     Args:
-        path (str | Path): The annotation file.
-        key (str): 'images', 'annotations' or 'categories'.
-        polygons (bool): Whether to read polygons; otherwise each polygon mask
+        path: The annotation file.
+        key: 'images', 'annotations' or 'categories'.
+        polygons: Whether to read polygons; otherwise each polygon mask
             becomes a 1, which takes a fifth of the time and memory.
 
     Returns:
-        list[dict]: The entries, in the file's order; empty without the key.
+        The entries, in the file's order; empty without the key.
 
     Raises:
         ValueError: If the file is not a COCO annotation file.

@@ -20,21 +20,21 @@ class CocoTable:
     """The parts of a COCO file that the checks need.
 
     Args:
-        path (str): The file.
-        names (list[str]): File name of each of the I images.
-        image_ids (list): Their ids.
-        sizes (np.ndarray): Their width and height, (I, 2).
-        ann_ids (list): Ids of the A annotations.
-        image (np.ndarray): Index of their images, -1 for none, (A, ).
-        category (np.ndarray): Index of their categories, -1 for none, (A, ).
-        boxes (np.ndarray): x, y, width, height, (A, 4).
-        area (np.ndarray): ``area``, (A, ).
-        crowd (np.ndarray): Whether it is a crowd, (A, ).
-        ignored (np.ndarray): Whether MMDetection leaves it out, (A, ).
-        masked (np.ndarray): Whether it has a mask, (A, ).
-        categories (list[str]): Their names.
-        broken (dict[str, list[str]]): Entries that lack required keys.
-        masks (list): ``segmentation`` of each, if it was requested.
+        path: The file.
+        names: File name of each of the I images.
+        image_ids: Their ids.
+        sizes: Their width and height, (I, 2).
+        ann_ids: Ids of the A annotations.
+        image: Index of their images, -1 for none, (A, ).
+        category: Index of their categories, -1 for none, (A, ).
+        boxes: x, y, width, height, (A, 4).
+        area: ``area``, (A, ).
+        crowd: Whether it is a crowd, (A, ).
+        ignored: Whether MMDetection leaves it out, (A, ).
+        masked: Whether it has a mask, (A, ).
+        categories: Their names.
+        broken: Entries that lack required keys.
+        masks: ``segmentation`` of each, if it was requested.
     """
 
     path: str
@@ -108,8 +108,8 @@ def read_table(path: str | Path, masks: bool = False) -> CocoTable:
     """Read a COCO file.
 
     Args:
-        path (str | Path): The annotation file.
-        masks (bool): Read the masks as well, which takes five times as long.
+        path: The annotation file.
+        masks: Read the masks as well, which takes five times as long.
 
     Raises:
         ValueError: If it is not a COCO annotation file.

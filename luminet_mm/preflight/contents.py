@@ -49,11 +49,11 @@ def content_findings(
     """Check the contents of a data set, if its kind is known.
 
     Args:
-        cfg (Config): The whole config.
-        leaf (Leaf): The data set.
-        complete (bool): Open all photos and read all masks, for data sets of
+        cfg: The whole config.
+        leaf: The data set.
+        complete: Open all photos and read all masks, for data sets of
             any kind; by default a few photos, for known kinds.
-        each (Callable): Maps a function over the photos.
+        each: Maps a function over the photos.
     """
     if makes_own_data(leaf):
         return Findings()

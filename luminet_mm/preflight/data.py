@@ -42,7 +42,7 @@ def check_annotations(datasets: Sequence) -> None:
     a category that is missing in the file, or renumbers.
 
     Args:
-        datasets (Sequence): Without wrappers, those of training first.
+        datasets: Without wrappers, those of training first.
 
     Raises:
         ConfigError: If a COCO file lacks a class or has another order, or the
@@ -68,11 +68,11 @@ def data_findings(
     With several processes on a machine, only the first reads the data.
 
     Args:
-        cfg (Config): The whole config.
-        phases (Sequence[str]): Of 'train', 'val' and 'test'.
-        complete (bool): Open all photos, which takes as long as loading an
+        cfg: The whole config.
+        phases: Of 'train', 'val' and 'test'.
+        complete: Open all photos, which takes as long as loading an
             epoch; by default a few of each data set.
-        each (Callable): Maps a function over a list of photos.
+        each: Maps a function over a list of photos.
     """
     findings = Findings()
     order = sorted(phases, key=('train', 'val', 'test').index)

@@ -34,9 +34,9 @@ def guarded(
     mistakes; for all others this one names the block.
 
     Args:
-        problems (list[str]): Where the line is added.
-        key (str): The block that is checked.
-        check (Callable): What to run.
+        problems: Where the line is added.
+        key: The block that is checked.
+        check: What to run.
         *args: Its arguments.
 
     Returns:

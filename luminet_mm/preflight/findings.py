@@ -13,9 +13,9 @@ class Findings:
     """Lists of lines.
 
     Args:
-        faults (list[str]): What would fail later, or spoil the result.
-        warnings (list[str]): What MMDetection and MMPretrain ignore.
-        notes (list[str]): Useful facts, shown on request.
+        faults: What would fail later, or spoil the result.
+        warnings: What MMDetection and MMPretrain ignore.
+        notes: Useful facts, shown on request.
     """
 
     faults: list[str] = field(default_factory=list)
@@ -55,8 +55,8 @@ def such_as(examples: Iterable[str], count: int | None = None) -> str:
     """Name the first three, for the end of a sentence.
 
     Args:
-        examples (Iterable[str]): All, or the first of them.
-        count (int | None): How many there are; by default those given.
+        examples: All, or the first of them.
+        count: How many there are; by default those given.
     """
     examples = list(examples)
     shown = ', '.join(islice(examples, 3))

@@ -26,9 +26,9 @@ def folder_findings(leaf: Leaf, complete: bool, each: Each) -> Findings:
     """Check the class folders.
 
     Args:
-        leaf (Leaf): A data set with a folder per class.
-        complete (bool): Open all photos; by default one of some classes.
-        each (Callable): Maps a function over the photos.
+        leaf: A data set with a folder per class.
+        complete: Open all photos; by default one of some classes.
+        each: Maps a function over the photos.
     """
     findings = Findings()
     root = leaf.photos
@@ -79,7 +79,7 @@ def list_findings(leaf: Leaf) -> Findings:
     """Check the labels of a list of photos, and that a few photos are there.
 
     Args:
-        leaf (Leaf): A data set whose file has a photo and a label per line.
+        leaf: A data set whose file has a photo and a label per line.
     """
     findings = Findings()
     key = f'{leaf.key}.ann_file'

@@ -44,11 +44,11 @@ def head_findings(
     last class as background. A classifier's loss fails with an IndexError.
 
     Args:
-        model (dict): The config's ``model``.
-        scope (str | None): The config's ``default_scope``.
-        leaf (Leaf): The data set with these names.
-        classes (Sequence[str]): Its classes.
-        preprocessor (dict | None): The config's ``data_preprocessor``.
+        model: The config's ``model``.
+        scope: The config's ``default_scope``.
+        leaf: The data set with these names.
+        classes: Its classes.
+        preprocessor: The config's ``data_preprocessor``.
     """
     findings = Findings()
     if not isinstance(model, dict) or 'language_model' in model:

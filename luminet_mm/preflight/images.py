@@ -25,10 +25,10 @@ class Loading(NamedTuple):
     """How a pipeline loads photos.
 
     Args:
-        color_type (str): Of ``LoadImageFromFile``.
-        backend (str): Its ``imdecode_backend``.
-        backend_args (dict | None): The data set's: where its files are.
-        skips (bool): Whether missing photos are left out.
+        color_type: Of ``LoadImageFromFile``.
+        backend: Its ``imdecode_backend``.
+        backend_args: The data set's: where its files are.
+        skips: Whether missing photos are left out.
     """
 
     color_type: str = 'color'
@@ -48,10 +48,10 @@ class Photo(NamedTuple):
     """What is known about one photo.
 
     Args:
-        path (str): The file.
-        fault (str): Why it cannot be read, '' if it can.
-        size (tuple[int, int]): Width and height as it is loaded.
-        turned (bool): Whether its EXIF data swapped the two.
+        path: The file.
+        fault: Why it cannot be read, '' if it can.
+        size: Width and height as it is loaded.
+        turned: Whether its EXIF data swapped the two.
     """
 
     path: str
@@ -121,10 +121,10 @@ def photo_findings(
     """Report what is wrong with photos that were opened.
 
     Args:
-        key (str): The data set's key in the config.
-        photos (Sequence[Photo]): What was found.
-        said (Sequence): Their width and height in the annotations, or None.
-        loading (Loading): How they were opened.
+        key: The data set's key in the config.
+        photos: What was found.
+        said: Their width and height in the annotations, or None.
+        loading: How they were opened.
     """
     findings = Findings()
     broken = [photo for photo in photos if photo.fault]
@@ -185,10 +185,10 @@ def missing_findings(
     network file system.
 
     Args:
-        key (str): The data set's key in the config.
-        folder (str): What the names are relative to.
-        names (Sequence[str]): Names of photos.
-        skips (bool): Whether the pipeline leaves missing ones out.
+        key: The data set's key in the config.
+        folder: What the names are relative to.
+        names: Names of photos.
+        skips: Whether the pipeline leaves missing ones out.
     """
     findings = Findings()
     by_folder = defaultdict(list)

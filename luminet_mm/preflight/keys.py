@@ -136,8 +136,8 @@ def option_problems(cfg: Config, options: Mapping[str, Any]) -> list[str]:
     """Keys of ``--cfg-options`` that nothing reads, one line each.
 
     Args:
-        cfg (Config): The file's, before they are merged.
-        options (Mapping): Dotted keys and values.
+        cfg: The file's, before they are merged.
+        options: Dotted keys and values.
     """
     return [
         f'--cfg-options {line}'

@@ -16,11 +16,11 @@ def layout_problems(cls: type | None, dataset: dict) -> list[str] | None:
     """Look for the files of a CIFAR, ImageNet or class-folder data set.
 
     Args:
-        cls (type | None): Class of the data set.
-        dataset (dict): Its config.
+        cls: Class of the data set.
+        dataset: Its config.
 
     Returns:
-        list[str] | None: What is missing, where to get it and where to put it;
+        What is missing, where to get it and where to put it;
         empty if everything is there. None if the layout is not known: another
         class, an annotation file, images without labels.
     """

@@ -33,11 +33,11 @@ class Leaf:
     """A data set of a config.
 
     Args:
-        key (str): Where it is in the config.
-        phase (str): 'train', 'val' or 'test'.
-        settings (dict): Its block.
-        cls (type | None): Its class, if that is known.
-        outer (tuple): Transforms of the wrappers around it.
+        key: Where it is in the config.
+        phase: 'train', 'val' or 'test'.
+        settings: Its block.
+        cls: Its class, if that is known.
+        outer: Transforms of the wrappers around it.
     """
 
     key: str
@@ -157,8 +157,8 @@ def leaves(cfg: Config, phase: str) -> list[Leaf]:
     """The data sets of a phase, without wrappers around them.
 
     Args:
-        cfg (Config): The whole config.
-        phase (str): 'train', 'val' or 'test'.
+        cfg: The whole config.
+        phase: 'train', 'val' or 'test'.
     """
     loader = cfg.get(f'{phase}_dataloader')
     dataset = loader.get('dataset') if isinstance(loader, dict) else None

@@ -44,9 +44,9 @@ def block_problems(model: Any, key: str, scope: str | None) -> list[str]:
     """Check the ``model`` block of a student or a teacher.
 
     Args:
-        model (dict): The block.
-        key (str): Its key in the config.
-        scope (str | None): Where its types are looked up.
+        model: The block.
+        key: Its key in the config.
+        scope: Where its types are looked up.
     """
     if not isinstance(model, dict) or not model:
         return [f'{key}: {shown(model)} is not a block dict(type=..., ...)']

@@ -33,9 +33,9 @@ class Resizing:
     """A resize to a given width and height.
 
     Args:
-        scale (tuple[float, float] | None): The two, as configs give them;
+        scale: The two, as configs give them;
             None keeps the size.
-        keep_ratio (bool): Whether the image keeps its aspect ratio.
+        keep_ratio: Whether the image keeps its aspect ratio.
     """
 
     scale: tuple[float, float] | None = None
@@ -45,7 +45,7 @@ class Resizing:
         """Factors of width and height.
 
         Args:
-            sizes (np.ndarray): Widths and heights, (N, 2).
+            sizes: Widths and heights, (N, 2).
 
         Returns:
             np.ndarray: (N, 2).
@@ -65,7 +65,7 @@ def resizings(leaf: Leaf) -> list[Resizing] | None:
     """The resizes that a data set's pipeline chooses from.
 
     Returns:
-        list[Resizing] | None: None if something else changes sizes, such as a
+        None if something else changes sizes, such as a
         mosaic, or a crop before the resize.
     """
     found: list[Resizing] | None = None

@@ -20,8 +20,8 @@ def scoring_findings(cfg: Config, leaf: Leaf) -> Findings:
     predictions for one photo against the boxes of another.
 
     Args:
-        cfg (Config): The whole config.
-        leaf (Leaf): A COCO data set for validation or test.
+        cfg: The whole config.
+        leaf: A COCO data set for validation or test.
     """
     findings = Findings()
     key = f'{leaf.phase}_evaluator.ann_file'

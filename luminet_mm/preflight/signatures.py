@@ -22,10 +22,10 @@ def options(cls: type) -> tuple[dict[str, inspect.Parameter], bool]:
     """The keyword arguments of a class, including those of its bases.
 
     Args:
-        cls (type): Any class.
+        cls: Any class.
 
     Returns:
-        tuple: Parameters by name, and whether there may be others: whether a
+        Parameters by name, and whether there may be others: whether a
             ``**kwargs`` is passed on to an unknown signature.
     """
     found: dict[str, inspect.Parameter] = {}
@@ -68,11 +68,11 @@ def unknown_options(
     """Entries of a block that its class does not take, one line each.
 
     Args:
-        key (str): Where the block stands.
-        cls (type): Its class.
-        block (dict): The block.
-        also (Collection[str]): Entries that other code reads.
-        given (Collection[str]): Arguments that other code passes.
+        key: Where the block stands.
+        cls: Its class.
+        block: The block.
+        also: Entries that other code reads.
+        given: Arguments that other code passes.
     """
     known = [name for name in options(cls)[0] if name not in given]
     exact = is_exact(cls)
@@ -110,10 +110,10 @@ def find_class(
     """What a ``type`` resolves to when a block is built, or None.
 
     Args:
-        kind (str | type): The block's ``type``.
-        registry (Registry): Where it is looked up.
-        scope (str | None): The config's ``default_scope``.
-        own_scope (str | None): The block's ``_scope_``.
+        kind: The block's ``type``.
+        registry: Where it is looked up.
+        scope: The config's ``default_scope``.
+        own_scope: The block's ``_scope_``.
     """
     if not isinstance(kind, str):
         return kind if callable(kind) else None
@@ -141,11 +141,11 @@ def unknown_type(
     """The message for an unknown ``type``.
 
     Args:
-        key (str): Where the block stands.
-        kind (Any): Its ``type``.
-        registry (Registry): Where it was looked up.
-        candidates (Iterable[str]): Names that may have been meant.
-        what (str): The word for what it should be.
+        key: Where the block stands.
+        kind: Its ``type``.
+        registry: Where it was looked up.
+        candidates: Names that may have been meant.
+        what: The word for what it should be.
     """
     one = f'an {what}' if what[0] in 'aeiou' else f'a {what}'
     if kind is None:

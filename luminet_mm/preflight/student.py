@@ -21,7 +21,7 @@ def student_problems(cfg: Config) -> list[str]:
     that class overrides; the run would train a different model.
 
     Args:
-        cfg (Config): The whole config, with its file name.
+        cfg: The whole config, with its file name.
     """
     model = cfg.get('model') or {}
     scope = cfg.get('default_scope')
@@ -57,12 +57,12 @@ def _students(
     """The nearest types of ``model`` in a file and its bases.
 
     Args:
-        file (str | None): A config.
-        scope (str | None): The ``default_scope`` of the run.
-        depth (int): How many levels of bases to follow.
+        file: A config.
+        scope: The ``default_scope`` of the run.
+        depth: How many levels of bases to follow.
 
     Yields:
-        tuple: A file that sets a model, and the model's type.
+        A file that sets a model, and the model's type.
     """
     if not depth or not file or not os.path.isfile(file):
         return

@@ -63,9 +63,9 @@ class Change:
     """A config entry that differs.
 
     Attributes:
-        key (str): Its dotted key in the config.
-        text (str): Key, old value and new value, in readable form.
-        refused (bool): Whether it changes the training.
+        key: Its dotted key in the config.
+        text: Key, old value and new value, in readable form.
+        refused: Whether it changes the training.
     """
 
     key: str
@@ -82,15 +82,15 @@ def compare(
     """List the differences that matter.
 
     Args:
-        old (Mapping): Config in the checkpoint.
-        new (Mapping): Config of the run that resumes it.
-        old_processes (int | None): Number of processes of the old run; None
+        old: Config in the checkpoint.
+        new: Config of the run that resumes it.
+        old_processes: Number of processes of the old run; None
             if unknown. Then the batch per process must be the same, otherwise
             the total batch.
-        new_processes (int): Number of processes of the new run.
+        new_processes: Number of processes of the new run.
 
     Returns:
-        list[Change]: In the order of the configs.
+        In the order of the configs.
     """
     changes = []
     for name in COMPARED:
@@ -120,11 +120,11 @@ def same_teacher(meta: Mapping, cfg: Config) -> bool:
     """Whether two runs have the same teacher and check it in the same way.
 
     Args:
-        meta (Mapping): The ``meta`` of the one run's checkpoint.
-        cfg (Config): Config of the other.
+        meta: The ``meta`` of the one run's checkpoint.
+        cfg: Config of the other.
 
     Returns:
-        bool: Also False if a config holds more than plain values.
+        Also False if a config holds more than plain values.
     """
     parts = []
     for entries in (parse_config(meta.get('cfg') or ''), plain_config(cfg)):
@@ -148,10 +148,10 @@ def teacher_files(entries: Mapping) -> list[str | None]:
     """Hashes of the teachers' files in a config.
 
     Args:
-        entries (Mapping): A whole config.
+        entries: A whole config.
 
     Returns:
-        list[str | None]: A hash per teacher; None if it is not a local file,
+        A hash per teacher; None if it is not a local file,
         such as a URL.
     """
     found: list[str | None] = []
@@ -168,8 +168,8 @@ def changed_files(
     """Teachers whose file has changed under the same or another name.
 
     Args:
-        old (Sequence): Result of :func:`teacher_files` for the one run.
-        new (Sequence): Its result for the other.
+        old: Result of :func:`teacher_files` for the one run.
+        new: Its result for the other.
     """
     key = 'model.teacher.checkpoint'
     return [
@@ -183,10 +183,10 @@ def plain_config(cfg: Config) -> dict | None:
     """A config as :func:`parse_config` reads its text, without formatting.
 
     Args:
-        cfg (Config): A config.
+        cfg: A config.
 
     Returns:
-        dict | None: The entries; None if it holds more than plain values.
+        The entries; None if it holds more than plain values.
     """
     entries = cfg.to_dict()
     if _is_plain(entries):

@@ -30,13 +30,13 @@ class Head:
     """A checkpoint's metadata, without its weights.
 
     Attributes:
-        path (Path): Its file.
-        epoch (int): Epochs that were trained.
-        iter (int): Steps that were trained.
-        time (str): When it was saved, in a sortable form.
-        config (str): The run's config, as text.
-        processes (int | None): How many processes trained it, if recorded.
-        teachers (list): Hashes of the teachers' files, if recorded.
+        path: Its file.
+        epoch: Epochs that were trained.
+        iter: Steps that were trained.
+        time: When it was saved, in a sortable form.
+        config: The run's config, as text.
+        processes: How many processes trained it, if recorded.
+        teachers: Hashes of the teachers' files, if recorded.
     """
 
     path: Path
@@ -52,8 +52,8 @@ def read_head(path: Path, trust: bool = False) -> Head:
     """Read a checkpoint's metadata.
 
     Args:
-        path (Path): A file.
-        trust (bool): Accept a file that holds more than plain data, without
+        path: A file.
+        trust: Accept a file that holds more than plain data, without
             reading it.
 
     Raises:
@@ -121,10 +121,10 @@ def last_checkpoint(folder: str | os.PathLike) -> Path | None:
     """The file that ``last_checkpoint`` names, even if the folder moved.
 
     Args:
-        folder (str | PathLike): A work dir.
+        folder: A work dir.
 
     Returns:
-        Path | None: An existing file or folder. One of that name in the work
+        An existing file or folder. One of that name in the work
         dir comes first, since the path may be the folder's old location.
     """
     text = named_checkpoint(folder)
@@ -142,8 +142,8 @@ def written_checkpoints(
     """The checkpoints that a training run wrote, by their names.
 
     Args:
-        folders (list[Path]): The run's folders, its work dir first.
-        template (str | None): ``filename_tmpl`` of the checkpoint hook.
+        folders: The run's folders, its work dir first.
+        template: ``filename_tmpl`` of the checkpoint hook.
     """
     last = last_checkpoint(folders[0])
     names = _WRITTEN
@@ -173,12 +173,12 @@ def newest(
     """Find the newest complete checkpoint that a run can resume from.
 
     Args:
-        paths (Iterable[Path]): The candidates; files without an optimizer
+        paths: The candidates; files without an optimizer
             state, such as the best ones, are skipped.
-        trust (bool): As in :func:`read_head`.
+        trust: As in :func:`read_head`.
 
     Returns:
-        tuple: The checkpoint or None, and what is wrong with the broken ones,
+        The checkpoint or None, and what is wrong with the broken ones,
         by path.
     """
     heads, broken = [], {}

@@ -17,9 +17,9 @@ class RunLog:
     """A run's logged results, over all its restarts.
 
     Attributes:
-        metrics (list[dict]): One entry per validation, by ``step``.
-        iterations (int): The last training iteration that was logged.
-        seconds (float): Median seconds per training step; NaN if none.
+        metrics: One entry per validation, by ``step``.
+        iterations: The last training iteration that was logged.
+        seconds: Median seconds per training step; NaN if none.
     """
 
     metrics: list[dict]
@@ -76,8 +76,8 @@ def choose_metric(
     """Choose the metric that stands for accuracy.
 
     Args:
-        logged (Sequence): Names of the metrics that each run logged.
-        metric (str | None): The wanted metric, with or without its prefix; by
+        logged: Names of the metrics that each run logged.
+        metric: The wanted metric, with or without its prefix; by
             default the first of :data:`~luminet_mm.runs.metrics.MAIN` that
             every run has.
 

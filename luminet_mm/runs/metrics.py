@@ -33,8 +33,8 @@ def choose(names: Sequence[str], wish: str | None = None) -> str:
     """The metric that a name stands for.
 
     Args:
-        names (Sequence[str]): The reported metrics.
-        wish (str | None): A full name, or the part after the prefix if that
+        names: The reported metrics.
+        wish: A full name, or the part after the prefix if that
             is unambiguous (``'bbox_mAP'``). By default the main one: the
             first of :data:`MAIN`, else the first that is reported.
 
@@ -96,7 +96,7 @@ def reported(metric: Any) -> list[str] | None:
     """The names that a built metric will report; None if unknown.
 
     Args:
-        metric (:obj:`BaseMetric`): Any metric of an evaluator.
+        metric: Any metric of an evaluator.
     """
     if getattr(metric, 'format_only', False):
         return []
@@ -114,8 +114,8 @@ def reported_by(cls: type, block: Mapping) -> list[str] | None:
     """The same for a metric's class and its config.
 
     Args:
-        cls (type): The metric's class.
-        block (Mapping): Its arguments.
+        cls: The metric's class.
+        block: Its arguments.
     """
     parameters = inspect.signature(cls.__init__).parameters  # type: ignore
     given = {

@@ -21,7 +21,7 @@ def not_finite(tensors: Iterable[tuple[str, Any]]) -> list[str]:
     """Names of the tensors that hold NaN or inf; each device syncs once.
 
     Args:
-        tensors (Iterable[tuple]): Names and values; values that are not
+        tensors: Names and values; values that are not
             floating point are skipped.
     """
     flags: dict[torch.device, list[Tensor]] = {}
@@ -47,10 +47,10 @@ def step_message(
     """Say which losses of a step are not finite, and what to do.
 
     Args:
-        runner (:obj:`Runner`): Knows the last checkpoint.
-        step (int): The step, counted from 1.
-        broken (Mapping): The losses, or ``grad_norm``, and their values.
-        streak (int): Steps in a row that the loss scaler skipped, including
+        runner: Knows the last checkpoint.
+        step: The step, counted from 1.
+        broken: The losses, or ``grad_norm``, and their values.
+        streak: Steps in a row that the loss scaler skipped, including
             this one; 0 without a scaler.
     """
     parts = [name for name in broken if name != 'loss'] or list(broken)

@@ -51,17 +51,17 @@ def plan_start(
     lock; :func:`agree` tells the others.
 
     Args:
-        cfg (Config): ``resume`` and ``load_from`` are read as MMEngine reads
+        cfg: ``resume`` and ``load_from`` are read as MMEngine reads
             them, and set to the checkpoint that was found.
-        anew (bool): ``--resume`` without a value: if there is no checkpoint to
+        anew: ``--resume`` without a value: if there is no checkpoint to
             resume, the run starts as the config says, including its
             ``load_from``.
-        overwrite (bool): Start over although the work dir holds checkpoints.
-        allow_changes (bool): Resume with a changed config.
-        trust (bool): Resume from a checkpoint with more than plain data.
+        overwrite: Start over although the work dir holds checkpoints.
+        allow_changes: Resume with a changed config.
+        trust: Resume from a checkpoint with more than plain data.
 
     Returns:
-        list[Path]: Checkpoints in the work dir that the run replaces.
+        Checkpoints in the work dir that the run replaces.
 
     Raises:
         ResumeError: If the run would overwrite another, there is no complete
@@ -107,8 +107,8 @@ def agree(runner: Any, cfg: Config) -> None:
     """Make every process start where the first one decided.
 
     Args:
-        runner (:obj:`mmengine.runner.Runner`): Built, not yet training.
-        cfg (Config): The config, completed by :func:`plan_start` in the first
+        runner: Built, not yet training.
+        cfg: The config, completed by :func:`plan_start` in the first
             process.
     """
     start = [(bool(cfg.get('resume')), cfg.get('load_from'))]

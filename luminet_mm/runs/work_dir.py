@@ -40,12 +40,12 @@ def work_dir_of(cfg: Config, args: argparse.Namespace) -> Iterator[list[Path]]:
     """Lock a run's folder, and decide where the run starts.
 
     Args:
-        cfg (Config): The whole config; ``resume`` and ``load_from`` are set.
-        args (argparse.Namespace): With ``resume``, ``overwrite`` and
+        cfg: The whole config; ``resume`` and ``load_from`` are set.
+        args: With ``resume``, ``overwrite`` and
             ``allow_changes``.
 
     Yields:
-        list[Path]: Checkpoints that the run replaces. Only the first of
+        Checkpoints that the run replaces. Only the first of
         several processes looks and decides; the others get an empty list.
 
     Raises:
@@ -88,9 +88,9 @@ def clear(work_dir: Path, replaced: list[Path], keep: Path) -> None:
     the new one's.
 
     Args:
-        work_dir (Path): The folder of both runs.
-        replaced (list[Path]): The checkpoints to remove.
-        keep (Path): The log folder of the new run.
+        work_dir: The folder of both runs.
+        replaced: The checkpoints to remove.
+        keep: The log folder of the new run.
     """
     Path(work_dir, 'last_checkpoint').unlink(missing_ok=True)
     Path(work_dir, 'finished').unlink(missing_ok=True)  # a sweep's

@@ -50,9 +50,9 @@ class ClassifierRecord(Record):
     """The signals of one pass of a classifier, and its labels.
 
     Attributes:
-        model (ImageClassifier): The student.
-        samples (Sequence[:obj:`DataSample`]): What is known of the images.
-        values (dict): Signals by name.
+        model: The student.
+        samples: What is known of the images.
+        values: Signals by name.
     """
 
     model: Any

@@ -16,9 +16,9 @@ def check_head(key: str, side: str, head: nn.Module | None) -> None:
     """Refuse classifiers whose output cannot be compared as logits.
 
     Args:
-        key (str): The loss's key in the block ``distill``.
-        side (str): Whose head it is.
-        head (nn.Module | None): The head.
+        key: The loss's key in the block ``distill``.
+        side: Whose head it is.
+        head: The head.
 
     Raises:
         ValueError: If it is such a head.

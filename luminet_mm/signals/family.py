@@ -29,8 +29,8 @@ class Question:
     """What one loss asks of one model.
 
     Attributes:
-        asked (list[Signal]): What is read of the model.
-        rows (list[Signal]): The student's signals; answers are of their rows.
+        asked: What is read of the model.
+        rows: The student's signals; answers are of their rows.
     """
 
     asked: list[Signal]
@@ -42,9 +42,9 @@ class Comparison:
     """What one loss compares.
 
     Attributes:
-        key (str): The loss's key in the block ``distill``.
-        student (list[Signal]): The student's signals.
-        teachers (dict[int, list[Signal]]): Those of the teachers that the
+        key: The loss's key in the block ``distill``.
+        student: The student's signals.
+        teachers: Those of the teachers that the
             loss listens to, by their numbers; empty without a teacher.
     """
 
@@ -120,9 +120,9 @@ class Family(ABC):
         """Look a name up.
 
         Args:
-            model (nn.Module): The model.
-            name (str): A published name or a module's dotted path.
-            whose (str): ``student``, ``teacher``, ..., for the message.
+            model: The model.
+            name: A published name or a module's dotted path.
+            whose: ``student``, ``teacher``, ..., for the message.
 
         Raises:
             ValueError: If the model has no such signal, or its rows mean
@@ -134,7 +134,7 @@ class Family(ABC):
         """What makes probabilities of these logits.
 
         Returns:
-            str: ``'softmax'`` or ``'sigmoid'``; empty where they are not the
+            ``'softmax'`` or ``'sigmoid'``; empty where they are not the
             logits of a head.
         """
 
@@ -156,12 +156,12 @@ class Family(ABC):
         """Refuse to compare what does not belong together, with the fix.
 
         Args:
-            key (str): The loss's key in the block ``distill``.
-            model (nn.Module): The student.
-            ours (list[Signal]): Its signals that are compared.
-            other (nn.Module): The teacher, or a peer.
-            theirs (list[Signal]): That one's signals.
-            whose (str): What the other model is, for the message.
+            key: The loss's key in the block ``distill``.
+            model: The student.
+            ours: Its signals that are compared.
+            other: The teacher, or a peer.
+            theirs: That one's signals.
+            whose: What the other model is, for the message.
 
         Raises:
             ValueError: If the rows or the classes are not the same.
@@ -201,14 +201,14 @@ class Family(ABC):
         """Record signals of the model's own pass, inside a ``with`` block.
 
         Args:
-            model (nn.Module): The student.
-            signals (Sequence[Signal]): What to keep. May be empty, where the
+            model: The student.
+            signals: What to keep. May be empty, where the
                 schedule has switched all losses off, and may repeat.
-            images (Tensor): The batch, ``(B, C, H, W)``.
-            samples (Sequence): What is annotated of the images.
+            images: The batch, ``(B, C, H, W)``.
+            samples: What is annotated of the images.
 
         Returns:
-            AbstractContextManager: Gives a :class:`Record`, which is filled
+            Gives a :class:`Record`, which is filled
             when the block ends.
         """
 
@@ -224,9 +224,9 @@ class Family(ABC):
         a compiled part does not run hooks that are registered later.
 
         Args:
-            model (nn.Module): The teacher, in eval mode.
-            images (Tensor): As the teacher expects them, ``(B, C, H, W)``.
-            signals (Sequence[Signal]): What will be asked for.
+            model: The teacher, in eval mode.
+            images: As the teacher expects them, ``(B, C, H, W)``.
+            signals: What will be asked for.
 
         Returns:
             Tensors in any nesting, for :meth:`answer`.
@@ -243,13 +243,13 @@ class Family(ABC):
         """Answer questions: row i is the student's row i.
 
         Args:
-            model (nn.Module): The teacher, in eval mode.
+            model: The teacher, in eval mode.
             ahead: What :meth:`ahead` gave for the questions' signals.
-            questions (Sequence[Question]): What is asked.
-            record (Record): What the student did.
+            questions: What is asked.
+            record: What the student did.
 
         Returns:
-            list: For each question its value, or a tuple where it asks for
+            For each question its value, or a tuple where it asks for
             several signals.
         """
 
@@ -260,12 +260,12 @@ class Family(ABC):
         """Answer questions about images that are only noise.
 
         Args:
-            model (nn.Module): Student or teacher, in eval mode.
-            questions (Sequence[Question]): What is asked.
-            images (Tensor): ``(2, C, H, W)``.
+            model: Student or teacher, in eval mode.
+            questions: What is asked.
+            images: ``(2, C, H, W)``.
 
         Returns:
-            list: See :meth:`answer`.
+            See :meth:`answer`.
         """
 
     @abstractmethod

@@ -34,11 +34,11 @@ def last_block(model: nn.Module, path: str) -> nn.Module | None:
     """The block whose last ReLU a path means, of a stage the last one.
 
     Args:
-        model (nn.Module): The network.
-        path (str): Such as ``backbone.layer1.preact``.
+        model: The network.
+        path: Such as ``backbone.layer1.preact``.
 
     Returns:
-        nn.Module: None where there is no block with a ``relu``, or the path
+        None where there is no block with a ``relu``, or the path
         is a module's.
     """
     if not path.endswith(SUFFIX) or _module(model, path) is not None:

@@ -101,9 +101,9 @@ def check_sampler(key: str, model: Any, signals: Iterable[Signal]) -> None:
     """Refuse modules of a box head that a sampler runs as well.
 
     Args:
-        key (str): The loss's key in the block ``distill``.
+        key: The loss's key in the block ``distill``.
         model: The student.
-        signals (Iterable[Signal]): What of it is compared.
+        signals: What of it is compared.
 
     Raises:
         ValueError: If a signal is a module inside of the RoI head, and that

@@ -35,11 +35,11 @@ class DetectorRecord(Record):
     """The signals of one pass of a detector, and what is annotated.
 
     Attributes:
-        model (BaseDetector): The student.
-        images (Tensor): The batch, ``(B, 3, H, W)``.
-        samples (Sequence[:obj:`DetDataSample`]): Its annotations.
-        values (dict): Signals outside the RoI head, by name.
-        stages (dict[int, RoIRecord]): What was recorded of each RoI stage.
+        model: The student.
+        images: The batch, ``(B, 3, H, W)``.
+        samples: Its annotations.
+        values: Signals outside the RoI head, by name.
+        stages: What was recorded of each RoI stage.
     """
 
     model: BaseDetector

@@ -105,8 +105,8 @@ class Outer(NamedTuple):
     """What a detector says of images, before it is asked about RoIs.
 
     Attributes:
-        values (dict): Signals of backbone, neck and RPN, by name.
-        feats (list[Tensor]): Maps for the RoI head; empty if it is not asked.
+        values: Signals of backbone, neck and RPN, by name.
+        feats: Maps for the RoI head; empty if it is not asked.
     """
 
     values: dict[str, object]
@@ -121,10 +121,10 @@ def compute_outer(
     Backbone, neck and RPN run under the ambient autocast.
 
     Args:
-        model (BaseDetector): The teacher, in eval mode.
-        batch_inputs (Tensor): Images as the teacher expects them,
+        model: The teacher, in eval mode.
+        batch_inputs: Images as the teacher expects them,
             ``(B, 3, H, W)``.
-        signals (list[Signal]): What is asked for; of the RoI head as well.
+        signals: What is asked for; of the RoI head as well.
     """
     parts = {signal.part for signal in signals}
     inner = [s for s in signals if s.part == 'rpn' or s.path]
@@ -163,14 +163,14 @@ def score_rois(
     corners by pixels.
 
     Args:
-        model (BaseDetector): The teacher, in eval mode.
-        outer (Outer): What :func:`compute_outer` gave for the signals.
-        requests (list[tuple]): A signal and the student's RoI stage whose
+        model: The teacher, in eval mode.
+        outer: What :func:`compute_outer` gave for the signals.
+        requests: A signal and the student's RoI stage whose
             RoIs it is computed on; the stage counts in the RoI head alone.
-        rois (dict[int, Tensor]): RoIs ``(N, 5)`` of each student stage.
+        rois: RoIs ``(N, 5)`` of each student stage.
 
     Returns:
-        list: The value of each request.
+        The value of each request.
     """
     values: dict = {}
     for signal, key in requests:
@@ -196,13 +196,13 @@ def compute_signals(
     """Run only as much of a detector as the asked signals need.
 
     Args:
-        model (BaseDetector): See :func:`compute_outer`.
-        batch_inputs (Tensor): See there.
-        requests (list[tuple]): See :func:`score_rois`.
-        rois (dict[int, Tensor]): See there.
+        model: See :func:`compute_outer`.
+        batch_inputs: See there.
+        requests: See :func:`score_rois`.
+        rois: See there.
 
     Returns:
-        list: The value of each request.
+        The value of each request.
     """
     signals = [signal for signal, _ in requests]
     outer = compute_outer(model, batch_inputs, signals)

@@ -18,13 +18,13 @@ class Signal:
     """Where a name points to.
 
     Attributes:
-        name (str): The name as written in the config.
-        part (str): How far the model has to run to have it: ``backbone``,
+        name: The name as written in the config.
+        part: How far the model has to run to have it: ``backbone``,
             ``neck``, a classifier's ``head``, a detector's ``rpn`` or ``roi``.
-        field (str): What is read there; empty when the part's output itself
+        field: What is read there; empty when the part's output itself
             (or, with ``path``, a module's output) is the signal.
-        stage (int): The RoI stage; 0 too outside the RoI head.
-        path (str): Dotted path of the module that is tapped, or empty.
+        stage: The RoI stage; 0 too outside the RoI head.
+        path: Dotted path of the module that is tapped, or empty.
     """
 
     name: str
@@ -109,11 +109,11 @@ def regroup(values: Sequence, groups: Sequence[Sequence]) -> list:
     """Share a flat list of values out among groups of names.
 
     Args:
-        values (Sequence): One value for each name of each group.
-        groups (Sequence[Sequence]): What each group asked for.
+        values: One value for each name of each group.
+        groups: What each group asked for.
 
     Returns:
-        list: For each group its value, or a tuple where it has several names.
+        For each group its value, or a tuple where it has several names.
     """
     rest = iter(values)
     shared = [tuple(itertools.islice(rest, len(group))) for group in groups]

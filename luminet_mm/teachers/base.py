@@ -18,9 +18,9 @@ class Teacher(ABC):
     """A teacher beside a student, outside of everything that trains.
 
     Attributes:
-        name (str): What it is called in messages.
-        model (nn.Module | None): Its network; None where that is not built.
-        classes (tuple[str]): Names of its classes; empty if not known.
+        name: What it is called in messages.
+        model: Its network; None where that is not built.
+        classes: Names of its classes; empty if not known.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Teacher(ABC):
         """Settle how it sees the images of a student.
 
         Args:
-            student (:obj:`DistillMixin`): Without its losses yet.
+            student: Without its losses yet.
 
         Raises:
             ValueError: If it cannot teach on these images.
@@ -78,13 +78,13 @@ class Teacher(ABC):
         """Begin with what needs nothing of the student's step.
 
         Args:
-            student (:obj:`DistillMixin`): Whose images they are.
-            images (Tensor): Its batch, normalised, ``(B, C, H, W)``.
-            samples (Sequence): What is annotated of the images.
-            questions (Sequence[Question]): What will be asked.
+            student: Whose images they are.
+            images: Its batch, normalised, ``(B, C, H, W)``.
+            samples: What is annotated of the images.
+            questions: What will be asked.
 
         Returns:
-            Pending: What :meth:`answer` wants to have.
+            What :meth:`answer` wants to have.
         """
 
     @abstractmethod
@@ -115,9 +115,9 @@ class Teacher(ABC):
         Called once no loss reads its layers any more.
 
         Args:
-            answers (Callable): Computes what the losses read of it.
-            before (Any): What it says as it is.
-            trained_through (bool): Whether gradients will pass its layers;
+            answers: Computes what the losses read of it.
+            before: What it says as it is.
+            trained_through: Whether gradients will pass its layers;
                 they then keep layout and precision.
 
         Raises:
@@ -134,9 +134,9 @@ class Teacher(ABC):
         """Make it fast on its device, once that is known.
 
         Args:
-            answers (Callable): As for :meth:`prepare`, on the device.
-            device (torch.device): Where it is.
-            tapped (Collection[str]): ``backbone``, ``neck``: those whose
+            answers: As for :meth:`prepare`, on the device.
+            device: Where it is.
+            tapped: ``backbone``, ``neck``: those whose
                 inner modules a loss reads.
 
         Raises:
@@ -152,6 +152,6 @@ class Teacher(ABC):
         """Refuse training data that it does not know.
 
         Args:
-            dataset (:obj:`Dataset`): Of the training data loader.
-            leaves (Sequence): The data sets inside it, without wrappers.
+            dataset: Of the training data loader.
+            leaves: The data sets inside it, without wrappers.
         """

@@ -42,7 +42,7 @@ class TeacherCache:
     """Reads the logits of a finished cache.
 
     Args:
-        folder (str | PathLike): Where it lies.
+        folder: Where it lies.
 
     Raises:
         CacheError: If it is not there, not finished or damaged. That a file
@@ -123,7 +123,7 @@ class TeacherCache:
         """Read the logits of some views.
 
         Args:
-            views (Sequence[int]): Numbers that
+            views: Numbers that
                 :class:`~luminet_mm.datasets.ReplayDataset` gave them.
 
         Returns:
@@ -205,12 +205,12 @@ def cache_problems(key: str, block: Mapping, dataset: Any) -> list[str]:
     """Find what is wrong with a teacher's cache before anything is built.
 
     Args:
-        key (str): Where the teacher stands in the config.
-        block (Mapping): Its entry, with ``cache``.
-        dataset (Any): Config of ``train_dataloader.dataset``.
+        key: Where the teacher stands in the config.
+        block: Its entry, with ``cache``.
+        dataset: Config of ``train_dataloader.dataset``.
 
     Returns:
-        list[str]: A line per fault.
+        A line per fault.
     """
     try:
         cache = TeacherCache(block['cache'])

@@ -59,9 +59,9 @@ def open_round(folder: Path, number: int, header: Mapping) -> np.memmap:
     """Map a round's file into memory.
 
     Args:
-        folder (Path): The cache's.
-        number (int): Of the round.
-        header (Mapping): Says how many numbers it has, and of which type.
+        folder: The cache's.
+        number: Of the round.
+        header: Says how many numbers it has, and of which type.
 
     Returns:
         np.memmap: ``(images, classes)``, read-only.

@@ -50,11 +50,11 @@ def make_header(
     """Say what a cache of a teacher's logits belongs to.
 
     Args:
-        block (Mapping): The teacher's entry in ``model.teacher``.
-        dataset (:obj:`ReplayDataset`): The training data.
-        leaves (Sequence): The data sets inside it, without wrappers.
-        classes (int): Number of logits of an image.
-        dtype (str): One of :data:`DTYPES`.
+        block: The teacher's entry in ``model.teacher``.
+        dataset: The training data.
+        leaves: The data sets inside it, without wrappers.
+        classes: Number of logits of an image.
+        dtype: One of :data:`DTYPES`.
 
     Raises:
         ValueError: If the views cannot be replayed.
@@ -111,11 +111,11 @@ def read_header(folder: Path, name: str = WHOLE) -> dict:
     """Read what a cache belongs to.
 
     Args:
-        folder (Path): The cache's.
-        name (str): :data:`WHOLE` or :data:`UNFINISHED`.
+        folder: The cache's.
+        name: :data:`WHOLE` or :data:`UNFINISHED`.
 
     Returns:
-        dict: With ``format`` and all of :data:`FIELDS`; of a cache of the
+        With ``format`` and all of :data:`FIELDS`; of a cache of the
         format before, ``checksums`` is empty.
 
     Raises:

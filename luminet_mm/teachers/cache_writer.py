@@ -47,12 +47,12 @@ class CacheWriter:
     folder are replaced and not followed.
 
     Args:
-        folder (str | PathLike): Where to; made if it is not there.
-        header (dict): What the logits belong to, see
+        folder: Where to; made if it is not there.
+        header: What the logits belong to, see
             :func:`~luminet_mm.teachers.cache_header.make_header`.
 
     Attributes:
-        damaged (list[int]): Rounds that had other bytes than were written.
+        damaged: Rounds that had other bytes than were written.
 
     Raises:
         CacheError: If there is a cache of something else, its header cannot

@@ -29,8 +29,8 @@ def check_student(key: str, model: Any) -> None:
     """Refuse students whose images or heads a cache cannot serve.
 
     Args:
-        key (str): Where the teacher stands in the config.
-        model (:obj:`ClassifierDistiller`): The student.
+        key: Where the teacher stands in the config.
+        model: The student.
 
     Raises:
         CacheError: If it mixes images, has several views of each, or takes
@@ -68,8 +68,8 @@ class CachedTeacher(Teacher):
     :class:`~luminet_mm.teachers.frozen.FrozenTeacher` with the same config.
 
     Args:
-        cache (str): Folder that ``tools/cache_teacher.py`` wrote.
-        key (str): Where the teacher stands in the config, for messages.
+        cache: Folder that ``tools/cache_teacher.py`` wrote.
+        key: Where the teacher stands in the config, for messages.
         **block: The rest of the block ``teacher``; it has to be the one that
             the cache was written with.
 
@@ -164,8 +164,8 @@ class CachedTeacher(Teacher):
         Every rank has to call it; the first one does the work.
 
         Args:
-            dataset (:obj:`Dataset`): Of the training data loader.
-            leaves (Sequence): The data sets inside it, without wrappers.
+            dataset: Of the training data loader.
+            leaves: The data sets inside it, without wrappers.
 
         Raises:
             CacheError: On all ranks, if anything differs.
@@ -207,11 +207,11 @@ class CachedTeacher(Teacher):
         """Look up what the teacher said about a batch.
 
         Args:
-            data_samples (Sequence[:obj:`DataSample`]): With ``view``.
-            inputs (Tensor): The images, ``(B, 3, H, W)``.
+            data_samples: With ``view``.
+            inputs: The images, ``(B, 3, H, W)``.
 
         Returns:
-            Tensor: ``(B, classes)`` float32, on the images' device.
+            ``(B, classes)`` float32, on the images' device.
 
         Raises:
             CacheError: If a sample has no ``view``, or the data were not

@@ -37,12 +37,12 @@ def dry_sizes(
     """Sizes of images for a dry run, in the order to try them.
 
     Args:
-        models (Sequence[nn.Module]): Those that see the image.
-        usual (Sequence[tuple]): Heights and widths, the likely first.
-        wish (tuple | None): ``model.dry_run_size`` of the config.
+        models: Those that see the image.
+        usual: Heights and widths, the likely first.
+        wish: ``model.dry_run_size`` of the config.
 
     Returns:
-        list: The wish alone, where there is one; else the sizes, made
+        The wish alone, where there is one; else the sizes, made
         multiples of what all models pad to.
     """
     if wish is not None:

@@ -27,11 +27,11 @@ class Ensemble(Sequence[Teacher]):
     """The teachers of a student; where a loss hears several, their mean.
 
     Args:
-        teachers (Sequence[Teacher]): The teachers.
-        weights (Sequence[float]): The weight of each; only the ratios matter.
+        teachers: The teachers.
+        weights: The weight of each; only the ratios matter.
 
     Attributes:
-        dry_sizes (dict[int, tuple]): Height and width of the images that
+        dry_sizes: Height and width of the images that
             teachers, by their numbers, saw in their dry runs.
     """
 
@@ -90,9 +90,9 @@ class Ensemble(Sequence[Teacher]):
         """Make the teachers fast, once no loss reads their layers any more.
 
         Args:
-            student (:obj:`DistillMixin`): The student.
-            comparisons (Sequence[Comparison]): What all losses compare.
-            trained_through (Sequence[str]): Keys of losses that send
+            student: The student.
+            comparisons: What all losses compare.
+            trained_through: Keys of losses that send
                 gradients through a teacher's layers.
 
         Raises:
@@ -123,9 +123,9 @@ class Ensemble(Sequence[Teacher]):
         Every process of a run does the same, since all see the same noise.
 
         Args:
-            index (int): Its number.
-            student (:obj:`DistillMixin`): The student.
-            comparisons (Sequence[Comparison]): What all losses compare.
+            index: Its number.
+            student: The student.
+            comparisons: What all losses compare.
         """
         teacher = self[index]
         asking = _asking(index, comparisons)
@@ -162,13 +162,13 @@ class Ensemble(Sequence[Teacher]):
         teacher to which none of the losses listens does not run.
 
         Args:
-            student (:obj:`DistillMixin`): The student.
-            images (Tensor): Its batch, ``(B, C, H, W)``.
-            samples (Sequence): What is annotated of the images.
-            comparisons (Sequence[Comparison]): What active losses compare.
+            student: The student.
+            images: Its batch, ``(B, C, H, W)``.
+            samples: What is annotated of the images.
+            comparisons: What active losses compare.
 
         Returns:
-            dict: For each teacher that runs, by its number, what it computes.
+            For each teacher that runs, by its number, what it computes.
         """
         return {
             i: teacher.begin(student, images, samples, questions)
@@ -186,13 +186,13 @@ class Ensemble(Sequence[Teacher]):
         """What the teachers say of the student's rows, without a graph.
 
         Args:
-            family (Family): The student's.
-            started (dict): What :meth:`begin` gave.
-            comparisons (Sequence[Comparison]): As for :meth:`begin`.
-            record (Record): What the student did.
+            family: The student's.
+            started: What :meth:`begin` gave.
+            comparisons: As for :meth:`begin`.
+            record: What the student did.
 
         Returns:
-            list: A value for each loss; of an ensemble the weighted mean, and
+            A value for each loss; of an ensemble the weighted mean, and
             None where a loss has no teacher.
         """
 

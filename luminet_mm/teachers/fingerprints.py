@@ -61,7 +61,7 @@ def teacher_part(block: Mapping) -> dict:
     """Say what a teacher is: its model's config, its weights, its options.
 
     Args:
-        block (Mapping): A teacher in ``model.teacher``.
+        block: A teacher in ``model.teacher``.
 
     Raises:
         FileNotFoundError: If config or checkpoint do not exist.
@@ -120,9 +120,9 @@ def augmentation_part(dataset: Mapping, seed: int) -> dict:
     """Say how views are made: the pipelines and what seeds them.
 
     Args:
-        dataset (Mapping): Config of the data set that ``ReplayDataset``
+        dataset: Config of the data set that ``ReplayDataset``
             wraps.
-        seed (int): That of ``ReplayDataset``.
+        seed: That of ``ReplayDataset``.
     """
     return dict(seed=seed, pipelines=plain(list(_pipelines(dataset))))
 
@@ -143,11 +143,11 @@ def data_part(dataset: ReplayDataset, leaves: Sequence) -> dict:
     """Say which images there are, in which order, with which labels.
 
     Args:
-        dataset (:obj:`ReplayDataset`): The data set.
-        leaves (Sequence): The data sets inside it, without wrappers.
+        dataset: The data set.
+        leaves: The data sets inside it, without wrappers.
 
     Returns:
-        dict: Names of the classes, number of images, a hash of paths (below
+        Names of the classes, number of images, a hash of paths (below
         the data's folder) and labels, or of pixels that lie in memory, and
         the sizes of some files.
     """
@@ -201,7 +201,7 @@ def view_digests(dataset: ReplayDataset) -> dict[str, str]:
     Whatever changes images finds its way here: files, code, versions.
 
     Args:
-        dataset (:obj:`ReplayDataset`): The data set.
+        dataset: The data set.
 
     Raises:
         ValueError: If a view is another one the second time.
@@ -248,12 +248,12 @@ def differences(key: str, cached: Any, now: Any) -> Iterator[str]:
     """Compare two parts, and name what differs.
 
     Args:
-        key (str): Name of the part.
-        cached (Any): As it is in the cache.
-        now (Any): As it is in this run.
+        key: Name of the part.
+        cached: As it is in the cache.
+        now: As it is in this run.
 
     Yields:
-        str: ``'data.images: 50000 in the cache, 45000 in this run'``.
+        ``'data.images: 50000 in the cache, 45000 in this run'``.
     """
     if cached == now:
         return

@@ -24,12 +24,12 @@ class Form:
     """What backbone and neck of a network run in; all their hooks share it.
 
     Attributes:
-        inside (torch.dtype | None): Precision; None for that of the model.
-        outside (torch.dtype): Precision of what leaves them.
-        channels_last (bool): Memory layout of the maps.
-        converts_inputs, converts_outputs (bool): Whether the hooks for that
+        inside: Precision; None for that of the model.
+        outside: Precision of what leaves them.
+        channels_last: Memory layout of the maps.
+        converts_inputs, converts_outputs: Whether the hooks for that
             are registered.
-        fitted (bool): Whether what depends on the device was chosen.
+        fitted: Whether what depends on the device was chosen.
     """
 
     inside: torch.dtype | None = None

@@ -48,11 +48,11 @@ class FrozenTeacher(Teacher):
     model. The holder passes device and dtype changes on through :meth:`apply`.
 
     Args:
-        config (str | dict): Path of a config, ``'mmdet::...'`` or
+        config: Path of a config, ``'mmdet::...'`` or
             ``'mmpretrain::...'``, a whole config or only its ``model`` block.
-        checkpoint (str | None): Path or URL of its weights. None keeps the
+        checkpoint: Path or URL of its weights. None keeps the
             random weights and says so in the log: for tests and benchmarks.
-        default_scope (str): Where the config's types are looked up when the
+        default_scope: Where the config's types are looked up when the
             config itself does not say.
         fold_bn, channels_last, dtype, compile, stream: How it is made fast,
             see :class:`~luminet_mm.teachers.speed.Speed`.
@@ -253,7 +253,7 @@ class FrozenTeacher(Teacher):
 
         Args:
             data_preprocessor: The student's.
-            student (nn.Module): The student.
+            student: The student.
 
         Raises:
             ValueError: If the two read images of different channels, or if a
@@ -281,13 +281,13 @@ class FrozenTeacher(Teacher):
         They are padded further where the teacher's strides ask for it.
 
         Args:
-            batch_inputs (Tensor): Normalised images, ``(B, 3, H, W)``.
+            batch_inputs: Normalised images, ``(B, 3, H, W)``.
             data_preprocessor: The student's, which made them.
-            image_sizes (Sequence): Height and width of each image without
+            image_sizes: Height and width of each image without
                 padding; outside of it pixels stay zero.
 
         Returns:
-            Tensor: The same tensor when both preprocess alike.
+            The same tensor when both preprocess alike.
         """
         theirs = self.model.data_preprocessor
         if self._same_inputs is None:

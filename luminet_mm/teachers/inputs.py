@@ -24,14 +24,14 @@ def convert_images(
     """Re-normalise images of one data preprocessor the way of another.
 
     Args:
-        batch_inputs (Tensor): Normalised images, ``(B, C, H, W)``.
+        batch_inputs: Normalised images, ``(B, C, H, W)``.
         ours: The data preprocessor that made them.
         theirs: The one whose images are wanted.
-        image_sizes (Sequence): Height and width of each image without
+        image_sizes: Height and width of each image without
             padding; outside of it pixels have the other's ``pad_value``.
 
     Returns:
-        Tensor: The images, padded to a multiple of its divisor.
+        The images, padded to a multiple of its divisor.
     """
     mean, std, swap = _normalisation(ours)
     other_mean, other_std, other_swap = _normalisation(theirs)
@@ -100,13 +100,13 @@ def crop_maps(values: Any, seen: Tensor, images: Tensor) -> Any:
     to the other's size would compare different places.
 
     Args:
-        values (Any): What a network made of ``seen``, in any nesting; maps
+        values: What a network made of ``seen``, in any nesting; maps
             are ``(B, C, h, w)``, all else is left alone.
-        seen (Tensor): Images, padded at their right and lower side.
-        images (Tensor): The same images as the student has them.
+        seen: Images, padded at their right and lower side.
+        images: The same images as the student has them.
 
     Returns:
-        Any: As ``values``.
+        As ``values``.
     """
     full, part = seen.shape[-2:], images.shape[-2:]
     if full == part:
@@ -125,9 +125,9 @@ def _positions(length: int, full: int, part: int) -> int:
     """How many positions of an axis cover the first pixels of an image.
 
     Args:
-        length (int): Positions of the map.
-        full (int): Pixels that these cover.
-        part (int): Pixels that are to be covered.
+        length: Positions of the map.
+        full: Pixels that these cover.
+        part: Pixels that are to be covered.
     """
     # Layers round up: of a stride of 64 two positions see 96 pixels. So the
     # power of two is taken that fits, and the ratio where none does.
@@ -173,7 +173,7 @@ def check_stated(file: str | None, data_preprocessor) -> None:
     """Refuse to guess how a teacher of a config file sees images.
 
     Args:
-        file (str | None): The teacher's config, without a preprocessor.
+        file: The teacher's config, without a preprocessor.
         data_preprocessor: The student's.
 
     Raises:

@@ -43,17 +43,17 @@ class Speed:
     """How a frozen network is made fast.
 
     Args:
-        fold_bn (bool): Make batch norms a part of the convolutions before
+        fold_bn: Make batch norms a part of the convolutions before
             them, wherever this leaves the answers as they are to 1e-4.
-        channels_last (bool | str): Lay maps out channel by channel;
+        channels_last: Lay maps out channel by channel;
             ``'auto'`` where the device gains by it.
-        dtype (str | None): ``'bf16'`` or ``'fp16'`` for backbone and neck;
+        dtype: ``'bf16'`` or ``'fp16'`` for backbone and neck;
             what leaves them is float32 again, and heads keep it. ``'auto'``
             is bf16 where the device computes it natively and the answers
             move by no more than 1 %. None leaves their precision alone.
-        compile (bool): ``torch.compile`` backbone and neck, for images of any
+        compile: ``torch.compile`` backbone and neck, for images of any
             size.
-        stream (bool): Compute what needs nothing of the student's step on a
+        stream: Compute what needs nothing of the student's step on a
             CUDA stream beside it.
 
     Raises:
@@ -98,15 +98,15 @@ def prepare(
     Heads stay as they are: logits and box coordinates keep their precision.
 
     Args:
-        model (nn.Module): The network, in eval mode; changed in place.
-        answers (Callable): Computes what is asked of it, tensors in any
+        model: The network, in eval mode; changed in place.
+        answers: Computes what is asked of it, tensors in any
             nesting; the same numbers each time.
-        speed (Speed): What is wanted.
-        form (Form): Told what the network now runs in.
-        before (Any): The answers as they are, where they are known.
+        speed: What is wanted.
+        form: Told what the network now runs in.
+        before: The answers as they are, where they are known.
 
     Returns:
-        str: What was done, and how far the answers moved.
+        What was done, and how far the answers moved.
 
     Raises:
         ValueError: If the answers are NaN, or ``dtype`` moves them too far.
@@ -167,18 +167,18 @@ def fit(
     """Do what depends on the device: layout, precision, compilation.
 
     Args:
-        model (nn.Module): The network, prepared; changed in place.
-        answers (Callable): As for :func:`prepare`, on the device.
-        speed (Speed): What is wanted.
-        form (Form): Told what the network now runs in.
-        device (torch.device): Where it runs from now on.
-        half (bool): Whether autocast will let it run in half precision.
-        tapped (Collection[str]): Those of its parts whose inner modules
+        model: The network, prepared; changed in place.
+        answers: As for :func:`prepare`, on the device.
+        speed: What is wanted.
+        form: Told what the network now runs in.
+        device: Where it runs from now on.
+        half: Whether autocast will let it run in half precision.
+        tapped: Those of its parts whose inner modules
             somebody reads; they are not compiled, since compiled modules do
             not call hooks that are registered later.
 
     Returns:
-        str: What was done, and how far the answers moved.
+        What was done, and how far the answers moved.
 
     Raises:
         ValueError: If layout or compilation move the answers too far.

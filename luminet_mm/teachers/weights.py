@@ -22,13 +22,13 @@ def load_teacher(
     """Load a teacher's weights, all of them.
 
     Args:
-        model (nn.Module): The teacher's network.
-        name (str): What it is called, for messages.
-        block (Mapping): The block ``model`` of its config.
-        path (str): Path or URL of its checkpoint.
+        model: The teacher's network.
+        name: What it is called, for messages.
+        block: The block ``model`` of its config.
+        path: Path or URL of its checkpoint.
 
     Returns:
-        dict: The whole checkpoint.
+        The whole checkpoint.
 
     Raises:
         ValueError: If the weights do not fit, the file holds more than

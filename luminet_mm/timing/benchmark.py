@@ -49,20 +49,20 @@ def benchmark(
     random.
 
     Args:
-        cfg (Config): Config of a distilled detector or classifier.
-        batch_size (int): Number of images.
-        image_size (tuple[int, int]): Their height and width in pixels.
-        rounds (int): How often each contender is timed.
-        warmup (int): Warm-up rounds, which do not count.
-        compare (bool): Also time a step whose teacher computes its whole loss
+        cfg: Config of a distilled detector or classifier.
+        batch_size: Number of images.
+        image_size: Their height and width in pixels.
+        rounds: How often each contender is timed.
+        warmup: Warm-up rounds, which do not count.
+        compare: Also time a step whose teacher computes its whole loss
             on its own RoIs, as MMRazor's does; one in which the student's head
             runs twice; for a classifier, one with the teacher's logits on
             disk; and a product of large matrices, as a reference for the
             teacher's speed.
-        device (str): Device to run on.
+        device: Device to run on.
 
     Returns:
-        dict: ``machine``, ``sizes``, ``seconds`` and ``ratios`` (median and
+        ``machine``, ``sizes``, ``seconds`` and ``ratios`` (median and
         quartiles of each), ``parts`` of the distillation step (medians in
         seconds), ``flops`` (of the parts compared to a matrix product) and
         ``peak_memory`` (bytes).
@@ -194,8 +194,8 @@ def draw(result: dict, path: Path) -> None:
     """Draw the steps as bars, the distillation step split into its parts.
 
     Args:
-        result (dict): The result of :func:`benchmark`.
-        path (Path): The image file.
+        result: The result of :func:`benchmark`.
+        path: The image file.
     """
     figure = Figure(figsize=(9, 4.5), layout='constrained')
     axes = figure.subplots()

@@ -45,9 +45,9 @@ class Contender:
     """A function that is timed once in each round.
 
     Args:
-        run (Callable): The function.
-        seconds (list[float]): One entry for each round.
-        peak_memory (int): Peak allocated bytes, on CUDA.
+        run: The function.
+        seconds: One entry for each round.
+        peak_memory: Peak allocated bytes, on CUDA.
     """
 
     run: Callable[[], Any]
@@ -65,15 +65,15 @@ def make_contenders(
     """The functions to time: a distillation step and its contenders.
 
     Args:
-        cfg (Config): The distillation config, without files.
-        distiller (TrainingStep): Its step.
-        batch (dict): Images for all of them.
-        device (torch.device): Device to run on.
-        compare (bool): Whether to add other ways to distil and a matrix
+        cfg: The distillation config, without files.
+        distiller: Its step.
+        batch: Images for all of them.
+        device: Device to run on.
+        compare: Whether to add other ways to distil and a matrix
             product.
 
     Returns:
-        tuple: Contenders by name; floating point operations of the matrix
+        Contenders by name; floating point operations of the matrix
         product and of those compared with it.
     """
     where = str(device)

@@ -34,14 +34,14 @@ def loss_times(
     """Time forward and backward of several losses in turn.
 
     Args:
-        losses (dict[str, nn.Module]): Logit losses by name.
-        shape (tuple[int, int]): Rows and classes.
-        rounds (int): How often each is timed, after one warm-up round.
-        repeats (int): Forward and backward passes each time.
-        device (str): Device to run on.
+        losses: Logit losses by name.
+        shape: Rows and classes.
+        rounds: How often each is timed, after one warm-up round.
+        repeats: Forward and backward passes each time.
+        device: Device to run on.
 
     Returns:
-        dict[str, list[float]]: Seconds per pass, for each loss and round.
+        Seconds per pass, for each loss and round.
     """
     generator = torch.Generator().manual_seed(0)
     student, teacher = (

@@ -26,10 +26,10 @@ def ring_seconds(
     <https://doi.org/10.1016/j.jpdc.2008.09.002>`_).
 
     Args:
-        size (float): Bytes :math:`S` on each GPU.
-        gpus (int): Number of GPUs.
-        bandwidth (float): Bytes per second :math:`B` of the slowest link.
-        latency (float): Seconds :math:`\alpha` per piece.
+        size: Bytes :math:`S` on each GPU.
+        gpus: Number of GPUs.
+        bandwidth: Bytes per second :math:`B` of the slowest link.
+        latency: Seconds :math:`\alpha` per piece.
 
     Returns:
         Seconds; 0 for one GPU.
@@ -76,7 +76,7 @@ def luminet_statistics(classes: int) -> tuple[int, int]:
     and two row counts, in float64. Backward: the gradient of each.
 
     Args:
-        classes (int): Columns of the logits, including background.
+        classes: Columns of the logits, including background.
     """
     size = 8 * (2 * 2 * classes + 2)
     return size, size
@@ -87,12 +87,12 @@ class Cluster:
     """GPUs and the links between them.
 
     Args:
-        gpus (int): Total number of GPUs.
-        per_node (int): GPUs per node.
-        within (float): Bytes per second between two GPUs of a node.
-        between (float): Bytes per second between two nodes, for all GPUs of a
+        gpus: Total number of GPUs.
+        per_node: GPUs per node.
+        within: Bytes per second between two GPUs of a node.
+        between: Bytes per second between two nodes, for all GPUs of a
             node together: a ring leaves a node once.
-        latency (float): Seconds per message.
+        latency: Seconds per message.
     """
 
     gpus: int
@@ -144,9 +144,9 @@ def communication(
     """Communication times of a data-parallel step.
 
     Args:
-        cluster (Cluster): The GPUs.
-        gradient_bytes (float): Bytes of the student's gradients.
-        statistics (Sequence[float]): Bytes of each collective of a loss.
+        cluster: The GPUs.
+        gradient_bytes: Bytes of the student's gradients.
+        statistics: Bytes of each collective of a loss.
     """
     times = [cluster.all_reduce(size) for size in buckets(gradient_bytes)]
     return Communication(

@@ -27,7 +27,7 @@ def step_sizes(cfg: Config) -> tuple[int, list[int]]:
     """What a config's step sends: trainable parameters and statistics.
 
     Args:
-        cfg (Config): Config of a distillation or of a student alone.
+        cfg: Config of a distillation or of a student alone.
             Connectors and the statistics of losses other than LumiNet are not
             counted.
 
@@ -62,11 +62,11 @@ def table(
     """The estimate as a table.
 
     Args:
-        rows (Sequence[tuple[str, int, Sequence[float]]]): Name, number of
+        rows: Name, number of
             parameters and statistics of each model.
-        clusters (Sequence[Cluster]): The columns' GPUs and networks.
-        bytes_each (int): Bytes per gradient value, 4 or 2.
-        compute (tuple[float, float] | None): Measured forward and backward
+        clusters: The columns' GPUs and networks.
+        bytes_each: Bytes per gradient value, 4 or 2.
+        compute: Measured forward and backward
             seconds on one GPU; adds the step time and its efficiency.
     """
     head = ['student', 'GPUs', 'slowest link', 'gradients', 'last bucket']

@@ -35,7 +35,7 @@ class Clock:
     """Wall-clock time; on CUDA, of finished work, not of queued work.
 
     Args:
-        device (torch.device): The device that does the work.
+        device: The device that does the work.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -126,9 +126,9 @@ def random_batch(
     """Random images in a data loader's format, with labels or boxes.
 
     Args:
-        model (BaseModel): The detector or classifier.
-        batch_size (int): Number of images.
-        image_size (tuple[int, int]): Height and width in pixels.
+        model: The detector or classifier.
+        batch_size: Number of images.
+        image_size: Height and width in pixels.
     """
     generator = torch.Generator().manual_seed(0)
     shape = (image_channels(model), *image_size)

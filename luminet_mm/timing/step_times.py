@@ -36,12 +36,12 @@ def build_steps(
     """Make a training step for each group of a grid.
 
     Args:
-        grid (str): Python file with ``runs``; one group is ``student``.
-        batch_size (int): Number of images.
-        image_size (tuple[int, int]): Their height and width in pixels.
+        grid: Python file with ``runs``; one group is ``student``.
+        batch_size: Number of images.
+        image_size: Their height and width in pixels.
 
     Returns:
-        tuple: For each group, a function that runs one step, and the number
+        For each group, a function that runs one step, and the number
         of parameters that its method trains besides the student's.
 
     Raises:

@@ -134,7 +134,8 @@ def test_weights_that_no_checkpoint_has(lora, tta, capsys):
     state = model.state_dict()
     block = dict(type='AverageClsScoreTTA', module=config) if tta else config
     with pytest.raises(
-        CheckpointError, match=r'saves a part .*backbone\..*would be random'
+        CheckpointError,
+        match=r'saves only a part .*backbone\..*would be random',
     ):
         check(model, dict(state_dict=state), block)
     check(model, dict(state_dict=state), block, allow_partial=True)

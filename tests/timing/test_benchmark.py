@@ -58,7 +58,7 @@ def test_times_add_up(kind, config, tmp_path):
     ratios = result['ratios']
     step = ratios['distillation step / student step']
     # a tiny teacher costs less than a busy machine's noise
-    assert 0.5 < step['median'] < 10
+    assert 0.2 < step['median'] < 25
     assert json.loads(json.dumps(result)) == result
     draw(result, tmp_path / 'picture.png')
     assert (tmp_path / 'picture.png').stat().st_size > 1000

@@ -21,11 +21,11 @@ class DigitCropsDataset(BaseDataset):
     downloaded, pretrain it to classify these crops instead.
 
     Args:
-        split (str): ``'train'`` or ``'val'``. Defaults to ``'train'``.
-        data_root (str): Folder of the scenes. Defaults to
+        split: ``'train'`` or ``'val'``. Defaults to ``'train'``.
+        data_root: Folder of the scenes. Defaults to
             ``'data/digit_crops/'``.
-        num_images (int): Number of scenes to cut from. Defaults to 4000.
-        seed (int): Seed of the scenes; a seed other than the detector's gives
+        num_images: Number of scenes to cut from. Defaults to 4000.
+        seed: Seed of the scenes; a seed other than the detector's gives
             other scenes of the same digits. Defaults to 1.
         **kwargs: Arguments of :class:`mmpretrain.datasets.BaseDataset`.
     """
@@ -75,10 +75,10 @@ class CropAroundBox(BaseTransform):
     """Cut a square around ``box`` and resize it.
 
     Args:
-        size (int): Height and width of the result.
-        margin (tuple[float, float]): The square's side is the box's longer
+        size: Height and width of the result.
+        margin: The square's side is the box's longer
             side times a number drawn from this range.
-        shift (float): The centre moves by up to this fraction of the side.
+        shift: The centre moves by up to this fraction of the side.
     """
 
     def __init__(

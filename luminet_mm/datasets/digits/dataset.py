@@ -30,11 +30,11 @@ class DigitsDataset(CocoDataset):
     evaluator reads that file, give each data set its own ``data_root``.
 
     Args:
-        split (str): ``'train'`` or ``'val'``. Defaults to ``'train'``.
-        data_root (str): Folder for the data. Defaults to ``'data/digits/'``.
-        num_images (int, optional): Defaults to 1200 for train, 300 for val.
-        image_size (int): Height and width of each image. Defaults to 160.
-        seed (int): Seed of the data, independent of the training's. Defaults
+        split: ``'train'`` or ``'val'``. Defaults to ``'train'``.
+        data_root: Folder for the data. Defaults to ``'data/digits/'``.
+        num_images: Defaults to 1200 for train, 300 for val.
+        image_size: Height and width of each image. Defaults to 160.
+        seed: Seed of the data, independent of the training's. Defaults
             to 0.
         **kwargs: Arguments of :class:`mmdet.datasets.CocoDataset`, mainly
             ``pipeline``, but neither ``ann_file`` nor ``data_prefix``.

@@ -54,9 +54,9 @@ def draw_background(
     """A square crop with random place, scale, rotation, flip and tint.
 
     Args:
-        photograph (np.ndarray): BGR uint8 (H, W, 3).
-        size (int): Height and width of the result.
-        draws (Draws): Random numbers.
+        photograph: BGR uint8 (H, W, 3).
+        size: Height and width of the result.
+        draws: Random numbers.
 
     Returns:
         np.ndarray: Int32 (size, size, 3), 0 to 255.
@@ -88,9 +88,9 @@ def draw_ink(digit: np.ndarray, height: int, draws: Draws) -> np.ndarray:
     thickness of the pen) with an edge of about 1.5 pixels.
 
     Args:
-        digit (np.ndarray): Int64 (8, 8), 0 to 16.
-        height (int): Height in pixels of the eight rows.
-        draws (Draws): Random numbers.
+        digit: Int64 (8, 8), 0 to 16.
+        height: Height in pixels of the eight rows.
+        draws: Random numbers.
 
     Returns:
         np.ndarray: Int64 (n, n), coverage from 0 to 255.

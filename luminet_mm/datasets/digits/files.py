@@ -77,10 +77,10 @@ def fingerprint(ann_file: str | os.PathLike) -> str:
     hash is in the annotation file as ``info.fingerprint``.
 
     Args:
-        ann_file (str | PathLike): Annotation file of :func:`make_digits`.
+        ann_file: Annotation file of :func:`make_digits`.
 
     Returns:
-        str: sha256, hexadecimal.
+        Sha256, hexadecimal.
 
     Raises:
         FileNotFoundError: The annotation file or an image is missing.
@@ -229,16 +229,16 @@ def make_digits(
     Any number of processes may call it at once: one works, the others wait.
 
     Args:
-        data_root (str | PathLike): Folder for all digits data.
-        split (str): ``'train'`` or ``'val'``.
-        num_images (int, optional): Defaults to 1200 for train, 300 for val.
-        image_size (int): Height and width of each image. Defaults to 160.
-        seed (int): Another seed gives another data set. Defaults to 0.
-        progress (Callable, optional): Called with the number of images drawn
+        data_root: Folder for all digits data.
+        split: ``'train'`` or ``'val'``.
+        num_images: Defaults to 1200 for train, 300 for val.
+        image_size: Height and width of each image. Defaults to 160.
+        seed: Another seed gives another data set. Defaults to 0.
+        progress: Called with the number of images drawn
             and the number wanted after each image.
 
     Returns:
-        Path: ``<data_root>/<split>-<hash>/annotations.json``. Its
+        ``<data_root>/<split>-<hash>/annotations.json``. Its
         ``file_name``s are relative to ``data_root``. The same file is at
         ``<data_root>/annotations/<split>.json`` until the split is made with
         other arguments.

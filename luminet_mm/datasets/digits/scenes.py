@@ -25,9 +25,9 @@ class Instance(NamedTuple):
     """One digit in a scene.
 
     Attributes:
-        label (int): 0 to 9.
-        bbox (tuple[int]): Around the visible ink: x, y, width, height.
-        digit (int): Index in scikit-learn's ``load_digits()``.
+        label: 0 to 9.
+        bbox: Around the visible ink: x, y, width, height.
+        digit: Index in scikit-learn's ``load_digits()``.
     """
 
     label: int
@@ -39,10 +39,10 @@ class Scene(NamedTuple):
     """One image and its digits.
 
     Attributes:
-        image (np.ndarray): BGR uint8 (size, size, 3).
-        photograph (str): Name of the background.
-        instances (list[Instance]): The digits, lowest first.
-        weights (list[np.ndarray]): For each digit, int64 (size, size): its
+        image: BGR uint8 (size, size, 3).
+        photograph: Name of the background.
+        instances: The digits, lowest first.
+        weights: For each digit, int64 (size, size): its
             share of each pixel, from 0 to 255².
     """
 
@@ -56,10 +56,10 @@ def ink_box(weight: np.ndarray) -> Box | None:
     """The box around the pixels of which a digit makes up at least a quarter.
 
     Args:
-        weight (np.ndarray): (H, W), see :class:`Scene`.
+        weight: (H, W), see :class:`Scene`.
 
     Returns:
-        tuple[int] | None: x, y, width, height; None if there is no ink.
+        X, y, width, height; None if there is no ink.
     """
     ink = weight >= _INK
     columns, rows = np.flatnonzero(ink.any(0)), np.flatnonzero(ink.any(1))
@@ -116,14 +116,14 @@ def _place(
     """Find a place for a digit on top of the existing ones.
 
     Args:
-        ink (np.ndarray): Int64 (h, w), the weights of the new digit.
-        below (list[np.ndarray]): Weights (size, size) of the others.
-        amounts (list[int]): How many pixels of ink each of them started with.
-        size (int): Height and width of the image.
-        draws (Draws): Random numbers.
+        ink: Int64 (h, w), the weights of the new digit.
+        below: Weights (size, size) of the others.
+        amounts: How many pixels of ink each of them started with.
+        size: Height and width of the image.
+        draws: Random numbers.
 
     Returns:
-        tuple: Weights and boxes of all digits, the new one last. Both are
+        Weights and boxes of all digits, the new one last. Both are
         empty if no place was found.
     """
     height, width = ink.shape
@@ -168,12 +168,12 @@ def draw_scene(sources: Sources, size: int, key: tuple[int, ...]) -> Scene:
     """Draw one image: two to seven digits on a crop of a photograph.
 
     Args:
-        sources (Sources): Photographs and digits to draw from.
-        size (int): Height and width of the image; digits scale with it.
-        key (tuple[int]): Determines all random choices.
+        sources: Photographs and digits to draw from.
+        size: Height and width of the image; digits scale with it.
+        key: Determines all random choices.
 
     Returns:
-        Scene: The image, its boxes, and each digit's pixels.
+        The image, its boxes, and each digit's pixels.
     """
     draws = Draws(VERSION, *key)
     names = list(sources.photographs)

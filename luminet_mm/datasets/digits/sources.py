@@ -55,11 +55,11 @@ class Sources(NamedTuple):
     """Photographs and digits that one split is drawn from.
 
     Attributes:
-        photographs (dict[str, np.ndarray]): BGR uint8 (H, W, 3) by name.
-        digits (np.ndarray): Int64 (N, 8, 8), ink from 0 to 16.
-        labels (np.ndarray): Int64 (N, ), 0 to 9.
-        indices (range): Each digit's index in ``load_digits()``.
-        sha256 (str): Hash of all of it.
+        photographs: BGR uint8 (H, W, 3) by name.
+        digits: Int64 (N, 8, 8), ink from 0 to 16.
+        labels: Int64 (N, ), 0 to 9.
+        indices: Each digit's index in ``load_digits()``.
+        sha256: Hash of all of it.
     """
 
     photographs: dict[str, np.ndarray]
@@ -106,10 +106,10 @@ def load_handwritten(indices: range) -> tuple[np.ndarray, np.ndarray]:
     """Some of scikit-learn's handwritten digits.
 
     Args:
-        indices (range): Indices of the digits, in steps of 1.
+        indices: Indices of the digits, in steps of 1.
 
     Returns:
-        tuple: Ink, int64 (N, 8, 8) from 0 to 16, and labels, int64 (N, ).
+        Ink, int64 (N, 8, 8) from 0 to 16, and labels, int64 (N, ).
 
     Raises:
         ImportError: scikit-learn is missing.
@@ -126,11 +126,11 @@ def load_sources(split: str) -> Sources:
     """Load the photographs and the digits of one split.
 
     Args:
-        split (str): ``'train'`` or ``'val'``. They share no photographs, no
+        split: ``'train'`` or ``'val'``. They share no photographs, no
             digits and, judging by the blocks of digits, no writers.
 
     Returns:
-        Sources: Photographs, digits and their labels.
+        Photographs, digits and their labels.
 
     Raises:
         ImportError: scikit-learn or scikit-image is missing.

@@ -54,8 +54,8 @@ class RedNet(ResNet):
 
     Args:
         depth: 26, 38, 50, 101 or 152.
-        in_channels (int): Channels of the image.
-        stem_channels (int): Channels of the stem, twice a multiple of 16.
+        in_channels: Channels of the image.
+        stem_channels: Channels of the stem, twice a multiple of 16.
         kwargs: As for MMPretrain's ``ResNet``.
     """
 

@@ -34,8 +34,8 @@ class DeiTDistillHead(DeiTClsHead):
     that DDP also works when a schedule has switched their losses off.
 
     Args:
-        num_classes (int): Number of classes.
-        in_channels (int): Width of the tokens.
+        num_classes: Number of classes.
+        in_channels: Width of the tokens.
         num_dist_tokens: Number of distillation tokens that the backbone gives
             after the class token.
         **kwargs: As for the stock head.

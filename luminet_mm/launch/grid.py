@@ -8,6 +8,7 @@ import functools
 import hashlib
 import itertools
 import re
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,14 +57,22 @@ class Cell:
         )
 
 
+# One thread at a time parses Python: in Python 3.11 two of them can end in
+# "SystemError: AST constructor recursion depth mismatch".
+_PARSING = threading.Lock()
+
+
 @functools.cache
 def _read(config: str) -> Config:
-    return Config.fromfile(config)  # takes most of a second
+    with _PARSING:
+        return Config.fromfile(config)  # takes most of a second
 
 
 @functools.cache
 def _fingerprint(config: str) -> str:
-    text = Config.fromfile(config).pretty_text  # with its bases
+    cfg = _read(config)
+    with _PARSING:
+        text = cfg.pretty_text  # with its bases
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -106,7 +106,7 @@ class Family(ABC):
     """Which models it has, for messages."""
     usual: ClassVar[dict[str, str]]
     """The usual signal of each kind: logits, boxes, maps, vectors."""
-    advice: ClassVar[str]
+    advice: ClassVar[str] = 'compare features'
     """What else to compare where a loss does not take the logits."""
     head: ClassVar[str]
     """The key of a model's config that holds ``num_classes``."""

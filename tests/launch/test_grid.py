@@ -1,10 +1,13 @@
 """The runs of a grid: names, options, and what a command line cannot say."""
 
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from mmengine.config import Config
 
-from luminet_mm.launch.grid import make_cells
+from luminet_mm.launch.grid import Cell, make_cells
 
 
 def test_grid_is_a_product():
@@ -84,3 +87,28 @@ def test_a_whole_loss_is_an_option(tmp_path):
     cfg = cell.load()
     assert cfg.model.distill == dict(loss_b=1, loss_a=loss)
     assert cfg.randomness.seed == 3
+
+
+def test_threads_read_configs_one_after_the_other(tmp_path, monkeypatch):
+    """Two that parse at once can end in a SystemError of Python 3.11."""
+    inside, most = [], []
+    read = Config.fromfile
+
+    def slowly(path):
+        inside.append(path)
+        most.append(len(inside))
+        time.sleep(0.02)
+        cfg = read(path)
+        inside.remove(path)
+        return cfg
+
+    monkeypatch.setattr(Config, 'fromfile', slowly)
+    cells = []
+    for index in range(4):
+        path = tmp_path / f'{index}.py'
+        path.write_text(f'x = {index}')
+        cells.append(Cell(str(index), str(path)))
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(Cell.settings, cells))
+    assert len({each['sha256'] for each in found}) == 4
+    assert max(most) == 1

@@ -70,9 +70,8 @@ def _read(config: str) -> Config:
 
 @functools.cache
 def _fingerprint(config: str) -> str:
-    cfg = _read(config)
     with _PARSING:
-        text = cfg.pretty_text  # with its bases
+        text = Config.fromfile(config).pretty_text  # with its bases
     return hashlib.sha256(text.encode()).hexdigest()
 
 

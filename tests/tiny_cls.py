@@ -224,3 +224,30 @@ def lora(init_cfg=None):
     )
     head = dict(type='VisionTransformerClsHead', num_classes=3, in_channels=8)
     return dict(type='ImageClassifier', backbone=backbone, head=head)
+
+
+def simkd(teacher=None, channels=96):
+    """SimKD's config; the last maps have 64 and 96 channels."""
+    student = classifier()
+    student['neck'] = [
+        dict(
+            type='luminet_mm.SimKDNeck', in_channels=64, out_channels=channels
+        ),
+        dict(type='mmpretrain.GlobalAveragePooling'),
+    ]
+    student['head'].update(
+        type='luminet_mm.ReusedClsHead',
+        in_channels=channels,
+        loss=dict(type='CrossEntropyLoss', loss_weight=0.0),
+    )
+    return distiller(
+        student,
+        teacher,
+        loss_simkd=dict(
+            type='luminet_mm.SimKDLoss',
+            student='neck.0',
+            teacher='backbone',
+            levels=[-1],
+            factor=None,
+        ),
+    )

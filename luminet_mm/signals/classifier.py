@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -36,6 +37,7 @@ from luminet_mm.signals.preact import has_output
 from luminet_mm.signals.signal import (
     Signal,
     read_signal,
+    regroup,
     tap_path,
     unknown_signal,
 )
@@ -64,6 +66,11 @@ class ClassifierRecord(Record):
         return read_signal(self.values, signal)
 
     def batch(self, signals: Sequence[Signal]) -> DistillBatch:
+        """What is known of the images, whatever is compared."""
+        return self._known
+
+    @cached_property
+    def _known(self) -> DistillBatch:
         """Labels of a batch: hard ones unless they are mixed or soft."""
         batch = DistillBatch()
         samples = self.samples
@@ -81,9 +88,7 @@ class ClassifierRecord(Record):
         if hard and preprocessor.batch_augments is None:
             batch.labels = torch.cat([each.gt_label for each in samples])
         elif all('gt_score' in sample for sample in samples):
-            batch.soft_labels = torch.stack(
-                [sample.gt_score for sample in samples]
-            )
+            batch.soft_labels = torch.stack([x.gt_score for x in samples])
         return batch
 
 
@@ -187,11 +192,8 @@ class Classifier(Family):
         self, model: Any, ahead: dict, questions, record: Record | None
     ) -> list:
         """Nothing is left to compute: the teacher has seen the same rows."""
-        values = [
-            tuple(ahead[signal.name] for signal in question.asked)
-            for question in questions
-        ]
-        return [each[0] if len(each) == 1 else each for each in values]
+        asked = [question.asked for question in questions]
+        return regroup([ahead[s.name] for s in sum(asked, [])], asked)
 
     def dry(
         self, model: Any, questions: Sequence[Question], images: Tensor

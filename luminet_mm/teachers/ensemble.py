@@ -128,8 +128,10 @@ class Ensemble(Sequence[Teacher]):
             comparisons: What all losses compare.
         """
         teacher = self[index]
+        if teacher.fitted:  # in every step but the first
+            return
         asking = _asking(index, comparisons)
-        if teacher.fitted or not asking:
+        if not asking:
             return
         where = next(student.parameters())
         asked = [s for each in asking for s in each.teachers[index]]

@@ -6,45 +6,14 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
-from mmengine.registry import DefaultScope
-from tiny_cls import batch, build, classifier, distiller, runner
+from tiny_cls import batch, build, classifier, runner
+from tiny_cls import simkd as config
 
 from luminet_mm.loading.checkpoint import load_checkpoint
 from luminet_mm.models import ReusedClsHead
 from luminet_mm.stock import stock_config
 
-
-@pytest.fixture(autouse=True)
-def _mmpretrain_scope():
-    with DefaultScope.overwrite_default_scope('mmpretrain'):
-        yield
-
-
-def config(teacher=None, channels=96):
-    """The last maps have 64 and 96 channels."""
-    student = classifier()
-    student['neck'] = [
-        dict(
-            type='luminet_mm.SimKDNeck', in_channels=64, out_channels=channels
-        ),
-        dict(type='mmpretrain.GlobalAveragePooling'),
-    ]
-    student['head'].update(
-        type='luminet_mm.ReusedClsHead',
-        in_channels=channels,
-        loss=dict(type='CrossEntropyLoss', loss_weight=0.0),
-    )
-    return distiller(
-        student,
-        teacher,
-        loss_simkd=dict(
-            type='luminet_mm.SimKDLoss',
-            student='neck.0',
-            teacher='backbone',
-            levels=[-1],
-            factor=None,
-        ),
-    )
+pytestmark = pytest.mark.usefixtures('mmpretrain_scope')
 
 
 def assert_reused(model):

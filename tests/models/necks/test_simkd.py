@@ -2,44 +2,11 @@
 
 import pytest
 import torch
-from mmengine.registry import DefaultScope
-from tiny_cls import classifier, distiller
 
 from luminet_mm.losses import SimKDLoss
 from luminet_mm.models import SimKDNeck
 
-
-@pytest.fixture(autouse=True)
-def _mmpretrain_scope():
-    with DefaultScope.overwrite_default_scope('mmpretrain'):
-        yield
-
-
-def config(teacher=None, channels=96):
-    """The last maps have 64 and 96 channels."""
-    student = classifier()
-    student['neck'] = [
-        dict(
-            type='luminet_mm.SimKDNeck', in_channels=64, out_channels=channels
-        ),
-        dict(type='mmpretrain.GlobalAveragePooling'),
-    ]
-    student['head'].update(
-        type='luminet_mm.ReusedClsHead',
-        in_channels=channels,
-        loss=dict(type='CrossEntropyLoss', loss_weight=0.0),
-    )
-    return distiller(
-        student,
-        teacher,
-        loss_simkd=dict(
-            type='luminet_mm.SimKDLoss',
-            student='neck.0',
-            teacher='backbone',
-            levels=[-1],
-            factor=None,
-        ),
-    )
+pytestmark = pytest.mark.usefixtures('mmpretrain_scope')
 
 
 @pytest.mark.parametrize('size', [4, 2])

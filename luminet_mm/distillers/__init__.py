@@ -2,11 +2,22 @@
 
 from luminet_mm.distillers.classifier import ClassifierDistiller
 from luminet_mm.distillers.mutual import MutualClassifier
+from luminet_mm.distillers.one_stage import OneStageDistiller
 from luminet_mm.distillers.two_stage import TwoStageDistiller
 
-__all__ = ['ClassifierDistiller', 'MutualClassifier', 'TwoStageDistiller']
+__all__ = [
+    'ClassifierDistiller',
+    'MutualClassifier',
+    'OneStageDistiller',
+    'TwoStageDistiller',
+]
 
-DISTILLERS = (TwoStageDistiller, ClassifierDistiller, MutualClassifier)
+DISTILLERS = (
+    TwoStageDistiller,
+    OneStageDistiller,
+    ClassifierDistiller,
+    MutualClassifier,
+)
 
 
 def supported() -> str:

@@ -3,10 +3,12 @@
 from luminet_mm.connectors import make_connector
 from luminet_mm.losses.ab import ABLoss, ab_loss
 from luminet_mm.losses.at import ATLoss, attention_loss
-from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.losses.base.batch import DistillBatch, Points
+from luminet_mm.losses.base.dense import DenseLoss
 from luminet_mm.losses.base.feature import FeatureLoss
 from luminet_mm.losses.base.logit import LogitLoss
 from luminet_mm.losses.base.loss import DistillLoss
+from luminet_mm.losses.bckd import BCKDLoss, binary_kd_rows
 from luminet_mm.losses.cc import CCLoss, cc_loss
 from luminet_mm.losses.crd import CRDLoss, crd_loss
 from luminet_mm.losses.cwd import CWDLoss, cwd_loss
@@ -46,12 +48,16 @@ from luminet_mm.losses.wsld import WSLDLoss, wsld_loss
 __all__ = [
     'ABLoss',
     'ATLoss',
+    'BCKDLoss',
     'CCLoss',
     'CRDLoss',
     'CWDLoss',
     'DISTLoss',
     'DKDLoss',
+    'DenseLoss',
     'DistillBatch',
+    'Points',
+    'binary_kd_rows',
     'DistillLoss',
     'FCFDLoss',
     'FCFDRoILoss',

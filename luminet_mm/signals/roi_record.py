@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
 from mmdet.models.detectors import BaseDetector
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
-from mmdet.structures.bbox import get_box_tensor
 from torch import Tensor
 
 from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.signals.annotations import annotated
 from luminet_mm.signals.family import Record
 from luminet_mm.signals.signal import Signal, read_signal
 
@@ -65,24 +64,9 @@ class DetectorRecord(Record):
         signal = roi_signal(signals)
         if signal.part == 'roi' and not signal.path:
             return self.stages[signal.stage].batch
-        generator = getattr(
-            getattr(self.model, 'rpn_head', None), 'prior_generator', None
-        )
-        priors = generator and partial(
-            generator.grid_priors, device=self.images.device
-        )
-        height, width = self.images.shape[-2:]
-        return DistillBatch(
-            boxes=[
-                get_box_tensor(sample.gt_instances.bboxes)
-                for sample in self.samples
-            ],
-            image_shapes=[
-                tuple(sample.img_shape[:2]) for sample in self.samples
-            ],
-            input_shape=(height, width),
-            priors=priors,
-        )
+        rpn_head = getattr(self.model, 'rpn_head', None)
+        generator = getattr(rpn_head, 'prior_generator', None)
+        return annotated(self.images, self.samples, generator)
 
 
 @contextmanager

@@ -21,7 +21,31 @@ FIELDS = {  # what they are, and which kind of signal comes with them
     'image_shapes': ("the images' heights and widths", _MAPS),
     'input_shape': ("the batch's height and width", _MAPS),
     'priors': ('the anchors of the pyramid levels', _MAPS),
+    'points': (
+        'the labels of the points of a dense head',
+        "the logits of a one-stage detector's points",
+    ),
 }
+
+
+@dataclass
+class Points:
+    """What is known of a dense head's points or anchors, level by level.
+
+    Args:
+        labels: ``(N,)`` int64 of each level: a class, or the number of
+            classes where there is no object.
+        weights: ``(N,)`` of each level; 0 where a point does not count.
+        num_pos: Scalar: how many points have an object, as the mean over the
+            ranks, and at least 1.
+        decode: Gives the boxes ``(N, 4)``, as corners, that the predictions
+            ``(N, D)`` of a level mean, from the level's number and these.
+    """
+
+    labels: list[Tensor]
+    weights: list[Tensor]
+    num_pos: Tensor
+    decode: Callable[[int, Tensor], Tensor]
 
 
 @dataclass
@@ -47,6 +71,7 @@ class DistillBatch:
         priors: Function from the levels' ``(h, w)`` to the anchors
             ``(h * w * A, 4)`` of each pyramid level, point by point.
         rois: ``(N, 5)`` image and box of each row, if rows are RoIs.
+        points: See :class:`Points`, if rows are points of a dense head.
 
     Examples:
         >>> import torch
@@ -70,3 +95,4 @@ class DistillBatch:
     input_shape: tuple[int, int] | None = None
     priors: Callable[[list[tuple[int, int]]], list[Tensor]] | None = None
     rois: Tensor | None = None
+    points: Points | None = None

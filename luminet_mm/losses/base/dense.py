@@ -1,0 +1,126 @@
+"""What losses on a dense head's points share: levels, checks, precision."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from luminet_mm.losses.base.batch import DistillBatch, Points
+from luminet_mm.losses.base.loss import DistillLoss
+
+Levels = Sequence[Tensor]
+
+
+class DenseLoss(DistillLoss):
+    """Base of the losses on the points or anchors of one-stage detectors.
+
+    Subclasses implement :meth:`compute`, which gets one level at a time: the
+    rows of an image of 800 x 1333 pixels are about 200,000. The arithmetic is
+    float32 (float64 for float64 logits) whatever autocast says, and the
+    teacher never gets a gradient. NaN and inf raise: at once on a CPU, at the
+    next call on CUDA.
+
+    The loss of each rank is its own points' sum over the number of positives
+    as the mean over the ranks, so that DDP's gradient is that of one process
+    with all images.
+    """
+
+    activations = ('sigmoid',)
+    signals: tuple[str, ...] = ('cls_score',)
+    """What the values are, in this order; the last ones may be left out."""
+
+    def forward(
+        self,
+        student: Levels | Sequence[Levels],
+        teacher: Levels | Sequence[Levels],
+        batch: DistillBatch | None = None,
+    ) -> Tensor:
+        """Compute the weighted loss.
+
+        Args:
+            student: Rows ``(N, D)`` of each level; or for several signals
+                the same of each.
+            teacher: The same, of equal shapes.
+            batch: With ``points``.
+
+        Returns:
+            Scalar.
+
+        Raises:
+            ValueError: The shapes differ, or the batch has no points.
+            FloatingPointError: A side holds NaN or inf.
+        """
+        ours, theirs = self._values(student), self._values(teacher)
+        shapes = [
+            [[tuple(x.shape) for x in levels] for levels in side]
+            for side in (ours, theirs)
+        ]
+        if shapes[0] != shapes[1] or len(ours) > len(self.signals):
+            raise ValueError(
+                f'{self.name}: the student has rows of shape {shapes[0]} and '
+                f'the teacher {shapes[1]}; both need equal levels, points and '
+                f'numbers for each, of {" and ".join(self.signals)}. Compare '
+                'detectors with the same head and pyramid, and images of the '
+                'same size.'
+            )
+        points = self.need(batch or DistillBatch(), 'points')
+        self._check_finite(self.name, sum(ours, []), sum(theirs, []))
+        first = ours[0][0]
+        exact = first.dtype == torch.float64
+        dtype = torch.float64 if exact else torch.float32
+        terms = []
+        with torch.autocast(first.device.type, enabled=False):
+            for level in range(len(ours[0])):
+                own = [signal[level].to(dtype) for signal in ours]
+                other = [signal[level].detach().to(dtype) for signal in theirs]
+                terms.append(self.compute(level, own, other, points))
+        loss = torch.stack(terms).sum()
+        return loss * (self.loss_weight * self.schedule_factor)
+
+    @abstractmethod
+    def compute(
+        self,
+        level: int,
+        student: list[Tensor],
+        teacher: list[Tensor],
+        points: Points,
+    ) -> Tensor:
+        """The unweighted loss of one level.
+
+        Args:
+            level: Its number.
+            student: Rows ``(N, D)`` of each signal, float32 or float64.
+            teacher: The same, without gradient.
+            points: What is known of the points of all levels.
+
+        Returns:
+            Scalar.
+        """
+
+    def _values(self, value: Levels | Sequence[Levels]) -> list[list[Tensor]]:
+        """Levels of each signal.
+
+        Raises:
+            ValueError: It is not that.
+        """
+        nested = bool(value) and not isinstance(value[0], Tensor)
+        signals: list[Any] = list(value) if nested else [value]
+        if not all(map(_are_rows, signals)):
+            raise ValueError(
+                f'{self.name}: a signal is not rows of points, level by '
+                "level. Name signals of a one-stage detector's head, "
+                f'{" and ".join(map(repr, self.signals))}.'
+            )
+        return [list(levels) for levels in signals]
+
+
+def _are_rows(levels: Any) -> bool:
+    return (
+        isinstance(levels, (list, tuple))
+        and len(levels) > 0
+        and all(isinstance(x, Tensor) and x.dim() == 2 for x in levels)
+    )

@@ -1,0 +1,173 @@
+"""What a one-stage detector predicted in a pass, and what was to be found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from mmdet.models.dense_heads import FCOSHead, GFLHead
+from mmdet.models.task_modules.coders import DistancePointBBoxCoder
+from mmdet.utils import reduce_mean
+from torch import Tensor
+
+from luminet_mm.losses.base.batch import DistillBatch, Points
+from luminet_mm.signals.annotations import annotated
+from luminet_mm.signals.family import Record
+from luminet_mm.signals.signal import Signal, read_signal
+
+
+@dataclass
+class DenseRecord(Record):
+    """The signals of one pass of a detector, and what is annotated.
+
+    Attributes:
+        model (BaseDetector): The student.
+        images (Tensor): The batch, ``(B, 3, H, W)``.
+        samples (Sequence[:obj:`DetDataSample`]): Its annotations.
+        values (dict): Maps by name.
+        labels (list[Tensor]): Of each level ``(B * h * w * A,)``.
+        weights (list[Tensor]): Of each level, likewise.
+    """
+
+    model: Any
+    images: Tensor
+    samples: Sequence
+    values: dict[str, Any] = field(default_factory=dict)
+    labels: list[Tensor] = field(default_factory=list)
+    weights: list[Tensor] = field(default_factory=list)
+
+    def read(self, signal: Signal) -> Any:
+        """See :meth:`Record.read`."""
+        value = read_signal(self.values, signal)
+        return level_rows(self.model.bbox_head, signal, value)
+
+    def batch(self, signals: Sequence[Signal]) -> DistillBatch:
+        """Boxes and sizes of the images; of points their labels too."""
+        head = self.model.bbox_head
+        generator = getattr(head, 'prior_generator', None)
+        if not hasattr(generator, 'base_anchors'):
+            generator = None  # points are not anchors
+        batch = annotated(self.images, self.samples, generator)
+        fields = [signal for signal in signals if signal.field]
+        if fields:
+            maps = read_signal(self.values, fields[0])
+            batch.no_object = head.num_classes
+            batch.points = self._points(head, fields[0], maps)
+        return batch
+
+    def _points(self, head: Any, signal: Signal, maps: list[Tensor]) -> Points:
+        if not self.labels:
+            raise RuntimeError(
+                f'signal {signal.name!r}: the bbox_head '
+                f'({type(head).__name__}) did not assign labels with '
+                'get_targets, so its points cannot be distilled.'
+            )
+        found = [
+            ((each >= 0) & (each < head.num_classes)).sum()
+            for each in self.labels
+        ]
+        num_pos = torch.stack(found).sum().float()
+        return Points(
+            labels=self.labels,
+            weights=self.weights,
+            num_pos=reduce_mean(num_pos).clamp(min=1),
+            decode=partial(decode, head, [each.shape for each in maps]),
+        )
+
+
+def level_rows(head: Any, signal: Signal, maps: Any) -> Any:
+    """The rows of each level of a head's output; other signals as they are.
+
+    Args:
+        head (nn.Module): The ``bbox_head``.
+        signal (Signal): What it is.
+        maps: Of a head's output one map ``(B, A * D, h, w)`` a level.
+
+    Returns:
+        For those a list of ``(B * h * w * A, D)``.
+    """
+    if not signal.field:
+        return maps
+    priors = head.prior_generator.num_base_priors
+    rows = [
+        each.permute(0, 2, 3, 1).reshape(-1, each.shape[1] // count)
+        for each, count in zip(maps, priors)
+    ]
+    scaled = isinstance(head, FCOSHead) and head.norm_on_bbox
+    if signal.field == 'bbox_pred' and scaled and not head.training:
+        # in eval mode such a head gives pixels, in training strides
+        return [x / stride for x, stride in zip(rows, head.strides)]
+    return rows
+
+
+def decode(
+    head: Any, shapes: Sequence[torch.Size], level: int, rows: Tensor
+) -> Tensor:
+    """Boxes that a level's predictions mean, as the head's own loss has them.
+
+    Args:
+        head (nn.Module): The ``bbox_head``.
+        shapes (Sequence): Shapes ``(B, A * D, h, w)`` of its maps.
+        level (int): Number of the level.
+        rows (Tensor): ``(B * h * w * A, D)``.
+
+    Returns:
+        Tensor: ``(B * h * w * A, 4)`` corners; in pixels, or of GFL in units
+        of the stride.
+    """
+    priors = head.prior_generator.single_level_grid_priors(
+        tuple(shapes[level][-2:]), level, device=rows.device
+    )
+    priors = priors.repeat(shapes[level][0], 1).to(rows.dtype)
+    if isinstance(head, GFLHead):
+        stride = head.prior_generator.strides[level][0]
+        centers = head.anchor_center(priors) / stride
+        return head.bbox_coder.decode(centers, head.integral(rows))
+    if isinstance(head.bbox_coder, DistancePointBBoxCoder):
+        priors = priors[:, :2]
+    return head.bbox_coder.decode(priors, rows)
+
+
+@contextmanager
+def tap_targets(head: Any, record: DenseRecord) -> Iterator[None]:
+    """Record labels where the head assigns them.
+
+    The override sits on the instance and only while the block runs.
+    """
+    compute = head.get_targets
+
+    def get_targets(*args, **kwargs):
+        result = compute(*args, **kwargs)
+        labels, weights = _labels(result)
+        record.labels = [each.flatten() for each in labels]
+        record.weights = [each.flatten() for each in weights]
+        return result
+
+    head.get_targets = get_targets
+    try:
+        yield
+    finally:
+        del head.get_targets
+
+
+def _labels(result: Sequence) -> tuple[list[Tensor], list[Tensor]]:
+    """Labels and their weights among the targets of any head, by level.
+
+    Labels are the only whole numbers; weights come next where the head has
+    some, and otherwise every point counts.
+    """
+    index = next(
+        i
+        for i, each in enumerate(result)
+        if isinstance(each, (list, tuple))
+        and not torch.is_floating_point(each[0])
+    )
+    labels, after = list(result[index]), result[index + 1]
+    if [each.shape for each in after] == [each.shape for each in labels]:
+        return labels, list(after)
+    ones = [torch.ones_like(each, dtype=torch.float32) for each in labels]
+    return labels, ones

@@ -107,8 +107,10 @@ class DenseLoss(DistillLoss):
         Raises:
             ValueError: It is not that.
         """
-        nested = bool(value) and not isinstance(value[0], Tensor)
-        signals: list[Any] = list(value) if nested else [value]
+        signals: list[Any] = [value]
+        if isinstance(value, (list, tuple)) and value:
+            nested = not isinstance(value[0], Tensor)
+            signals = list(value) if nested else signals
         if not all(map(_are_rows, signals)):
             raise ValueError(
                 f'{self.name}: a signal is not rows of points, level by '

@@ -20,9 +20,9 @@ class OneStageDistiller(DistillMixin, SingleStageDetector):
 
     Args:
         *args, **kwargs: As for the stock detector.
-        teacher (dict | list[dict]): ``config`` and ``checkpoint``, see
+        teacher: ``config`` and ``checkpoint``, see
             :class:`~luminet_mm.distillers.mixin.DistillMixin`.
-        distill (dict): Losses by key, see there too; signals are listed in
+        distill: Losses by key, see there too; signals are listed in
             :mod:`luminet_mm.signals.one_stage`.
 
     Raises:

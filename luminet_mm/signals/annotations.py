@@ -18,8 +18,8 @@ def annotated(
     """Boxes and sizes of the images, and anchors of the pyramid.
 
     Args:
-        images (Tensor): The batch, ``(B, 3, H, W)``.
-        samples (Sequence[:obj:`DetDataSample`]): Its annotations.
+        images: The batch, ``(B, 3, H, W)``.
+        samples: Its annotations.
         generator: Makes the anchors; None where there are none.
     """
     priors = generator and partial(generator.grid_priors, device=images.device)

@@ -35,9 +35,9 @@ def check_dense_head(head: nn.Module, name: str, whose: str) -> None:
     """Refuse heads whose rows or targets mean something else.
 
     Args:
-        head (nn.Module): The ``bbox_head``.
-        name (str): The signal.
-        whose (str): ``student`` or ``teacher``, for the message.
+        head: The ``bbox_head``.
+        name: The signal.
+        whose: ``student`` or ``teacher``, for the message.
 
     Raises:
         ValueError: If it does not train as those in :data:`FORMS`.
@@ -59,10 +59,10 @@ def check_priors(key: str, ours: Any, theirs: Any, whose: str) -> None:
     """Refuse detectors whose rows are of different points or anchors.
 
     Args:
-        key (str): The loss's key in the block ``distill``.
-        ours (nn.Module): The student's ``bbox_head``.
-        theirs (nn.Module): The other one's.
-        whose (str): Whose that is, for the message.
+        key: The loss's key in the block ``distill``.
+        ours: The student's ``bbox_head``.
+        theirs: The other one's.
+        whose: Whose that is, for the message.
 
     Raises:
         ValueError: If strides, priors, or what is predicted for one differ.

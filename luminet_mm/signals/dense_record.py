@@ -25,12 +25,12 @@ class DenseRecord(Record):
     """The signals of one pass of a detector, and what is annotated.
 
     Attributes:
-        model (BaseDetector): The student.
-        images (Tensor): The batch, ``(B, 3, H, W)``.
-        samples (Sequence[:obj:`DetDataSample`]): Its annotations.
-        values (dict): Maps by name.
-        labels (list[Tensor]): Of each level ``(B * h * w * A,)``.
-        weights (list[Tensor]): Of each level, likewise.
+        model: The student.
+        images: The batch, ``(B, 3, H, W)``.
+        samples: Its annotations.
+        values: Maps by name.
+        labels: Of each level ``(B * h * w * A,)``.
+        weights: Of each level, likewise.
     """
 
     model: Any
@@ -83,8 +83,8 @@ def level_rows(head: Any, signal: Signal, maps: Any) -> Any:
     """The rows of each level of a head's output; other signals as they are.
 
     Args:
-        head (nn.Module): The ``bbox_head``.
-        signal (Signal): What it is.
+        head: The ``bbox_head``.
+        signal: What it is.
         maps: Of a head's output one map ``(B, A * D, h, w)`` a level.
 
     Returns:
@@ -110,13 +110,13 @@ def decode(
     """Boxes that a level's predictions mean, as the head's own loss has them.
 
     Args:
-        head (nn.Module): The ``bbox_head``.
-        shapes (Sequence): Shapes ``(B, A * D, h, w)`` of its maps.
-        level (int): Number of the level.
-        rows (Tensor): ``(B * h * w * A, D)``.
+        head: The ``bbox_head``.
+        shapes: Shapes ``(B, A * D, h, w)`` of its maps.
+        level: Number of the level.
+        rows: ``(B * h * w * A, D)``.
 
     Returns:
-        Tensor: ``(B * h * w * A, 4)`` corners; in pixels, or of GFL in units
+        ``(B * h * w * A, 4)`` corners; in pixels, or of GFL in units
         of the stride.
     """
     priors = head.prior_generator.single_level_grid_priors(

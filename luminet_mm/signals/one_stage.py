@@ -62,6 +62,7 @@ class OneStage(Family):
     )
     usual = dict(logits='cls_score', boxes='bbox_pred', maps='neck')
     head = 'bbox_head'
+    advice = "take a loss on sigmoids, such as BCKDLoss, or compare 'neck'"
 
     def names(self, model: Any) -> list[str]:
         """See :meth:`Family.names`."""

@@ -126,7 +126,7 @@ def under_contract(file):
         if isinstance(node, ast.ClassDef)
     ]
     bases = {each.name: names_of(each.bases) for each in classes}
-    known = {'LogitContract', 'FeatureContract'}
+    known = {'LogitContract', 'FeatureContract', 'DenseContract'}
     found = set()
     for node in classes:  # a contract, or one that derives from it
         if bases[node.name] & known:
@@ -147,6 +147,7 @@ def test_every_loss_keeps_its_contract():
         path = TESTS / folder / f'test_{file}.py'
         kept = name in under_contract(path)
         assert kept != (name in WITHOUT_CONTRACT), (
-            f'{path.name}: class Test…(LogitContract or FeatureContract) with '
+            f'{path.name}: class Test…(LogitContract, FeatureContract or '
+            f'DenseContract) with '
             f'loss = {name} is missing'
         )

@@ -10,7 +10,8 @@ Where a loss cannot keep a promise, its class sets the test to None and says
 why beside it.
 """
 
+from losses.contracts.dense import DenseContract
 from losses.contracts.feature import FeatureContract
 from losses.contracts.logit import LogitContract
 
-__all__ = ['FeatureContract', 'LogitContract']
+__all__ = ['DenseContract', 'FeatureContract', 'LogitContract']

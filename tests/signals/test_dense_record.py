@@ -1,0 +1,63 @@
+"""What a one-stage detector's pass leaves: rows, labels, boxes."""
+
+import pytest
+import tiny_dense
+import torch
+
+from luminet_mm.signals.dense_record import DenseRecord, level_rows
+from luminet_mm.signals.one_stage import OneStage
+
+FAMILY = OneStage()
+
+
+@pytest.mark.parametrize('kind', tiny_dense.KINDS)
+def test_labels_of_every_head(kind):
+    model = tiny_dense.build(tiny_dense.detector(kind))
+    data = tiny_dense.prepared(model)
+    inputs, samples = data['inputs'], data['data_samples']
+    signals = [FAMILY.find(model, 'cls_score', 'student')]
+    with FAMILY.record(model, signals, inputs, samples) as record:
+        model.loss(inputs, samples)
+    batch = record.batch(signals)
+    rows = record.value(signals)
+    assert [len(x) for x in batch.points.labels] == [len(x) for x in rows]
+    assert [len(x) for x in batch.points.weights] == [len(x) for x in rows]
+    labels = torch.cat(batch.points.labels)
+    assert batch.no_object == 4 and 0 <= labels.min() <= labels.max() <= 4
+    found = ((labels >= 0) & (labels < 4)).sum()
+    assert batch.points.num_pos == max(found, 1)
+    assert len(batch.boxes) == len(inputs)
+    anchors = hasattr(model.bbox_head.prior_generator, 'base_anchors')
+    assert (batch.priors is not None) == anchors
+    assert 'get_targets' not in vars(model.bbox_head)
+
+
+def test_of_maps_nothing_is_known_of_points():
+    model = tiny_dense.build(tiny_dense.detector())
+    data = tiny_dense.prepared(model)
+    signals = [FAMILY.find(model, 'neck', 'student')]
+    record = DenseRecord(model, data['inputs'], data['data_samples'])
+    batch = record.batch(signals)
+    assert batch.points is None and batch.input_shape == (64, 64)
+
+
+def test_a_head_that_assigns_nothing_is_named():
+    model = tiny_dense.build(tiny_dense.detector())
+    data = tiny_dense.prepared(model)
+    signal = FAMILY.find(model, 'cls_score', 'student')
+    record = DenseRecord(model, data['inputs'], data['data_samples'])
+    record.values['cls_score'] = [torch.zeros(2, 36, 8, 8)]
+    with pytest.raises(RuntimeError, match="'cls_score': the bbox_head"):
+        record.batch([signal])
+
+
+def test_distances_of_an_eval_head_are_in_strides_again():
+    model = tiny_dense.build(tiny_dense.detector('fcos_strides'))
+    signal = FAMILY.find(model, 'bbox_pred', 'teacher')
+    maps = [torch.ones(1, 4, 2, 2) * stride for stride in (8, 16, 32, 64, 128)]
+    model.eval()
+    rows = level_rows(model.bbox_head, signal, maps)
+    assert all((each == 1).all() for each in rows)
+    model.train()
+    rows = level_rows(model.bbox_head, signal, maps)
+    assert [each[0, 0].item() for each in rows] == [8, 16, 32, 64, 128]

@@ -38,7 +38,7 @@ def binary_kd_rows(
         >>> terms, differences = binary_kd_rows(
         ...     torch.tensor([[0.0, 2.0]]), torch.tensor([[0.0, -2.0]]))
         >>> terms
-        tensor([[0.0000, 1.4382]])
+        tensor([[0.0000, 1.4383]])
     """
     target = teacher_logits.sigmoid()
     difference = (target - student_logits.sigmoid()).abs()

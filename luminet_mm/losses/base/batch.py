@@ -40,6 +40,16 @@ class Points:
             ranks, and at least 1.
         decode: Gives the boxes ``(N, 4)``, as corners, that the predictions
             ``(N, D)`` of a level mean, from the level's number and these.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import Points
+        >>> labels = [torch.tensor([0, 4]), torch.tensor([4])]  # 4 classes
+        >>> points = Points(
+        ...     labels, weights=[torch.ones(2), torch.ones(1)],
+        ...     num_pos=torch.tensor(1.0), decode=lambda level, rows: rows)
+        >>> sum(len(each) for each in points.labels)
+        3
     """
 
     labels: list[Tensor]

@@ -27,6 +27,24 @@ class DenseLoss(DistillLoss):
     The loss of each rank is its own points' sum over the number of positives
     as the mean over the ranks, so that DDP's gradient is that of one process
     with all images.
+
+    Args:
+        kwargs: Options of :class:`~luminet_mm.losses.base.loss.DistillLoss`.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import DenseLoss, DistillBatch, Points
+        >>> class SquaredLogits(DenseLoss):
+        ...     def compute(self, level, student, teacher, points):
+        ...         distance = (student[0] - teacher[0]).square().sum(dim=1)
+        ...         weights = points.weights[level]
+        ...         return (weights * distance).sum() / points.num_pos
+        >>> points = Points(
+        ...     labels=[torch.tensor([0, 2])], weights=[torch.ones(2)],
+        ...     num_pos=torch.tensor(1.0), decode=lambda level, rows: rows)
+        >>> student, teacher = [torch.zeros(2, 2)], [torch.ones(2, 2)]
+        >>> SquaredLogits()(student, teacher, DistillBatch(points=points))
+        tensor(4.)
     """
 
     activations = ('sigmoid',)

@@ -1,7 +1,9 @@
 """The cells of docs/methods.md: each method on models of each task."""
 
 import pytest
+import tiny
 import tiny_cls
+import tiny_dense
 
 from luminet_mm.methods import METHODS, TASKS
 
@@ -9,8 +11,11 @@ CELLS = [
     pytest.param(method, task, id=f'{method.loss}-{task}')
     for method in METHODS
     for task in TASKS
-    if getattr(method, task)
+    if method.use(task)
 ]
+
+
+DETECTORS = {'detector': tiny, 'dense': tiny_dense}
 
 
 def cifar(depth, width):

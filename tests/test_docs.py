@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import tiny
+import tiny_dense
 import torch
 from mmengine.config import Config
 from mmengine.registry import HOOKS, MODELS
@@ -23,6 +24,7 @@ from luminet_mm.registry import (
 )
 from luminet_mm.registry import HOOKS as OUR_HOOKS
 from luminet_mm.registry import MODELS as OUR_MODELS
+from luminet_mm.signals.one_stage import OneStage
 from luminet_mm.signals.two_stage import TwoStage
 from luminet_mm.stock import stock_config
 from luminet_mm.version import PYTHON, SUPPORTED, __version__
@@ -320,7 +322,7 @@ def test_every_loss_has_its_row():
         for name in luminet_mm.losses.__all__
         if isinstance(getattr(luminet_mm.losses, name), type)
         and issubclass(getattr(luminet_mm.losses, name), DistillLoss)
-    } - {'DistillLoss', 'LogitLoss', 'FeatureLoss'}
+    } - {'DistillLoss', 'LogitLoss', 'FeatureLoss', 'DenseLoss'}
     rows = re.findall(
         r'^\|[^|\n]+\| `(\w+Loss)` \|', read('docs/losses.md'), re.M
     )
@@ -335,7 +337,9 @@ def test_every_signal_is_in_the_table():
         for row in re.findall(r'^\| (`.+?) \|', text, re.M)
         for name in re.findall(r'`([\w.]+)`', row)
     }
-    assert listed == set(TwoStage().names(tiny.build(tiny.detector())))
+    two_stage = TwoStage().names(tiny.build(tiny.detector()))
+    one_stage = OneStage().names(tiny.build(tiny_dense.detector('fcos')))
+    assert listed == {*two_stage, *one_stage}
 
 
 @functools.cache

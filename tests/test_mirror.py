@@ -101,7 +101,12 @@ def test_a_name_is_that_of_one_file():
 
 # -- losses -----------------------------------------------------------------
 
-BASES = losses.DistillLoss, losses.LogitLoss, losses.FeatureLoss
+BASES = (
+    losses.DistillLoss,
+    losses.LogitLoss,
+    losses.FeatureLoss,
+    losses.DenseLoss,
+)
 LOSSES = {
     name: loss
     for name in losses.__all__

@@ -8,7 +8,7 @@ import pytest
 import tiny
 import tiny_cls
 import torch
-from cells import CELLS, pair, small
+from cells import CELLS, DETECTORS, pair, small
 from mmengine.registry import DefaultScope
 
 LOSSES = ('LumiNetLoss', 'KDLoss', 'DKDLoss', 'DISTLoss')
@@ -135,14 +135,15 @@ def test_every_loss(method, task):
     if method.parts and task == 'classifier':
         pytest.skip('its student is not the stock one: nothing to subtract')
     config = dict(
-        type=f'luminet_mm.{method.loss}', **small(getattr(method, task), task)
+        type=f'luminet_mm.{method.loss}', **small(method.config(task), task)
     )
     fixed = 'batch_size' in config
     scope = 'mmpretrain' if task == 'classifier' else 'mmdet'
     with DefaultScope.overwrite_default_scope(scope):
-        if task == 'detector':
-            distiller = tiny.build(tiny.distiller(loss_x=config))
-            stock = tiny.build(tiny.detector())
+        if task in DETECTORS:
+            kind = DETECTORS[task]
+            distiller = kind.build(kind.distiller(loss_x=config))
+            stock = kind.build(kind.detector())
             batches = [
                 tiny.prepared(distiller, num_images=n)
                 for n in ((8,) if fixed else (2, 4))

@@ -17,14 +17,17 @@ from adjustText import adjust_text
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from luminet_mm.methods import METHODS, TASKS, usual
+from luminet_mm.methods import METHODS
+from luminet_mm.methods.signals import USUAL
 from luminet_mm.runs.logs import choose_metric
 from luminet_mm.runs.metrics import scale_of
 from luminet_mm.timing.step_times import BASE
 
 TITLES = {f'luminet_mm.{method.loss}': method.title for method in METHODS}
-LOGITS = [usual('logits', task) for task in TASKS]
-VECTORS = [usual('vectors', task) for task in TASKS]
+LOGITS, VECTORS = (
+    [names[kind] for names in USUAL.values() if kind in names]
+    for kind in ('logits', 'vectors')
+)
 DISTILL = ['model', 'distill']
 COLOURS = dict(none='black', logits='C3', vectors='C2', maps='C0')
 

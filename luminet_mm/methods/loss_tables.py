@@ -6,7 +6,12 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from luminet_mm.losses import DistillLoss, FeatureLoss, LogitLoss
+from luminet_mm.losses import (
+    DenseLoss,
+    DistillLoss,
+    FeatureLoss,
+    LogitLoss,
+)
 from luminet_mm.losses.base.card import Kind, Signals
 from luminet_mm.methods.markdown import cited, sourced, table
 from luminet_mm.methods.method import METHODS, Method
@@ -78,7 +83,7 @@ def own_options(cls: type[DistillLoss]) -> dict[str, Any]:
     """A loss's own options, which its kind does not share, with defaults."""
     found = {}
     for each in reversed(cls.__mro__):
-        general = each in (DistillLoss, LogitLoss, FeatureLoss)
+        general = each in (DistillLoss, LogitLoss, FeatureLoss, DenseLoss)
         if (
             issubclass(each, DistillLoss)
             and not general
@@ -105,10 +110,13 @@ def _kinds(method: Method) -> str:
     for task in TASKS:
         if method.use(task):
             text = _compared(method.signals(task))
-            found.setdefault(text, []).append(task)
+            found.setdefault(text, []).append(TASKS[task])
     if len(found) == 1:
         return next(iter(found))
-    return '; '.join(f'{tasks[0]}: {text}' for text, tasks in found.items())
+    return '; '.join(
+        f'{"detectors" if len(tasks) > 1 else tasks[0]}: {text}'
+        for text, tasks in found.items()
+    )
 
 
 def _compared(signals: Signals) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from luminet_mm import losses
 from luminet_mm.losses import DistillLoss, LogitLoss
 from luminet_mm.losses.base.card import Card, Signals, Use
-from luminet_mm.methods.signals import usual
+from luminet_mm.methods.signals import MAPS, PYRAMIDS, usual
 
 
 @dataclass(frozen=True)
@@ -46,19 +46,21 @@ class Method:
         """See :class:`~luminet_mm.losses.base.card.Card`."""
         return self.card.parts
 
-    @property
-    def classifier(self) -> dict[str, Any] | None:
-        """Config of the loss on a classifier; None if it does not apply."""
-        return self.config('classifier')
-
-    @property
-    def detector(self) -> dict[str, Any] | None:
-        """Config of the loss on a two-stage detector, or None."""
-        return self.config('detector')
-
     def use(self, task: str) -> Use | None:
         """How it is used on models of a task; None if it is not."""
-        return self.card.uses.get(task)
+        own = self.card.uses.get(task)
+        if own is None and task in PYRAMIDS:
+            return self._on_any_pyramid()
+        return own
+
+    def _on_any_pyramid(self) -> Use | None:
+        """Its use on a two-stage detector, if that reads maps alone."""
+        use = self.card.uses.get('detector')
+        if use is None:
+            return None
+        signals = use.signals or self.card.signals
+        kinds = {signals.student, signals.teacher or signals.student}
+        return replace(use, settings=None) if kinds <= {*MAPS} else None
 
     def signals(self, task: str) -> Signals:
         """The kinds of its signals on models of a task."""

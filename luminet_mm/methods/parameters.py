@@ -40,6 +40,14 @@ PAIRS: dict[str, dict[str, tuple[Shapes, Shapes]]] = {
         'maps': (_LEVELS, _LEVELS),
         'maps before ReLU': (_LEVELS, _LEVELS),
     },
+    # GFL with ResNet-18 and with ResNet-101
+    'dense': {
+        'logits': ([(80,)], [(80,)]),
+        'boxes': ([(68,)], [(68,)]),
+        'image vectors': ([(512, 2, 2)], [(2048, 2, 2)]),
+        'maps': (_LEVELS, _LEVELS),
+        'maps before ReLU': (_LEVELS, _LEVELS),
+    },
 }
 """Shapes of features of each kind, without the batch: student, teacher."""
 LAST_MAPS = (64, 64)  # channels, of the pair of classifiers

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from luminet_mm.losses.base.card import Kind
 from luminet_mm.signals.classifier import Classifier
+from luminet_mm.signals.one_stage import OneStage
 from luminet_mm.signals.two_stage import TwoStage
 
-TASKS = ('classifier', 'detector')
+TASKS = {
+    'classifier': 'classifier',
+    'detector': 'two-stage detector',
+    'dense': 'one-stage detector',
+}
+"""Tasks of cards, and what their models are called on pages."""
+PYRAMIDS = ('dense',)
+"""Other detectors with a pyramid: a method that reads nothing but maps of the
+two-stage detector works on theirs as well."""
+MAPS = ('maps', 'maps before ReLU', 'image vectors')
 STAGES = ['backbone.layer1', 'backbone.layer2', 'backbone.layer3']
 USUAL: dict[str, dict[str, str | list[str]]] = {
     'classifier': {  # of CIFAR's networks; tokens of a transformer
@@ -31,6 +41,11 @@ USUAL: dict[str, dict[str, str | list[str]]] = {
         **TwoStage.usual,
         'image vectors': 'backbone',
         'maps before ReLU': TwoStage.usual['maps'],
+    },
+    'dense': {
+        **OneStage.usual,
+        'image vectors': 'backbone',
+        'maps before ReLU': OneStage.usual['maps'],
     },
 }
 """The usual signals of each kind: the family's, plus those that it lacks.

@@ -15,7 +15,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import HOOKS, MODELS, DefaultScope
 
 from luminet_mm.launch.grid import make_cells
-from luminet_mm.methods import METHODS, TASKS
+from luminet_mm.methods import METHODS
 from luminet_mm.stock import stock_config
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +25,7 @@ SEEDS = dict(classifier=3, detector=2)
 METRICS = dict(classifier='accuracy/top1', detector='coco/bbox_mAP')
 # Methods with a part of their own in the student.
 PARTS = ('simkd', 'norm')
-each_task = pytest.mark.parametrize('task', TASKS)
+each_task = pytest.mark.parametrize('task', SWEEPS)
 
 
 @pytest.fixture(autouse=True)

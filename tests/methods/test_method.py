@@ -6,12 +6,12 @@ import pytest
 import tiny
 import tiny_cls
 import torch
-from cells import CELLS, pair, small
+from cells import CELLS, DETECTORS, pair, small
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 
 import luminet_mm.losses
-from luminet_mm.losses import DistillLoss
+from luminet_mm.losses import DenseLoss, DistillLoss
 from luminet_mm.losses.base.card import KINDS
 from luminet_mm.methods import (
     METHODS,
@@ -28,7 +28,7 @@ def test_every_loss_has_one_row_and_one_key():
         for name in luminet_mm.losses.__all__
         if isinstance(getattr(luminet_mm.losses, name), type)
         and issubclass(getattr(luminet_mm.losses, name), DistillLoss)
-    } - {'DistillLoss', 'LogitLoss', 'FeatureLoss'}
+    } - {'DistillLoss', 'LogitLoss', 'FeatureLoss', 'DenseLoss'}
     assert sorted(method.loss for method in METHODS) == sorted(classes)
     for task in TASKS:
         keys = [each.card.key for each in METHODS if each.use(task)]
@@ -59,7 +59,9 @@ def test_the_grid_has_the_settings_of_the_cards():
         type='luminet_mm.KDLoss', signal='logits', tau=4.0, loss_weight=0.9
     )
     assert srd['connector'] == dict(type='mlp', hidden=1024)
-    fcfd = [compared(task)['fcfd']['type'] for task in TASKS]
+    fcfd = [
+        compared(task)['fcfd']['type'] for task in ('classifier', 'detector')
+    ]
     assert fcfd == ['luminet_mm.FCFDLoss', 'luminet_mm.FCFDRoILoss']
     assert supervised('classifier')['luminet'] == 2.0
     assert supervised('detector') == {}
@@ -74,7 +76,9 @@ def test_methods_on_logits_come_first_and_luminet_before_them():
     assert {cls.__name__ for cls in logit_losses()} == {
         method.loss
         for method in METHODS
-        if method.card.formula and method.loss != 'USKDLoss'
+        if method.card.formula
+        and method.loss != 'USKDLoss'
+        and not issubclass(method.cls, DenseLoss)
     }
 
 
@@ -166,8 +170,9 @@ def expected(method, config, task, equal):
         'maps before ReLU': ([4, 8, 16], [6, 12, 24]),
         'tokens': ([16] * 3, [24] * 3),
     }
-    if task == 'detector':
-        by_kind = dict.fromkeys(by_kind, ([16] * 5, [16] * 5))
+    if task in DETECTORS:
+        width = 32 if task == 'dense' else 16
+        by_kind = dict.fromkeys(by_kind, ([width] * 5, [width] * 5))
         by_kind['vectors'] = ([16], [16])
     if method.loss == 'USKDLoss':
         return EXTRA['USKDLoss']([8], [tiny_cls.NUM_CLASSES])
@@ -180,7 +185,7 @@ def expected(method, config, task, equal):
 @pytest.mark.parametrize(('method', 'task'), CELLS)
 def test_a_step(method, task):
     config = dict(
-        type=f'luminet_mm.{method.loss}', **small(getattr(method, task), task)
+        type=f'luminet_mm.{method.loss}', **small(method.config(task), task)
     )
     equal = 'equal channels' in ' '.join(method.needs)
     scope = 'mmpretrain' if task == 'classifier' else 'mmdet'
@@ -198,7 +203,8 @@ def test_a_step(method, task):
             for index, sample in enumerate(raw['data_samples']):
                 sample.set_metainfo(dict(sample_idx=index))
         else:
-            model = tiny.build(tiny.distiller(loss_x=config))
+            kind = DETECTORS[task]
+            model = kind.build(kind.distiller(loss_x=config))
             raw = tiny.batch(num_images=3)
         optim = build_optim_wrapper(
             model,

@@ -9,6 +9,7 @@ from luminet_mm.losses.base.feature import FeatureLoss
 from luminet_mm.losses.base.logit import LogitLoss
 from luminet_mm.losses.base.loss import DistillLoss
 from luminet_mm.losses.bckd import BCKDLoss, binary_kd_rows
+from luminet_mm.losses.binary_kd import BinaryKDLoss, binary_kl
 from luminet_mm.losses.cc import CCLoss, cc_loss
 from luminet_mm.losses.crd import CRDLoss, crd_loss
 from luminet_mm.losses.cwd import CWDLoss, cwd_loss
@@ -49,6 +50,7 @@ __all__ = [
     'ABLoss',
     'ATLoss',
     'BCKDLoss',
+    'BinaryKDLoss',
     'CCLoss',
     'CRDLoss',
     'CWDLoss',
@@ -58,6 +60,7 @@ __all__ = [
     'DistillBatch',
     'Points',
     'binary_kd_rows',
+    'binary_kl',
     'DistillLoss',
     'FCFDLoss',
     'FCFDRoILoss',

@@ -87,17 +87,35 @@ class DenseLoss(DistillLoss):
             )
         points = self.need(batch or DistillBatch(), 'points')
         self._check_finite(self.name, sum(ours, []), sum(theirs, []))
-        first = ours[0][0]
-        exact = first.dtype == torch.float64
-        dtype = torch.float64 if exact else torch.float32
-        terms = []
-        with torch.autocast(first.device.type, enabled=False):
-            for level in range(len(ours[0])):
-                own = [signal[level].to(dtype) for signal in ours]
-                other = [signal[level].detach().to(dtype) for signal in theirs]
-                terms.append(self.compute(level, own, other, points))
-        loss = torch.stack(terms).sum()
+        device = ours[0][0].device.type
+        with torch.autocast(device, enabled=False):
+            loss = self.compute_all(ours, theirs, points)
         return loss * (self.loss_weight * self.schedule_factor)
+
+    def compute_all(
+        self,
+        student: list[list[Tensor]],
+        teacher: list[list[Tensor]],
+        points: Points,
+    ) -> Tensor:
+        """The unweighted loss of all levels: the sum of each level's.
+
+        Args:
+            student: Rows ``(N, D)`` of each level of each signal, in the
+                precision in which they come.
+            teacher: The same.
+            points: What is known of the points.
+
+        Returns:
+            Scalar.
+        """
+        like = student[0][0]
+        terms = []
+        for level in range(len(student[0])):
+            own = [precise(rows[level], like) for rows in student]
+            other = [precise(rows[level].detach(), like) for rows in teacher]
+            terms.append(self.compute(level, own, other, points))
+        return torch.stack(terms).sum()
 
     @abstractmethod
     def compute(
@@ -136,6 +154,12 @@ class DenseLoss(DistillLoss):
                 f'{" and ".join(map(repr, self.signals))}.'
             )
         return [list(levels) for levels in signals]
+
+
+def precise(rows: Tensor, like: Tensor) -> Tensor:
+    """Rows in float64 where the student's are, and in float32 elsewhere."""
+    exact = like.dtype == torch.float64
+    return rows.to(torch.float64 if exact else torch.float32)
 
 
 def _are_rows(levels: Any) -> bool:

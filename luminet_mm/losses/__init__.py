@@ -13,6 +13,7 @@ from luminet_mm.losses.binary_kd import BinaryKDLoss, binary_kl
 from luminet_mm.losses.cc import CCLoss, cc_loss
 from luminet_mm.losses.crd import CRDLoss, crd_loss
 from luminet_mm.losses.cwd import CWDLoss, cwd_loss
+from luminet_mm.losses.dense_luminet import DenseLumiNetLoss
 from luminet_mm.losses.dist import DISTLoss, dist_loss
 from luminet_mm.losses.dkd import DKDLoss, dkd_loss
 from luminet_mm.losses.fcfd import FCFDLoss
@@ -57,6 +58,7 @@ __all__ = [
     'DISTLoss',
     'DKDLoss',
     'DenseLoss',
+    'DenseLumiNetLoss',
     'DistillBatch',
     'Points',
     'binary_kd_rows',

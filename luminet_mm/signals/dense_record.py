@@ -76,6 +76,7 @@ class DenseRecord(Record):
             weights=self.weights,
             num_pos=reduce_mean(num_pos).clamp(min=1),
             decode=partial(decode, head, [each.shape for each in maps]),
+            images=len(maps[0]),
         )
 
 

@@ -40,6 +40,8 @@ class Points:
             ranks, and at least 1.
         decode: Gives the boxes ``(N, 4)``, as corners, that the predictions
             ``(N, D)`` of a level mean, from the level's number and these.
+        images: How many images the rows of each level are of, in equal
+            parts, one image after the other.
 
     Examples:
         >>> import torch
@@ -56,6 +58,7 @@ class Points:
     weights: list[Tensor]
     num_pos: Tensor
     decode: Callable[[int, Tensor], Tensor]
+    images: int = 1
 
 
 @dataclass

@@ -15,36 +15,16 @@ from luminet_mm.losses.base.loss import DistillLoss
 Levels = Sequence[Tensor]
 
 
-class DenseLoss(DistillLoss):
+class PointLoss(DistillLoss):
     """Base of the losses on the points or anchors of one-stage detectors.
 
-    Subclasses implement :meth:`compute`, which gets one level at a time: the
-    rows of an image of 800 x 1333 pixels are about 200,000. The arithmetic is
-    float32 (float64 for float64 logits) whatever autocast says, and the
-    teacher never gets a gradient. NaN and inf raise: at once on a CPU, at the
-    next call on CUDA.
-
-    The loss of each rank is its own points' sum over the number of positives
-    as the mean over the ranks, so that DDP's gradient is that of one process
-    with all images.
+    Subclasses implement :meth:`compute_all`; where levels add up, derive from
+    :class:`DenseLoss`. The arithmetic is float32 (float64 for float64 logits)
+    whatever autocast says, and the teacher never gets a gradient. NaN and inf
+    raise: at once on a CPU, at the next call on CUDA.
 
     Args:
         kwargs: Options of :class:`~luminet_mm.losses.base.loss.DistillLoss`.
-
-    Examples:
-        >>> import torch
-        >>> from luminet_mm.losses import DenseLoss, DistillBatch, Points
-        >>> class SquaredLogits(DenseLoss):
-        ...     def compute(self, level, student, teacher, points):
-        ...         distance = (student[0] - teacher[0]).square().sum(dim=1)
-        ...         weights = points.weights[level]
-        ...         return (weights * distance).sum() / points.num_pos
-        >>> points = Points(
-        ...     labels=[torch.tensor([0, 2])], weights=[torch.ones(2)],
-        ...     num_pos=torch.tensor(1.0), decode=lambda level, rows: rows)
-        >>> student, teacher = [torch.zeros(2, 2)], [torch.ones(2, 2)]
-        >>> SquaredLogits()(student, teacher, DistillBatch(points=points))
-        tensor(4.)
     """
 
     activations = ('sigmoid',)
@@ -92,23 +72,80 @@ class DenseLoss(DistillLoss):
             loss = self.compute_all(ours, theirs, points)
         return loss * (self.loss_weight * self.schedule_factor)
 
+    @abstractmethod
     def compute_all(
         self,
         student: list[list[Tensor]],
         teacher: list[list[Tensor]],
         points: Points,
     ) -> Tensor:
-        """The unweighted loss of all levels: the sum of each level's.
+        """The unweighted loss of all levels.
 
         Args:
             student: Rows ``(N, D)`` of each level of each signal, in the
-                precision in which they come.
-            teacher: The same.
+                precision in which they come, see :func:`precise`.
+            teacher: The same; the caller detaches nothing.
             points: What is known of the points.
 
         Returns:
             Scalar.
         """
+
+    def _values(self, value: Levels | Sequence[Levels]) -> list[list[Tensor]]:
+        """Levels of each signal.
+
+        Raises:
+            ValueError: It is not that.
+        """
+        signals: list[Any] = [value]
+        if isinstance(value, (list, tuple)) and value:
+            nested = not isinstance(value[0], Tensor)
+            signals = list(value) if nested else signals
+        if not all(map(_are_rows, signals)):
+            raise ValueError(
+                f'{self.name}: a signal is not rows of points, level by '
+                "level. Name signals of a one-stage detector's head, "
+                f'{" and ".join(map(repr, self.signals))}.'
+            )
+        return [list(levels) for levels in signals]
+
+
+class DenseLoss(PointLoss):
+    """Base of the losses on points whose levels add up.
+
+    Subclasses implement :meth:`compute`, which gets one level at a time: the
+    rows of an image of 800 x 1333 pixels are about 200,000.
+
+    The loss of each rank is its own points' sum over the number of positives
+    as the mean over the ranks, so that DDP's gradient is that of one process
+    with all images.
+
+    Args:
+        kwargs: Options of :class:`PointLoss`.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import DenseLoss, DistillBatch, Points
+        >>> class SquaredLogits(DenseLoss):
+        ...     def compute(self, level, student, teacher, points):
+        ...         distance = (student[0] - teacher[0]).square().sum(dim=1)
+        ...         weights = points.weights[level]
+        ...         return (weights * distance).sum() / points.num_pos
+        >>> points = Points(
+        ...     labels=[torch.tensor([0, 2])], weights=[torch.ones(2)],
+        ...     num_pos=torch.tensor(1.0), decode=lambda level, rows: rows)
+        >>> student, teacher = [torch.zeros(2, 2)], [torch.ones(2, 2)]
+        >>> SquaredLogits()(student, teacher, DistillBatch(points=points))
+        tensor(4.)
+    """
+
+    def compute_all(
+        self,
+        student: list[list[Tensor]],
+        teacher: list[list[Tensor]],
+        points: Points,
+    ) -> Tensor:
+        """The sum of the levels' losses, see :meth:`PointLoss.compute_all`."""
         like = student[0][0]
         terms = []
         for level in range(len(student[0])):
@@ -136,24 +173,6 @@ class DenseLoss(DistillLoss):
         Returns:
             Scalar.
         """
-
-    def _values(self, value: Levels | Sequence[Levels]) -> list[list[Tensor]]:
-        """Levels of each signal.
-
-        Raises:
-            ValueError: It is not that.
-        """
-        signals: list[Any] = [value]
-        if isinstance(value, (list, tuple)) and value:
-            nested = not isinstance(value[0], Tensor)
-            signals = list(value) if nested else signals
-        if not all(map(_are_rows, signals)):
-            raise ValueError(
-                f'{self.name}: a signal is not rows of points, level by '
-                "level. Name signals of a one-stage detector's head, "
-                f'{" and ".join(map(repr, self.signals))}.'
-            )
-        return [list(levels) for levels in signals]
 
 
 def precise(rows: Tensor, like: Tensor) -> Tensor:

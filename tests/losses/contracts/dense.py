@@ -31,6 +31,7 @@ class DenseContract:
 
     loss: type
     options: dict = {}
+    first = 7  # points of the first rank, of the first level
 
     @classmethod
     def build(cls, **options):
@@ -191,6 +192,11 @@ class DenseContract:
         assert torch.equal(copy.deepcopy(loss)(student, teacher, batch), value)
 
     @classmethod
+    def images(cls, count):
+        """Of how many images so many points of the first level are."""
+        return 1
+
+    @classmethod
     def part(cls, where):
         """The first level's points at some places, and their gradients."""
         from mmdet.utils import reduce_mean
@@ -203,6 +209,7 @@ class DenseContract:
             [points.weights[0][where]],
             reduce_mean(positives(labels)).clamp(min=1),
             decode_corners,
+            images=cls.images(len(labels[0])),
         )
         return cls.gradients(
             cls.build(),
@@ -213,7 +220,7 @@ class DenseContract:
 
     @classmethod
     def on_rank(cls, rank, world_size):
-        return cls.part([slice(0, 7), slice(7, None)][rank])
+        return cls.part([slice(0, cls.first), slice(cls.first, None)][rank])
 
     @pytest.mark.two_ranks
     def test_two_ranks_equal_one(self, two_ranks):

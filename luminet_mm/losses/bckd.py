@@ -8,7 +8,7 @@ from torchvision.ops import generalized_box_iou_loss
 
 from luminet_mm.losses.base.batch import Points
 from luminet_mm.losses.base.card import Card, Paper, Signals, Source, Use
-from luminet_mm.losses.base.dense import DenseLoss
+from luminet_mm.losses.base.dense import LevelLoss
 from luminet_mm.registry import MODELS
 
 
@@ -49,7 +49,7 @@ def binary_kd_rows(
 
 
 @MODELS.register_module()
-class BCKDLoss(DenseLoss):
+class BCKDLoss(LevelLoss):
     r"""BCKD: binary distillation of classes, IoU distillation of boxes.
 
     `Bridging Cross-task Protocol Inconsistency for Distillation in Dense
@@ -70,7 +70,7 @@ class BCKDLoss(DenseLoss):
     Args:
         beta: Exponent of the difference, >= 0.
         box_weight: Weight w of the boxes, >= 0.
-        kwargs: Options of :class:`DenseLoss`.
+        kwargs: Options of :class:`LevelLoss`.
 
     Examples:
         >>> import torch
@@ -107,7 +107,7 @@ class BCKDLoss(DenseLoss):
         ),
         signals=Signals(('logits', 'boxes')),
         uses=dict(dense=Use(settings=dict(loss_weight=1.0))),
-        formula='`|P − S| · BCE(S, P)` of every class of every point, and '
+        formula='`abs(P − S) · BCE(S, P)` of every class of every point, and '
         '`1 − GIoU` of boxes',
     )
 
@@ -125,7 +125,7 @@ class BCKDLoss(DenseLoss):
         teacher: list[Tensor],
         points: Points,
     ) -> Tensor:
-        """See :meth:`DenseLoss.compute`."""
+        """See :meth:`LevelLoss.compute`."""
         weights = points.weights[level].to(student[0])
         terms, difference = binary_kd_rows(student[0], teacher[0], self.beta)
         loss = (terms * weights[:, None]).sum()

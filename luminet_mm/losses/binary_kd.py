@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from luminet_mm.losses.base.batch import Points
 from luminet_mm.losses.base.card import Card, Paper, Signals, Use
-from luminet_mm.losses.base.dense import DenseLoss
+from luminet_mm.losses.base.dense import LevelLoss
 from luminet_mm.registry import MODELS
 
 
@@ -42,7 +42,7 @@ def binary_kl(student_logits: Tensor, teacher_logits: Tensor) -> Tensor:
 
 
 @MODELS.register_module()
-class BinaryKDLoss(DenseLoss):
+class BinaryKDLoss(LevelLoss):
     r"""Knowledge distillation of every class as a decision of its own.
 
     `Distilling the Knowledge in a Neural Network
@@ -59,7 +59,7 @@ class BinaryKDLoss(DenseLoss):
 
     Args:
         tau: Temperature, > 0.
-        kwargs: Options of :class:`DenseLoss`.
+        kwargs: Options of :class:`LevelLoss`.
 
     Examples:
         >>> import torch
@@ -103,7 +103,7 @@ class BinaryKDLoss(DenseLoss):
         teacher: list[Tensor],
         points: Points,
     ) -> Tensor:
-        """See :meth:`DenseLoss.compute`."""
+        """See :meth:`LevelLoss.compute`."""
         terms = binary_kl(student[0] / self.tau, teacher[0] / self.tau)
         weights = points.weights[level].to(terms)
         loss = (terms * weights[:, None]).sum()

@@ -8,7 +8,7 @@ from torch import Tensor
 from luminet_mm.distributed import global_mean
 from luminet_mm.losses.base.batch import Points
 from luminet_mm.losses.base.card import Card, Paper, Signals, Use
-from luminet_mm.losses.base.dense import PointLoss, precise
+from luminet_mm.losses.base.dense import DenseLoss, precise
 from luminet_mm.losses.base.point_rows import (
     POINT_ROWS,
     Picked,
@@ -23,7 +23,7 @@ FORMS = ('sigmoid', 'softmax')
 
 
 @MODELS.register_module()
-class DenseLumiNetLoss(PointLoss):
+class DenseLumiNetLoss(DenseLoss):
     r"""LumiNet of the points of a one-stage detector.
 
     An extension of this project: `LumiNet
@@ -62,7 +62,7 @@ class DenseLumiNetLoss(PointLoss):
         tau: Temperature, > 0.
         eps: Added to the variance, > 0, so that no class is divided by less
             than its root.
-        kwargs: Options of :class:`PointLoss`.
+        kwargs: Options of :class:`DenseLoss`.
 
     Raises:
         ValueError: If ``form='softmax'`` meets one class, whose softmax is
@@ -87,7 +87,7 @@ class DenseLumiNetLoss(PointLoss):
     """
 
     card = Card(
-        title='LumiNet, dense heads',
+        title='Dense LumiNet',
         key='dense_luminet',
         paper=Paper(
             'LumiNet: The Bright Side of Perceptual Knowledge Distillation',
@@ -99,9 +99,9 @@ class DenseLumiNetLoss(PointLoss):
             dense=Use(settings=dict(tau=1.0, loss_weight=4.0), published=False)
         ),
         statistics='points, per class',
-        formula='an extension of this project: `Σ_c KL(sigmoid(h_t) ‖ '
-        'sigmoid(h_s))` or LumiNet, `h` standardised per class over chosen '
-        'points of all levels',
+        formula='`Σ_c KL(sigmoid(h_t / tau) ‖ sigmoid(h_s / tau))` or '
+        "LumiNet's KL of softmax, `h` as in LumiNet over chosen points; an "
+        'extension of this project, no published result',
         formula_alone=True,
     )
 
@@ -130,7 +130,7 @@ class DenseLumiNetLoss(PointLoss):
         teacher: list[list[Tensor]],
         points: Points,
     ) -> Tensor:
-        """See :meth:`PointLoss.compute_all`."""
+        """See :meth:`DenseLoss.compute_all`."""
         (ours,), (theirs,) = student, teacher
         if self.form == 'softmax' and ours[0].shape[1] < 2:
             raise ValueError(
@@ -191,5 +191,5 @@ def _pair(
     ours: list[Tensor], theirs: list[Tensor], level: int, picked: Picked
 ) -> list[Tensor]:
     """Both models' logits of a level's chosen points."""
-    own, other = picked.of(ours[level]), picked.of(theirs[level]).detach()
+    own, other = picked.of(ours[level]), picked.of(theirs[level])
     return [precise(own, own), precise(other, own)]

@@ -72,7 +72,7 @@ def test_the_grid_has_the_settings_of_the_cards():
 
 def test_methods_on_logits_come_first_and_luminet_before_them():
     titles = [method.title for method in METHODS]
-    assert titles[:2] == ['LumiNet', 'KD']
+    assert titles[:3] == ['LumiNet', 'Binary KD', 'KD']
     assert {cls.__name__ for cls in logit_losses()} == {
         method.loss
         for method in METHODS

@@ -15,16 +15,30 @@ from luminet_mm.losses.base.loss import DistillLoss
 Levels = Sequence[Tensor]
 
 
-class PointLoss(DistillLoss):
+class DenseLoss(DistillLoss):
     """Base of the losses on the points or anchors of one-stage detectors.
 
     Subclasses implement :meth:`compute_all`; where levels add up, derive from
-    :class:`DenseLoss`. The arithmetic is float32 (float64 for float64 logits)
+    :class:`LevelLoss`. The arithmetic is float32 (float64 for float64 logits)
     whatever autocast says, and the teacher never gets a gradient. NaN and inf
     raise: at once on a CPU, at the next call on CUDA.
 
     Args:
         kwargs: Options of :class:`~luminet_mm.losses.base.loss.DistillLoss`.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses import DenseLoss, DistillBatch, Points
+        >>> class BestLogit(DenseLoss):
+        ...     def compute_all(self, student, teacher, points):
+        ...         own, other = torch.cat(student[0]), torch.cat(teacher[0])
+        ...         return (own.amax() - other.amax()).square()
+        >>> points = Points(
+        ...     labels=[torch.tensor([0, 2])], weights=[torch.ones(2)],
+        ...     num_pos=torch.tensor(1.0), decode=lambda level, rows: rows)
+        >>> student, teacher = [torch.zeros(2, 2)], [2 * torch.eye(2)]
+        >>> BestLogit()(student, teacher, DistillBatch(points=points))
+        tensor(4.)
     """
 
     activations = ('sigmoid',)
@@ -68,6 +82,7 @@ class PointLoss(DistillLoss):
         points = self.need(batch or DistillBatch(), 'points')
         self._check_finite(self.name, sum(ours, []), sum(theirs, []))
         device = ours[0][0].device.type
+        theirs = [[x.detach() for x in levels] for levels in theirs]
         with torch.autocast(device, enabled=False):
             loss = self.compute_all(ours, theirs, points)
         return loss * (self.loss_weight * self.schedule_factor)
@@ -84,7 +99,7 @@ class PointLoss(DistillLoss):
         Args:
             student: Rows ``(N, D)`` of each level of each signal, in the
                 precision in which they come, see :func:`precise`.
-            teacher: The same; the caller detaches nothing.
+            teacher: The same, without gradient.
             points: What is known of the points.
 
         Returns:
@@ -110,7 +125,7 @@ class PointLoss(DistillLoss):
         return [list(levels) for levels in signals]
 
 
-class DenseLoss(PointLoss):
+class LevelLoss(DenseLoss):
     """Base of the losses on points whose levels add up.
 
     Subclasses implement :meth:`compute`, which gets one level at a time: the
@@ -121,12 +136,13 @@ class DenseLoss(PointLoss):
     with all images.
 
     Args:
-        kwargs: Options of :class:`PointLoss`.
+        kwargs: Options of :class:`DenseLoss`.
 
     Examples:
         >>> import torch
-        >>> from luminet_mm.losses import DenseLoss, DistillBatch, Points
-        >>> class SquaredLogits(DenseLoss):
+        >>> from luminet_mm.losses import DistillBatch, Points
+        >>> from luminet_mm.losses.base.dense import LevelLoss
+        >>> class SquaredLogits(LevelLoss):
         ...     def compute(self, level, student, teacher, points):
         ...         distance = (student[0] - teacher[0]).square().sum(dim=1)
         ...         weights = points.weights[level]
@@ -145,12 +161,12 @@ class DenseLoss(PointLoss):
         teacher: list[list[Tensor]],
         points: Points,
     ) -> Tensor:
-        """The sum of the levels' losses, see :meth:`PointLoss.compute_all`."""
+        """The sum of the levels' losses, see :meth:`DenseLoss.compute_all`."""
         like = student[0][0]
         terms = []
         for level in range(len(student[0])):
             own = [precise(rows[level], like) for rows in student]
-            other = [precise(rows[level].detach(), like) for rows in teacher]
+            other = [precise(rows[level], like) for rows in teacher]
             terms.append(self.compute(level, own, other, points))
         return torch.stack(terms).sum()
 

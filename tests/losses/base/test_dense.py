@@ -5,10 +5,11 @@ import torch
 from losses.contracts import DenseContract
 
 from luminet_mm.losses import DenseLoss
+from luminet_mm.losses.base.dense import LevelLoss
 from luminet_mm.registry import MODELS
 
 
-class SquaredLogits(DenseLoss):
+class SquaredLogits(LevelLoss):
     """Squared distance of the classes' logits."""
 
     def compute(self, level, student, teacher, points):
@@ -22,8 +23,9 @@ class TestSquares(DenseContract):
 
 
 def test_it_has_to_be_implemented():
-    with pytest.raises(TypeError, match='abstract'):
-        DenseLoss()
+    for base in (DenseLoss, LevelLoss):
+        with pytest.raises(TypeError, match='abstract'):
+            base()
 
 
 def test_signals_are_counted():

@@ -205,6 +205,8 @@ def build_teachers(teacher: Any, scope: str) -> Ensemble:
             teachers.append(_frozen_teacher(cfg))
         else:
             teachers.append(CachedTeacher(key=key, **cfg))
+        if key != 'model.teacher':  # one of several
+            teachers[-1].whose = f'teacher ({key})'
     return Ensemble(teachers, weights)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from luminet_mm.distillers.levels import pair_levels
 from luminet_mm.losses import FeatureLoss
 from luminet_mm.rng import preserved_rng
 from luminet_mm.signals.family import Comparison, Size
@@ -48,7 +49,7 @@ def build_connectors(model: Any) -> None:
     try:
         with preserved_rng():
             seed = torch.initial_seed() % 2**63 + 1
-            students, teachers = first_that_runs(
+            size, students, teachers = first_that_runs(
                 dry_sizes(networks, usual, model.dry_size),
                 partial(_ask_both, model, comparisons, seed),
             )
@@ -59,6 +60,11 @@ def build_connectors(model: Any) -> None:
                 heard = [model.teachers[i].model for i in comparison.teachers]
                 for each in heard:
                     loss.read_models(model, each, *comparison.names)
+                across = any(
+                    model.teachers[i].family(model.family) is not model.family
+                    for i in comparison.teachers
+                )
+                pair_levels(loss, comparison, student, teacher, size, across)
                 loss.build(student, teacher)
                 for each in heard:
                     loss.read_teacher(each)
@@ -68,8 +74,8 @@ def build_connectors(model: Any) -> None:
 
 def _ask_both(
     model: Any, comparisons: list[Comparison], seed: int, size: Size
-) -> tuple[list, list]:
-    """Values of the student and of the teachers for some losses."""
+) -> tuple[Size, list, list]:
+    """Size of the images, values of the student and of the teachers."""
     torch.manual_seed(seed)
     # All ranks and all seeds see one image, as connectors follow the signs of
     # what is said of it; the numbers drawn here are those after which
@@ -79,4 +85,5 @@ def _ask_both(
     own = [comparison.own for comparison in comparisons]
     with torch.no_grad(), said_of('student', model, image):
         students = model.family.dry(model, own, image)
-    return students, model.teachers.dry(model.family, comparisons, image)
+    answers = model.teachers.dry(model.family, comparisons, image)
+    return size, students, answers

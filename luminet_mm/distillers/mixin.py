@@ -156,7 +156,7 @@ class DistillMixin(_StockModel):
             return super().forward(inputs, data_samples, mode)
         except NotFiniteInputError as error:
             teachers = [
-                (f'teacher ({each.name})', each.model)
+                (f'{each.whose} ({each.name})', each.model)
                 for each in self.teachers
                 if each.model is not None
             ]

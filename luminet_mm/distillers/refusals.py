@@ -73,13 +73,15 @@ def check_activation(
         ValueError: If a side's probabilities come from an activation that
             the loss does not take.
     """
-    sides = [('student', student, comparison.student)]
+    family = student.family
+    sides = [('student', family, student, comparison.student)]
     for index, theirs in comparison.teachers.items():
-        sides.append(('teacher', student.teachers[index].model, theirs))
-    for whose, model, signals in sides:
+        each = student.teachers[index]
+        sides.append((each.whose, each.family(family), each.model, theirs))
+    for whose, own, model, signals in sides:
         if model is not None:
-            used = student.family.activation(model, signals)
-            advice = student.family.advice
+            used = own.activation(model, signals)
+            advice = family.advice
             check_logits(comparison.key, loss, whose, used, signals, advice)
 
 

@@ -214,10 +214,9 @@ class FGFILoss(FeatureLoss):
         batch: DistillBatch | None = None,
     ) -> Tensor:
         """See :meth:`FeatureLoss.forward`; levels also choose anchors."""
-        if self.levels is not None and batch and batch.priors is not None:
-            priors = partial(
-                _priors_of_levels, batch.priors, student, self.levels
-            )
+        levels = self.levels_of('student')
+        if levels is not None and batch and batch.priors is not None:
+            priors = partial(_priors_of_levels, batch.priors, student, levels)
             batch = replace(batch, priors=priors)
         return super().forward(student, teacher, batch)
 

@@ -238,7 +238,7 @@ class Family(ABC):
         model: nn.Module,
         ahead: Any,
         questions: Sequence[Question],
-        record: Record,
+        record: Record | None,
     ) -> list:
         """Answer questions: row i is the student's row i.
 
@@ -246,7 +246,8 @@ class Family(ABC):
             model: The teacher, in eval mode.
             ahead: What :meth:`ahead` gave for the questions' signals.
             questions: What is asked.
-            record: What the student did.
+            record: What the student did; None where it is of another
+                family. It then asks for maps of backbone and neck alone.
 
         Returns:
             For each question its value, or a tuple where it asks for

@@ -83,11 +83,12 @@ def check_branches(model: Any, whose: str) -> None:
     backbone = model.backbone
     if not isinstance(backbone, TridentResNet):
         return
-    if whose == 'teacher' and backbone.test_branch_idx != -1:
+    teaches = whose.startswith('teacher')
+    if teaches and backbone.test_branch_idx != -1:
         return  # one branch in eval mode
     advice = (
         'Set test_branch_idx=1 in its backbone and its roi_head.'
-        if whose == 'teacher'
+        if teaches
         else 'It can be a teacher, with test_branch_idx=1.'
     )
     raise ValueError(

@@ -176,7 +176,8 @@ class TwoStage(Family):
 
     def answer(self, model: Any, ahead: Outer, questions, record: Any) -> list:
         """Score the student's RoIs with the teacher's RoI head."""
-        rois = {key: stage.rois for key, stage in record.stages.items()}
+        stages = {} if record is None else record.stages
+        rois = {key: stage.rois for key, stage in stages.items()}
         requests = list(map(_requests, questions))
         answers = score_rois(model, ahead, sum(requests, []), rois)
         return regroup(answers, requests)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from luminet_mm.signals.families import family_of
 from luminet_mm.signals.family import Family, Question, Record
 from luminet_mm.signals.signal import Signal
 from luminet_mm.streams import Pending
@@ -21,9 +22,11 @@ class Teacher(ABC):
         name: What it is called in messages.
         model: Its network; None where that is not built.
         classes: Names of its classes; empty if not known.
+        whose: What it is, for messages; of several with its key.
     """
 
     name: str
+    whose: str = 'teacher'
     model: Any = None
     classes: tuple[str, ...] = ()
 
@@ -36,6 +39,16 @@ class Teacher(ABC):
     @abstractmethod
     def fitted(self) -> bool:
         """Whether nothing is left to be chosen for its device."""
+
+    def family(self, student: Family) -> Family:
+        """The family of its network, see :func:`family_of`.
+
+        Args:
+            student: The student's.
+        """
+        if self.model is None:
+            return student
+        return family_of(self.model, student)
 
     @abstractmethod
     def accept(self, student: Any) -> None:
@@ -51,6 +64,10 @@ class Teacher(ABC):
     @abstractmethod
     def find(self, family: Family, name: str) -> Signal:
         """Look a signal up.
+
+        Args:
+            family: The student's, here and below.
+            name: A published name or a module's dotted path.
 
         Raises:
             ValueError: If it has no such signal.

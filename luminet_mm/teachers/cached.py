@@ -116,7 +116,7 @@ class CachedTeacher(Teacher):
         """Refuse a student with another number of classes."""
         if family.activation(student, ours):
             own = family.num_classes(student, ours)
-            family.check_classes(key, own, self.cache.classes, 'teacher')
+            family.check_classes(key, own, self.cache.classes, self.whose)
 
     def __deepcopy__(self, memo: dict) -> CachedTeacher:
         return self

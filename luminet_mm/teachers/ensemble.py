@@ -273,9 +273,8 @@ def _averages(family: Family, teacher: Teacher, signals: list) -> bool:
     """Whether a teacher's signals are logits, of which means are taken."""
     if teacher.model is None:
         return True
-    return len(signals) == 1 and bool(
-        family.activation(teacher.model, signals)
-    )
+    own = teacher.family(family)
+    return len(signals) == 1 and bool(own.activation(teacher.model, signals))
 
 
 def _contiguous(value: Any) -> Any:

@@ -65,6 +65,28 @@ def part_tensors(model: nn.Module) -> Iterator[Tensor]:
                 yield tensor
 
 
+def move(model: nn.Module, form: Form, fn: Callable[[Tensor], Tensor]) -> None:
+    """Move or cast a network, except for the precision of its parts.
+
+    Args:
+        model: The network.
+        form: What its backbone and neck run in.
+        fn: What moves a tensor, as ``nn.Module._apply`` takes it.
+    """
+    known: set[int] = set()
+    if form.inside is not None:
+        known.update(map(id, part_tensors(model)))
+        # what the heads, which follow, want to get
+        form.outside = fn(torch.empty(0, dtype=form.outside)).dtype
+
+    def moved(tensor: Tensor) -> Tensor:
+        if id(tensor) in known:
+            return tensor.to(fn(tensor).device)
+        return fn(tensor)
+
+    model._apply(moved)
+
+
 def gains_channels_last(
     model: nn.Module, device: torch.device, half: bool
 ) -> bool:

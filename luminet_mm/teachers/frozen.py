@@ -16,6 +16,7 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
 from luminet_mm.rng import preserved_rng
+from luminet_mm.signals.families import MAPS_ALONE, check_across
 from luminet_mm.signals.family import Family, Question, Record
 from luminet_mm.signals.signal import Signal
 from luminet_mm.stock import model_config, stock_config
@@ -26,7 +27,7 @@ from luminet_mm.teachers.classes import (
     classes_of_config,
 )
 from luminet_mm.teachers.dry_run import said_of
-from luminet_mm.teachers.form import Form, part_tensors
+from luminet_mm.teachers.form import Form, move
 from luminet_mm.teachers.inputs import (
     check_channels,
     check_stated,
@@ -152,11 +153,21 @@ class FrozenTeacher(Teacher):
 
     def find(self, family: Family, name: str) -> Signal:
         """See :meth:`Teacher.find`."""
-        return family.find(self.model, name, 'teacher')
+        own = self.family(family)
+        try:
+            return own.find(self.model, name, self.whose)
+        except ValueError as error:
+            if own is family:
+                raise
+            raise ValueError(f'{error} {MAPS_ALONE}') from None
 
     def check(self, family: Family, key: str, student, ours, theirs) -> None:
         """See :meth:`Teacher.check`."""
-        family.check(key, student, ours, self.model, theirs)
+        other = self.model, theirs, self.whose
+        if self.family(family) is family:
+            family.check(key, student, ours, *other)
+        else:
+            check_across(key, student, ours, *other)
 
     def view(self, student: Any, images: Tensor, samples: Sequence) -> Tensor:
         """Its own view of a student's batch, ``(B, C, H, W)``."""
@@ -178,7 +189,8 @@ class FrozenTeacher(Teacher):
 
         def compute() -> Any:
             seen = self.view(student, images, samples)
-            ahead = student.family.ahead(self.model, seen, signals)
+            family = self.family(student.family)
+            ahead = family.ahead(self.model, seen, signals)
             return crop_maps(ahead, seen, images)
 
         device = images.device
@@ -195,14 +207,16 @@ class FrozenTeacher(Teacher):
         record: Record,
     ) -> list:
         """See :meth:`Teacher.answer`."""
-        return family.answer(self.model, ahead, questions, record)
+        own = self.family(family)
+        known = record if own is family else None
+        return own.answer(self.model, ahead, questions, known)
 
     def dry(
         self, family: Family, questions: Sequence[Question], images: Tensor
     ) -> list:
         """See :meth:`Teacher.dry`."""
-        with said_of('teacher', self.model, images):
-            return family.dry(self.model, questions, images)
+        with said_of(self.whose, self.model, images):
+            return self.family(family).dry(self.model, questions, images)
 
     def check_data(self, dataset: Any, leaves: Sequence) -> None:
         """Nothing: it sees whatever images the student sees."""
@@ -225,24 +239,8 @@ class FrozenTeacher(Teacher):
 
         Backbone and neck stay in the low precision that was chosen for them.
         """
-        if not self.follows:
-            return
-        low = []
-        if self._form.inside is not None:
-            low = list(part_tensors(self.model))
-            # what the heads, which follow, want to get
-            self._form.outside = fn(
-                torch.empty(0, dtype=self._form.outside)
-            ).dtype
-
-        known = set(map(id, low))
-
-        def moved(tensor: Tensor) -> Tensor:
-            if id(tensor) in known:
-                return tensor.to(fn(tensor).device)
-            return fn(tensor)
-
-        self.model._apply(moved)
+        if self.follows:
+            move(self.model, self._form, fn)
 
     def fit_inputs(self, data_preprocessor, student: nn.Module) -> None:
         """Settle how it sees images: as its config says, or as the student.

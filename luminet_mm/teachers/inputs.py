@@ -129,12 +129,29 @@ def _positions(length: int, full: int, part: int) -> int:
         full: Pixels that these cover.
         part: Pixels that are to be covered.
     """
-    # Layers round up: of a stride of 64 two positions see 96 pixels. So the
-    # power of two is taken that fits, and the ratio where none does.
-    stride = 2 ** math.ceil(math.log2(full / length))
-    if -(-full // stride) != length:
+    stride = stride_of(length, full)
+    if stride == full / length:
         return math.ceil(part * length / full)
     return int(-(-part // stride))
+
+
+def stride_of(length: int, full: int) -> float:
+    """Pixels between two positions of an axis of a map.
+
+    Layers round up: of a stride of 64 two positions see 96 pixels. So the
+    power of two is taken that fits, and the ratio where none does.
+
+    Args:
+        length: Positions of the map.
+        full: Pixels that these cover.
+
+    Examples:
+        >>> from luminet_mm.teachers.inputs import stride_of
+        >>> stride_of(2, 96), stride_of(16, 224)
+        (64, 14.0)
+    """
+    stride = 2 ** math.ceil(math.log2(full / length))
+    return stride if -(-full // stride) == length else full / length
 
 
 def image_channels(model: nn.Module) -> int:

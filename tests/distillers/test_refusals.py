@@ -75,15 +75,17 @@ class Features(KDLoss):
 def compared(student='softmax', *teachers):
     """A student and what one loss compares, by what follows the logits."""
     signal = [Signal('logits', 'head', 'logits')]
+    family = SimpleNamespace(
+        activation=lambda made, _: made.then, advice=Classifier.advice
+    )
     model = SimpleNamespace(
-        family=SimpleNamespace(
-            activation=lambda made, _: made.then,
-            advice=Classifier.advice,
-        ),
+        family=family,
         then=student,
         teachers=[
             SimpleNamespace(
-                model=None if each is None else SimpleNamespace(then=each)
+                model=None if each is None else SimpleNamespace(then=each),
+                family=lambda student: student,
+                whose='teacher',
             )
             for each in teachers
         ],

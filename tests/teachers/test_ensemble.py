@@ -47,6 +47,9 @@ class Said:
     def check(self, *args):
         self.asked.append(args)
 
+    def family(self, student):
+        return student
+
 
 def ensemble(weights=(1, 3)):
     return Ensemble([Said(i + 1) for i in range(len(weights))], weights)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.losses.base.checks import check_kinds, check_pairs
+from luminet_mm.losses.base.levels import choose, read_levels
 from luminet_mm.losses.base.loss import DistillLoss
 
 Features = Tensor | Sequence[Tensor]
@@ -70,14 +71,8 @@ class FeatureLoss(DistillLoss):
         sync_stats: bool = True,
     ) -> None:
         super().__init__(loss_weight=loss_weight, sync_stats=sync_stats)
-        if levels is not None and not (
-            levels and all(isinstance(level, int) for level in levels)
-        ):
-            raise ValueError(
-                f'{self.name}: levels is {levels!r}; set a list of indices, '
-                'such as [0, 1, 2], or leave it out for all.'
-            )
-        self.levels = None if levels is None else tuple(levels)
+        self.levels = read_levels(self.name, levels)
+        self._pairs: dict[str, tuple[int, ...]] = {}
         self._built = False
         self.after_relu: dict[str, list[bool]] = {}
 
@@ -216,6 +211,22 @@ class FeatureLoss(DistillLoss):
             Scalar, this rank's share if ``sync_stats`` is active.
         """
 
+    def pair(self, student: Sequence[int], teacher: Sequence[int]) -> None:
+        """Compare tensors that have other indices on the two sides.
+
+        Distillers call it before :meth:`build`, for feature pyramids that
+        start at different levels, where ``levels`` is left out.
+
+        Args:
+            student: Indices of the student's tensors.
+            teacher: As many of the teacher's.
+        """
+        self._pairs = dict(student=tuple(student), teacher=tuple(teacher))
+
+    def levels_of(self, side: str) -> tuple[int, ...] | None:
+        """Indices of the compared tensors of a side; None for all."""
+        return self._pairs.get(side, self.levels)
+
     def select(self, side: str, value: Features) -> list[Tensor]:
         """The features that are compared.
 
@@ -226,15 +237,7 @@ class FeatureLoss(DistillLoss):
         Raises:
             ValueError: It holds anything but features, or lacks a level.
         """
-        features = [value] if isinstance(value, Tensor) else list(value)
-        if self.levels is not None:
-            try:
-                features = [features[level] for level in self.levels]
-            except IndexError:
-                raise ValueError(
-                    f'{self.name}: levels is {list(self.levels)}, but the '
-                    f"{side}'s signal has only {len(features)} tensors."
-                ) from None
+        features = choose(self.name, side, value, self.levels_of(side))
         check_kinds(self.name, side, features, self.dims)
         return features
 

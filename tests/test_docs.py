@@ -337,7 +337,7 @@ def test_every_signal_is_in_the_table():
         for row in re.findall(r'^\| (`.+?) \|', text, re.M)
         for name in re.findall(r'`([\w.]+)`', row)
     }
-    two_stage = TwoStage().names(tiny.build(tiny.detector()))
+    two_stage = TwoStage().names(tiny.build(tiny.detector('mask')))
     one_stage = OneStage().names(tiny.build(tiny_dense.detector('fcos')))
     assert listed == {*two_stage, *one_stage}
 

@@ -8,11 +8,18 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import PixelData
 from self_loss import gaps, pointwise, self_distiller, self_losses
 
-OUTER = ('backbone', 'neck', 'rpn.cls_score', 'rpn.bbox_pred')
+OUTER = (
+    'backbone',
+    'neck',
+    'rpn.cls_score',
+    'rpn.bbox_pred',
+    'rpn.objectness',
+    'rpn.deltas',
+)
 PARTS = ('feats', 'cls_score', 'bbox_pred')
 ROI = dict(
     faster=[f'roi.{part}' for part in PARTS],
-    mask=[f'roi.{part}' for part in PARTS],
+    mask=[f'roi.{part}' for part in (*PARTS, 'mask')],
     cascade=[f'roi.{i}.{part}' for i in range(3) for part in PARTS],
     htc=[f'roi.{i}.cls_score' for i in range(3)],
     semantic=[f'roi.{i}.cls_score' for i in range(3)],

@@ -16,6 +16,7 @@ _CONFIGS = dict(
     faster='mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py',
     mask='mmdet::mask_rcnn/mask-rcnn_r50_fpn_1x_coco.py',
     cascade='mmdet::cascade_rcnn/cascade-rcnn_r50_fpn_1x_coco.py',
+    cascade_mask='mmdet::cascade_rcnn/cascade-mask-rcnn_r50_fpn_1x_coco.py',
     htc='mmdet::htc/htc-without-semantic_r50_fpn_1x_coco.py',
     semantic='mmdet::htc/htc_r50_fpn_1x_coco.py',
 )

@@ -26,6 +26,7 @@ from luminet_mm.losses.hard_label import HardLabelLoss, hard_label_loss
 from luminet_mm.losses.kd import KDLoss, kd_loss
 from luminet_mm.losses.logit_standardization import LogitStandardizationKDLoss
 from luminet_mm.losses.luminet import LumiNetLoss, luminet_loss, perception
+from luminet_mm.losses.mask_kd import MaskKDLoss, mask_kd_loss
 from luminet_mm.losses.mgd import MGDLoss, mgd_loss
 from luminet_mm.losses.mlld import MLLDLoss, mlld_loss
 from luminet_mm.losses.nkd import NKDLoss, nkd_loss
@@ -77,6 +78,7 @@ __all__ = [
     'LogitStandardizationKDLoss',
     'LumiNetLoss',
     'MGDLoss',
+    'MaskKDLoss',
     'MLLDLoss',
     'NKDLoss',
     'NORMLoss',
@@ -113,6 +115,7 @@ __all__ = [
     'kd_loss',
     'luminet_loss',
     'make_connector',
+    'mask_kd_loss',
     'mgd_loss',
     'mlld_loss',
     'nkd_loss',

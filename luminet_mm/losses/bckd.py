@@ -65,7 +65,9 @@ class BCKDLoss(LevelLoss):
     over all points; the weight of a box has no gradient. Signals are
     ``['cls_score', 'bbox_pred']``, or ``'cls_score'`` for the first term
     alone. (The authors' code leaves levels without positives out, for which
-    the formula has no reason; here they count.)
+    the formula has no reason; here they count.) On a two-stage detector's
+    RPN, ``'rpn.objectness'``, it is this project's use: there the label
+    weights leave out the anchors that the sampler did not draw.
 
     Args:
         beta: Exponent of the difference, >= 0.
@@ -106,7 +108,10 @@ class BCKDLoss(LevelLoss):
             ),
         ),
         signals=Signals(('logits', 'boxes')),
-        uses=dict(dense=Use(settings=dict(loss_weight=1.0))),
+        uses=dict(
+            dense=Use(settings=dict(loss_weight=1.0)),
+            detector=Use(signals=Signals('objectness')),
+        ),
         formula='`abs(P − S) · BCE(S, P)` of every class of every point, and '
         '`1 − GIoU` of boxes',
     )

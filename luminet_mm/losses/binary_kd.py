@@ -86,7 +86,10 @@ class BinaryKDLoss(LevelLoss):
         ),
         signals=Signals('logits'),
         uses=dict(
-            dense=Use(settings=dict(tau=1.0, loss_weight=1.0), published=False)
+            dense=Use(
+                settings=dict(tau=1.0, loss_weight=1.0), published=False
+            ),
+            detector=Use(signals=Signals('objectness')),
         ),
         formula='`tau² KL(sigmoid(t / tau) ‖ sigmoid(s / tau))` of every '
         'class of every point',

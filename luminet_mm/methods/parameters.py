@@ -35,6 +35,8 @@ PAIRS: dict[str, dict[str, tuple[Shapes, Shapes]]] = {
     'detector': {
         'logits': ([(81,)], [(81,)]),
         'boxes': ([(320,)], [(320,)]),
+        'objectness': ([(1,)], [(1,)]),
+        'masks': ([(80, 28, 28)], [(80, 28, 28)]),
         'vectors': ([(256, 7, 7)], [(256, 7, 7)]),
         'image vectors': ([(512, 2, 2)], [(2048, 2, 2)]),
         'maps': (_LEVELS, _LEVELS),

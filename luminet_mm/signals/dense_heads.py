@@ -55,14 +55,17 @@ def check_dense_head(head: nn.Module, name: str, whose: str) -> None:
     )
 
 
-def check_priors(key: str, ours: Any, theirs: Any, whose: str) -> None:
+def check_priors(
+    key: str, ours: Any, theirs: Any, whose: str, part: str = 'bbox_head'
+) -> None:
     """Refuse detectors whose rows are of different points or anchors.
 
     Args:
         key: The loss's key in the block ``distill``.
-        ours: The student's ``bbox_head``.
+        ours: The student's head.
         theirs: The other one's.
         whose: Whose that is, for the message.
+        part: Which head it is, likewise.
 
     Raises:
         ValueError: If strides, priors, or what is predicted for one differ.
@@ -77,7 +80,7 @@ def check_priors(key: str, ours: Any, theirs: Any, whose: str) -> None:
                 f'model.distill.{key}: the {what} of the two detectors '
                 f'differ: {own} in the student, {other} in the {whose}. Row i '
                 'has to be the same point for both. Take a teacher with the '
-                "student's bbox_head and pyramid, or compare 'neck'."
+                f"student's {part} and pyramid, or compare 'neck'."
             )
 
 

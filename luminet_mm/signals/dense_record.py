@@ -11,13 +11,57 @@ from typing import Any
 import torch
 from mmdet.models.dense_heads import FCOSHead, GFLHead
 from mmdet.models.task_modules.coders import DistancePointBBoxCoder
-from mmdet.utils import reduce_mean
 from torch import Tensor
 
+from luminet_mm.distributed import global_sum, world_size
 from luminet_mm.losses.base.batch import DistillBatch, Points
 from luminet_mm.signals.annotations import annotated
 from luminet_mm.signals.family import Record
 from luminet_mm.signals.signal import Signal, read_signal
+
+
+@dataclass
+class Targets:
+    """What a dense head assigned in a pass.
+
+    Attributes:
+        labels: Of each level ``(B * h * w * A,)``.
+        weights: Of each level, likewise.
+    """
+
+    labels: list[Tensor] = field(default_factory=list)
+    weights: list[Tensor] = field(default_factory=list)
+
+    def points(self, head: Any, signal: Signal, maps: list[Tensor]) -> Points:
+        """What is known of the points or anchors.
+
+        Args:
+            head: The head that assigned them.
+            signal: What is compared, for the message.
+            maps: One of its outputs, a map for each level.
+
+        Raises:
+            RuntimeError: If it assigned nothing.
+        """
+        if not self.labels:
+            raise RuntimeError(
+                f'signal {signal.name!r}: the {signal.part} '
+                f'({type(head).__name__}) did not assign labels with '
+                'get_targets, so its points cannot be distilled.'
+            )
+        found = [
+            ((each >= 0) & (each < head.num_classes)).sum()
+            for each in self.labels
+        ]
+        # not the ranks' mean at least 1: two ranks and one object make a half
+        num_pos = global_sum(torch.stack(found).sum().float()).clamp(min=1)
+        return Points(
+            labels=self.labels,
+            weights=self.weights,
+            num_pos=num_pos / world_size(),
+            decode=partial(decode, head, [each.shape for each in maps]),
+            images=len(maps[0]),
+        )
 
 
 @dataclass
@@ -29,16 +73,14 @@ class DenseRecord(Record):
         images: The batch, ``(B, 3, H, W)``.
         samples: Its annotations.
         values: Maps by name.
-        labels: Of each level ``(B * h * w * A,)``.
-        weights: Of each level, likewise.
+        targets: What the head assigned.
     """
 
     model: Any
     images: Tensor
     samples: Sequence
     values: dict[str, Any] = field(default_factory=dict)
-    labels: list[Tensor] = field(default_factory=list)
-    weights: list[Tensor] = field(default_factory=list)
+    targets: Targets = field(default_factory=Targets)
 
     def read(self, signal: Signal) -> Any:
         """See :meth:`Record.read`."""
@@ -56,28 +98,8 @@ class DenseRecord(Record):
         if fields:
             maps = read_signal(self.values, fields[0])
             batch.no_object = head.num_classes
-            batch.points = self._points(head, fields[0], maps)
+            batch.points = self.targets.points(head, fields[0], maps)
         return batch
-
-    def _points(self, head: Any, signal: Signal, maps: list[Tensor]) -> Points:
-        if not self.labels:
-            raise RuntimeError(
-                f'signal {signal.name!r}: the bbox_head '
-                f'({type(head).__name__}) did not assign labels with '
-                'get_targets, so its points cannot be distilled.'
-            )
-        found = [
-            ((each >= 0) & (each < head.num_classes)).sum()
-            for each in self.labels
-        ]
-        num_pos = torch.stack(found).sum().float()
-        return Points(
-            labels=self.labels,
-            weights=self.weights,
-            num_pos=reduce_mean(num_pos).clamp(min=1),
-            decode=partial(decode, head, [each.shape for each in maps]),
-            images=len(maps[0]),
-        )
 
 
 def level_rows(head: Any, signal: Signal, maps: Any) -> Any:
@@ -134,7 +156,7 @@ def decode(
 
 
 @contextmanager
-def tap_targets(head: Any, record: DenseRecord) -> Iterator[None]:
+def tap_targets(head: Any, targets: Targets) -> Iterator[None]:
     """Record labels where the head assigns them.
 
     The override sits on the instance and only while the block runs.
@@ -144,8 +166,8 @@ def tap_targets(head: Any, record: DenseRecord) -> Iterator[None]:
     def get_targets(*args, **kwargs):
         result = compute(*args, **kwargs)
         labels, weights = _labels(result)
-        record.labels = [each.flatten() for each in labels]
-        record.weights = [each.flatten() for each in weights]
+        targets.labels = [each.flatten() for each in labels]
+        targets.weights = [each.flatten() for each in weights]
         return result
 
     head.get_targets = get_targets

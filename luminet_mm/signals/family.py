@@ -105,7 +105,7 @@ class Family(ABC):
     kinds: ClassVar[str]
     """Which models it has, for messages."""
     usual: ClassVar[dict[str, str]]
-    """The usual signal of each kind: logits, boxes, maps, vectors."""
+    """The usual signal of each kind: logits, boxes, maps, vectors, ..."""
     advice: ClassVar[str] = 'compare features'
     """What else to compare where a loss does not take the logits."""
     head: ClassVar[str]

@@ -121,7 +121,9 @@ class OneStage(Family):
         with ExitStack() as stack:
             stack.enter_context(_tapped(model, signals, record.values))
             if any(signal.field for signal in signals):
-                stack.enter_context(tap_targets(model.bbox_head, record))
+                stack.enter_context(
+                    tap_targets(model.bbox_head, record.targets)
+                )
             yield record
 
     def ahead(

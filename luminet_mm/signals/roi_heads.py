@@ -17,10 +17,15 @@ from luminet_mm.signals.signal import Signal
 
 def bbox_heads(model: BaseDetector) -> list[BBoxHead]:
     """The box heads of a detector, one per RoI stage; empty without any."""
-    head = getattr(getattr(model, 'roi_head', None), 'bbox_head', None)
-    if head is None:
+    return roi_parts(model, 'bbox_head')
+
+
+def roi_parts(model: Any, name: str) -> list:
+    """A part of a RoI head, one per stage; empty without any."""
+    part = getattr(getattr(model, 'roi_head', None), name, None)
+    if part is None:
         return []
-    return list(head) if isinstance(head, nn.ModuleList) else [head]
+    return list(part) if isinstance(part, nn.ModuleList) else [part]
 
 
 def is_cascade(model: BaseDetector) -> bool:

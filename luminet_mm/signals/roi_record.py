@@ -10,11 +10,16 @@ from typing import Any
 import torch
 from mmdet.models.detectors import BaseDetector
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
+from mmdet.models.roi_heads.mask_heads import FCNMaskHead
+from mmdet.structures.bbox import bbox2roi
 from torch import Tensor
 
 from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.signals.annotations import annotated
+from luminet_mm.signals.dense_record import Targets
 from luminet_mm.signals.family import Record
+from luminet_mm.signals.mask_heads import is_mask
+from luminet_mm.signals.rpn_rows import as_rows, is_anchors
 from luminet_mm.signals.signal import Signal, read_signal
 
 
@@ -30,6 +35,15 @@ class RoIRecord:
 
 
 @dataclass
+class MaskRecord:
+    """The masks that one RoI stage predicted, positive RoI by RoI."""
+
+    rois: Tensor
+    masks: Tensor
+    batch: DistillBatch
+
+
+@dataclass
 class DetectorRecord(Record):
     """The signals of one pass of a detector, and what is annotated.
 
@@ -39,6 +53,8 @@ class DetectorRecord(Record):
         samples: Its annotations.
         values: Signals outside the RoI head, by name.
         stages: What was recorded of each RoI stage.
+        masks: What was recorded of each stage's mask head.
+        anchors: What the RPN assigned.
     """
 
     model: BaseDetector
@@ -46,11 +62,16 @@ class DetectorRecord(Record):
     samples: Sequence
     values: dict[str, Any] = field(default_factory=dict)
     stages: dict[int, RoIRecord] = field(default_factory=dict)
+    masks: dict[int, MaskRecord] = field(default_factory=dict)
+    anchors: Targets = field(default_factory=Targets)
 
     def read(self, signal: Signal) -> Any:
         """See :meth:`Record.read`."""
         if signal.part != 'roi' or signal.path:
-            return read_signal(self.values, signal)
+            value = read_signal(self.values, signal)
+            return as_rows(self.model, signal, value)
+        if is_mask(signal):
+            return self._mask(signal).masks
         if signal.stage not in self.stages:
             raise RuntimeError(
                 f'signal {signal.name!r}: the RoI head computed no box loss '
@@ -62,11 +83,28 @@ class DetectorRecord(Record):
     def batch(self, signals: Sequence[Signal]) -> DistillBatch:
         """Labels and marks of RoIs; boxes, sizes and anchors of images."""
         signal = roi_signal(signals)
+        if is_mask(signal):
+            return self._mask(signal).batch
         if signal.part == 'roi' and not signal.path:
             return self.stages[signal.stage].batch
-        rpn_head = getattr(self.model, 'rpn_head', None)
+        rpn_head: Any = getattr(self.model, 'rpn_head', None)
         generator = getattr(rpn_head, 'prior_generator', None)
-        return annotated(self.images, self.samples, generator)
+        batch = annotated(self.images, self.samples, generator)
+        anchors = [each for each in signals if is_anchors(each)]
+        if anchors:
+            maps = read_signal(self.values, anchors[0])
+            batch.no_object = rpn_head.num_classes
+            batch.points = self.anchors.points(rpn_head, anchors[0], maps)
+        return batch
+
+    def _mask(self, signal: Signal) -> MaskRecord:
+        if signal.stage not in self.masks:
+            raise RuntimeError(
+                f'signal {signal.name!r}: the RoI head computed no mask loss '
+                'with loss_and_target of its mask head, so its masks cannot '
+                'be distilled.'
+            )
+        return self.masks[signal.stage]
 
 
 @contextmanager
@@ -121,6 +159,30 @@ def tap_roi_stage(
     finally:
         del head.loss_and_target
         handle.remove()
+
+
+@contextmanager
+def tap_mask_stage(
+    head: FCNMaskHead, stage: int, record: DetectorRecord
+) -> Iterator[None]:
+    """Record positive RoIs and their masks where their loss is computed.
+
+    The override sits on the instance and only while the block runs.
+    """
+    compute = head.loss_and_target
+
+    def loss_and_target(mask_preds, sampling_results, *args, **kwargs):
+        rois = bbox2roi([each.pos_priors for each in sampling_results])
+        labels = [each.pos_gt_labels for each in sampling_results]
+        batch = DistillBatch(labels=torch.cat(labels), rois=rois.detach())
+        record.masks[stage] = MaskRecord(batch.rois, mask_preds, batch)
+        return compute(mask_preds, sampling_results, *args, **kwargs)
+
+    head.loss_and_target = loss_and_target
+    try:
+        yield
+    finally:
+        del head.loss_and_target
 
 
 def roi_signal(signals: Sequence[Signal]) -> Signal:

@@ -12,7 +12,9 @@ from mmdet.models.necks import FPN
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from torch import Tensor, nn
 
-from luminet_mm.signals.roi_heads import bbox_heads, is_cascade
+from luminet_mm.signals.mask_heads import is_mask, score_masks
+from luminet_mm.signals.roi_heads import bbox_heads, is_cascade, roi_parts
+from luminet_mm.signals.rpn_rows import as_rows
 from luminet_mm.signals.signal import (
     Signal,
     read_signal,
@@ -21,6 +23,8 @@ from luminet_mm.signals.signal import (
 )
 
 RPN_PARTS = ('cls_score', 'bbox_pred')
+Rows = int | tuple[str, int]
+"""The student's RoIs: of a stage, or of its masks, ``('mask', stage)``."""
 
 
 @contextmanager
@@ -78,9 +82,11 @@ def _without_extra_levels(model: BaseDetector) -> Iterator[None]:
     if type(neck).forward is not FPN.forward or _branches(model.roi_head):
         yield
         return
-    extractors = model.roi_head.bbox_roi_extractor
-    if not isinstance(extractors, nn.ModuleList):
-        extractors = [extractors]
+    extractors = [
+        each
+        for name in ('bbox_roi_extractor', 'mask_roi_extractor')
+        for each in roi_parts(model, name)
+    ]
     read = max(extractor.num_inputs for extractor in extractors)
     built = neck.backbone_end_level - neck.start_level
     num_outs = neck.num_outs
@@ -154,8 +160,8 @@ def compute_outer(
 def score_rois(
     model: BaseDetector,
     outer: Outer,
-    requests: list[tuple[Signal, int]],
-    rois: dict[int, Tensor],
+    requests: list[tuple[Signal, Rows]],
+    rois: dict[Rows, Tensor],
 ) -> list:
     """Answer requests, with the RoI head where they ask for it.
 
@@ -165,9 +171,9 @@ def score_rois(
     Args:
         model: The teacher, in eval mode.
         outer: What :func:`compute_outer` gave for the signals.
-        requests: A signal and the student's RoI stage whose
-            RoIs it is computed on; the stage counts in the RoI head alone.
-        rois: RoIs ``(N, 5)`` of each student stage.
+        requests: A signal and the student's RoIs that it is computed on;
+            these count in the RoI head alone.
+        rois: RoIs ``(N, 5)`` by the same key.
 
     Returns:
         The value of each request.
@@ -175,12 +181,19 @@ def score_rois(
     values: dict = {}
     for signal, key in requests:
         if signal.part != 'roi':
-            values[signal, key] = read_signal(outer.values, signal)
+            value = read_signal(outer.values, signal)
+            values[signal, key] = as_rows(model, signal, value)
+        elif is_mask(signal):
+            with _own_precision(outer.feats):
+                values[signal, key] = score_masks(
+                    model, outer.feats, rois[key], signal.stage
+                )
         elif (signal, key) not in values:
             asked = [
                 s
                 for s, k in requests
                 if (s.part, s.stage, k) == ('roi', signal.stage, key)
+                and not is_mask(s)
             ]
             scores = _roi_forward(model, outer.feats, rois[key], asked)
             values.update({(s, key): scores[s.name] for s in asked})
@@ -190,8 +203,8 @@ def score_rois(
 def compute_signals(
     model: BaseDetector,
     batch_inputs: Tensor,
-    requests: list[tuple[Signal, int]],
-    rois: dict[int, Tensor],
+    requests: list[tuple[Signal, Rows]],
+    rois: dict[Rows, Tensor],
 ) -> list:
     """Run only as much of a detector as the asked signals need.
 
@@ -209,6 +222,11 @@ def compute_signals(
     return score_rois(model, outer, requests, rois)
 
 
+def _own_precision(feats: list[Tensor]) -> torch.autocast:
+    """The RoI head runs in the precision of its weights, see above."""
+    return torch.autocast(feats[0].device.type, enabled=False)
+
+
 def _roi_forward(
     model: BaseDetector, feats: list[Tensor], rois: Tensor, asked: list[Signal]
 ) -> dict[str, object]:
@@ -219,9 +237,7 @@ def _roi_forward(
     fields = {s.field for s in asked}
     store: dict = {}
     with ExitStack() as stack:
-        stack.enter_context(
-            torch.autocast(feats[0].device.type, enabled=False)
-        )
+        stack.enter_context(_own_precision(feats))
         stack.enter_context(tap_modules(model, asked, store))
         for branch, output in (('cls', 'cls_score'), ('reg', 'bbox_pred')):
             if not inside and output not in fields:

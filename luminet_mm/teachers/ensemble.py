@@ -236,8 +236,13 @@ class Ensemble(Sequence[Teacher]):
         return weighted_mean(values, [self.weights[i] for i in heard])
 
 
-def weighted_mean(values: Sequence[Tensor], weights: list[float]) -> Tensor:
-    """Mean of the teachers' logits, in float32 or more."""
+def weighted_mean(values: Sequence[Any], weights: list[float]) -> Any:
+    """Mean of the teachers' logits, in float32 or more, level by level."""
+    if not isinstance(values[0], Tensor):
+        return [
+            weighted_mean(level, weights)
+            for level in zip(*values, strict=True)
+        ]
     shapes = {tuple(value.shape) for value in values}
     if len(shapes) > 1:
         raise ValueError(
@@ -247,7 +252,7 @@ def weighted_mean(values: Sequence[Tensor], weights: list[float]) -> Tensor:
         )
     total = sum(weights)
     dtype = torch.promote_types(values[0].dtype, torch.float32)
-    return sum(  # type: ignore[return-value]
+    return sum(
         value.to(dtype) * (weight / total)
         for value, weight in zip(values, weights, strict=True)
     )

@@ -23,7 +23,12 @@ LOSSES = dict(
     ),
     dist=dict(type='luminet_mm.DISTLoss'),
     kd=dict(type='luminet_mm.KDLoss'),
+    rpn=dict(
+        type='luminet_mm.BCKDLoss', signal=['rpn.objectness', 'rpn.deltas']
+    ),
+    mask=dict(type='luminet_mm.MaskKDLoss', signal='roi.mask'),
 )
+KIND = dict(mask='mask')
 CASES = [
     *(('luminet', proposals, True) for proposals in PROPOSALS),
     *((name, 'few', True) for name in LOSSES if name != 'luminet'),
@@ -37,11 +42,14 @@ def distiller(name, proposals, sync, images):
     In float64, where other orders of summation leave 1e-13 and any other
     difference would show; in float32 they leave up to 1e-5.
     """
-    model = tiny.detector()
+    kind = KIND.get(name, 'faster')
+    model = tiny.detector(kind)
     model.train_cfg.rpn.sampler.num = 10**6
     model.train_cfg.rcnn.sampler.num = 10**6
-    loss = dict(LOSSES[name], signal='roi.cls_score', sync_stats=sync)
-    model = tiny.build(tiny.distiller(model, loss_distill=loss))
+    loss = dict(dict(signal='roi.cls_score'), **LOSSES[name])
+    loss['sync_stats'] = sync
+    teacher = tiny.detector(kind, width=12)
+    model = tiny.build(tiny.distiller(model, teacher, loss_distill=loss))
     assert not [
         m
         for m in model.modules()
@@ -61,9 +69,9 @@ def distiller(name, proposals, sync, images):
     return model.double()
 
 
-def images(model, which, number):
+def images(model, which, number, masks=False):
     """Images of one padded size; the last shows no object."""
-    raw = tiny.batch(num_images=number)
+    raw = tiny.batch(num_images=number, masks=masks)
     last = raw['data_samples'][-1]
     last.gt_instances = last.gt_instances[:0]
     raw = {key: [values[i] for i in which] for key, values in raw.items()}
@@ -101,7 +109,7 @@ def on_rank(rank, world_size):
             static_graph=True,
             gradient_as_bucket_view=True,
         )
-        data = images(model, [rank], world_size)
+        data = images(model, [rank], world_size, case[0] in KIND)
         results[case] = *gradients(model, ddp, data), *rois
     return results
 
@@ -117,7 +125,7 @@ def error(ranks, case):
     """Relative error of DDP's gradient, over all and of the worst tensor."""
     number = len(ranks)
     model = distiller(*case, number)
-    data = images(model, range(number), number)
+    data = images(model, range(number), number, case[0] in KIND)
     loss, grads = gradients(model, model, data)
     shares = torch.stack([rank[case][0] for rank in ranks])
     assert loss > 0

@@ -50,7 +50,8 @@ def test_each_family_answers_all_of_it(family):
     assert not inspect.isabstract(family)
     for key in ('scope', 'stock', 'kinds', 'usual', 'head'):
         assert getattr(family, key)
-    assert set(family.usual) <= {'logits', 'boxes', 'maps', 'vectors'}
+    kinds = {'logits', 'boxes', 'maps', 'vectors', 'masks', 'objectness'}
+    assert set(family.usual) <= kinds
     for name, method in inspect.getmembers(Family, inspect.isfunction):
         if name.startswith('_'):
             continue

@@ -29,6 +29,7 @@ def find(model, *names):
 
 def test_a_cascade_publishes_each_stage(detectors):
     outer = ['backbone', 'neck', 'rpn.cls_score', 'rpn.bbox_pred']
+    outer += ['rpn.objectness', 'rpn.deltas']
     inner = ['feats', 'cls_score', 'bbox_pred']
     faster, cascade = (FAMILY.names(detectors[k]) for k in detectors)
     assert faster == outer + [f'roi.{part}' for part in inner]
@@ -81,7 +82,8 @@ def test_only_class_scores_are_logits(detectors):
     ):
         assert FAMILY.activation(model, find(model, name)) == activation
     assert FAMILY.num_classes(model, find(model, 'roi.1.cls_score')) == 4
-    assert set(FAMILY.usual.values()) <= set(FAMILY.names(detectors['faster']))
+    published = {*FAMILY.names(detectors['faster']), 'roi.mask'}
+    assert set(FAMILY.usual.values()) <= published
 
 
 def test_signals_that_have_no_rows_in_common(detectors):

@@ -166,6 +166,8 @@ def test_a_weighted_mean_is_in_float32_or_more(dtype):
     assert mean.dtype == torch.promote_types(dtype, torch.float32)
     assert mean.tolist() == [1, 1.75]
     assert weighted_mean(values[:1], [0.2]).tolist() == [1, 2]
+    levels = weighted_mean([values, values[::-1]], [3, 1])
+    assert torch.equal(levels[0], mean) and len(levels) == 2
 
 
 def test_logits_of_other_classes_have_no_mean():

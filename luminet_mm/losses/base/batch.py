@@ -36,8 +36,8 @@ class Points:
         labels: ``(N,)`` int64 of each level: a class, or the number of
             classes where there is no object.
         weights: ``(N,)`` of each level; 0 where a point does not count.
-        num_pos: Scalar: how many points have an object, as the mean over the
-            ranks, and at least 1.
+        num_pos: Scalar: how many points of all ranks' images have an object,
+            and at least 1, over the number of ranks.
         decode: Gives the boxes ``(N, 4)``, as corners, that the predictions
             ``(N, D)`` of a level mean, from the level's number and these.
         images: How many images the rows of each level are of, in equal

@@ -14,6 +14,8 @@ from typing import Any
 KINDS = (
     'logits',  # class scores, a row for each image or box
     'boxes',  # box deltas, a row for each box
+    'objectness',  # of an RPN, a row for each anchor
+    'masks',  # mask logits, a row for each positive box
     'vectors',  # a feature for each image or box
     'image vectors',  # a feature for each image
     'stem',  # the first map

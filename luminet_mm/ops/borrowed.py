@@ -15,6 +15,7 @@ from typing import Any
 
 from luminet_mm.ops.carafe import carafe
 from luminet_mm.ops.common import missing_op
+from luminet_mm.ops.deform_roi_pool import deform_roi_pool
 from luminet_mm.ops.masked_conv import masked_conv2d
 from luminet_mm.ops.ms_deform_attn import (
     MultiScaleDeformableAttnFunction,
@@ -24,6 +25,7 @@ from luminet_mm.ops.ms_deform_attn import (
 # Files of mmcv/ops, and the functions to replace in each.
 BORROWED: dict[str, dict[str, Any]] = {
     'carafe': dict(carafe=carafe, carafe_naive=carafe),
+    'deform_roi_pool': dict(deform_roi_pool=deform_roi_pool),
     'masked_conv': dict(masked_conv2d=masked_conv2d),
     'multi_scale_deform_attn': dict(
         MultiScaleDeformableAttnFunction=MultiScaleDeformableAttnFunction,

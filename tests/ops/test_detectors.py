@@ -140,6 +140,8 @@ FURTHER = {
     'guided_anchoring': 'guided_anchoring/ga-retinanet_r50_fpn_1x_coco.py',
     'dyhead': 'dyhead/atss_r50_fpn_dyhead_1x_coco.py',
     'carafe': 'carafe/faster-rcnn_r50_fpn-carafe_1x_coco.py',
+    'dpool': 'dcn/faster-rcnn_r50_fpn_dpool_1x_coco.py',
+    'mdpool': 'dcnv2/faster-rcnn_r50_fpn_mdpool_1x_coco.py',
 }
 
 

@@ -21,6 +21,12 @@ from luminet_mm.teachers.inputs import image_channels
 Answer = TypeVar('Answer')
 
 
+_SIZE = (
+    'model.dry_run_size to the size of the training images, as in '
+    'dry_run_size=224 or (height, width)'
+)
+
+
 class DryRunError(ValueError):
     """A model does not run on the image of a dry run."""
 
@@ -117,15 +123,19 @@ def first_that_runs(
             return run(size)
         except DryRunError as error:
             errors.append(error)
-            if len(errors) > 2 and _alike(errors[-3:]):  # not of the size
-                raise errors[0] from errors[0].__cause__
+            if len(errors) > 2 and _alike(errors[-3:]):
+                raise DryRunError(
+                    f'{errors[0]}\nImages of other sizes give the same error, '
+                    'so the cause is probably not the size but the config: '
+                    "layers that do not fit together, such as a head's "
+                    'in_channels. Otherwise, set '
+                    f'{_SIZE}.'
+                ) from errors[0].__cause__
     more = ''
     if len(errors) > 1:
         more = f'\n{len(errors)} sizes were tried. The last: {errors[-1]}'
     raise DryRunError(
-        f'{errors[0]}{more}\nSet model.dry_run_size to the size of the '
-        'training images, as in dry_run_size=224 or (height, width), if it '
-        'runs on those.'
+        f'{errors[0]}{more}\nSet {_SIZE}, if it runs on those.'
     ) from errors[0]
 
 

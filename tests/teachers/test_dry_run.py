@@ -5,6 +5,7 @@ import re
 import pytest
 import tiny
 import tiny_cls
+import tiny_dense
 from mmengine.config import Config
 from mmpretrain.models.heads import LinearClsHead
 from mmpretrain.registry import MODELS
@@ -74,9 +75,34 @@ def test_when_no_size_fits(mmpretrain_scope):
     """Where all sizes fail alike it is not the size: three are enough."""
     patches = tiny_cls.classifier('vit')
     patches['head']['in_channels'] = 7
-    with pytest.raises(ValueError, match='dry run: the teacher') as info:
-        tiny_cls.build(tiny_cls.distiller(teacher=patches))
-    assert 'dry_run_size' not in str(info.value)
+    good = tiny_cls.classifier('vit')
+    losses = dict(loss_x=dict(type='luminet_mm.PKTLoss', signal='feats'))
+    for whose, sides in (
+        (r'teacher \(ImageClassifier', dict(teacher=patches)),
+        (
+            r'student \(ClassifierDistiller',
+            dict(student=dict(patches), teacher=good),
+        ),
+    ):
+        with pytest.raises(
+            ValueError, match=rf'dry run: the {whose}\).*mat1 and mat2'
+        ) as info:
+            tiny_cls.build(tiny_cls.distiller(**sides, **losses))
+        assert 'such as a head' in str(info.value)
+        assert 'set model.dry_run_size' in str(info.value)
+
+
+@pytest.mark.parametrize('family', [tiny, tiny_dense])
+@pytest.mark.parametrize('whose', ['student', 'teacher'])
+def test_detectors_name_the_side_too(family, whose):
+    sides = dict(student=family.detector(), teacher=family.detector())
+    sides[whose].neck.in_channels = [9, 9, 9, 9]
+    losses = dict(loss_x=dict(type='luminet_mm.PKDLoss', signal='neck'))
+    with pytest.raises(
+        ValueError, match=rf'dry run: the {whose} \(.*RuntimeError'
+    ) as info:
+        family.build(family.distiller(**sides, **losses))
+    assert 'model.dry_run_size' in str(info.value)
 
 
 def test_when_sizes_fail_in_different_ways(mmpretrain_scope):

@@ -45,7 +45,6 @@ from luminet_mm.loading.weights import load_weights, unwrapped
 from luminet_mm.preflight import check_config
 from luminet_mm.runs.launchers import LaunchError
 from luminet_mm.stock import stock_config
-from luminet_mm.teachers.classes import check_classes
 from luminet_mm.teachers.frozen import FrozenTeacher
 
 
@@ -147,7 +146,7 @@ def build_pair(
     loader = runner.build_dataloader(settings, seed=runner.seed)
     classes = list((loader.dataset.metainfo or {}).get('classes') or ())
     for teacher, _ in teachers:
-        check_classes(teacher.classes, classes)
+        teacher.check_names(classes)
         teacher.model.to(next(model.parameters()).device)
     if pair.detects:
         classes += ['background']

@@ -34,7 +34,6 @@ from luminet_mm.teachers.cache_files import DTYPES, CacheError
 from luminet_mm.teachers.cache_header import make_header
 from luminet_mm.teachers.cache_writer import CacheWriter
 from luminet_mm.teachers.cached import DATASET, check_student
-from luminet_mm.teachers.classes import check_classes
 
 
 def parse_args() -> argparse.Namespace:
@@ -194,9 +193,8 @@ def write(runner: Runner, folder: str, index: int, dtype: str) -> None:
     views = Views(runner, index)
     leaves = leaf_datasets(dataset)
     for leaf in leaves:
-        check_classes(
-            views.teacher.classes,
-            (getattr(leaf, 'metainfo', None) or {}).get('classes') or (),
+        views.teacher.check_names(
+            (getattr(leaf, 'metainfo', None) or {}).get('classes') or ()
         )
     first = loader.collate_fn(dataset.__getitems__([0]))
     classes = views.ask(first)[1].shape[1]

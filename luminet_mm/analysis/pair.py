@@ -100,6 +100,12 @@ class LogitPair:
                 for (teacher, _), view in zip(self.teachers, views)
             ]
             labels = _image_labels(samples)
+        answers = [
+            teacher.class_map(answer, 'softmax')
+            if teacher.class_map is not None
+            else answer
+            for (teacher, _), answer in zip(self.teachers, answers)
+        ]
         weights = [weight for _, weight in self.teachers]
         mean: Tensor = sum(  # type: ignore[assignment]
             (weight / sum(weights)) * answer

@@ -21,6 +21,7 @@ from luminet_mm.teachers.frozen import FrozenTeacher
 
 _SIDES = ('student', 'teacher')
 PATHS = (str, os.PathLike)
+UNMAPPED = "a cache holds logits of the teacher's own classes; remove `cache`"
 Names = tuple[str, ...]
 
 
@@ -88,6 +89,8 @@ def block_problems(
             for word in ('config', 'checkpoint')
             if word not in cfg
         ]
+        if 'classes' in cfg and cfg.get('cache') is not None:
+            problems.append(f'{key}.classes: {UNMAPPED}')
         weight = cfg.get('weight', 1)
         if (
             not isinstance(weight, Real)
@@ -211,11 +214,7 @@ def build_teachers(teacher: Any, scope: str) -> Ensemble:
 
 
 def _frozen_teacher(cfg: dict) -> FrozenTeacher:
-    """Build a teacher; without its files say how to predict without it.
-
-    Raises:
-        FileNotFoundError: If its config or checkpoint is not there.
-    """
+    """Build a teacher; without its files say how to predict without it."""
     try:
         return FrozenTeacher(**cfg)
     except FileNotFoundError as error:

@@ -21,6 +21,7 @@ from luminet_mm.distillers.refusals import (
     check_free,
     check_gradient,
     check_keys,
+    check_mapping,
 )
 from luminet_mm.losses import DistillBatch
 from luminet_mm.losses.base.finite import NotFiniteInputError
@@ -130,6 +131,7 @@ class DistillMixin(_StockModel):
         for key, comparison in self.comparisons.items():
             self.teachers.check(self.family, self, comparison)
             check_activation(self, self.distill[key], comparison)
+            check_mapping(self, self.distill[key], comparison)
 
     def build_connectors(self) -> None:
         """Build what losses train beside the student, from a dry run."""

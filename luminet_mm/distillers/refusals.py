@@ -85,6 +85,34 @@ def check_activation(
             check_logits(comparison.key, loss, whose, used, signals, advice)
 
 
+def check_mapping(
+    student: Any, loss: nn.Module, comparison: Comparison
+) -> None:
+    """Refuse to run layers of a teacher whose classes are mapped.
+
+    Args:
+        student: The student.
+        loss: The loss.
+        comparison: What it compares.
+
+    Raises:
+        ValueError: If the loss compares what the teacher's layers say of the
+            student's features: they know the teacher's own classes.
+    """
+    mapped = [
+        student.teachers[i]
+        for i in comparison.teachers
+        if student.teachers[i].class_map is not None
+    ]
+    if loss.runs_layers and mapped:
+        raise ValueError(
+            f'model.distill.{comparison.key}: {type(loss).__name__} sends the '
+            f"student's features through layers of the {mapped[0].whose}, "
+            'which give its own classes, and teacher.classes maps them to '
+            'others. Take a loss that compares answers, such as KDLoss.'
+        )
+
+
 def check_logits(
     key: str,
     loss: nn.Module,

@@ -17,7 +17,6 @@ from luminet_mm.registry import HOOKS
 from luminet_mm.runs import metrics
 from luminet_mm.runs.changes import same_teacher
 from luminet_mm.teachers.base import Teacher
-from luminet_mm.teachers.classes import check_classes
 
 
 @HOOKS.register_module()
@@ -117,7 +116,7 @@ class TeacherCheckHook(Hook):
         ours, theirs = class_count(model), class_count(teacher.model)
         if _needs_same_classes(model, index):
             for dataset in datasets:
-                check_classes(teacher.classes, _classes_of(dataset))
+                teacher.check_names(_classes_of(dataset))
             if not teacher.classes or not any(map(_classes_of, datasets)):
                 runner.logger.warning(
                     'TeacherCheckHook: class names were not compared: %s '
@@ -128,6 +127,8 @@ class TeacherCheckHook(Hook):
             for classes in filter(None, map(_classes_of, datasets)):
                 if teacher.classes and list(teacher.classes) != list(classes):
                     return 'its classes differ from those of the data'
+        if teacher.class_map is not None:
+            return 'its classes are mapped to those of the data'
         if None not in (ours, theirs) and ours != theirs:
             return f'it has {theirs} classes and the student {ours}'
         return ''

@@ -22,6 +22,7 @@ from luminet_mm.preflight.heads import head_findings
 from luminet_mm.preflight.images import Each
 from luminet_mm.preflight.layouts import layout_problems
 from luminet_mm.preflight.leaves import Leaf, is_coco, leaves, makes_own_data
+from luminet_mm.preflight.mapping import mapping_findings
 
 
 def leaf_datasets(dataset: Any) -> list:
@@ -117,13 +118,15 @@ def _model_findings(cfg: Config, found: Sequence[Leaf]) -> Findings:
         except ValueError:
             continue  # already reported
         if names:
-            return head_findings(
+            findings = head_findings(
                 cfg.get('model'),
                 cfg.get('default_scope'),
                 leaf,
                 names,
                 cfg.get('data_preprocessor'),
             )
+            findings += mapping_findings(cfg.get('model'), leaf, names)
+            return findings
     return Findings()
 
 

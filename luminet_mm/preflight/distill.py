@@ -25,6 +25,7 @@ from luminet_mm.preflight.faults import (
     one_line,
     shown,
 )
+from luminet_mm.preflight.mapping import mapping_problems
 from luminet_mm.preflight.signatures import (
     find_class,
     missing_options,
@@ -121,6 +122,7 @@ def teacher_problems(key: str, teacher: dict, scope: str | None) -> list[str]:
         )
     except ValueError as error:
         lines.append(f'{key}.{str(error).removeprefix("teacher.")}')
+    lines += mapping_problems(key, teacher)
     checkpoint = teacher.get('checkpoint')
     if not isinstance(checkpoint, (str, os.PathLike, type(None))):
         lines.append(

@@ -145,7 +145,7 @@ class Classifier(Family):
         return getattr(_head(model), 'num_classes', None)
 
     def check(
-        self, key, model, ours, other, theirs, whose: str = 'teacher'
+        self, key, model, ours, other, theirs, whose='teacher', classes=None
     ) -> None:
         """See :meth:`Family.check`."""
         for side, each, signals in (
@@ -155,7 +155,7 @@ class Classifier(Family):
             if self.activation(each, signals):
                 check_head(key, side, _head(each))
         if len(ours) == len(theirs) == 1:
-            super().check(key, model, ours, other, theirs, whose)
+            super().check(key, model, ours, other, theirs, whose, classes)
 
     @contextmanager
     def record(

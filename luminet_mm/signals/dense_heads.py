@@ -56,7 +56,12 @@ def check_dense_head(head: nn.Module, name: str, whose: str) -> None:
 
 
 def check_priors(
-    key: str, ours: Any, theirs: Any, whose: str, part: str = 'bbox_head'
+    key: str,
+    ours: Any,
+    theirs: Any,
+    whose: str,
+    part: str = 'bbox_head',
+    mapped: bool = False,
 ) -> None:
     """Refuse detectors whose rows are of different points or anchors.
 
@@ -66,14 +71,15 @@ def check_priors(
         theirs: The other one's.
         whose: Whose that is, for the message.
         part: Which head it is, likewise.
+        mapped: Whether its classes are mapped to the student's.
 
     Raises:
         ValueError: If strides, priors, or what is predicted for one differ.
     """
     for what, own, other in zip(
         ('strides', 'priors of a point', 'numbers for a prior'),
-        _anatomy(ours),
-        _anatomy(theirs),
+        _anatomy(ours, mapped),
+        _anatomy(theirs, mapped),
     ):
         if own != other:
             raise ValueError(
@@ -84,8 +90,11 @@ def check_priors(
             )
 
 
-def _anatomy(head: Any) -> tuple[Any, Any, Any]:
-    """Strides, priors of a point, and what is predicted for a prior."""
+def _anatomy(head: Any, mapped: bool) -> tuple[Any, Any, Any]:
+    """Strides, priors of a point, and what is predicted for a prior.
+
+    Of classes that are mapped the background column alone has to agree.
+    """
     generator = head.prior_generator
     anchors = getattr(generator, 'base_anchors', None)
     priors: Any = list(generator.num_base_priors)
@@ -95,5 +104,6 @@ def _anatomy(head: Any) -> tuple[Any, Any, Any]:
             for level in anchors
         ]
     sides = getattr(head, 'reg_max', None)
-    numbers = dict(cls_score=head.cls_out_channels, bins=sides)
+    columns = head.cls_out_channels - (head.num_classes if mapped else 0)
+    numbers = dict(cls_score=columns, bins=sides)
     return [tuple(s) for s in generator.strides], priors, numbers

@@ -152,6 +152,7 @@ class Family(ABC):
         other: nn.Module,
         theirs: list[Signal],
         whose: str = 'teacher',
+        classes: int | None = None,
     ) -> None:
         """Refuse to compare what does not belong together, with the fix.
 
@@ -162,17 +163,16 @@ class Family(ABC):
             other: The teacher, or a peer.
             theirs: That one's signals.
             whose: What the other model is, for the message.
+            classes: To how many its logits will be mapped, if they are.
 
         Raises:
             ValueError: If the rows or the classes are not the same.
         """
         if self.activation(model, ours) and self.activation(other, theirs):
-            self.check_classes(
-                key,
-                self.num_classes(model, ours),
-                self.num_classes(other, theirs),
-                whose,
-            )
+            found = classes or self.num_classes(other, theirs)
+            own = self.num_classes(model, ours)
+            whose += ', mapped by teacher.classes,' if classes else ''
+            self.check_classes(key, own, found, whose)
 
     def check_classes(
         self, key: str, own: int | None, other: int | None, whose: str

@@ -96,10 +96,10 @@ class OneStage(Family):
         return model.bbox_head.num_classes
 
     def check(
-        self, key, model, ours, other, theirs, whose: str = 'teacher'
+        self, key, model, ours, other, theirs, whose='teacher', classes=None
     ) -> None:
         """See :meth:`Family.check`."""
-        super().check(key, model, ours, other, theirs, whose)
+        super().check(key, model, ours, other, theirs, whose, classes)
         fields = [{s.field for s in side} - {''} for side in (ours, theirs)]
         if not any(fields):
             return
@@ -110,7 +110,8 @@ class OneStage(Family):
                 f'{", ".join(repr(s.name) for s in theirs)} of the {whose} '
                 'have other rows. Compare the same signals of both.'
             )
-        check_priors(key, model.bbox_head, other.bbox_head, whose)
+        heads = model.bbox_head, other.bbox_head
+        check_priors(key, *heads, whose, mapped=classes is not None)
 
     @contextmanager
     def record(

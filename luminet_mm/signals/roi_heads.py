@@ -129,6 +129,38 @@ def check_sampler(key: str, model: Any, signals: Iterable[Signal]) -> None:
             )
 
 
+def check_boxes(
+    key: str, model: Any, signals: Iterable[Signal], whose: str
+) -> None:
+    """Refuse boxes and masks of classes that are mapped to others.
+
+    Args:
+        key: The loss's key in the block ``distill``.
+        model: The teacher.
+        signals: What of it is compared.
+        whose: What it is called, for the message.
+
+    Raises:
+        ValueError: If the teacher predicts one for each class of its own.
+    """
+    for signal in signals:
+        if (signal.part, signal.field) == ('roi', 'bbox_pred'):
+            head = bbox_heads(model)[signal.stage]
+            what, option = 'box', 'reg_class_agnostic'
+        elif (signal.part, signal.field) == ('roi', 'mask'):
+            head = roi_parts(model, 'mask_head')[signal.stage]
+            what, option = 'mask', 'class_agnostic'
+        else:
+            continue
+        if not getattr(head, option, False):
+            raise ValueError(
+                f'model.distill.{key}: {signal.name!r} of the {whose} has a '
+                f'{what} for each of its own classes. teacher.classes maps '
+                "logits of classes alone: compare 'roi.cls_score', or take "
+                f'heads with {option}=True.'
+            )
+
+
 def _samplers(sampler: Any) -> Iterator[Any]:
     """A sampler, those of a cascade's stages, and those that they combine."""
     if isinstance(sampler, (list, tuple)):

@@ -46,6 +46,7 @@ from luminet_mm.signals.mask_heads import (
 from luminet_mm.signals.preact import has_output
 from luminet_mm.signals.roi_heads import (
     bbox_heads,
+    check_boxes,
     check_branches,
     check_roi_head,
     check_sampler,
@@ -169,7 +170,7 @@ class TwoStage(Family):
         return bbox_heads(model)[signals[0].stage].num_classes
 
     def check(
-        self, key, model, ours, other, theirs, whose: str = 'teacher'
+        self, key, model, ours, other, theirs, whose='teacher', classes=None
     ) -> None:
         """See :meth:`Family.check`."""
         check_sampler(key, model, ours)
@@ -188,7 +189,9 @@ class TwoStage(Family):
             )
         check_anchors(key, model, ours, other, theirs, whose)
         check_masks(key, model, ours, other, theirs, whose)
-        super().check(key, model, ours, other, theirs, whose)
+        if classes is not None:
+            check_boxes(key, other, theirs, whose)
+        super().check(key, model, ours, other, theirs, whose, classes)
 
     @contextmanager
     def record(

@@ -13,6 +13,8 @@ from luminet_mm.signals.families import family_of
 from luminet_mm.signals.family import Family, Question, Record
 from luminet_mm.signals.signal import Signal
 from luminet_mm.streams import Pending
+from luminet_mm.teachers.class_map import ClassMap
+from luminet_mm.teachers.classes import check_classes
 
 
 class Teacher(ABC):
@@ -22,6 +24,8 @@ class Teacher(ABC):
         name: What it is called in messages.
         model: Its network; None where that is not built.
         classes: Names of its classes; empty if not known.
+        class_map: What makes the student's classes of them, if
+            they are others.
         whose: What it is, for messages; of several with its key.
     """
 
@@ -29,6 +33,7 @@ class Teacher(ABC):
     whose: str = 'teacher'
     model: Any = None
     classes: tuple[str, ...] = ()
+    class_map: ClassMap | None = None
 
     @property
     def top1(self) -> float | None:
@@ -49,6 +54,20 @@ class Teacher(ABC):
         if self.model is None:
             return student
         return family_of(self.model, student)
+
+    def check_names(self, names: Sequence[str]) -> None:
+        """Compare its classes, as the student sees them, with the data's.
+
+        Args:
+            names: The classes of the data; empty if not known.
+
+        Raises:
+            ValueError: If names or order differ.
+        """
+        if self.class_map is None:
+            check_classes(self.classes, names)
+        else:
+            self.class_map.check(names)
 
     @abstractmethod
     def accept(self, student: Any) -> None:

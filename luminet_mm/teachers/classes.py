@@ -5,15 +5,39 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmengine.config import Config
+from mmengine.registry import DATASETS
 
 
 def classes_of_config(cfg: Config) -> tuple[str, ...]:
     """Class names that a config's training data declares; else empty."""
+    classes = (_innermost(cfg).get('metainfo') or {}).get('classes') or ()
+    return () if isinstance(classes, str) else tuple(classes)
+
+
+def classes_of_dataset(cfg: Config, scope: str) -> tuple[str, ...]:
+    """Class names that the type of a config's training data has; else empty.
+
+    Those of COCO and ImageNet, which their configs leave out.
+
+    Args:
+        cfg: The config.
+        scope: Where the type is looked up.
+    """
+    kind = _innermost(cfg).get('type')
+    if not kind:
+        return ()
+    with DATASETS.switch_scope_and_registry(scope) as registry:
+        found = registry.get(kind) if isinstance(kind, str) else kind
+    metainfo = getattr(found, 'METAINFO', None) or {}
+    return tuple(metainfo.get('classes') or ())
+
+
+def _innermost(cfg: Config) -> dict:
+    """The first training data set of a config, without wrappers."""
     dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
     while 'dataset' in dataset or 'datasets' in dataset:
         dataset = dataset.get('dataset') or dataset['datasets'][0]
-    classes = (dataset.get('metainfo') or {}).get('classes') or ()
-    return () if isinstance(classes, str) else tuple(classes)
+    return dataset
 
 
 def classes_of_checkpoint(checkpoint: dict) -> tuple[str, ...]:

@@ -22,9 +22,11 @@ from luminet_mm.signals.signal import Signal
 from luminet_mm.stock import model_config, stock_config
 from luminet_mm.streams import Pending, run_beside
 from luminet_mm.teachers.base import Teacher
+from luminet_mm.teachers.class_map import ClassMap, map_answers
 from luminet_mm.teachers.classes import (
     classes_of_checkpoint,
     classes_of_config,
+    classes_of_dataset,
 )
 from luminet_mm.teachers.dry_run import said_of
 from luminet_mm.teachers.form import Form, move
@@ -57,6 +59,8 @@ class FrozenTeacher(Teacher):
             config itself does not say.
         fold_bn, channels_last, dtype, compile, stream: How it is made fast,
             see :class:`~luminet_mm.teachers.speed.Speed`.
+        classes: The teacher's classes for each of the student's, where they
+            are others, see :class:`~luminet_mm.teachers.class_map.ClassMap`.
 
     Raises:
         FileNotFoundError: If config or checkpoint do not exist.
@@ -74,6 +78,7 @@ class FrozenTeacher(Teacher):
         dtype: str | None = None,
         compile: bool = False,
         stream: bool = False,
+        classes: dict | None = None,
     ) -> None:
         self._speed = Speed(fold_bn, channels_last, dtype, compile, stream)
         self._form = Form()  # copies share it, as they share the model
@@ -88,16 +93,11 @@ class FrozenTeacher(Teacher):
         self._own_inputs = cfg.model.get('data_preprocessor') is not None
         self.classes = classes_of_config(cfg)
         self._same_inputs: bool | None = None
-        if checkpoint is None:
-            print_log(
-                'teacher.checkpoint is None: the teacher has random weights '
-                'and teaches noise. Right for a benchmark, wrong for a run.',
-                'current',
-                logging.WARNING,
-            )
-        else:
-            saved = load_teacher(self.model, self.name, cfg.model, checkpoint)
-            self.classes = classes_of_checkpoint(saved) or self.classes
+        saved = load_teacher(self.model, self.name, cfg.model, checkpoint)
+        self.classes = classes_of_checkpoint(saved) or self.classes
+        if classes is not None:
+            known = self.classes or classes_of_dataset(cfg, scope)
+            self.class_map = ClassMap(classes, known)
         self.model.eval().requires_grad_(False)
 
     def prepare(
@@ -164,10 +164,13 @@ class FrozenTeacher(Teacher):
     def check(self, family: Family, key: str, student, ours, theirs) -> None:
         """See :meth:`Teacher.check`."""
         other = self.model, theirs, self.whose
-        if self.family(family) is family:
+        if self.family(family) is not family:
+            check_across(key, student, ours, *other)
+        elif self.class_map is None:
             family.check(key, student, ours, *other)
         else:
-            check_across(key, student, ours, *other)
+            count = self.class_map.count(theirs)
+            family.check(key, student, ours, *other, classes=count)
 
     def view(self, student: Any, images: Tensor, samples: Sequence) -> Tensor:
         """Its own view of a student's batch, ``(B, C, H, W)``."""
@@ -209,14 +212,17 @@ class FrozenTeacher(Teacher):
         """See :meth:`Teacher.answer`."""
         own = self.family(family)
         known = record if own is family else None
-        return own.answer(self.model, ahead, questions, known)
+        values = own.answer(self.model, ahead, questions, known)
+        return map_answers(self.class_map, own, self.model, questions, values)
 
     def dry(
         self, family: Family, questions: Sequence[Question], images: Tensor
     ) -> list:
         """See :meth:`Teacher.dry`."""
         with said_of(self.whose, self.model, images):
-            return self.family(family).dry(self.model, questions, images)
+            own = self.family(family)
+            values = own.dry(self.model, questions, images)
+        return map_answers(self.class_map, own, self.model, questions, values)
 
     def check_data(self, dataset: Any, leaves: Sequence) -> None:
         """Nothing: it sees whatever images the student sees."""
@@ -235,10 +241,7 @@ class FrozenTeacher(Teacher):
         return shared
 
     def apply(self, fn: Callable[[Tensor], Tensor]) -> None:
-        """Move or cast it as the student is moved or cast, a copy excepted.
-
-        Backbone and neck stay in the low precision that was chosen for them.
-        """
+        """Move or cast it as the student is, except for copies of it."""
         if self.follows:
             move(self.model, self._form, fn)
 
@@ -274,9 +277,7 @@ class FrozenTeacher(Teacher):
         data_preprocessor,
         image_sizes: Sequence[tuple[int, int]],
     ) -> Tensor:
-        """Re-normalise the student's images the way the teacher knows them.
-
-        They are padded further where the teacher's strides ask for it.
+        """The student's images, normalised and padded as the teacher's.
 
         Args:
             batch_inputs: Normalised images, ``(B, 3, H, W)``.

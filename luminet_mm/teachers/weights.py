@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
+from mmengine.logging import print_log
 from torch import nn
 
 from luminet_mm.files.errors import CheckpointError
@@ -17,7 +19,7 @@ from luminet_mm.loading.weights import load_weights
 
 
 def load_teacher(
-    model: nn.Module, name: str, block: Mapping, path: str
+    model: nn.Module, name: str, block: Mapping, path: str | None
 ) -> dict:
     """Load a teacher's weights, all of them.
 
@@ -25,15 +27,24 @@ def load_teacher(
         model: The teacher's network.
         name: What it is called, for messages.
         block: The block ``model`` of its config.
-        path: Path or URL of its checkpoint.
+        path: Path or URL of its checkpoint; None leaves the weights as they
+            are, and says in the log that these are random.
 
     Returns:
-        The whole checkpoint.
+        The whole checkpoint; empty without one.
 
     Raises:
         ValueError: If the weights do not fit, the file holds more than
             plain data, or weights come from nowhere.
     """
+    if path is None:
+        print_log(
+            'teacher.checkpoint is None: the teacher has random weights and '
+            'teaches noise. Right for a benchmark, wrong for a run.',
+            'current',
+            logging.WARNING,
+        )
+        return {}
     checkpoint = load_checkpoint(path)
     state = get_state_dict(checkpoint)
     for key in [key for key in state if key.startswith(BESIDE_STUDENT)]:

@@ -13,6 +13,7 @@ from luminet_mm.distillers.refusals import (
     check_free,
     check_gradient,
     check_keys,
+    check_mapping,
 )
 from luminet_mm.losses import KDLoss
 from luminet_mm.signals.classifier import Classifier
@@ -159,6 +160,18 @@ def test_each_teacher_that_is_heard_is_looked_at():
         check_activation(model, KDLoss(), comparison)
     del comparison.teachers[1]
     check_activation(model, KDLoss(), comparison)
+
+
+def test_layers_of_a_teacher_know_its_own_classes():
+    model, comparison = compared('softmax', 'softmax', 'softmax')
+    first, second = model.teachers
+    first.class_map, second.class_map = None, object()
+    check_mapping(model, KDLoss(), comparison)
+    loss = SimpleNamespace(runs_layers=True)
+    with pytest.raises(ValueError, match='loss_x: .* layers of the teacher,'):
+        check_mapping(model, loss, comparison)
+    del comparison.teachers[1]
+    check_mapping(model, loss, comparison)
 
 
 @pytest.mark.parametrize('whose', ['student', 'teacher'])

@@ -86,6 +86,30 @@ def test_class_names_are_compared(tmp_path):
         run(tmp_path, model, evaluate=False)
 
 
+def mapped_teacher(classes):
+    """A distiller whose teacher has six classes, mapped to the student's."""
+    model = tiny.distiller(teacher=tiny.detector(width=12, num_classes=6))
+    six = [*tiny.CLASSES, 'pig', 'calf']
+    model.teacher.update(
+        config=dict(
+            model=model.teacher.config['model'],
+            train_dataloader=dict(dataset=dict(metainfo=dict(classes=six))),
+        ),
+        classes={
+            name: ['cow', 'calf'] if name == 'cow' else [name]
+            for name in classes
+        },
+    )
+    return model
+
+
+def test_mapped_classes_are_those_of_the_data(tmp_path):
+    runner = run(tmp_path / 'fits', mapped_teacher(tiny.CLASSES))
+    assert 'is not scored: its classes are mapped' in log_of(runner)
+    with pytest.raises(ValueError, match='teacher.classes: .* another order'):
+        run(tmp_path, mapped_teacher(tiny.CLASSES[::-1]), evaluate=False)
+
+
 def test_validation_of_other_classes_is_refused(tmp_path):
     """A class too few shifts its labels, and the teacher's score with it."""
     validation = tiny.validation()

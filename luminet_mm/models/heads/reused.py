@@ -63,6 +63,11 @@ class ReusedClsHead(LinearClsHead):
                 'student can use the classifier of only one. List one in '
                 'model.teacher.'
             )
+        if teachers[0].class_map is not None:
+            raise ValueError(
+                "ReusedClsHead: the student takes the teacher's classifier, "
+                'with its classes. Remove teacher.classes.'
+            )
         head = getattr(teachers[0].model, 'head', None)
         if not isinstance(head, LinearClsHead):
             raise ValueError(

@@ -46,6 +46,15 @@ def pair(method):
     ]
 
 
+def detector_pair(method, task):
+    """A student and a teacher, detectors, for a method."""
+    if task == 'detector':
+        kind = 'mask' if method.card.key == 'mask_kd' else 'faster'
+        return [tiny.detector(kind, width=width) for width in (8, 12)]
+    kind = 'gfl' if 'GFL' in ' '.join(method.needs) else 'retinanet'
+    return [tiny_dense.detector(kind) for _ in range(2)]
+
+
 def small(config, task):
     """The cell's config at the sizes of the tests."""
     config = dict(config)

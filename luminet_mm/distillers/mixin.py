@@ -22,6 +22,7 @@ from luminet_mm.distillers.refusals import (
     check_gradient,
     check_keys,
     check_mapping,
+    check_points,
 )
 from luminet_mm.losses import DistillBatch
 from luminet_mm.losses.base.finite import NotFiniteInputError
@@ -132,6 +133,7 @@ class DistillMixin(_StockModel):
             self.teachers.check(self.family, self, comparison)
             check_activation(self, self.distill[key], comparison)
             check_mapping(self, self.distill[key], comparison)
+            check_points(self, self.distill[key], comparison)
 
     def build_connectors(self) -> None:
         """Build what losses train beside the student, from a dry run."""

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from luminet_mm.losses import DenseLoss
 from luminet_mm.signals.family import Comparison, Family
 from luminet_mm.signals.signal import Signal
 
@@ -144,6 +145,41 @@ def check_logits(
             f"model.distill.{key}: the {whose}'s head (signal {names}) "
             f'{_MADE[used]}, and {type(loss).__name__} compares those of a '
             f'{" or a ".join(accepts)}; {advice}.'
+        )
+
+
+def check_points(student: Any, loss: Any, comparison: Comparison) -> None:
+    """Refuse signals of points that a loss does not compare.
+
+    Args:
+        student: The student.
+        loss: The loss.
+        comparison: What it compares.
+
+    Raises:
+        ValueError: If they are others than the loss's, too few or in another
+            order, or if it needs distributions and boxes are none.
+    """
+    if not isinstance(loss, DenseLoss):
+        return
+    key, kind = comparison.key, type(loss).__name__
+    own = tuple(signal.field for signal in comparison.student)
+    if own != loss.signals[: len(own)] or len(own) < loss.fewest:
+        needs = list(loss.signals[: loss.fewest])
+        more = [*map(repr, loss.signals[loss.fewest :])]
+        raise ValueError(
+            f'model.distill.{key}: {kind} compares {needs}'
+            + (f', and then {" and ".join(more)} if named' if more else '')
+            + ', of a one-stage detector; its signals are '
+            f'{[signal.name for signal in comparison.student]}. Set '
+            f'signal={list(loss.signals)}.'
+        )
+    if loss.distributions and not student.family.distributions(student):
+        raise ValueError(
+            f'model.distill.{key}: {kind} compares distributions of the sides '
+            f'of boxes, and the student ({type(student).__name__}) predicts '
+            'one number for each. Take BCKDLoss, which compares boxes by '
+            'their IoU, or a student and a teacher with a GFLHead.'
         )
 
 

@@ -24,6 +24,8 @@ from luminet_mm.losses.fitnet import FitNetLoss, hint_loss
 from luminet_mm.losses.fsp import FSPLoss, fsp_loss
 from luminet_mm.losses.hard_label import HardLabelLoss, hard_label_loss
 from luminet_mm.losses.kd import KDLoss, kd_loss
+from luminet_mm.losses.ld import LDLoss, side_kl
+from luminet_mm.losses.ld_region import near_misses
 from luminet_mm.losses.logit_standardization import LogitStandardizationKDLoss
 from luminet_mm.losses.luminet import LumiNetLoss, luminet_loss, perception
 from luminet_mm.losses.mask_kd import MaskKDLoss, mask_kd_loss
@@ -74,6 +76,7 @@ __all__ = [
     'FitNetLoss',
     'HardLabelLoss',
     'KDLoss',
+    'LDLoss',
     'LogitLoss',
     'LogitStandardizationKDLoss',
     'LumiNetLoss',
@@ -118,6 +121,7 @@ __all__ = [
     'mask_kd_loss',
     'mgd_loss',
     'mlld_loss',
+    'near_misses',
     'nkd_loss',
     'norm_loss',
     'nst_loss',
@@ -127,6 +131,7 @@ __all__ = [
     'pkt_loss',
     'rkd_loss',
     'semckd_loss',
+    'side_kl',
     'similarity_loss',
     'srd_loss',
     'token_hint_loss',

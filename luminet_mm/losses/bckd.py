@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.ops import generalized_box_iou_loss
 
 from luminet_mm.losses.base.batch import Points
 from luminet_mm.losses.base.card import Card, Paper, Signals, Source, Use
 from luminet_mm.losses.base.dense import LevelLoss
+from luminet_mm.losses.base.iou import giou_distances
 from luminet_mm.registry import MODELS
 
 
@@ -135,10 +135,10 @@ class BCKDLoss(LevelLoss):
         terms, difference = binary_kd_rows(student[0], teacher[0], self.beta)
         loss = (terms * weights[:, None]).sum()
         if len(student) > 1:
-            boxes = [
+            own, other = (
                 points.decode(level, rows) for rows in (student[1], teacher[1])
-            ]
-            distance = generalized_box_iou_loss(*boxes)
+            )
+            distance = giou_distances(own, other)
             share = weights * difference.amax(dim=1)
             loss = loss + self.box_weight * (share * distance).sum()
         return loss / points.num_pos.to(loss)

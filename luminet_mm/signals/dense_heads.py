@@ -31,6 +31,11 @@ def uses_sigmoid(head: Any) -> bool:
     return bool(getattr(head, 'use_sigmoid_cls', True))
 
 
+def predicts_distributions(head: Any) -> bool:
+    """Whether the box output is a distribution of each of four sides."""
+    return isinstance(head, GFLHead)
+
+
 def check_dense_head(head: nn.Module, name: str, whose: str) -> None:
     """Refuse heads whose rows or targets mean something else.
 

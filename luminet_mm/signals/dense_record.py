@@ -32,13 +32,20 @@ class Targets:
     labels: list[Tensor] = field(default_factory=list)
     weights: list[Tensor] = field(default_factory=list)
 
-    def points(self, head: Any, signal: Signal, maps: list[Tensor]) -> Points:
+    def points(
+        self,
+        head: Any,
+        signal: Signal,
+        maps: list[Tensor],
+        boxes: list[Tensor] | None = None,
+    ) -> Points:
         """What is known of the points or anchors.
 
         Args:
             head: The head that assigned them.
             signal: What is compared, for the message.
             maps: One of its outputs, a map for each level.
+            boxes: The ground-truth boxes of each image.
 
         Raises:
             RuntimeError: If it assigned nothing.
@@ -55,12 +62,17 @@ class Targets:
         ]
         # not the ranks' mean at least 1: two ranks and one object make a half
         num_pos = global_sum(torch.stack(found).sum().float()).clamp(min=1)
+        shapes = [each.shape for each in maps]
+        priors = partial(level_priors, head, shapes, maps[0].device)
+        anchors = hasattr(head.prior_generator, 'base_anchors')
         return Points(
             labels=self.labels,
             weights=self.weights,
             num_pos=num_pos / world_size(),
-            decode=partial(decode, head, [each.shape for each in maps]),
+            decode=partial(decode, head, shapes),
             images=len(maps[0]),
+            priors=priors if anchors else None,
+            boxes=boxes,
         )
 
 
@@ -98,7 +110,9 @@ class DenseRecord(Record):
         if fields:
             maps = read_signal(self.values, fields[0])
             batch.no_object = head.num_classes
-            batch.points = self.targets.points(head, fields[0], maps)
+            batch.points = self.targets.points(
+                head, fields[0], maps, batch.boxes
+            )
         return batch
 
 
@@ -127,6 +141,28 @@ def level_rows(head: Any, signal: Signal, maps: Any) -> Any:
     return rows
 
 
+def level_priors(
+    head: Any,
+    shapes: Sequence[torch.Size],
+    device: torch.device,
+    level: int,
+) -> Tensor:
+    """Points or anchors of a level, of one image.
+
+    Args:
+        head: The head that has them.
+        shapes: Shapes ``(B, A * D, h, w)`` of its maps.
+        device: Where they are wanted.
+        level: Number of the level.
+
+    Returns:
+        ``(h * w * A, D)``: D is 4 for anchors, as corners.
+    """
+    return head.prior_generator.single_level_grid_priors(
+        tuple(shapes[level][-2:]), level, device=device
+    )
+
+
 def decode(
     head: Any, shapes: Sequence[torch.Size], level: int, rows: Tensor
 ) -> Tensor:
@@ -142,9 +178,7 @@ def decode(
         ``(B * h * w * A, 4)`` corners; in pixels, or of GFL in units
         of the stride.
     """
-    priors = head.prior_generator.single_level_grid_priors(
-        tuple(shapes[level][-2:]), level, device=rows.device
-    )
+    priors = level_priors(head, shapes, rows.device, level)
     priors = priors.repeat(shapes[level][0], 1).to(rows.dtype)
     if isinstance(head, GFLHead):
         stride = head.prior_generator.strides[level][0]

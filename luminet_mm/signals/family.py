@@ -144,6 +144,10 @@ class Family(ABC):
     ) -> int | None:
         """How many classes the logits are of; None where it is not known."""
 
+    def distributions(self, model: nn.Module) -> bool:
+        """Whether a model predicts distributions of the sides of boxes."""
+        return False
+
     def check(
         self,
         key: str,

@@ -29,6 +29,7 @@ from luminet_mm.signals.dense_heads import (
     check_dense_head,
     check_priors,
     head_outputs,
+    predicts_distributions,
     uses_sigmoid,
 )
 from luminet_mm.signals.dense_record import (
@@ -62,7 +63,10 @@ class OneStage(Family):
     )
     usual = dict(logits='cls_score', boxes='bbox_pred', maps='neck')
     head = 'bbox_head'
-    advice = "take a loss on sigmoids, such as BCKDLoss, or compare 'neck'"
+    advice = (
+        'take a loss on sigmoids, such as BinaryKDLoss or BCKDLoss, or '
+        "compare 'neck'"
+    )
 
     def names(self, model: Any) -> list[str]:
         """See :meth:`Family.names`."""
@@ -94,6 +98,10 @@ class OneStage(Family):
     def num_classes(self, model: Any, signals: Sequence[Signal]) -> int:
         """See :meth:`Family.num_classes`."""
         return model.bbox_head.num_classes
+
+    def distributions(self, model: Any) -> bool:
+        """See :meth:`Family.distributions`."""
+        return predicts_distributions(model.bbox_head)
 
     def check(
         self, key, model, ours, other, theirs, whose='teacher', classes=None

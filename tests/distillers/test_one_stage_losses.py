@@ -26,6 +26,7 @@ LOSSES = dict(
         stats_rows='top_k',
         top_k=20,
     ),
+    ld=dict(type='luminet_mm.LDLoss', signal=['cls_score', 'bbox_pred']),
 )
 
 
@@ -36,6 +37,7 @@ CELLS = [
     ('luminet', 'atss'),
     ('luminet_softmax', 'gfl'),
     ('luminet_top_k', 'rtmdet'),
+    ('ld', 'gfl'),
 ]
 
 
@@ -80,6 +82,28 @@ def test_a_step_trains_and_a_teacher_that_is_the_student_does_not(name, kind):
     after, left = step()
     # rounding of GIoU's eps and of float32
     assert abs(after) < 1e-4 * before and left < 1e-3 * strength
+
+
+def test_boxes_without_distributions_are_refused():
+    with pytest.raises(
+        ValueError, match=r'loss_x: LDLoss.*one number for each.*BCKDLoss'
+    ):
+        distiller('ld', 'retinanet')
+
+
+@pytest.mark.parametrize(
+    ('loss', 'signal', 'said'),
+    [
+        ('BCKDLoss', 'bbox_pred', r"\['cls_score'\], and then 'bbox_pred'"),
+        ('BCKDLoss', ['bbox_pred', 'cls_score'], 'Set signal='),
+        ('BinaryKDLoss', 'neck', r"compares \['cls_score'\], of a one"),
+        ('LDLoss', 'cls_score', r"compares \['cls_score', 'bbox_pred'\], of"),
+    ],
+)
+def test_other_signals_of_points_are_refused(loss, signal, said):
+    config = dict(type=f'luminet_mm.{loss}', signal=signal)
+    with pytest.raises(ValueError, match=f'distill.loss_x: {loss}.*{said}'):
+        tiny.build(tiny.distiller(loss_x=config))
 
 
 # -- ranks ------------------------------------------------------------------

@@ -6,7 +6,7 @@ import pytest
 import tiny
 import tiny_cls
 import torch
-from cells import CELLS, DETECTORS, pair, small
+from cells import CELLS, DETECTORS, detector_pair, pair, small
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 
@@ -205,11 +205,9 @@ def test_a_step(method, task):
                 sample.set_metainfo(dict(sample_idx=index))
         else:
             kind = DETECTORS[task]
-            sides = [None, None]
+            networks = detector_pair(method, task)
             masks = method.card.key == 'mask_kd'
-            if masks:
-                sides = [tiny.detector('mask', width=w) for w in (8, 12)]
-            model = kind.build(kind.distiller(*sides, loss_x=config))
+            model = kind.build(kind.distiller(*networks, loss_x=config))
             raw = tiny.batch(num_images=3, masks=masks)
         optim = build_optim_wrapper(
             model,

@@ -42,6 +42,9 @@ class Points:
             ``(N, D)`` of a level mean, from the level's number and these.
         images: How many images the rows of each level are of, in equal
             parts, one image after the other.
+        priors: Gives the anchors ``(n, 4)`` of a level, as corners in pixels,
+            from its number: those of one image. None if points are no boxes.
+        boxes: ``(G, 4)`` ground-truth boxes of each image, likewise.
 
     Examples:
         >>> import torch
@@ -59,6 +62,8 @@ class Points:
     num_pos: Tensor
     decode: Callable[[int, Tensor], Tensor]
     images: int = 1
+    priors: Callable[[int], Tensor] | None = None
+    boxes: list[Tensor] | None = None
 
 
 @dataclass

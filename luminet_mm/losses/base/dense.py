@@ -44,6 +44,10 @@ class DenseLoss(DistillLoss):
     activations = ('sigmoid',)
     signals: tuple[str, ...] = ('cls_score',)
     """What the values are, in this order; the last ones may be left out."""
+    fewest: int = 1
+    """How many signals it needs."""
+    distributions = False
+    """Whether boxes have to be distributions of their sides, as GFL's."""
 
     def forward(
         self,
@@ -71,7 +75,8 @@ class DenseLoss(DistillLoss):
             [[tuple(x.shape) for x in levels] for levels in side]
             for side in (ours, theirs)
         ]
-        if shapes[0] != shapes[1] or len(ours) > len(self.signals):
+        counted = self.fewest <= len(ours) <= len(self.signals)
+        if shapes[0] != shapes[1] or not counted:
             raise ValueError(
                 f'{self.name}: the student has rows of shape {shapes[0]} and '
                 f'the teacher {shapes[1]}; both need equal levels, points and '

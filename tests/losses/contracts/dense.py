@@ -32,6 +32,7 @@ class DenseContract:
     loss: type
     options: dict = {}
     first = 7  # points of the first rank, of the first level
+    widths = WIDTHS
 
     @classmethod
     def build(cls, **options):
@@ -45,7 +46,9 @@ class DenseContract:
         def draw():
             return [
                 [
-                    torch.randn(n, WIDTHS[s], generator=generator).to(dtype)
+                    torch.randn(n, cls.widths[s], generator=generator).to(
+                        dtype
+                    )
                     for n in SIZES
                 ]
                 for s in cls.loss.signals
@@ -63,7 +66,17 @@ class DenseContract:
             positives(labels).clamp(min=1),
             decode_corners,
         )
+        cls.complete(points, slice(None))
         return student, teacher, DistillBatch(points=points)
+
+    @classmethod
+    def complete(cls, points, where):
+        """Add what else a loss knows of points.
+
+        Args:
+            points: What is known of them.
+            where: Which of the first level's they are, where it is alone.
+        """
 
     @classmethod
     def gradients(cls, loss, student, teacher, batch):
@@ -159,7 +172,7 @@ class DenseContract:
         batch.points.weights = [torch.zeros(0) for _ in SIZES]
         batch.points.labels = [torch.zeros(0, dtype=torch.long)] * len(SIZES)
         empty = [
-            [torch.zeros(0, WIDTHS[s], requires_grad=True) for _ in SIZES]
+            [torch.zeros(0, self.widths[s], requires_grad=True) for _ in SIZES]
             for s in self.loss.signals
         ]
         value = self.build()(empty, empty, batch)
@@ -211,6 +224,7 @@ class DenseContract:
             decode_corners,
             images=cls.images(len(labels[0])),
         )
+        cls.complete(mine, where)
         return cls.gradients(
             cls.build(),
             [[levels[0][where]] for levels in student],

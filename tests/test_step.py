@@ -124,6 +124,7 @@ HARMLESS = {
 WAITS = {
     # the stock RoI extractor looks up which RoIs are of which level
     ('FCFDRoILoss', 'detector'): {'nonzero': 4},
+    ('MaskKDLoss', 'detector'): {'nonzero': 4},
     # few of a level's many points are picked, as the head's own loss does
     ('DenseLumiNetLoss', 'dense'): {'nonzero': 5},
     ('LDLoss', 'dense'): {'nonzero': 5},
@@ -146,10 +147,11 @@ def test_every_loss(method, task):
         if task in DETECTORS:
             kind = DETECTORS[task]
             networks = detector_pair(method, task)
+            masks = method.card.key == 'mask_kd'
             distiller = kind.build(kind.distiller(*networks, loss_x=config))
             stock = kind.build(detector_pair(method, task)[0])
             batches = [
-                tiny.prepared(distiller, num_images=n)
+                tiny.prepared(distiller, num_images=n, masks=masks)
                 for n in ((8,) if fixed else (2, 4))
             ]
         else:

@@ -36,6 +36,7 @@ CROSS_CUTTING = {
     'configs/': 'the configs of this folder, of several folders each',
     'distillers/test_chain': 'two distillers, one after the other',
     'losses/test_without_openmmlab': 'docs/losses-without-openmmlab.md',
+    'ops/test_mmdet_tests': "MMDetection's own tests on all operators",
     'ops/test_detectors': "MMDetection's models on all operators",
     'preflight/test_fuzz': 'the whole check, with configs made at random',
     'test_docker': 'docker/',

@@ -7,6 +7,6 @@ Run      python tools/train.py configs/retinanet_student_digits.py
 _base_ = [
     '_base_/models/retinanet_slim_fpn.py',
     '_base_/datasets/digits_detection.py',
-    '_base_/schedules/short.py',
+    '_base_/schedules/short_6e.py',
     '_base_/digits_runtime.py',
 ]

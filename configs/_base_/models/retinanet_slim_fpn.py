@@ -21,6 +21,7 @@ model = dict(
         in_channels=32,
         feat_channels=32,
         stacked_convs=2,
+        norm_cfg=dict(type='GN', num_groups=8),
         # boxes of 16 to 128 pixels, mostly upright
         anchor_generator=dict(
             octave_base_scale=3,

@@ -1,0 +1,18 @@
+"""The teacher of the GFL digits runs: half as wide again, on four times the data.
+
+Needs    nothing; its backbone starts as that of the Faster R-CNN teacher. Not
+         needed to distil: it is in weights/digits_gfl_teacher.pth.
+Run      python tools/train.py configs/gfl_teacher_digits.py
+"""
+
+_base_ = 'gfl_student_digits.py'
+model = dict(
+    backbone=dict(
+        base_channels=24,
+        stem_channels=24,
+        init_cfg=dict(checkpoint='weights/digits_teacher.pth'),
+    ),
+    neck=dict(in_channels=[24, 48, 96, 192], out_channels=48),
+    bbox_head=dict(in_channels=48, feat_channels=48),
+)
+train_dataloader = dict(dataset=dict(num_images=4800))

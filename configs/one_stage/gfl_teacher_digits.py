@@ -1,8 +1,8 @@
-"""The teacher of the GFL digits runs: half as wide again, on four times the data.
+"""The teacher of the GFL digits runs: half as wide again, four times the data.
 
 Needs    nothing; its backbone starts as that of the Faster R-CNN teacher. Not
          needed to distil: it is in weights/digits_gfl_teacher.pth.
-Run      python tools/train.py configs/gfl_teacher_digits.py
+Run      python tools/train.py configs/one_stage/gfl_teacher_digits.py
 """
 
 _base_ = 'gfl_student_digits.py'

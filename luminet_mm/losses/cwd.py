@@ -9,8 +9,16 @@ from torch.nn import functional as F
 from luminet_mm.connectors import make_connector
 from luminet_mm.distributed import global_mean
 from luminet_mm.losses.base.batch import DistillBatch
-from luminet_mm.losses.base.card import MMRAZOR, Card, Paper, Signals, Use
+from luminet_mm.losses.base.card import (
+    MMRAZOR,
+    Card,
+    Paper,
+    Signals,
+    Source,
+    Use,
+)
 from luminet_mm.losses.base.feature import FeatureLoss
+from luminet_mm.losses.base.tensors import standard_channels
 from luminet_mm.registry import MODELS
 
 
@@ -59,6 +67,10 @@ class CWDLoss(FeatureLoss):
 
     Args:
         tau: Temperature, > 0.
+        standardize: Whether each channel of both sides is first standardised
+            over images and positions, as PKD does, with the statistics of the
+            batch. MMYOLO's recipe for RTMDet (tau 1, weight 1) has a batch
+            norm without affine parameters there.
         connector: Maps the student's maps to the teacher's channels, see
             :mod:`luminet_mm.connectors` (``'linear'`` is a 1x1 convolution).
             None compares the maps directly, which requires equal channels.
@@ -86,7 +98,15 @@ class CWDLoss(FeatureLoss):
             'Shu et al. 2021',
             'https://arxiv.org/abs/2011.13256',
         ),
-        sources=(MMRAZOR.at('mmrazor/models/losses/cwd.py'),),
+        sources=(
+            MMRAZOR.at('mmrazor/models/losses/cwd.py'),
+            Source(
+                'open-mmlab/mmyolo',
+                '8c4d9dc',
+                'GPL-3.0',
+                ('configs/rtmdet/distillation',),
+            ),
+        ),
         signals=Signals('maps'),
         uses=dict(
             classifier=Use(settings=dict(tau=1.0, loss_weight=10.0)),
@@ -104,11 +124,13 @@ class CWDLoss(FeatureLoss):
         self,
         *,
         tau: float = 1.0,
+        standardize: bool = False,
         connector: str | dict | None = None,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
         self.tau = self._number('tau', tau, positive=True)
+        self.standardize = standardize
         self.connector = connector
         self.has_connectors = connector is not None
         self.same_width = connector is None
@@ -134,7 +156,17 @@ class CWDLoss(FeatureLoss):
         """See :meth:`FeatureLoss.compute`."""
         if self.connector is not None:
             student = self.connect(self.connectors, student)
+        if self.standardize:
+            student, teacher = [
+                [self._standardized(maps) for maps in side]
+                for side in (student, teacher)
+            ]
         return self.total(
             cwd_loss(ours, theirs, tau=self.tau, sync=self.sync_stats)
             for ours, theirs in zip(student, teacher, strict=True)
         )
+
+    def _standardized(self, maps: Tensor) -> Tensor:
+        rows, _ = standard_channels(maps, sync=self.sync_stats)
+        size = (len(maps), *maps.shape[2:])
+        return rows.unflatten(0, size).permute(0, 3, 1, 2)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from luminet_mm.distributed import global_mean, global_moments
+from luminet_mm.distributed import global_mean
 from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.losses.base.card import MMRAZOR, Card, Paper, Signals, Use
 from luminet_mm.losses.base.feature import FeatureLoss
-from luminet_mm.losses.base.tensors import FLAT, safe_sqrt
+from luminet_mm.losses.base.tensors import standard_channels
 from luminet_mm.registry import MODELS
 
 
@@ -57,25 +57,14 @@ def pkd_loss(
             student = _resize(student, teacher)
         else:
             teacher = _resize(teacher, student)
-    ours, count = _standardise(student, eps, sync)
-    theirs, _ = _standardise(teacher, eps, sync)
+    ours, count = standard_channels(student, eps, sync)
+    theirs, _ = standard_channels(teacher, eps, sync)
     distance = (ours - theirs).square().mean(dim=1)
     return global_mean(distance, sync=sync, total=count) / 2
 
 
 def _resize(maps: Tensor, like: Tensor) -> Tensor:
     return F.interpolate(maps, like.shape[2:], mode='bilinear')
-
-
-def _standardise(
-    maps: Tensor, eps: float, sync: bool
-) -> tuple[Tensor, Tensor]:
-    """Rows ``(B * H * W, C)``, and their number on all ranks."""
-    rows = maps.permute(0, 2, 3, 1).flatten(0, 2)
-    moments = global_moments(rows, rows, rows.new_zeros(()), sync=sync)
-    variance = moments.comoment / (moments.weight - 1).clamp(min=1)
-    std = safe_sqrt(variance).clamp(min=FLAT) + eps
-    return (rows - moments.mean_x) / std, moments.weight
 
 
 @MODELS.register_module()

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from luminet_mm.distributed import global_moments
 from luminet_mm.streams import upload
 
 FLAT = 1e-5**0.5
@@ -133,3 +134,33 @@ def viewable(maps: Tensor) -> Tensor:
     """Make maps contiguous as a view needs them, for mmcv's block."""
     channels_last = maps.is_contiguous(memory_format=torch.channels_last)
     return maps if channels_last else maps.contiguous()
+
+
+def standard_channels(
+    maps: Tensor, eps: float = 1e-6, sync: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Standardise each channel of maps over images and positions.
+
+    Batch norm without affine parameters, but with the unbiased deviation,
+    which is at least :data:`FLAT`.
+
+    Args:
+        maps: ``(B, C, H, W)``.
+        eps: Added to the deviations.
+        sync: Whether the statistics are over the positions of all ranks.
+
+    Returns:
+        Rows ``(B * H * W, C)``, and their number on all ranks.
+
+    Examples:
+        >>> import torch
+        >>> maps = torch.tensor([1., 3.]).view(2, 1, 1, 1)
+        >>> rows, count = standard_channels(maps)
+        >>> rows.flatten(), int(count)
+        (tensor([-0.7071,  0.7071]), 2)
+    """
+    rows = maps.permute(0, 2, 3, 1).flatten(0, 2)
+    moments = global_moments(rows, rows, rows.new_zeros(()), sync=sync)
+    variance = moments.comoment / (moments.weight - 1).clamp(min=1)
+    std = safe_sqrt(variance).clamp(min=FLAT) + eps
+    return (rows - moments.mean_x) / std, moments.weight

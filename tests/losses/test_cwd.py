@@ -34,7 +34,7 @@ class TestStandardized(FeatureContract):
 
 def test_standardized_maps_are_those_after_a_batch_norm():
     student, teacher = 3 * maps() + 2, 5 * maps(1) - 1
-    norm = torch.nn.BatchNorm2d(4, eps=1e-9, affine=False)
+    norm = torch.nn.BatchNorm2d(4, eps=1e-9, affine=False).double()
     expected = cwd_loss(norm(student), norm(teacher))
     loss = CWDLoss(standardize=True)(student, teacher)
     # the deviation of 90 values is unbiased here: 0.6 %

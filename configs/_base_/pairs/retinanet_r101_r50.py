@@ -1,0 +1,24 @@
+# RetinaNet R101 (38.9 AP) teaches R50: everything but the loss.
+_base_ = 'mmdet::retinanet/retinanet_r50_fpn_2x_coco.py'
+model = dict(
+    type='luminet_mm.OneStageDistiller',
+    teacher=dict(
+        config='mmdet::retinanet/retinanet_r101_fpn_2x_coco.py',
+        checkpoint=(
+            'https://download.openmmlab.com/mmdetection/v2.0/retinanet/'
+            'retinanet_r101_fpn_2x_coco/'
+            'retinanet_r101_fpn_2x_coco_20200131-5560aee8.pth'
+        ),
+    ),
+)
+# COCO's numbers, about three times as fast as CocoMetric
+val_evaluator = dict(type='FasterCocoMetric')
+test_evaluator = dict(type='FasterCocoMetric')
+# Scores the teacher on val2017 and stops a run whose teacher does not work.
+custom_hooks = [
+    dict(
+        type='luminet_mm.TeacherCheckHook',
+        metric='coco/bbox_mAP',
+        min_metric=0.37,
+    ),
+]

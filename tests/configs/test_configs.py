@@ -1,20 +1,23 @@
 """Every config resolves, says what it is, builds and takes a step."""
 
-import ast
-import copy
-import functools
 import json
 import re
 import shutil
 from pathlib import Path
 
+import config_files
 import pytest
-import torch
 import yaml
+from config_files import (
+    inner,
+    plain,
+    resolves,
+    take_step,
+    teacher_config,
+    zoo,
+)
 from mmdet.datasets import CocoDataset
 from mmengine.config import Config
-from mmengine.hub import get_config
-from mmengine.optim import build_optim_wrapper
 from mmengine.registry import (
     DATA_SAMPLERS,
     DATASETS,
@@ -100,19 +103,12 @@ PKD = dict(
 )
 
 
-@functools.cache
-def _resolve(path):
-    return Config.fromfile(path)
-
-
 def load(name):
-    """A copy of a resolved config; resolving takes most of a second."""
-    return copy.deepcopy(_resolve(ROOT / 'configs' / f'{name}.py'))
+    return config_files.load(f'{name}.py')
 
 
-@functools.cache
-def _teacher_config(where):
-    return get_config(where) if '::' in where else Config.fromfile(where)
+def header(name):
+    return config_files.header(f'{name}.py')
 
 
 @pytest.fixture(autouse=True)
@@ -121,25 +117,7 @@ def _root(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
-def plain(node):
-    """Without the marks that MMEngine leaves where it merged packages."""
-    if isinstance(node, dict):
-        return {k: plain(v) for k, v in node.items() if k != '_scope_'}
-    if isinstance(node, (list, tuple)):
-        return [plain(item) for item in node]
-    return node
-
-
 # -- what a config says -----------------------------------------------------
-
-
-def header(name):
-    source = (ROOT / 'configs' / f'{name}.py').read_text(encoding='utf-8')
-    text = ast.get_docstring(ast.parse(source))
-    if text is None:
-        lines = re.match(r'(?:#.*\n)*', source).group().splitlines()
-        text = '\n'.join(line.lstrip('# ') for line in lines)
-    return text
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -208,17 +186,6 @@ def test_no_two_configs_share_a_name():
 
 
 # -- what it refers to ------------------------------------------------------
-
-
-def resolves(registry, node):
-    with registry.switch_scope_and_registry('mmdet') as current:
-        return current.get(node['type']) is not None
-
-
-def inner(dataset):
-    while 'dataset' in dataset:
-        dataset = dataset['dataset']
-    return dataset
 
 
 @pytest.mark.parametrize('name', NAMES)
@@ -399,16 +366,6 @@ def test_a_chain_goes_on_from_its_first_link():
     assert plain(cfg.to_dict()) == plain(direct.to_dict())
 
 
-@functools.cache
-def zoo(folder):
-    """MMDetection's own list of a detector's checkpoints, by config."""
-    path = Path(get_installed_path('mmdet'), '.mim/configs', folder)
-    models = yaml.safe_load((path / 'metafile.yml').read_text())['Models']
-    return {
-        model['Config'].removeprefix('configs/'): model for model in models
-    }
-
-
 @pytest.mark.parametrize('name', DISTILLED)
 def test_teacher_is_the_zoos_and_sees_what_the_student_sees(name):
     cfg = load(name)
@@ -423,7 +380,7 @@ def test_teacher_is_the_zoos_and_sees_what_the_student_sees(name):
     assert check.metric == 'coco/bbox_mAP'
     # The text of the header is right.
     assert f'teacher ({ap} AP' in header(name)
-    theirs = _teacher_config(teacher.config).model
+    theirs = teacher_config(teacher.config).model
     for key in ('mean', 'std', 'bgr_to_rgb'):
         assert (
             theirs.data_preprocessor[key] == cfg.model.data_preprocessor[key]
@@ -433,37 +390,6 @@ def test_teacher_is_the_zoos_and_sees_what_the_student_sees(name):
 
 
 # -- a step -----------------------------------------------------------------
-
-
-def shrink(node):
-    """Make a model small and independent of files, in place."""
-    sizes = dict(
-        fc_out_channels=32, conv_out_channels=32, nms_pre=100, max_per_img=40
-    )
-    if isinstance(node, (list, tuple)):
-        for item in node:
-            shrink(item)
-    if not isinstance(node, dict):
-        return
-    if 'init_cfg' in node:
-        node['init_cfg'] = None
-    if 'sampler' in node:
-        node['sampler']['num'] = 32
-    if 'backbone' in node and node['backbone']['type'] == 'ResNet':
-        if node['backbone'].setdefault('base_channels', 8) == 8:
-            node['backbone']['stem_channels'] = 8
-            node['neck']['in_channels'] = [
-                channels // 8 for channels in node['neck']['in_channels']
-            ]
-    for key, value in node.items():
-        if key in sizes and isinstance(value, int):
-            node[key] = min(value, sizes[key])
-        elif key == 'teacher':
-            config = copy.deepcopy(_teacher_config(value['config']).to_dict())
-            shrink(config['model'])
-            value.update(config=config, checkpoint=None)
-        else:
-            shrink(value)
 
 
 def bbox_head(model):
@@ -479,46 +405,10 @@ def small_batch(cfg):
     return data
 
 
-def take_step(cfg):
-    """Train the config's model on two small images.
-
-    Returns:
-        tuple: The model, what it logged, and the names of the trainable
-        parameters that had a gradient and that had none.
-    """
-    shrink(cfg.model)
-    torch.manual_seed(0)
-    model = MODELS.build(cfg.model).train()
-    before = {
-        key: value.detach().clone() for key, value in model.named_parameters()
-    }
-    optim = build_optim_wrapper(model, cfg.optim_wrapper)
-    zero_grad = optim.optimizer.zero_grad
-    grads = {}
-
-    def keep(*args, **kwargs):
-        # step() is over, the gradients are about to go
-        for key, value in model.named_parameters():
-            if value.grad is not None:
-                grads[key] = value.grad.abs().sum().item()
-        zero_grad(*args, **kwargs)
-
-    optim.optimizer.zero_grad = keep
-    log = model.train_step(small_batch(cfg), optim)
-    for key, value in model.named_parameters():
-        assert value.isfinite().all(), key
-        if grads.get(key):
-            assert not value.equal(before[key]), key
-        elif key not in grads:
-            assert value.equal(before[key]), key
-    trained = {k for k, v in model.named_parameters() if v.requires_grad}
-    return model, log, trained & set(grads), trained - set(grads)
-
-
 @pytest.mark.parametrize('name', NAMES)
 def test_one_step(name):
     cfg = load(name)
-    model, log, trained, untouched = take_step(cfg)
+    model, log, trained, untouched = take_step(cfg, small_batch(cfg))
     assert all(value.isfinite() for value in log.values())
     for part in ('backbone', 'neck', 'rpn_head', 'roi_head'):
         assert any(key.startswith(f'{part}.') for key in trained), part
@@ -638,7 +528,7 @@ def test_the_example_for_own_data_runs(page, tmp_path, monkeypatch):
     checkpoint.touch()
     check_config(student, phases=('train', 'val', 'test'))
 
-    model, log, _, _ = take_step(student)
+    model, log, _, _ = take_step(student, small_batch(student))
     assert log['loss_luminet'] > 0
     classes = len(dataset.metainfo.classes)
     assert model.roi_head.bbox_head.num_classes == classes

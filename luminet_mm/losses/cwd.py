@@ -115,6 +115,7 @@ class CWDLoss(FeatureLoss):
             ),
         ),
         needs=('equal sizes, and equal channels or a connector',),
+        optimizer='AdamW',
     )
 
     dims = (4,)

@@ -104,7 +104,7 @@ class CWDLoss(FeatureLoss):
                 'open-mmlab/mmyolo',
                 '8c4d9dc',
                 'GPL-3.0',
-                ('configs/rtmdet/distillation',),
+                ('kd_s_rtmdet_m_neck_300e_coco.py',),
             ),
         ),
         signals=Signals('maps'),

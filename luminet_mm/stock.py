@@ -12,6 +12,7 @@ from luminet_mm.files.config_file import read_config
 from luminet_mm.files.plain_config import only_registered, plain_values
 from luminet_mm.student import (
     ZOOS,
+    built_class,
     extended_by,
     find_model,
     registered_name,
@@ -50,7 +51,7 @@ def stock_config(cfg: Config) -> Config:
     for key in ('teacher', 'distill', 'peers', 'dry_run_size'):
         model.pop(key, None)
     scope = cfg.get('default_scope')
-    model['type'] = _stock_type(model['type'], scope)
+    model['type'] = _stock_type(model, scope)
     for node in (cfg, model):
         preprocessor = node.get('data_preprocessor') or {}
         if type_package(preprocessor) == 'luminet_mm':
@@ -162,13 +163,14 @@ def parse_config(text: str) -> dict[str, Any] | None:
         return None
 
 
-def _stock_type(kind: Any, scope: str | None) -> str | type:
+def _stock_type(model: dict, scope: str | None) -> str | type:
     """The type of the student that a distiller extends.
 
     Raises:
         ValueError: If it is unknown or cannot replace the distiller.
     """
-    cls = find_model(kind, scope)
+    kind = model['type']
+    cls = built_class(kind, model, scope)
     if cls is None:
         raise ValueError(
             f'model.type {type_text(kind)!r} is not in a registry. Import '

@@ -39,6 +39,19 @@ def find_model(kind: Any, scope: str | None = None) -> type | None:
     return found if isclass(found) else None
 
 
+def built_class(kind: Any, model: Any, scope: str | None = None) -> Any:
+    """The class that is built of a ``model`` block; None if there is none.
+
+    Args:
+        kind: The type that the block names.
+        model: The block: a distiller may choose its student by it.
+        scope: The config's ``default_scope``.
+    """
+    cls = find_model(kind, scope)
+    choose = getattr(cls, 'built_of', None)
+    return cls if choose is None else choose(model)
+
+
 def extended_by(distiller: type) -> tuple[type, ...]:
     """The classes that a distiller extends, nearest first.
 

@@ -4,6 +4,7 @@ import pytest
 import tiny
 import tiny_cls
 import tiny_dense
+import tiny_detr
 
 from luminet_mm.methods import METHODS, TASKS
 
@@ -15,7 +16,7 @@ CELLS = [
 ]
 
 
-DETECTORS = {'detector': tiny, 'dense': tiny_dense}
+DETECTORS = {'detector': tiny, 'dense': tiny_dense, 'detr': tiny_detr}
 
 
 def cifar(depth, width):
@@ -51,6 +52,8 @@ def detector_pair(method, task):
     if task == 'detector':
         kind = 'mask' if method.card.key == 'mask_kd' else 'faster'
         return [tiny.detector(kind, width=width) for width in (8, 12)]
+    if task == 'detr':
+        return [tiny_detr.detector() for _ in range(2)]
     kind = 'gfl' if 'GFL' in ' '.join(method.needs) else 'retinanet'
     return [tiny_dense.detector(kind) for _ in range(2)]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import tiny
 import tiny_dense
+import tiny_detr
 import torch
 from mmengine.config import Config
 from mmengine.registry import HOOKS, MODELS
@@ -24,6 +25,7 @@ from luminet_mm.registry import (
 )
 from luminet_mm.registry import HOOKS as OUR_HOOKS
 from luminet_mm.registry import MODELS as OUR_MODELS
+from luminet_mm.signals.detr import DETRFamily
 from luminet_mm.signals.one_stage import OneStage
 from luminet_mm.signals.two_stage import TwoStage
 from luminet_mm.stock import stock_config
@@ -322,7 +324,7 @@ def test_every_loss_has_its_row():
         for name in luminet_mm.losses.__all__
         if isinstance(getattr(luminet_mm.losses, name), type)
         and issubclass(getattr(luminet_mm.losses, name), DistillLoss)
-    } - {'DistillLoss', 'LogitLoss', 'FeatureLoss', 'DenseLoss'}
+    } - {'DistillLoss', 'LogitLoss', 'FeatureLoss', 'DenseLoss', 'QueryLoss'}
     rows = re.findall(
         r'^\|[^|\n]+\| `(\w+Loss)` \|', read('docs/losses.md'), re.M
     )
@@ -339,7 +341,8 @@ def test_every_signal_is_in_the_table():
     }
     two_stage = TwoStage().names(tiny.build(tiny.detector('mask')))
     one_stage = OneStage().names(tiny.build(tiny_dense.detector('fcos')))
-    assert listed == {*two_stage, *one_stage}
+    detr = DETRFamily().names(tiny_detr.build(tiny_detr.detector('dino')))
+    assert listed == {*two_stage, *one_stage, *detr}
 
 
 @functools.cache

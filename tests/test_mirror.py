@@ -107,6 +107,7 @@ BASES = (
     losses.LogitLoss,
     losses.FeatureLoss,
     losses.DenseLoss,
+    losses.QueryLoss,
 )
 LOSSES = {
     name: loss
@@ -134,6 +135,7 @@ def under_contract(file):
     ]
     bases = {each.name: names_of(each.bases) for each in classes}
     known = {'LogitContract', 'FeatureContract', 'DenseContract'}
+    known |= {'QueryContract'}
     found = set()
     for node in classes:  # a contract, or one that derives from it
         if bases[node.name] & known:
@@ -154,7 +156,7 @@ def test_every_loss_keeps_its_contract():
         path = TESTS / folder / f'test_{file}.py'
         kept = name in under_contract(path)
         assert kept != (name in WITHOUT_CONTRACT), (
-            f'{path.name}: class Test…(LogitContract, FeatureContract or '
-            f'DenseContract) with '
+            f'{path.name}: class Test…(LogitContract, FeatureContract, '
+            'DenseContract or QueryContract) with '
             f'loss = {name} is missing'
         )

@@ -16,7 +16,13 @@ from mmengine.config import Config
 
 from luminet_mm.distillers import ClassifierDistiller, TwoStageDistiller
 from luminet_mm.stock import stock_config, stock_config_text
-from luminet_mm.student import find_model, lost_by, registered_name, student_of
+from luminet_mm.student import (
+    built_class,
+    find_model,
+    lost_by,
+    registered_name,
+    student_of,
+)
 
 
 @MODELS.register_module(force=True)
@@ -144,3 +150,13 @@ def test_classifiers():
     assert lost_by(ClassifierDistiller, own)[1] == ['predict']
     cfg = Config(dict(model=tiny_cls.distiller()))
     assert stock_config(cfg).model.type == 'mmpretrain.ImageClassifier'
+
+
+def test_a_distiller_may_choose_its_student_by_the_block():
+    name = 'luminet_mm.DETRDistiller'
+    for head, student in (('DINOHead', 'DINO'), ('DETRHead', 'DETR')):
+        cls = built_class(name, dict(bbox_head=dict(type=head)))
+        assert student_of(cls).__name__ == student
+    assert built_class(name, {}) is find_model(name)
+    assert built_class('mmdet.DINO', {}) is find_model('mmdet.DINO')
+    assert built_class('mmdet.Nothing', {}) is None

@@ -1,12 +1,14 @@
 """Distillation models: the stock student with a teacher at its side."""
 
 from luminet_mm.distillers.classifier import ClassifierDistiller
+from luminet_mm.distillers.detr import DETRDistiller
 from luminet_mm.distillers.mutual import MutualClassifier
 from luminet_mm.distillers.one_stage import OneStageDistiller
 from luminet_mm.distillers.two_stage import TwoStageDistiller
 
 __all__ = [
     'ClassifierDistiller',
+    'DETRDistiller',
     'MutualClassifier',
     'OneStageDistiller',
     'TwoStageDistiller',
@@ -15,6 +17,7 @@ __all__ = [
 DISTILLERS = (
     TwoStageDistiller,
     OneStageDistiller,
+    DETRDistiller,
     ClassifierDistiller,
     MutualClassifier,
 )

@@ -22,6 +22,7 @@ from luminet_mm.distillers.refusals import (
     check_gradient,
     check_keys,
     check_mapping,
+    check_order,
     check_points,
 )
 from luminet_mm.losses import DistillBatch
@@ -131,6 +132,7 @@ class DistillMixin(_StockModel):
         """Refuse signals that cannot be compared, or not by their loss."""
         for key, comparison in self.comparisons.items():
             self.teachers.check(self.family, self, comparison)
+            check_order(self.family, self.distill[key], comparison)
             check_activation(self, self.distill[key], comparison)
             check_mapping(self, self.distill[key], comparison)
             check_points(self, self.distill[key], comparison)

@@ -132,7 +132,7 @@ class MutualClassifier(ClassifierDistiller):
                 whose,
                 used,
                 theirs,
-                self.family.advice,
+                self.family,
             )
             compared.append(Comparison(key, theirs, {}))
         return compared

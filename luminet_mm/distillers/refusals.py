@@ -82,8 +82,7 @@ def check_activation(
     for whose, own, model, signals in sides:
         if model is not None:
             used = own.activation(model, signals)
-            advice = family.advice
-            check_logits(comparison.key, loss, whose, used, signals, advice)
+            check_logits(comparison.key, loss, whose, used, signals, family)
 
 
 def check_mapping(
@@ -120,7 +119,7 @@ def check_logits(
     whose: str,
     used: str,
     signals: list[Signal],
-    advice: str,
+    family: Family,
 ) -> None:
     """Refuse a loss that is not made for the logits of one model.
 
@@ -131,7 +130,7 @@ def check_logits(
         used: What makes probabilities of its logits, see
             :meth:`Family.activation`.
         signals: What of it is compared.
-        advice: What to do where a loss does not take a sigmoid.
+        family: The model's, which knows what to do instead.
 
     Raises:
         ValueError: If the loss does not take that activation.
@@ -139,7 +138,8 @@ def check_logits(
     accepts: tuple[str, ...] = loss.activations  # type: ignore[assignment]
     if used and accepts and used not in accepts:
         names = ', '.join(repr(signal.name) for signal in signals)
-        if used == 'softmax':
+        advice = family.advice
+        if used == 'softmax' and family.ordered:
             advice = 'take a loss on softmax probabilities, such as KDLoss'
         raise ValueError(
             f"model.distill.{key}: the {whose}'s head (signal {names}) "
@@ -183,6 +183,40 @@ def check_points(student: Any, loss: Any, comparison: Comparison) -> None:
         )
 
 
+def check_order(
+    family: Family, loss: nn.Module, comparison: Comparison
+) -> None:
+    """Refuse a loss that compares rows which do not belong together.
+
+    Args:
+        family: The student's.
+        loss: The loss.
+        comparison: What it compares.
+
+    Raises:
+        ValueError: If the queries of DETRs would be compared one by one, or
+            a loss on queries is given something else.
+    """
+    kind, key = type(loss).__name__, comparison.key
+    finds = getattr(loss, 'orders_queries', False)
+    asked = [s for s in comparison.student if s.field not in ('', 'encoder')]
+    if family.ordered:
+        if finds:
+            raise ValueError(
+                f'model.distill.{key}: {kind} compares the queries of DETRs, '
+                f'and the student is none: {family.kinds} have rows of '
+                'another kind. Take another loss.'
+            )
+    elif asked and not finds:
+        names = ', '.join(repr(signal.name) for signal in asked)
+        raise ValueError(
+            f'model.distill.{key}: query i of the student (signal {names}) '
+            f'is not about the same object as query i of the teacher, and '
+            f'{kind} compares row by row. Take DETRDistillLoss, which matches '
+            "them, or KDDETRLoss on 'queries', or compare 'neck'."
+        )
+
+
 def check_free(losses: Mapping, key: str) -> None:
     """Refuse the name of a loss that the student has itself.
 
@@ -223,4 +257,5 @@ def _has_graph(value: Any) -> bool:
     """Whether a signal, a tensor or several, has any gradient."""
     if isinstance(value, Tensor):
         return value.requires_grad
-    return any(map(_has_graph, value))
+    # a decoder is a tuple with a function in it
+    return isinstance(value, (list, tuple)) and any(map(_has_graph, value))

@@ -8,12 +8,14 @@ from luminet_mm.losses.base.dense import DenseLoss
 from luminet_mm.losses.base.feature import FeatureLoss
 from luminet_mm.losses.base.logit import LogitLoss
 from luminet_mm.losses.base.loss import DistillLoss
+from luminet_mm.losses.base.queries import Decoder, QueryLoss
 from luminet_mm.losses.bckd import BCKDLoss, binary_kd_rows
 from luminet_mm.losses.binary_kd import BinaryKDLoss, binary_kl
 from luminet_mm.losses.cc import CCLoss, cc_loss
 from luminet_mm.losses.crd import CRDLoss, crd_loss
 from luminet_mm.losses.cwd import CWDLoss, cwd_loss
 from luminet_mm.losses.dense_luminet import DenseLumiNetLoss
+from luminet_mm.losses.detrdistill import DETRDistillLoss, detrdistill_loss
 from luminet_mm.losses.dist import DISTLoss, dist_loss
 from luminet_mm.losses.dkd import DKDLoss, dkd_loss
 from luminet_mm.losses.fcfd import FCFDLoss
@@ -24,6 +26,7 @@ from luminet_mm.losses.fitnet import FitNetLoss, hint_loss
 from luminet_mm.losses.fsp import FSPLoss, fsp_loss
 from luminet_mm.losses.hard_label import HardLabelLoss, hard_label_loss
 from luminet_mm.losses.kd import KDLoss, kd_loss
+from luminet_mm.losses.kd_detr import KDDETRLoss, kd_detr_loss
 from luminet_mm.losses.ld import LDLoss, side_kl
 from luminet_mm.losses.ld_region import near_misses
 from luminet_mm.losses.logit_standardization import LogitStandardizationKDLoss
@@ -58,8 +61,10 @@ __all__ = [
     'CCLoss',
     'CRDLoss',
     'CWDLoss',
+    'DETRDistillLoss',
     'DISTLoss',
     'DKDLoss',
+    'Decoder',
     'DenseLoss',
     'DenseLumiNetLoss',
     'DistillBatch',
@@ -75,6 +80,7 @@ __all__ = [
     'FeatureLoss',
     'FitNetLoss',
     'HardLabelLoss',
+    'KDDETRLoss',
     'KDLoss',
     'LDLoss',
     'LogitLoss',
@@ -89,6 +95,7 @@ __all__ = [
     'OFDLoss',
     'PKDLoss',
     'PKTLoss',
+    'QueryLoss',
     'RKDLoss',
     'ReviewKDLoss',
     'SPLoss',
@@ -106,6 +113,7 @@ __all__ = [
     'cc_loss',
     'crd_loss',
     'cwd_loss',
+    'detrdistill_loss',
     'dist_loss',
     'dkd_loss',
     'fgd_loss',
@@ -115,6 +123,7 @@ __all__ = [
     'hard_label_loss',
     'hcl_loss',
     'hint_loss',
+    'kd_detr_loss',
     'kd_loss',
     'luminet_loss',
     'make_connector',

@@ -11,6 +11,7 @@ from luminet_mm.losses import (
     DistillLoss,
     FeatureLoss,
     LogitLoss,
+    QueryLoss,
 )
 from luminet_mm.losses.base.card import Kind, Signals
 from luminet_mm.methods.markdown import cited, sourced, table
@@ -83,7 +84,13 @@ def own_options(cls: type[DistillLoss]) -> dict[str, Any]:
     """A loss's own options, which its kind does not share, with defaults."""
     found = {}
     for each in reversed(cls.__mro__):
-        general = each in (DistillLoss, LogitLoss, FeatureLoss, DenseLoss)
+        general = each in (
+            DistillLoss,
+            LogitLoss,
+            FeatureLoss,
+            DenseLoss,
+            QueryLoss,
+        )
         if (
             issubclass(each, DistillLoss)
             and not general

@@ -50,7 +50,8 @@ class Method:
         """How it is used on models of a task; None if it is not."""
         own = self.card.uses.get(task)
         if own is None and task in PYRAMIDS:
-            return self._on_any_pyramid()
+            lacks = any(each in PYRAMIDS[task] for each in self.needs)
+            return None if lacks else self._on_any_pyramid()
         return own
 
     def _on_any_pyramid(self) -> Use | None:

@@ -50,6 +50,12 @@ PAIRS: dict[str, dict[str, tuple[Shapes, Shapes]]] = {
         'maps': (_LEVELS, _LEVELS),
         'maps before ReLU': (_LEVELS, _LEVELS),
     },
+    # DINO with ResNet-18 and with ResNet-50
+    'detr': {
+        'image vectors': ([(512, 2, 2)], [(2048, 2, 2)]),
+        'maps': (_LEVELS[:4], _LEVELS[:4]),
+        'maps before ReLU': (_LEVELS[:4], _LEVELS[:4]),
+    },
 }
 """Shapes of features of each kind, without the batch: student, teacher."""
 LAST_MAPS = (64, 64)  # channels, of the pair of classifiers

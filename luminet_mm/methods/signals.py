@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from luminet_mm.losses.base.card import Kind
 from luminet_mm.signals.classifier import Classifier
+from luminet_mm.signals.detr import DETRFamily
 from luminet_mm.signals.one_stage import OneStage
 from luminet_mm.signals.two_stage import TwoStage
 
@@ -11,11 +12,12 @@ TASKS = {
     'classifier': 'classifier',
     'detector': 'two-stage detector',
     'dense': 'one-stage detector',
+    'detr': 'DETR',
 }
 """Tasks of cards, and what their models are called on pages."""
-PYRAMIDS = ('dense',)
-"""Other detectors with a pyramid: a method that reads nothing but maps of the
-two-stage detector works on theirs as well."""
+PYRAMIDS = {'dense': (), 'detr': ('anchors',)}
+"""Other detectors with a pyramid, and what they lack: a method that reads
+nothing but maps of the two-stage detector works on theirs as well."""
 MAPS = ('maps', 'maps before ReLU', 'image vectors')
 STAGES = ['backbone.layer1', 'backbone.layer2', 'backbone.layer3']
 USUAL: dict[str, dict[str, str | list[str]]] = {
@@ -46,6 +48,11 @@ USUAL: dict[str, dict[str, str | list[str]]] = {
         **OneStage.usual,
         'image vectors': 'backbone',
         'maps before ReLU': OneStage.usual['maps'],
+    },
+    'detr': {
+        **DETRFamily.usual,
+        'image vectors': 'backbone',
+        'maps before ReLU': DETRFamily.usual['maps'],
     },
 }
 """The usual signals of each kind: the family's, plus those that it lacks.

@@ -55,6 +55,8 @@ def block_problems(model: Any, key: str, scope: str | None) -> list[str]:
         return [_unknown_model(key, model.get('type'), scope)]
     if not inspect.isclass(cls):
         return []
+    # a distiller may choose its student by the block
+    cls = getattr(cls, 'built_of', lambda _: cls)(model)
     lines = _own_problems(model, key, cls)
     return lines + _part_problems(model, key, scope, lines)
 

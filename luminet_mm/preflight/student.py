@@ -11,7 +11,13 @@ from typing import Any
 from mmengine.config import Config
 
 from luminet_mm.config_types import type_text
-from luminet_mm.student import ZOOS, extended_by, find_model, lost_by
+from luminet_mm.student import (
+    ZOOS,
+    built_class,
+    extended_by,
+    find_model,
+    lost_by,
+)
 
 
 def student_problems(cfg: Config) -> list[str]:
@@ -25,7 +31,7 @@ def student_problems(cfg: Config) -> list[str]:
     """
     model = cfg.get('model') or {}
     scope = cfg.get('default_scope')
-    distiller = find_model(model.get('type'), scope)
+    distiller = built_class(model.get('type'), model, scope)
     if distiller is None or not extended_by(distiller):
         return []
     for file, kind in _students(cfg.filename, scope):

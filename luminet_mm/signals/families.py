@@ -6,12 +6,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from luminet_mm.signals.classifier import Classifier
+from luminet_mm.signals.detr import DETRFamily
 from luminet_mm.signals.family import Family
 from luminet_mm.signals.one_stage import OneStage
 from luminet_mm.signals.signal import Signal
 from luminet_mm.signals.two_stage import TwoStage
 
-FAMILIES: tuple[Family, ...] = (TwoStage(), OneStage(), Classifier())
+FAMILIES: tuple[Family, ...] = (
+    TwoStage(),
+    OneStage(),
+    DETRFamily(),
+    Classifier(),
+)
 MAPS = ('backbone', 'neck')
 """The parts whose maps mean the same in all families: places of an image."""
 MAPS_ALONE = (

@@ -1,11 +1,10 @@
 """The contract of a family: what its models publish, and what a row is.
 
 A logit loss compares predictions of the same thing: an image, a RoI, a point
-of a level, a query. What "the same thing" is, is the one real difference
-between families of models, and has its place here: a family records the
-student's rows in its own training pass (:meth:`Family.record`), runs of a
-teacher what needs no rows (:meth:`Family.ahead`) and then asks it about
-exactly those rows (:meth:`Family.answer`).
+of a level, a query. What "the same thing" is, differs between families: one
+records the student's rows in its own training pass (:meth:`Family.record`),
+runs of a teacher what needs no rows (:meth:`Family.ahead`) and then asks it
+about exactly those rows (:meth:`Family.answer`).
 """
 
 from __future__ import annotations
@@ -108,6 +107,7 @@ class Family(ABC):
     """The usual signal of each kind: logits, boxes, maps, vectors, ..."""
     advice: ClassVar[str] = 'compare features'
     """What else to compare where a loss does not take the logits."""
+    ordered: ClassVar[bool] = True  # row i is about one thing in both models
     head: ClassVar[str]
     """The key of a model's config that holds ``num_classes``."""
 
@@ -125,8 +125,7 @@ class Family(ABC):
             whose: ``student``, ``teacher``, ..., for the message.
 
         Raises:
-            ValueError: If the model has no such signal, or its rows mean
-                something else.
+            ValueError: If it has no such signal, or its rows mean others.
         """
 
     @abstractmethod
@@ -235,6 +234,10 @@ class Family(ABC):
         Returns:
             Tensors in any nesting, for :meth:`answer`.
         """
+
+    def ahead_padded(self, model: Any, images, sizes, signals) -> Any:
+        """:meth:`ahead`; ``sizes`` of images without padding."""
+        return self.ahead(model, images, signals)
 
     @abstractmethod
     def answer(

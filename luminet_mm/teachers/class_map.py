@@ -130,16 +130,19 @@ class ClassMap:
         """Logits of the student's classes.
 
         Args:
-            logits: ``(N, C)`` of the teacher, where C is the number of its
+            logits: ``(..., C)`` of the teacher, where C is the number of its
                 classes, and one more with a background column, the last.
             activation: ``softmax`` or ``sigmoid``.
 
         Returns:
-            ``(N, S)``, or ``(N, S + 1)`` with a background column.
+            ``(..., S)``, or ``(..., S + 1)`` with a background column.
 
         Raises:
             ValueError: If they are of another number of classes.
         """
+        if logits.dim() > 2:  # of queries
+            rows = self(logits.flatten(0, -2), activation)
+            return rows.unflatten(0, logits.shape[:-1])
         extra = logits.shape[1] - self.known
         if extra not in (0, 1):
             raise ValueError(

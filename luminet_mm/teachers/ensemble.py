@@ -279,7 +279,8 @@ def _averages(family: Family, teacher: Teacher, signals: list) -> bool:
     if teacher.model is None:
         return True
     own = teacher.family(family)
-    return len(signals) == 1 and bool(own.activation(teacher.model, signals))
+    logits = bool(own.activation(teacher.model, signals))
+    return own.ordered and logits and len(signals) == 1
 
 
 def _contiguous(value: Any) -> Any:

@@ -39,7 +39,7 @@ from luminet_mm.teachers.inputs import (
     preprocess_alike,
 )
 from luminet_mm.teachers.speed import Speed, fit, prepare
-from luminet_mm.teachers.weights import load_teacher
+from luminet_mm.teachers.weights import draw_unset, load_teacher
 
 
 class FrozenTeacher(Teacher):
@@ -87,6 +87,7 @@ class FrozenTeacher(Teacher):
         scope = cfg.get('default_scope', default_scope)
         with preserved_rng(), DefaultScope.overwrite_default_scope(scope):
             self.model: BaseModel = MODELS.build(cfg.model)
+            draw_unset(self.model)  # a checkpoint overwrites them
         self.follows = True
         self.name = cfg.model.type
         self._file = config if isinstance(config, str) else None
@@ -192,13 +193,13 @@ class FrozenTeacher(Teacher):
 
         def compute() -> Any:
             seen = self.view(student, images, samples)
+            sizes = student.family.image_sizes(student, images, samples)
             family = self.family(student.family)
-            ahead = family.ahead(self.model, seen, signals)
+            ahead = family.ahead_padded(self.model, seen, sizes, signals)
             return crop_maps(ahead, seen, images)
 
-        device = images.device
-        with torch.no_grad(), self.own_precision(device.type):
-            if device.type == 'cuda' and self._speed.stream:
+        with torch.no_grad(), self.own_precision(images.device.type):
+            if images.device.type == 'cuda' and self._speed.stream:
                 return run_beside(compute, images)
             return Pending(compute())
 

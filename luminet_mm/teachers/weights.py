@@ -80,3 +80,25 @@ def load_teacher(
             'checkpoint=...) of its training to that part.'
         )
     return checkpoint
+
+
+def draw_unset(model: nn.Module) -> None:
+    """Draw weights that a network's constructor leaves as memory has them.
+
+    MMDetection's deformable DETRs draw ``level_embed`` in ``init_weights``
+    alone, which a teacher does not run, as it would load its backbone's file.
+
+    Args:
+        model: A network without a checkpoint.
+
+    Examples:
+        >>> import torch
+        >>> model = torch.nn.Module()
+        >>> model.level_embed = torch.nn.Parameter(torch.tensor([torch.nan]))
+        >>> draw_unset(model)
+        >>> model.level_embed.isfinite()
+        tensor([True])
+    """
+    for name, weight in model.named_parameters():
+        if name == 'level_embed':
+            nn.init.normal_(weight)

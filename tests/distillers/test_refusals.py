@@ -77,7 +77,9 @@ def compared(student='softmax', *teachers):
     """A student and what one loss compares, by what follows the logits."""
     signal = [Signal('logits', 'head', 'logits')]
     family = SimpleNamespace(
-        activation=lambda made, _: made.then, advice=Classifier.advice
+        activation=lambda made, _: made.then,
+        advice=Classifier.advice,
+        ordered=Classifier.ordered,
     )
     model = SimpleNamespace(
         family=family,

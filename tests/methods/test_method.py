@@ -11,7 +11,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 
 import luminet_mm.losses
-from luminet_mm.losses import DenseLoss, DistillLoss
+from luminet_mm.losses import DenseLoss, DistillLoss, QueryLoss
 from luminet_mm.losses.base.card import KINDS
 from luminet_mm.methods import (
     METHODS,
@@ -28,7 +28,7 @@ def test_every_loss_has_one_row_and_one_key():
         for name in luminet_mm.losses.__all__
         if isinstance(getattr(luminet_mm.losses, name), type)
         and issubclass(getattr(luminet_mm.losses, name), DistillLoss)
-    } - {'DistillLoss', 'LogitLoss', 'FeatureLoss', 'DenseLoss'}
+    } - {'DistillLoss', 'LogitLoss', 'FeatureLoss', 'DenseLoss', 'QueryLoss'}
     assert sorted(method.loss for method in METHODS) == sorted(classes)
     for task in TASKS:
         keys = [each.card.key for each in METHODS if each.use(task)]
@@ -78,7 +78,7 @@ def test_methods_on_logits_come_first_and_luminet_before_them():
         for method in METHODS
         if method.card.formula
         and method.loss != 'USKDLoss'
-        and not issubclass(method.cls, DenseLoss)
+        and not issubclass(method.cls, (DenseLoss, QueryLoss))
         and method.loss != 'MaskKDLoss'
     }
 
@@ -172,8 +172,9 @@ def expected(method, config, task, equal):
         'tokens': ([16] * 3, [24] * 3),
     }
     if task in DETECTORS:
-        width = 32 if task == 'dense' else 16
-        by_kind = dict.fromkeys(by_kind, ([width] * 5, [width] * 5))
+        width = 16 if task == 'detector' else 32
+        levels = [width] * (4 if task == 'detr' else 5)
+        by_kind = dict.fromkeys(by_kind, (levels, levels))
         by_kind['vectors'] = ([16], [16])
     if method.loss == 'USKDLoss':
         return EXTRA['USKDLoss']([8], [tiny_cls.NUM_CLASSES])

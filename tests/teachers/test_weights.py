@@ -9,7 +9,7 @@ from mmengine.registry import MODELS, DefaultScope
 from torch import nn
 
 from luminet_mm.teachers.frozen import FrozenTeacher
-from luminet_mm.teachers.weights import load_teacher
+from luminet_mm.teachers.weights import draw_unset, load_teacher
 
 
 class Net(nn.Sequential):
@@ -195,3 +195,13 @@ def test_checkpoint_with_code_is_refused(tmp_path):
     torch.save(dict(state_dict={}, meta=fractions.Fraction(1, 2)), path)
     with pytest.raises(ValueError, match='publish.py --trust'):
         FrozenTeacher(dict(model=tiny.detector()), path)
+
+
+def test_weights_that_no_constructor_sets_are_drawn():
+    """What memory holds may be NaN; the run draws what it would draw."""
+    model = nn.Module()
+    model.level_embed = nn.Parameter(torch.full((4, 8), torch.nan))
+    model.other = nn.Parameter(torch.zeros(2))
+    draw_unset(model)
+    assert model.level_embed.isfinite().all() and model.level_embed.any()
+    assert not model.other.any()

@@ -16,6 +16,7 @@ KINDS = (
     'boxes',  # box deltas, a row for each box
     'objectness',  # of an RPN, a row for each anchor
     'masks',  # mask logits, a row for each positive box
+    'queries',  # of a DETR: points, and the decoder that can be asked
     'vectors',  # a feature for each image or box
     'image vectors',  # a feature for each image
     'stem',  # the first map

@@ -58,6 +58,8 @@ class DistillLoss(nn.Module, metaclass=ABCMeta):
     """
     uses_teacher = True
     """Whether it uses a teacher; self-distillation does not."""
+    orders_queries = False
+    """Whether it compares the queries of DETRs, which have no order."""
     runs_layers = False
     """Whether gradients pass through the teacher's layers."""
 

@@ -13,5 +13,11 @@ why beside it.
 from losses.contracts.dense import DenseContract
 from losses.contracts.feature import FeatureContract
 from losses.contracts.logit import LogitContract
+from losses.contracts.query import QueryContract
 
-__all__ = ['DenseContract', 'FeatureContract', 'LogitContract']
+__all__ = [
+    'DenseContract',
+    'FeatureContract',
+    'LogitContract',
+    'QueryContract',
+]

@@ -127,6 +127,8 @@ class TeacherCheckHook(Hook):
             for classes in filter(None, map(_classes_of, datasets)):
                 if teacher.classes and list(teacher.classes) != list(classes):
                     return 'its classes differ from those of the data'
+        if not getattr(teacher.model, 'predicts', True):
+            return 'it is a backbone alone, which predicts nothing'
         if teacher.class_map is not None:
             return 'its classes are mapped to those of the data'
         if None not in (ours, theirs) and ours != theirs:

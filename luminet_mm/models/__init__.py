@@ -1,5 +1,6 @@
 """Networks from the papers that the zoos lack, and parts of some methods."""
 
+from luminet_mm.models.backbone_model import BackboneModel
 from luminet_mm.models.backbones.cifar_base import CIFARBackbone
 from luminet_mm.models.backbones.cifar_mobilenet_v2 import CIFARMobileNetV2
 from luminet_mm.models.backbones.cifar_resnet import CIFARResNet
@@ -20,6 +21,7 @@ from luminet_mm.models.necks.norm import NORMNeck
 from luminet_mm.models.necks.simkd import SimKDNeck
 
 __all__ = [
+    'BackboneModel',
     'CIFARVGG',
     'CIFARBackbone',
     'CIFARMobileNetV2',

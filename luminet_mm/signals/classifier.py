@@ -209,7 +209,7 @@ class Classifier(Family):
         Many transformers take one size, and some networks none that is less
         than their windows; most convolutional networks take any.
         """
-        models = [each for each in models if hasattr(each, 'backbone')]
+        models = [each for each in models if isinstance(each, self.stock)]
         own = max(
             max(to_2tuple(getattr(each.backbone, 'img_size', 0)))
             for each in models

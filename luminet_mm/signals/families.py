@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from luminet_mm.signals.backbone import BackboneAlone
 from luminet_mm.signals.classifier import Classifier
 from luminet_mm.signals.detr import DETRFamily
 from luminet_mm.signals.family import Family
@@ -17,6 +18,7 @@ FAMILIES: tuple[Family, ...] = (
     OneStage(),
     DETRFamily(),
     Classifier(),
+    BackboneAlone(),
 )
 MAPS = ('backbone', 'neck')
 """The parts whose maps mean the same in all families: places of an image."""

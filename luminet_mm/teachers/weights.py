@@ -16,6 +16,7 @@ from luminet_mm.loading.checkpoint import (
 )
 from luminet_mm.loading.missing import left_random
 from luminet_mm.loading.weights import load_weights
+from luminet_mm.models.backbone_model import BackboneModel
 
 
 def load_teacher(
@@ -28,7 +29,7 @@ def load_teacher(
         name: What it is called, for messages.
         block: The block ``model`` of its config.
         path: Path or URL of its checkpoint; None leaves the weights as they
-            are, and says in the log that these are random.
+            are, and says in the log if these are random.
 
     Returns:
         The whole checkpoint; empty without one.
@@ -38,17 +39,20 @@ def load_teacher(
             plain data, or weights come from nowhere.
     """
     if path is None:
-        print_log(
-            'teacher.checkpoint is None: the teacher has random weights and '
-            'teaches noise. Right for a benchmark, wrong for a run.',
-            'current',
-            logging.WARNING,
-        )
+        if not loads_itself(block):
+            print_log(
+                'teacher.checkpoint is None: the teacher has random weights '
+                'and teaches noise. Right for a benchmark, wrong for a run.',
+                'current',
+                logging.WARNING,
+            )
         return {}
     checkpoint = load_checkpoint(path)
-    state = get_state_dict(checkpoint)
+    state: dict = get_state_dict(checkpoint)
     for key in [key for key in state if key.startswith(BESIDE_STUDENT)]:
         del state[key]  # what a distilled teacher was itself trained with
+    if isinstance(model, BackboneModel):
+        state = model.own_state(state)
     try:
         fit = load_weights(model, state)
     except CheckpointError as error:
@@ -102,3 +106,18 @@ def draw_unset(model: nn.Module) -> None:
     for name, weight in model.named_parameters():
         if name == 'level_embed':
             nn.init.normal_(weight)
+
+
+def loads_itself(block: Mapping) -> bool:
+    """Whether a network gets trained weights when it is built, as timm's.
+
+    Args:
+        block: The block ``model`` of its config.
+    """
+    if block.get('pretrained') is True or block.get('checkpoint_path'):
+        return True
+    return any(
+        loads_itself(each)
+        for each in block.values()
+        if isinstance(each, Mapping)
+    )

@@ -297,10 +297,11 @@ def norms(module):
 
 def test_a_teacher_says_how_it_was_prepared(monkeypatch):
     said = []
-    monkeypatch.setattr(
-        'luminet_mm.teachers.frozen.print_log',
-        lambda text, *_: said.append(text),
-    )
+    for module in ('frozen', 'weights'):
+        monkeypatch.setattr(
+            f'luminet_mm.teachers.{module}.print_log',
+            lambda text, *_: said.append(text),
+        )
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         cfg = tiny_cls.distiller()
         cfg['teacher'].update(fold_bn=False, dtype='bf16')

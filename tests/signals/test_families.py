@@ -11,7 +11,7 @@ from torch import nn
 from toy import ToyFamily, ToyNet
 
 from luminet_mm.signals.classifier import Classifier
-from luminet_mm.signals.families import FAMILIES, check_across, family_of
+from luminet_mm.signals.families import check_across, family_of
 from luminet_mm.signals.one_stage import OneStage
 from luminet_mm.signals.signal import Signal
 from luminet_mm.signals.two_stage import TwoStage
@@ -218,7 +218,7 @@ def test_a_family_is_that_of_the_stock_class():
     classifier = tiny_cls.build(tiny_cls.classifier())
     student = Mine()
     assert family_of(detector, student) is student
-    assert family_of(classifier, student) is FAMILIES[-1]
+    assert type(family_of(classifier, student)) is Classifier
     toy = ToyFamily()
     assert family_of(ToyNet(), toy) is toy
     assert isinstance(family_of(detector, toy), OneStage)

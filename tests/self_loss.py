@@ -14,27 +14,30 @@ from mmengine.registry import MODELS
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from luminet_mm.distillers import DISTILLERS
 from luminet_mm.losses import FeatureLoss
 from luminet_mm.registry import MODELS as LUMINET
 
 
 @LUMINET.register_module(force=True)
 class SelfGap(FeatureLoss):
-    """Distance of two signals over the teacher's norm; a teacher has none.
+    """Distance of two signals over the teacher's norm.
 
-    Maps of other sizes are resized, as PKD does it.
+    Maps of other sizes are resized, as PKD does it. A level that is next to
+    nothing (of a group norm over a single place) is measured by the others.
     """
 
     dims = (2, 3, 4)
 
     def compute(self, student, teacher, batch):
         terms = []
+        least = 1e-3 * max(each.norm() for each in teacher) + 1e-6
         for ours, theirs in zip(student, teacher, strict=True):
             if ours.dim() == 4 and ours.shape[2:] != theirs.shape[2:]:
                 ours = nn.functional.interpolate(
                     ours, theirs.shape[2:], mode='bilinear'
                 )
-            terms.append((ours - theirs).norm() / (theirs.norm() + 1e-6))
+            terms.append((ours - theirs).norm() / (theirs.norm() + least))
         return torch.stack(terms).max()
 
 
@@ -87,12 +90,23 @@ def awake(model, seed=0):
     return model
 
 
+def distiller_of(student):
+    """The distiller of a stock model, from its block; None without any."""
+    with MODELS.switch_scope_and_registry(None) as registry:
+        kind = registry.get(student['type'])
+    fitting = [
+        each for each in DISTILLERS if issubclass(kind, each.family.stock)
+    ]
+    return fitting[0] if fitting else None
+
+
 def mirrored_preprocessor(student):
     cfg = copy.deepcopy(student.data_preprocessor)
     for key in ('mean', 'std'):
         if cfg.get(key) is not None:
             cfg[key] = list(cfg[key])[::-1]
-    swaps = 'bgr_to_rgb' if 'roi_head' in student else 'to_rgb'
+    detects = distiller_of(student).family.scope == 'mmdet'
+    swaps = 'bgr_to_rgb' if detects else 'to_rgb'
     if cfg.pop('rgb_to_bgr', False):
         cfg[swaps] = True
     cfg[swaps] = not cfg.get(swaps, False)
@@ -114,34 +128,36 @@ def mirrored_state(model):
     return twin.state_dict()
 
 
-def self_distiller(student, folder, losses, change=None, **teacher):
+def self_distiller(
+    student, folder, losses, change=None, build=MODELS.build, **teacher
+):
     """A distiller whose teacher is its student, mirrored.
 
     Args:
         student (dict): A stock model's block.
         folder (Path): Where the teacher's checkpoint goes.
-        losses (dict): The block ``distill``.
+        losses (dict | Callable): The block ``distill``, or what makes it of
+            the stock model.
         change (Callable): Gets the stock model before it is mirrored.
+        build (Callable): Builds it.
         teacher (dict): Keys of ``data_preprocessor`` that the teacher has
             otherwise, such as ``pad_size_divisor``.
     """
     student = Config(dict(model=copy.deepcopy(student))).model
     torch.manual_seed(0)
-    stock = MODELS.build(student)
+    stock = build(student)
     stock.init_weights()
     if change is not None:
         change(stock)
+    if callable(losses):
+        losses = losses(stock)
     state = awake(stock).state_dict()
     path = str(folder / 'mirrored.pth')
     torch.save(dict(state_dict=mirrored_state(stock)), path)
     twin = copy.deepcopy(student)
     twin.data_preprocessor = mirrored_preprocessor(student)
     twin.data_preprocessor.update(teacher)
-    kind = (
-        'luminet_mm.TwoStageDistiller'
-        if 'roi_head' in student
-        else 'luminet_mm.ClassifierDistiller'
-    )
+    kind = f'luminet_mm.{distiller_of(student).__name__}'
     model = MODELS.build(
         Config(
             dict(

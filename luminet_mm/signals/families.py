@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,6 +54,26 @@ def family_of(model: Any, student: Family) -> Family:
             # one that extends it tells its own way of reading such models
             return student if isinstance(student, type(family)) else family
     return student
+
+
+def stock_family(model: Any) -> Family | None:
+    """The family whose stock class a model is of; None if there is none.
+
+    Args:
+        model: A model, or its class.
+    """
+    kind = model if isinstance(model, type) else type(model)
+    return next((f for f in FAMILIES if issubclass(kind, f.stock)), None)
+
+
+def logit_names(family: Family, model: Any) -> list[str]:
+    """Names of a model's class scores, one for each stage of a cascade."""
+    usual = family.usual.get('logits')
+    return [
+        name
+        for name in family.names(model)
+        if re.sub(r'\.\d+\b', '', name) == usual
+    ]
 
 
 def check_across(

@@ -9,6 +9,7 @@ from hooked import ran_in
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 from mmpretrain.structures import DataSample
+from signals.contract import FamilyContract
 from torch import nn
 
 from luminet_mm.losses import DistillBatch
@@ -444,3 +445,14 @@ def test_a_head_that_takes_a_teachers_classifier_gets_it():
     model.head.reuse = seen.append
     Classifier().introduce(model, ['a teacher'])
     assert seen == [['a teacher']]
+
+
+class TestClassifierContract(FamilyContract):
+    family = FAMILY
+    kinds = ('resnet', 'vit')
+
+    def config(self, kind, **options):
+        return tiny_cls.classifier(kind, **options)
+
+    def batch(self, kind, **options):
+        return tiny_cls.batch(**options)

@@ -11,7 +11,12 @@ from torch import nn
 from toy import ToyFamily, ToyNet
 
 from luminet_mm.signals.classifier import Classifier
-from luminet_mm.signals.families import check_across, family_of
+from luminet_mm.signals.families import (
+    check_across,
+    family_of,
+    logit_names,
+    stock_family,
+)
 from luminet_mm.signals.one_stage import OneStage
 from luminet_mm.signals.signal import Signal
 from luminet_mm.signals.two_stage import TwoStage
@@ -238,3 +243,22 @@ def test_maps_alone_are_of_any_family():
             check_across(
                 'loss_x', student, sides[0], teacher, sides[1], 'peer'
             )
+
+
+def test_the_family_of_a_stock_class_and_its_logits():
+    for model, family, names in (
+        (tiny.detector('mask'), TwoStage, ['roi.cls_score']),
+        (
+            tiny.detector('cascade'),
+            TwoStage,
+            [f'roi.{i}.cls_score' for i in range(3)],
+        ),
+        (tiny_dense.detector(), OneStage, ['cls_score']),
+        (tiny_cls.classifier(), Classifier, ['logits']),
+    ):
+        module = tiny_cls if family is Classifier else tiny
+        model = module.build(model)
+        found = stock_family(model)
+        assert type(found) is family is type(stock_family(type(model)))
+        assert logit_names(found, model) == names
+    assert stock_family(nn.Linear(1, 1)) is None

@@ -1,8 +1,10 @@
 """Signals of one-stage detectors: names, what runs for one, rows."""
 
 import pytest
+import tiny
 import tiny_dense
 import torch
+from signals.contract import FamilyContract
 
 from luminet_mm.signals.family import Question
 from luminet_mm.signals.one_stage import OneStage
@@ -83,3 +85,15 @@ def test_activation_and_classes(model):
     assert FAMILY.num_classes(model, classes) == 4
     maps = [FAMILY.find(model, 'neck', 'student')]
     assert FAMILY.activation(model, maps) == ''
+
+
+class TestOneStageContract(FamilyContract):
+    family = FAMILY
+    kinds = ('retinanet', 'fcos_strides', 'rtmdet')
+    padded = {'rtmdet': 64}  # noqa: RUF012
+
+    def config(self, kind, **options):
+        return tiny_dense.detector(kind, **options)
+
+    def batch(self, kind, **options):
+        return tiny.batch(size=160, **options)  # two places on each level

@@ -4,6 +4,7 @@ import pytest
 import tiny
 import torch
 from mmengine.hub import get_config
+from signals.contract import FamilyContract
 
 from luminet_mm.signals.family import Comparison, Question
 from luminet_mm.signals.roi_heads import bbox_heads
@@ -365,3 +366,15 @@ def test_signals_of_two_roi_stages_are_an_error():
 def test_a_teacher_that_cannot_be_compared(teacher, losses, message):
     with pytest.raises(ValueError, match=message):
         tiny.build(tiny.distiller(teacher=teacher, **losses))
+
+
+class TestTwoStageContract(FamilyContract):
+    family = FAMILY
+    kinds = ('mask', 'cascade')
+    padded = {'cascade': 64}  # noqa: RUF012
+
+    def config(self, kind, **options):
+        return tiny.detector(kind, **options)
+
+    def batch(self, kind, **options):
+        return tiny.batch(size=96, masks=kind == 'mask', **options)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from luminet_mm.connectors import make_bridge
 from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.losses.base.card import Card, Paper, Signals, Source, Use
+from luminet_mm.losses.base.draws import CountedDraws
 from luminet_mm.losses.base.feature import FeatureLoss, Features
 from luminet_mm.losses.fcfd_stages import (
     DIRECTIONS,
@@ -25,7 +26,7 @@ from luminet_mm.registry import MODELS
 
 
 @MODELS.register_module()
-class FCFDLoss(FeatureLoss):
+class FCFDLoss(CountedDraws, FeatureLoss):
     r"""Function-consistent feature distillation of classifiers.
 
     `Function-Consistent Feature Distillation
@@ -121,7 +122,6 @@ class FCFDLoss(FeatureLoss):
     activations: tuple[str, ...] = ('softmax',)
     has_connectors = True
     runs_layers = True
-    draws: Tensor
 
     def __init__(
         self,
@@ -144,11 +144,7 @@ class FCFDLoss(FeatureLoss):
         self.part_factors = {'features': 1.0}
         self._networks: dict[str, Any] = {}
         self._ambient: dict[str, Any] = {}
-        # seed and number of draws; DDP copies the first rank's to all ranks
-        self.register_buffer(
-            'draws', torch.tensor([torch.initial_seed() % 2**62, 0])
-        )
-        self._drawn: list[int] | None = None  # the same, on the host
+        self.start_draws()
 
     def read_models(
         self,
@@ -212,18 +208,10 @@ class FCFDLoss(FeatureLoss):
         Args:
             stages: Number of maps.
         """
-        if self._drawn is None:
-            self._drawn = self.draws.tolist()  # a GPU waits here, once
-        seed, step = self._drawn
-        self._drawn = [seed, step + 1]
-        self.draws[1] += 1
+        seed, step = self.next_draw()
         chance = random.Random(f'{seed} {step}')
         candidates = mixed_paths(stages, self.direction)
         return chance.sample(candidates, self.paths)
-
-    def _load_from_state_dict(self, *args, **kwargs) -> None:
-        super()._load_from_state_dict(*args, **kwargs)
-        self._drawn = None
 
     def forward(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from luminet_mm.distributed import global_mean, world_size
 from luminet_mm.losses.base.batch import DistillBatch
@@ -17,6 +18,7 @@ from luminet_mm.losses.base.queries import (
     generalized_iou,
 )
 from luminet_mm.losses.kd import kl_rows
+from luminet_mm.losses.luminet import perception
 from luminet_mm.registry import MODELS
 from luminet_mm.rng import preserved_rng
 
@@ -32,6 +34,7 @@ def kd_detr_loss(
     l1_weight: float = 5.0,
     giou_weight: float = 2.0,
     mean_classes: bool = False,
+    classes: str = 'kl',
     sync: bool = False,
 ) -> Tensor:
     r"""KD-DETR of one set of shared query points.
@@ -59,6 +62,8 @@ def kd_detr_loss(
         l1_weight: Weight of the boxes' distances.
         giou_weight: Weight of the boxes' GIoU.
         mean_classes: Divide the first term by :math:`\sum w` too.
+        classes: ``'kl'`` as published, or ``'luminet'``, see
+            :class:`KDDETRLoss`.
         sync: Whether the sums are over all ranks.
 
     Returns:
@@ -73,14 +78,23 @@ def kd_detr_loss(
     weights = teacher_logits.sigmoid().amax(dim=2).flatten()
     target, goal = teacher_logits.flatten(0, 1), teacher_boxes.flatten(0, 1)
     world = world_size() if sync else 1
+    if classes == 'luminet':
+        known = perception(target, stats_weights=weights, sync=sync) / tau
     terms = []
     for logits, boxes in zip(student_logits, student_boxes, strict=True):
         logits, boxes = logits.flatten(0, 1), boxes.flatten(0, 1)
-        distance = kl_rows(logits, target, tau) * (tau**2 / logits.shape[1])
+        if classes == 'luminet':
+            own = perception(logits, stats_weights=weights, sync=sync) / tau
+            distance = F.binary_cross_entropy_with_logits(
+                own, known.sigmoid(), reduction='none'
+            ).sum(dim=1)
+        else:
+            distance = kl_rows(logits, target, tau)
+            distance = distance * (tau**2 / logits.shape[1])
         offset = (boxes - goal).abs().mean(dim=1)
         gap = 1 - generalized_iou(corners(boxes), corners(goal))
         rest = l1_weight * offset + giou_weight * gap
-        if mean_classes:
+        if mean_classes or classes == 'luminet':
             rest = rest + cls_weight * distance
         else:
             terms.append(world * cls_weight * (weights * distance).sum())
@@ -116,6 +130,11 @@ class KDDETRLoss(CountedDraws, QueryLoss):
         mean_classes: Average the term of the classes over the points, by the
             teacher's confidence, as the terms of the boxes are. Not
             published.
+        classes: ``'kl'`` as published. ``'luminet'`` is an extension of this
+            project, without published results: each class of both models is
+            first standardised over the points of a layer, weighted by the
+            teacher's confidence, as LumiNet does it; then sigmoids are
+            compared by BCE, averaged over the points.
         kwargs: Options of :class:`QueryLoss`.
 
     Examples:
@@ -170,6 +189,7 @@ class KDDETRLoss(CountedDraws, QueryLoss):
         random_points: int = 300,
         own_points: bool = True,
         mean_classes: bool = False,
+        classes: str = 'kl',
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
@@ -180,6 +200,7 @@ class KDDETRLoss(CountedDraws, QueryLoss):
         self.random_points = self._whole('random_points', random_points, 0)
         self.own_points = own_points
         self.mean_classes = mean_classes
+        self.classes = self._choice('classes', classes, ('kl', 'luminet'))
         if not (own_points or random_points):
             raise ValueError(
                 f'{type(self).__name__}: random_points is 0 and own_points '
@@ -248,6 +269,7 @@ class KDDETRLoss(CountedDraws, QueryLoss):
                     l1_weight=self.l1_weight,
                     giou_weight=self.giou_weight,
                     mean_classes=self.mean_classes,
+                    classes=self.classes,
                     sync=self.sync_stats,
                 )
                 for logits, boxes, known, places in asked

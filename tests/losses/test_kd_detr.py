@@ -7,7 +7,12 @@ import torch
 from goldens import golden_cases
 from losses.contracts import QueryContract
 
-from luminet_mm.losses import Decoder, KDDETRLoss, kd_detr_loss
+from luminet_mm.losses import (
+    Decoder,
+    KDDETRLoss,
+    kd_detr_loss,
+    perception,
+)
 
 QUERIES = 6
 
@@ -39,6 +44,11 @@ class TestKDDETR(QueryContract):
 class TestMeanClasses(TestKDDETR):
     loss = KDDETRLoss
     options = {'mean_classes': True, 'random_points': QUERIES}
+
+
+class TestLumiNet(TestKDDETR):
+    loss = KDDETRLoss
+    options = {'classes': 'luminet', 'tau': 1.0, 'random_points': QUERIES}
 
 
 case, ask = TestKDDETR.case, TestKDDETR.ask
@@ -137,6 +147,28 @@ def test_each_layer_is_compared_with_the_last():
     )
 
 
+def test_luminet_ignores_shift_and_scale_of_a_class():
+    """The gradient at a student that differs by them alone is 0."""
+    student, teacher = case()
+    own = (teacher[0][-1] * torch.tensor([3.0, 1, 2, 9]) + 4).requires_grad_()
+    args = teacher[0][-1], [student[1][0]], teacher[1][-1]
+    value = kd_detr_loss([own], *args, classes='luminet', l1_weight=0.0)
+    (grad,) = torch.autograd.grad(value, own)
+    assert grad.abs().max() < 1e-5
+    # what is left is the entropy of the teacher's sigmoids
+    weights = teacher[0][-1].sigmoid().amax(2).flatten()
+    rows = teacher[0][-1].flatten(0, 1)
+    goal = perception(rows, stats_weights=weights) / 10
+    entropy = torch.nn.functional.binary_cross_entropy_with_logits(
+        goal, goal.sigmoid(), reduction='none'
+    ).sum(1)
+    alone = kd_detr_loss(
+        [own], *args, classes='luminet', l1_weight=0.0, giou_weight=0.0
+    )
+    expected = (weights * entropy).sum() / weights.sum()
+    torch.testing.assert_close(alone, expected, rtol=1e-4, atol=0)
+
+
 def test_points_are_standard_normal_before_the_sigmoid():
     torch.manual_seed(0)
     points = torch.cat([KDDETRLoss(random_points=5000).draw().logit()])
@@ -186,6 +218,7 @@ def test_bad_input_is_named():
         dict(l1_weight='x'),
         dict(giou_weight=-1),
         dict(random_points=-1),
+        dict(classes='bce'),
         dict(random_points=0, own_points=False),
     ],
 )

@@ -33,8 +33,7 @@ class Entry:
         loss: The loss, built.
         student: Names of the student's signals.
         teacher: Names of a teacher's.
-        heard: Numbers of the teachers that it listens
-            to; None for all.
+        heard: Numbers of the teachers that it listens to; None for all.
     """
 
     loss: nn.Module
@@ -190,8 +189,7 @@ def build_teachers(teacher: Any, scope: str) -> Ensemble:
 
     Args:
         teacher: The block.
-        scope: Where the types in their configs are looked up unless
-            they say.
+        scope: Where types are looked up in configs that do not say it.
 
     Raises:
         FileNotFoundError: If a config or a checkpoint is not there.
@@ -205,7 +203,7 @@ def build_teachers(teacher: Any, scope: str) -> Ensemble:
         cfg.setdefault('default_scope', scope)
         if cfg.get('cache') is None:
             cfg.pop('cache', None)
-            teachers.append(_frozen_teacher(cfg))
+            teachers.append(_frozen_teacher(key, cfg))
         else:
             teachers.append(CachedTeacher(key=key, **cfg))
         if key != 'model.teacher':  # one of several
@@ -213,10 +211,14 @@ def build_teachers(teacher: Any, scope: str) -> Ensemble:
     return Ensemble(teachers, weights)
 
 
-def _frozen_teacher(cfg: dict) -> FrozenTeacher:
-    """Build a teacher; without its files say how to predict without it."""
+def _frozen_teacher(key: str, cfg: dict) -> FrozenTeacher:
+    """Build a teacher; say which it is, or how to predict without it."""
     try:
         return FrozenTeacher(**cfg)
+    except ValueError as error:
+        if key == 'model.teacher':
+            raise
+        raise ValueError(f'{key}: {error}') from error
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f'{error}\nTo predict, a trained student needs no teacher: take '

@@ -6,6 +6,7 @@ import pytest
 import tiny
 import tiny_cls
 import tiny_dense
+import tiny_detr
 import torch
 from torch import nn
 from toy import ToyFamily, ToyNet
@@ -44,6 +45,16 @@ PAIRS = {
     'Mask R-CNN -> RetinaNet': (
         lambda: tiny_dense.distiller(teacher=two_stage('mask')),
         tiny_dense.detector,
+        [8, 16, 32, 64],
+    ),
+    'DINO -> RetinaNet': (
+        lambda: tiny_dense.distiller(teacher=tiny_detr.detector('dino')),
+        tiny_dense.detector,
+        [8, 16, 32, 64],
+    ),
+    'Faster R-CNN -> Deformable DETR': (
+        lambda: tiny_detr.distiller(teacher=two_stage()),
+        tiny_detr.detector,
         [8, 16, 32, 64],
     ),
     'Faster R-CNN -> RTMDet': (

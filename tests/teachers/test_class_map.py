@@ -6,6 +6,7 @@ import pytest
 import tiny
 import tiny_cls
 import tiny_dense
+import tiny_detr
 import torch
 from mmengine.registry import DefaultScope
 
@@ -46,6 +47,15 @@ def test_what_the_student_does_not_know_is_background():
     theirs = logits.softmax(1)
     car, bus = theirs[:, 3] + theirs[:, 1], theirs[:, 4]
     torch.testing.assert_close(ours, torch.stack([car, bus, 1 - car - bus], 1))
+
+
+@pytest.mark.parametrize('activation', ['softmax', 'sigmoid'])
+def test_rows_may_have_a_dimension_for_images(activation):
+    """As the queries of a DETR have."""
+    logits, classes = rows(6), ClassMap(TRAFFIC, KNOWN)
+    logits = logits[:, : 5 + (activation == 'softmax')]
+    apart = classes(logits.view(4, 16, -1), activation)
+    assert torch.equal(apart.flatten(0, 1), classes(logits, activation))
 
 
 def test_after_a_sigmoid_any_of_them_counts():
@@ -254,6 +264,20 @@ def test_a_classifier_of_more_classes():
     value.backward()
 
 
+def test_a_detr_of_more_classes():
+    cfg = tiny_detr.distiller(loss_x=tiny_detr.matched())
+    teacher = tiny_detr.detector(num_classes=6)
+    cfg.teacher.update(config=with_classes(teacher), classes=FOUR)
+    model = tiny.build(cfg)
+    seen, ((raw, made),), value = heard(model, tiny.prepared(model))
+    assert made == 'sigmoid' and [x.shape[2] for x in raw] == [6, 6]
+    theirs = raw[1].sigmoid()
+    wanted = 1 - (1 - theirs[..., 4]) * (1 - theirs[..., 3])
+    torch.testing.assert_close(seen[1][0][1].sigmoid()[..., 0], wanted)
+    value.backward()
+    assert value > 0
+
+
 def test_another_number_of_classes_is_counted():
     cfg = detector('faster')
     cfg.teacher.classes = dict(cat=['cat'], dog=['dog'])
@@ -261,6 +285,15 @@ def test_another_number_of_classes_is_counted():
         ValueError,
         match='4 classes and the teacher, mapped by teacher.classes, has 2',
     ):
+        tiny.build(cfg)
+
+
+def test_of_several_teachers_the_one_is_named():
+    cfg = detector('faster')
+    first = dict(cfg.teacher)
+    cfg.teacher = [first, dict(first, classes=dict(FOUR, cow=['cows']))]
+    said = r"^model.teacher.1: teacher.classes\['cow'\]: .* no class 'cows'"
+    with pytest.raises(ValueError, match=said):
         tiny.build(cfg)
 
 

@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmdet.models.detectors import BaseDetector
 from mmengine.config import Config
 from torch import Tensor
 
 from luminet_mm.distillers.blocks import teacher_list
 from luminet_mm.distillers.mixin import DistillMixin
 from luminet_mm.losses import LogitLoss, kd_loss
-from luminet_mm.signals.roi_heads import bbox_heads
+from luminet_mm.signals.families import family_of, logit_names
 from luminet_mm.teachers.cache_files import (
     FORMAT,
     CacheError,
@@ -99,18 +98,19 @@ def whole_teacher(model: DistillMixin, data: dict) -> dict:
     factors = [loss.schedule_factor for loss in model.distill.values()]
     for loss in model.distill.values():
         loss.schedule_factor = 0.0  # type: ignore[assignment]
+    inputs, samples = data['inputs'], data['data_samples']
     try:
-        with _logits_of(model) as ours:
+        with _logits_of(model, model, inputs, samples) as ours:
             losses = step_losses(model, data)
     finally:
         for loss, factor in zip(model.distill.values(), factors, strict=True):
             loss.schedule_factor = factor
     teacher: Any
     for index, teacher in enumerate(model.teachers):
-        inputs = teacher.view(model, data['inputs'], data['data_samples'])
-        with torch.no_grad(), _logits_of(teacher.model) as theirs:
-            samples = copy.deepcopy(data['data_samples'])
-            teacher.model.loss(inputs, samples)
+        seen = teacher.view(model, inputs, samples)
+        network, own = teacher.model, copy.deepcopy(samples)
+        with torch.no_grad(), _logits_of(model, network, seen, own) as theirs:
+            network.loss(seen, own)
         rows = min(len(ours[-1]), len(theirs[-1]))
         losses[f'loss_kd{index}'] = kd_loss(
             ours[-1][:rows], theirs[-1][:rows], tau=1.0
@@ -119,39 +119,56 @@ def whole_teacher(model: DistillMixin, data: dict) -> dict:
 
 
 def second_head_pass(model: Any, data: dict) -> dict:
-    """The distillation losses, plus a second student box head pass."""
+    """The distillation losses, plus a second pass of the student's head."""
+    head = getattr(model, model.family.head)
+    # a RoI head's own forward is not that of its training
+    name = '_bbox_forward' if hasattr(head, '_bbox_forward') else 'forward'
     calls: list[tuple] = []
-    forward = model.roi_head._bbox_forward
+    forward = getattr(head, name)
 
     def recorded(*args, **kwargs):
         calls.append((args, kwargs))
         return forward(*args, **kwargs)
 
-    model.roi_head._bbox_forward = recorded
+    setattr(head, name, recorded)
     try:
         losses = step_losses(model, data)
     finally:
-        del model.roi_head._bbox_forward
+        delattr(head, name)
     for index, (args, kwargs) in enumerate(calls):
-        logits = forward(*args, **kwargs)['cls_score']
-        losses[f'loss_again{index}'] = 0 * logits.sum()
+        outputs = forward(*args, **kwargs)
+        scores = outputs['cls_score' if name != 'forward' else 0]
+        levels = [scores] if isinstance(scores, Tensor) else scores
+        losses[f'loss_again{index}'] = 0 * sum(x.sum() for x in levels)
     return losses
 
 
 @contextmanager
-def _logits_of(model: Any) -> Iterator[list[Tensor]]:
-    """Collect a model's class scores while it computes its loss."""
+def _logits_of(
+    student: Any, model: Any, images: Tensor, samples: list
+) -> Iterator[list[Tensor]]:
+    """Collect a model's class scores while it computes its loss.
+
+    Args:
+        student: A distiller; its family reads both models.
+        model: The model.
+        images: What it sees, ``(B, C, H, W)``.
+        samples: What is annotated.
+
+    Returns:
+        Gives a list that has them, row by row, when the block ends.
+    """
     found: list[Tensor] = []
-    if isinstance(model, BaseDetector):
-        head = bbox_heads(model)[0]
-    else:
-        head = getattr(model, 'head', model)
-
-    def keep(module, args, outputs):
-        found.append(outputs[0] if isinstance(outputs, tuple) else outputs)
-
-    handle = head.register_forward_hook(keep)
-    try:
+    family = family_of(model, student.family)
+    names = logit_names(family, model)
+    signals = [family.find(model, name, 'model') for name in names[:1]]
+    with family.record(model, signals, images, samples) as record:
         yield found
-    finally:
-        handle.remove()
+    found.append(_rows(record.value(signals)))
+
+
+def _rows(logits: Any) -> Tensor:
+    """Rows of logits, of all levels or layers."""
+    if isinstance(logits, Tensor):
+        return logits.flatten(0, -2)
+    return torch.cat([each.flatten(0, -2) for each in logits])

@@ -9,13 +9,24 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
+from torch import Tensor, nn
 
 from luminet_mm.config_types import is_type
 from luminet_mm.rng import preserved_rng
+from luminet_mm.signals.families import logit_names, stock_family
+from luminet_mm.signals.family import Question, Size
 from luminet_mm.stock import stock_config
+from luminet_mm.teachers.dry_run import (
+    dry_sizes,
+    first_that_runs,
+    noise,
+    said_of,
+)
 from luminet_mm.timing.network import (
     Cluster,
     communication,
@@ -37,20 +48,45 @@ def step_sizes(cfg: Config) -> tuple[int, list[int]]:
     scope = cfg.get('default_scope', 'mmengine')
     with preserved_rng(), DefaultScope.overwrite_default_scope(scope):
         model = MODELS.build(stock_config(cfg).model).train()
-    parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    if 'roi_head' in cfg.model:
-        head = cfg.model.roi_head.bbox_head
-        head = head[0] if isinstance(head, list) else head
-        classes = head.num_classes + 1
-    else:
-        classes = cfg.model.head.num_classes
-    exchanges = [
-        size
-        for loss in (cfg.model.get('distill') or {}).values()
-        if is_type(loss, 'luminet_mm.LumiNetLoss')
-        for size in luminet_statistics(classes)
-    ]
+        parameters = sum(
+            p.numel() for p in model.parameters() if p.requires_grad
+        )
+        exchanges = [
+            size
+            for loss in (cfg.model.get('distill') or {}).values()
+            if is_type(loss, 'luminet_mm.LumiNetLoss')
+            for size in luminet_statistics(logit_columns(model))
+        ]
     return parameters, exchanges
+
+
+def logit_columns(model: nn.Module) -> int:
+    """How many numbers a row of a model's logits has, from a dry run.
+
+    Raises:
+        ValueError: It is of no family, or runs on no image.
+    """
+    family = stock_family(model)
+    if family is None:
+        raise ValueError(
+            f'{type(model).__name__} is not a model of any family; name the '
+            'config of a student.'
+        )
+    model.eval()
+    (first, *_) = logit_names(family, model)
+    signals = [family.find(model, first, 'student')]
+
+    def logits(size: Size) -> Any:
+        images = noise(model, size)
+        with torch.no_grad(), said_of('student', model, images):
+            return family.dry(model, [Question(signals, signals)], images)[0]
+
+    found = first_that_runs(
+        dry_sizes([model], family.sizes([model]), None), logits
+    )
+    while not isinstance(found, Tensor):  # levels, layers
+        found = found[0]
+    return found.shape[-1]
 
 
 def table(

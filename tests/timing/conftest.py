@@ -3,6 +3,7 @@
 import pytest
 import tiny
 import tiny_cls
+import tiny_dense
 from mmengine.config import Config
 
 SGD = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1))
@@ -15,6 +16,7 @@ def config():
     def make(kind):
         model, scope = {
             'detector': (tiny.distiller, 'mmdet'),
+            'dense': (tiny_dense.distiller, 'mmdet'),
             'classifier': (tiny_cls.distiller, 'mmpretrain'),
         }[kind]
         return Config(

@@ -17,7 +17,7 @@ def losses_of(step, size, way):
     return way(step.model, step.model.data_preprocessor(batch, True))
 
 
-@pytest.mark.parametrize('kind', ['detector', 'classifier'])
+@pytest.mark.parametrize('kind', ['detector', 'dense', 'classifier'])
 def test_the_whole_teacher_is_kd_of_its_own_rows(config, kind):
     step = TrainingStep(config(kind), 'cpu')
     factors = [loss.schedule_factor for loss in step.model.distill.values()]
@@ -27,16 +27,23 @@ def test_the_whole_teacher_is_kd_of_its_own_rows(config, kind):
     assert after == factors
 
 
-def test_a_second_head_pass_changes_no_loss_but_repeats_the_head(config):
-    step = TrainingStep(config('detector'), 'cpu')
+@pytest.mark.parametrize('kind', ['detector', 'dense'])
+def test_a_second_head_pass_changes_no_loss_but_repeats_the_head(config, kind):
+    step = TrainingStep(config(kind), 'cpu')
     calls = []
-    step.model.roi_head.bbox_head.register_forward_hook(
-        lambda *_: calls.append(1)
+    last = (
+        step.model.roi_head.bbox_head.fc_cls
+        if kind == 'detector'
+        else step.model.bbox_head.retina_cls
     )
+    last.register_forward_hook(lambda *_: calls.append(1))
     names = set(losses_of(step, (64, 64), step_losses))
     once = len(calls)
-    assert names <= set(losses_of(step, (64, 64), second_head_pass))
-    assert len(calls) == once + 2 * once
+    again = losses_of(step, (64, 64), second_head_pass)
+    assert names < set(again) and len(calls) == once + 2 * once
+    assert again['loss_again0'] == 0 and again['loss_again0'].requires_grad
+    head = getattr(step.model, step.model.family.head)
+    assert not {'forward', '_bbox_forward'} & set(vars(head))
 
 
 def test_cached_logits_are_those_of_one_teacher_alone(config):

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from mmdet.models.backbones.csp_darknet import Focus
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._pytree import tree_map
@@ -161,6 +162,8 @@ def image_channels(model: nn.Module) -> int:
     """
     backbone = getattr(model, 'backbone', None) or model
     for module in backbone.modules():
+        if isinstance(module, Focus):  # it reads four pixels as one
+            return module.conv.conv.in_channels // 4
         if isinstance(module, nn.Conv2d):
             return module.in_channels
     return 3

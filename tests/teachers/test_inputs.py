@@ -7,9 +7,10 @@ import tiny
 import tiny_cls
 import torch
 from mmengine.config import Config
+from mmengine.registry import MODELS
 from self_loss import gaps, self_distiller
 
-from luminet_mm.teachers.inputs import _positions
+from luminet_mm.teachers.inputs import _positions, image_channels
 
 
 def bare(model):
@@ -260,3 +261,12 @@ def test_input_is_padded_to_the_teachers_divisor(mean):
     torch.testing.assert_close(given, wanted, rtol=1e-4, atol=1e-3)
     losses = distiller.loss(data['inputs'], data['data_samples'])
     assert losses['loss_luminet'] > 0
+
+
+def test_a_focus_reads_images_of_three_channels():
+    """YOLOX's first convolution has twelve."""
+    backbone = MODELS.build(
+        dict(type='mmdet.CSPDarknet', deepen_factor=0.33, widen_factor=0.125)
+    )
+    assert image_channels(backbone) == 3
+    assert len(backbone(torch.rand(1, 3, 64, 64))) == 3

@@ -54,8 +54,13 @@ def detector_pair(method, task):
         return [tiny.detector(kind, width=width) for width in (8, 12)]
     if task == 'detr':
         return [tiny_detr.detector() for _ in range(2)]
-    kind = 'gfl' if 'GFL' in ' '.join(method.needs) else 'retinanet'
-    return [tiny_dense.detector(kind) for _ in range(2)]
+    bins = 'box distributions (GFL)' in method.needs
+    kind = 'gfl' if bins else 'retinanet'
+    sides = [tiny_dense.detector(kind) for _ in range(2)]
+    for each in sides:
+        if method.card.key == 'crosskd':  # its convolutions are cut
+            each.bbox_head.stacked_convs = 3
+    return sides
 
 
 def small(config, task):

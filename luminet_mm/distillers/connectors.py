@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from luminet_mm.distillers.levels import pair_levels
-from luminet_mm.losses import FeatureLoss
+from luminet_mm.losses import CrossKDLoss, FeatureLoss
 from luminet_mm.rng import preserved_rng
 from luminet_mm.signals.family import Comparison, Size
 from luminet_mm.teachers.dry_run import (
@@ -34,6 +34,7 @@ def build_connectors(model: Any) -> None:
         ValueError: If a loss cannot compare the features, or a model runs on
             no image of the sizes that are tried.
     """
+    _let_heads_cross(model)
     losses = {
         key: loss
         for key, loss in model.distill.items()
@@ -70,6 +71,30 @@ def build_connectors(model: Any) -> None:
                     loss.read_teacher(each)
     finally:
         model.train(was_training)
+
+
+def _let_heads_cross(model: Any) -> None:
+    """Let losses read the head of the teacher that they run.
+
+    Args:
+        model: The student, with its losses.
+
+    Raises:
+        ValueError: If a loss hears several teachers, or a head cannot be run.
+    """
+    for key, loss in model.distill.items():
+        if not isinstance(loss, CrossKDLoss):
+            continue
+        comparison = model.comparisons[key]
+        if len(comparison.teachers) != 1:
+            raise ValueError(
+                f'model.distill.{key}: {type(loss).__name__} runs the head of '
+                f'one teacher and listens to {len(comparison.teachers)}. Set '
+                'teachers=[0].'
+            )
+        (index,) = comparison.teachers
+        teacher = model.teachers[index].model
+        loss.read_models(model, teacher, *comparison.names)
 
 
 def _ask_both(

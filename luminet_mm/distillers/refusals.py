@@ -163,12 +163,15 @@ def check_points(student: Any, loss: Any, comparison: Comparison) -> None:
     if not isinstance(loss, DenseLoss):
         return
     key, kind = comparison.key, type(loss).__name__
-    own = tuple(signal.field for signal in comparison.student)
-    if own != loss.signals[: len(own)] or len(own) < loss.fewest:
+    fields = tuple(signal.field for signal in comparison.student)
+    own, maps = fields[loss.maps :], fields[: loss.maps]
+    if any(maps) or own != loss.signals[: len(own)] or len(own) < loss.fewest:
         needs = list(loss.signals[: loss.fewest])
         more = [*map(repr, loss.signals[loss.fewest :])]
         raise ValueError(
-            f'model.distill.{key}: {kind} compares {needs}'
+            f'model.distill.{key}: {kind} compares '
+            + 'maps of the head and then ' * (loss.maps > 0)
+            + f'{needs}'
             + (f', and then {" and ".join(more)} if named' if more else '')
             + ', of a one-stage detector; its signals are '
             f'{[signal.name for signal in comparison.student]}. Set '

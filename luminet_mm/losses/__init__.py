@@ -13,6 +13,8 @@ from luminet_mm.losses.bckd import BCKDLoss, binary_kd_rows
 from luminet_mm.losses.binary_kd import BinaryKDLoss, binary_kl
 from luminet_mm.losses.cc import CCLoss, cc_loss
 from luminet_mm.losses.crd import CRDLoss, crd_loss
+from luminet_mm.losses.crosskd import CrossKDLoss
+from luminet_mm.losses.crosskd_align import align_channels
 from luminet_mm.losses.cwd import CWDLoss, cwd_loss
 from luminet_mm.losses.dense_luminet import DenseLumiNetLoss
 from luminet_mm.losses.detrdistill import DETRDistillLoss, detrdistill_loss
@@ -60,6 +62,7 @@ __all__ = [
     'BinaryKDLoss',
     'CCLoss',
     'CRDLoss',
+    'CrossKDLoss',
     'CWDLoss',
     'DETRDistillLoss',
     'DISTLoss',
@@ -109,6 +112,7 @@ __all__ = [
     'VkDLoss',
     'WSLDLoss',
     'ab_loss',
+    'align_channels',
     'attention_loss',
     'cc_loss',
     'crd_loss',

@@ -27,10 +27,13 @@ class Targets:
     Attributes:
         labels: Of each level ``(B * h * w * A,)``.
         weights: Of each level, likewise.
+        distances: Of each level ``(B * h * w, 4)``, to the sides of boxes;
+            empty if centerness does not follow from them.
     """
 
     labels: list[Tensor] = field(default_factory=list)
     weights: list[Tensor] = field(default_factory=list)
+    distances: list[Tensor] = field(default_factory=list)
 
     def points(
         self,
@@ -73,7 +76,23 @@ class Targets:
             images=len(maps[0]),
             priors=priors if anchors else None,
             boxes=boxes,
+            centerness=partial(self.centerness, head)
+            if self.distances
+            else None,
         )
+
+    def centerness(self, head: Any) -> Tensor:
+        """Sum of the centerness targets, of all ranks and at least 1.
+
+        Returns:
+            Scalar: this over the number of ranks.
+        """
+        labels, sides = torch.cat(self.labels), torch.cat(self.distances)
+        found = (labels >= 0) & (labels < head.num_classes)
+        # elsewhere distances may be negative
+        sides = torch.where(found[:, None], sides, torch.ones_like(sides))
+        values = head.centerness_target(sides) * found
+        return global_sum(values.sum().float()).clamp(min=1) / world_size()
 
 
 @dataclass
@@ -202,6 +221,8 @@ def tap_targets(head: Any, targets: Targets) -> Iterator[None]:
         labels, weights = _labels(result)
         targets.labels = [each.flatten() for each in labels]
         targets.weights = [each.flatten() for each in weights]
+        if isinstance(head, FCOSHead):
+            targets.distances = list(result[1])
         return result
 
     head.get_targets = get_targets

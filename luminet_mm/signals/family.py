@@ -103,7 +103,7 @@ class Family(ABC):
     """The stock class of a student."""
     kinds: ClassVar[str]
     """Which models it has, for messages."""
-    usual: ClassVar[dict[str, str]]
+    usual: ClassVar[dict[str, Any]]
     """The usual signal of each kind: logits, boxes, maps, vectors, ..."""
     advice: ClassVar[str] = 'compare features'
     """What else to compare where a loss does not take the logits."""

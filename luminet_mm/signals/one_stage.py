@@ -61,7 +61,15 @@ class OneStage(Family):
         'detectors with a bbox_head on a pyramid, such as RetinaNet, FCOS, '
         'ATSS, GFL and RTMDet'
     )
-    usual = dict(logits='cls_score', boxes='bbox_pred', maps='neck')
+    usual = {
+        'logits': 'cls_score',
+        'boxes': 'bbox_pred',
+        'maps': 'neck',
+        'head maps': [
+            'bbox_head.cls_convs.2.preact',
+            'bbox_head.reg_convs.2.preact',
+        ],
+    }
     head = 'bbox_head'
     advice = (
         'take a loss on sigmoids, such as BinaryKDLoss or BCKDLoss, or '

@@ -3,7 +3,8 @@
 OFD, AB and ReviewKD compare them. This package's networks for CIFAR have a
 module of that name. MMPretrain's and MMDetection's ResNets and their relatives
 have not: a block adds its two branches and then calls ``self.relu``, so there
-the input of that call is tapped.
+the input of that call is tapped. A ``ConvModule``, as in the heads of
+detectors, calls ``self.activate``.
 """
 
 from __future__ import annotations
@@ -46,9 +47,16 @@ def last_block(model: nn.Module, path: str) -> nn.Module | None:
     block = _module(model, path.removesuffix(SUFFIX))
     while isinstance(block, nn.Sequential) and len(block):
         block = block[-1]
-    return (
-        block if isinstance(getattr(block, 'relu', None), nn.Module) else None
-    )
+    return block if _last_activation(block) is not None else None
+
+
+def _last_activation(block: nn.Module | None) -> nn.Module | None:
+    """What a block calls last, if it has such a module."""
+    for name in ('relu', 'activate'):
+        found = getattr(block, name, None)
+        if isinstance(found, nn.Module):
+            return found
+    return None
 
 
 @contextmanager
@@ -59,7 +67,8 @@ def tap_last_relu(block: nn.Module, store: dict, key: str) -> Iterator[None]:
     With activation checkpointing its last call alone is outside of the part
     that runs once more in the backward pass, and the hooks are gone by then.
     """
-    relu = block.get_submodule('relu')
+    relu = _last_activation(block)
+    assert relu is not None
     last: dict[str, Tensor] = {}
     kept: list[Tensor] = []
 

@@ -61,3 +61,39 @@ def test_distances_of_an_eval_head_are_in_strides_again():
     model.train()
     rows = level_rows(model.bbox_head, signal, maps)
     assert [each[0, 0].item() for each in rows] == [8, 16, 32, 64, 128]
+
+
+def test_priors_boxes_and_centerness_of_points():
+    """Those that the heads' own losses compute."""
+    from mmdet.models.dense_heads import FCOSHead
+
+    for kind in ('gfl', 'fcos', 'rtmdet'):
+        model = tiny_dense.build(tiny_dense.detector(kind))
+        data = tiny_dense.prepared(model)
+        inputs, samples = data['inputs'], data['data_samples']
+        signals = [FAMILY.find(model, 'cls_score', 'student')]
+        head = model.bbox_head
+        seen = []
+        if kind == 'fcos':
+            own = FCOSHead.centerness_target
+            head.centerness_target = lambda x, own=own, seen=seen, head=head: (
+                seen.append(own(head, x)) or seen[-1]
+            )
+        with FAMILY.record(model, signals, inputs, samples) as record:
+            model.loss(inputs, samples)
+        points = record.batch(signals).points
+        assert points.images == 2
+        for boxes, sample in zip(points.boxes, samples):
+            assert torch.equal(boxes, sample.gt_instances.bboxes)
+        if kind == 'gfl':
+            sizes = [len(points.priors(level)) for level in range(5)]
+            assert sizes == [len(x) // 2 for x in points.labels]
+            assert points.priors(1).shape[1] == 4
+        else:
+            assert points.priors is None
+        if kind == 'fcos':
+            total = seen[0].sum().clamp(min=1)
+            torch.testing.assert_close(points.centerness(), total)
+            assert total > 1
+        else:
+            assert points.centerness is None

@@ -45,6 +45,8 @@ class Points:
         priors: Gives the anchors ``(n, 4)`` of a level, as corners in pixels,
             from its number: those of one image. None if points are no boxes.
         boxes: ``(G, 4)`` ground-truth boxes of each image, likewise.
+        centerness: Gives a scalar, the sum of the centerness targets that the
+            head divides by, counted as ``num_pos``. None if it does not.
 
     Examples:
         >>> import torch
@@ -64,6 +66,7 @@ class Points:
     images: int = 1
     priors: Callable[[int], Tensor] | None = None
     boxes: list[Tensor] | None = None
+    centerness: Callable[[], Tensor] | None = None
 
 
 @dataclass

@@ -25,6 +25,7 @@ KINDS = (
     'last map',
     'maps',  # those of all stages, or of all levels of a pyramid
     'maps before ReLU',  # the same, before the last ReLU of each stage
+    'head maps',  # of both branches of a dense head, before an activation
     'early tokens',  # of the second block
     'tokens',  # of the first two blocks and of the last, after its norm
     'projected map',  # made by a module that the method adds to the student

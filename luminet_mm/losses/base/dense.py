@@ -46,6 +46,8 @@ class DenseLoss(DistillLoss):
     """What the values are, in this order; the last ones may be left out."""
     fewest: int = 1
     """How many signals it needs."""
+    maps: int = 0
+    """How many maps of the head come before them."""
     distributions = False
     """Whether boxes have to be distributions of their sides, as GFL's."""
 

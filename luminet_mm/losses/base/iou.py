@@ -38,6 +38,27 @@ def giou_distances(one: Tensor, other: Tensor, eps: float = 1e-7) -> Tensor:
     return 1 - (shared / (union + eps) - (hull - union) / (hull + eps))
 
 
+def log_iou_distances(one: Tensor, other: Tensor, eps: float = 1e-6) -> Tensor:
+    r"""``-log(IoU)`` of boxes, with IoU and union no less than ``eps``.
+
+    Args:
+        one: ``(N, 4)`` corners.
+        other: ``(N, 4)`` corners.
+        eps: See above.
+
+    Returns:
+        ``(N,)``.
+
+    Examples:
+        >>> import torch
+        >>> box = torch.tensor([[0., 0, 2, 2]])
+        >>> log_iou_distances(box, box + 1)  # log(7)
+        tensor([1.9459])
+    """
+    shared, union = intersection_and_union(one, other)
+    return -(shared / union.clamp(min=eps)).clamp(min=eps).log()
+
+
 def intersection_and_union(one: Tensor, other: Tensor) -> tuple[Tensor, ...]:
     """Areas of the intersections and of the unions of boxes, ``(N,)`` each.
 

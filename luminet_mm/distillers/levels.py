@@ -12,7 +12,7 @@ from luminet_mm.signals.family import Comparison, Size
 from luminet_mm.teachers.inputs import stride_of
 
 Pairs = list[tuple[int, int]]
-PYRAMIDS = (('neck',), ('backbone',))
+PYRAMIDS = (('neck',), ('backbone',), ('encoder',))
 
 
 def pair_levels(

@@ -21,13 +21,13 @@ FAMILIES: tuple[Family, ...] = (
     Classifier(),
     BackboneAlone(),
 )
-MAPS = ('backbone', 'neck')
+MAPS = ('backbone', 'neck', 'encoder')
 """The parts whose maps mean the same in all families: places of an image."""
 MAPS_ALONE = (
     'Student and teacher are models of two kinds, of which maps alone can be '
-    f'compared: {" and ".join(map(repr, MAPS))}, and modules inside them, '
-    'with a loss on maps such as PKDLoss. For logits or boxes take a teacher '
-    "of the student's kind."
+    "compared: 'backbone' and 'neck', modules inside them, and a DETR's "
+    "'encoder', with a loss on maps such as PKDLoss. For logits or boxes take "
+    "a teacher of the student's kind."
 )
 
 

@@ -52,6 +52,11 @@ PAIRS = {
         tiny_dense.detector,
         [8, 16, 32, 64],
     ),
+    'encoder of DINO -> RetinaNet': (
+        lambda: tiny_dense.distiller(teacher=tiny_detr.detector('dino')),
+        tiny_dense.detector,
+        [8, 16, 32, 64],
+    ),
     'Faster R-CNN -> Deformable DETR': (
         lambda: tiny_detr.distiller(teacher=two_stage()),
         tiny_detr.detector,
@@ -71,10 +76,13 @@ PAIRS = {
 def pair(request):
     """A distiller's config, that of its stock student, shared strides."""
     config, stock, strides = PAIRS[request.param]
+    theirs = 'encoder' if 'encoder' in request.param else 'neck'
 
     def distiller(**options):
         cfg = config()
-        cfg.distill = dict(loss_pkd=dict(PKD, **options))
+        signals = dict(student='neck', teacher=theirs)
+        loss = dict(type='luminet_mm.PKDLoss', **signals)
+        cfg.distill = dict(loss_pkd=dict(loss, **options))
         return cfg
 
     return distiller, stock, strides
@@ -104,6 +112,7 @@ def test_a_step_trains_backbone_and_neck_with_levels_of_one_stride(pair):
         )
 
 
+@pytest.mark.parametrize('pair', list(PAIRS)[:2], indirect=True)
 def test_weight_zero_trains_like_stock(pair):
     distiller, stock, _ = pair
     cfg = distiller(type='luminet_mm.ATLoss', loss_weight=0.0)
@@ -138,6 +147,20 @@ def test_maps_of_equal_weights_are_equal():
     both = loss.select('student', values[0]), loss.select('teacher', values[1])
     for ours, theirs in list(zip(*both))[:3]:
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize('pair', ['Mask R-CNN -> RetinaNet'], indirect=True)
+def test_a_copy_compares_the_same_levels_with_the_same_teacher(pair):
+    """EMA's copy, that is."""
+    model = tiny.build(pair[0]()).eval()
+    copied = copy.deepcopy(model)
+    assert copied.teacher.model is model.teacher.model
+    data = tiny.prepared(model)
+    ours, theirs = (
+        each.loss(data['inputs'], data['data_samples'])['loss_pkd']
+        for each in (model, copied)
+    )
+    assert torch.equal(ours, theirs) and ours > 0
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,8 @@ class FeatureLoss(DistillLoss):
 
     A signal is one tensor or several (``backbone`` and ``neck`` are tuples of
     maps, a list of names gives one value each). The student's tensors are
-    compared with the teacher's at the same index.
+    compared with the teacher's at the same index; distillers pair the levels
+    of two necks by their strides where these differ.
 
     A method that trains modules with the student sets :attr:`has_connectors`
     and implements :meth:`make_connectors`. Distillers call :meth:`build` with

@@ -90,7 +90,8 @@ class FCFDRoILoss(FeatureLoss):
                     kd_weight=1.0,
                     box_weight=1.0,
                     loss_weight=1.0,
-                )
+                ),
+                only=('Faster R-CNN', 'Mask R-CNN'),
             ),
         ),
         needs=('one box head',),

@@ -165,6 +165,10 @@ class FGFILoss(FeatureLoss):
         signals=Signals('maps'),
         uses=dict(
             detector=Use(options=dict(loss_weight=0.01), settings=dict()),
+            dense=Use(
+                options=dict(loss_weight=0.01),
+                only=('RetinaNet', 'ATSS', 'GFL'),
+            ),
         ),
         needs=(
             'boxes',

@@ -117,7 +117,7 @@ class LDLoss(DenseLoss):
             ),
         ),
         signals=Signals(('logits', 'boxes')),
-        uses=dict(dense=Use(settings=dict(loss_weight=1.0))),
+        uses=dict(dense=Use(settings=dict(loss_weight=1.0), only=('GFL',))),
         needs=('box distributions (GFL)', 'boxes'),
         formula='`tau² KL` of the distributions of box sides (mean over '
         'bins) at positives and near misses, and KD of classes at positives',

@@ -81,7 +81,7 @@ class MaskKDLoss(DistillLoss):
             'https://arxiv.org/abs/1503.02531',
         ),
         signals=Signals('masks'),
-        uses=dict(detector=Use()),
+        uses=dict(detector=Use(only=('Mask R-CNN',))),
         needs=('masks of objects',),
         formula="`BCE(S, T) − H(T)` of each pixel, on a RoI's own class; "
         "this project's form",

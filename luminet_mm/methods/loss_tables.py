@@ -55,7 +55,9 @@ def losses_page(root: Path) -> str:
     return page
 
 
-def replaced(page: str, name: str, text: str) -> str:
+def replaced(
+    page: str, name: str, text: str, file: str = 'docs/losses.md'
+) -> str:
     """Replace the table between two marks of a page.
 
     Raises:
@@ -65,7 +67,7 @@ def replaced(page: str, name: str, text: str) -> str:
     before, *rest = page.split(first)
     if len(rest) != 1 or last not in rest[0]:
         raise ValueError(
-            f'docs/losses.md: write {first.strip()!r} before the table of '
+            f'{file}: write {first.strip()!r} before the table of '
             f'{name} and {last.strip()!r} after it, once.'
         )
     return before + first + text + last + rest[0].partition(last)[2]

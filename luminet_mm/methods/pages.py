@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from luminet_mm.losses.base.card import Paper
+from luminet_mm.methods.detectors import PAGE as DETECTORS_PAGE
+from luminet_mm.methods.detectors import detectors_page
 from luminet_mm.methods.loss_tables import losses_page
 from luminet_mm.methods.markdown import table
 from luminet_mm.methods.method import METHODS, Method
@@ -153,6 +155,7 @@ def _collection(name: str, paper: Paper | None, optimizer: str) -> str:
 PAGES: dict[str, tuple[str, Callable[[Path], str]]] = {
     'methods': ('docs/methods.md', methods_page),
     'losses': ('docs/losses.md', losses_page),
+    'detectors': (DETECTORS_PAGE, detectors_page),
     'model-index': ('model-index.yml', model_index),
 }
 """The pages: their paths, and the functions that make them."""

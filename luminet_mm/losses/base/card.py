@@ -99,6 +99,8 @@ class Use:
             was found by the rule in the grid's config.
         compared: Signals in that comparison, if different.
         ce: Weight of the supervised loss in that comparison.
+        only: The detectors of this task that it works on, if not all: names
+            of :data:`luminet_mm.methods.detectors.DETECTORS`.
     """
 
     signals: Signals | None = None
@@ -107,6 +109,7 @@ class Use:
     published: bool = True
     compared: Signals | None = None
     ce: float = 1.0
+    only: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

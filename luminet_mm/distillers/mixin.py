@@ -18,6 +18,7 @@ from luminet_mm.distillers.blocks import (
 from luminet_mm.distillers.connectors import build_connectors
 from luminet_mm.distillers.refusals import (
     check_activation,
+    check_anchors,
     check_free,
     check_gradient,
     check_keys,
@@ -136,6 +137,7 @@ class DistillMixin(_StockModel):
             check_activation(self, self.distill[key], comparison)
             check_mapping(self, self.distill[key], comparison)
             check_points(self, self.distill[key], comparison)
+            check_anchors(self, self.distill[key], key)
 
     def build_connectors(self) -> None:
         """Build what losses train beside the student, from a dry run."""

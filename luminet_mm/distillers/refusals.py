@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from luminet_mm.losses import DenseLoss
+from luminet_mm.signals.annotations import anchor_generator
 from luminet_mm.signals.family import Comparison, Family
 from luminet_mm.signals.signal import Signal
 
@@ -183,6 +184,25 @@ def check_points(student: Any, loss: Any, comparison: Comparison) -> None:
             f'of boxes, and the student ({type(student).__name__}) predicts '
             'one number for each. Take BCKDLoss, which compares boxes by '
             'their IoU, or a student and a teacher with a GFLHead.'
+        )
+
+
+def check_anchors(student: Any, loss: Any, key: str) -> None:
+    """Refuse a loss on anchors for a student that has none.
+
+    Args:
+        student: The student.
+        loss: The loss.
+        key: Its key.
+
+    Raises:
+        ValueError: If it needs the student's anchors, and there are none.
+    """
+    if loss.needs_anchors and anchor_generator(student) is None:
+        raise ValueError(
+            f'model.distill.{key}: {type(loss).__name__} chooses places by '
+            f'the anchors of the student, and {type(student).__name__} has '
+            'none here. Take a loss that needs boxes alone, such as FGDLoss.'
         )
 
 

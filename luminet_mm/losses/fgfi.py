@@ -179,6 +179,7 @@ class FGFILoss(FeatureLoss):
     dims = (4,)
     has_connectors = True
     same_size = True
+    needs_anchors = True
 
     def __init__(
         self,

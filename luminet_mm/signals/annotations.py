@@ -12,6 +12,19 @@ from torch import Tensor
 from luminet_mm.losses.base.batch import DistillBatch
 
 
+def anchor_generator(model: Any) -> Any:
+    """What makes the anchors of a detector's pyramid; None without anchors.
+
+    Points, such as FCOS has, are not anchors.
+    """
+    for part in ('rpn_head', 'bbox_head'):
+        head = getattr(model, part, None)
+        generator = getattr(head, 'prior_generator', None)
+        if hasattr(generator, 'base_anchors'):
+            return generator
+    return None
+
+
 def annotated(
     images: Tensor, samples: Sequence, generator: Any
 ) -> DistillBatch:

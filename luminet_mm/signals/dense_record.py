@@ -15,7 +15,7 @@ from torch import Tensor
 
 from luminet_mm.distributed import global_sum, world_size
 from luminet_mm.losses.base.batch import DistillBatch, Points
-from luminet_mm.signals.annotations import annotated
+from luminet_mm.signals.annotations import anchor_generator, annotated
 from luminet_mm.signals.family import Record
 from luminet_mm.signals.signal import Signal, read_signal
 
@@ -121,9 +121,7 @@ class DenseRecord(Record):
     def batch(self, signals: Sequence[Signal]) -> DistillBatch:
         """Boxes and sizes of the images; of points their labels too."""
         head = self.model.bbox_head
-        generator = getattr(head, 'prior_generator', None)
-        if not hasattr(generator, 'base_anchors'):
-            generator = None  # points are not anchors
+        generator = anchor_generator(self.model)
         batch = annotated(self.images, self.samples, generator)
         fields = [signal for signal in signals if signal.field]
         if fields:

@@ -15,7 +15,7 @@ from mmdet.structures.bbox import bbox2roi
 from torch import Tensor
 
 from luminet_mm.losses.base.batch import DistillBatch
-from luminet_mm.signals.annotations import annotated
+from luminet_mm.signals.annotations import anchor_generator, annotated
 from luminet_mm.signals.dense_record import Targets
 from luminet_mm.signals.family import Record
 from luminet_mm.signals.mask_heads import is_mask
@@ -88,7 +88,7 @@ class DetectorRecord(Record):
         if signal.part == 'roi' and not signal.path:
             return self.stages[signal.stage].batch
         rpn_head: Any = getattr(self.model, 'rpn_head', None)
-        generator = getattr(rpn_head, 'prior_generator', None)
+        generator = anchor_generator(self.model)
         batch = annotated(self.images, self.samples, generator)
         anchors = [each for each in signals if is_anchors(each)]
         if anchors:

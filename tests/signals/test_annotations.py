@@ -1,10 +1,12 @@
 """What a detector's batch is annotated with."""
 
+import pytest
 import tiny
+import tiny_dense
 import torch
 from mmdet.models.task_modules import AnchorGenerator
 
-from luminet_mm.signals.annotations import annotated
+from luminet_mm.signals.annotations import anchor_generator, annotated
 
 
 def test_boxes_sizes_and_anchors():
@@ -22,3 +24,17 @@ def test_boxes_sizes_and_anchors():
     (anchors,) = batch.priors([(2, 3)])
     assert anchors.shape == (6, 4)
     assert annotated(inputs, samples, None).priors is None
+
+
+@pytest.mark.parametrize('kind', ['retinanet', 'atss', 'gfl'])
+def test_dense_heads_have_anchors(kind):
+    model = tiny_dense.build(tiny_dense.detector(kind))
+    assert anchor_generator(model) is model.bbox_head.prior_generator
+
+
+def test_those_of_an_rpn_and_none_of_points():
+    model = tiny.build(tiny.detector())
+    assert anchor_generator(model) is model.rpn_head.prior_generator
+    for kind in ('fcos', 'rtmdet'):
+        model = tiny_dense.build(tiny_dense.detector(kind))
+        assert anchor_generator(model) is None

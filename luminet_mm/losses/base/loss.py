@@ -62,6 +62,8 @@ class DistillLoss(nn.Module, metaclass=ABCMeta):
     """Whether it compares the queries of DETRs, which have no order."""
     runs_layers = False
     """Whether gradients pass through the teacher's layers."""
+    needs_anchors = False
+    """Whether it needs the anchors of the student's pyramid."""
 
     def __init__(
         self, *, loss_weight: float = 1.0, sync_stats: bool = True

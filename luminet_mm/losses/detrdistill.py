@@ -178,7 +178,17 @@ class DETRDistillLoss(QueryLoss):
             ),
         ),
         signals=Signals(('logits', 'boxes')),
-        uses=dict(detr=Use(settings=dict(loss_weight=1.0))),
+        uses=dict(
+            detr=Use(
+                settings=dict(loss_weight=1.0),
+                only=(
+                    'Deformable DETR',
+                    'DINO',
+                    'DAB-DETR',
+                    'Conditional DETR',
+                ),
+            )
+        ),
         formula='`BCE(S, P)`, L1 and `1 − GIoU` of queries that are matched '
         'by the same cost, layer by layer',
     )

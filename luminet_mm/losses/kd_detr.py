@@ -174,7 +174,12 @@ class KDDETRLoss(CountedDraws, QueryLoss):
             ),
         ),
         signals=Signals('queries'),
-        uses=dict(detr=Use(settings=dict(loss_weight=1.0))),
+        uses=dict(
+            detr=Use(
+                settings=dict(loss_weight=1.0),
+                only=('Deformable DETR', 'DINO', 'DAB-DETR'),
+            )
+        ),
         formula='`KL(softmax(t / tau) ‖ softmax(s / tau))`, L1 and `1 − GIoU` '
         'at shared query points, by the confidence of the teacher',
     )

@@ -17,6 +17,11 @@ DETECTORS = {
     'ATSS': 'dense',
     'GFL': 'dense',
     'RTMDet': 'dense',
+    'Deformable DETR': 'detr',
+    'DINO': 'detr',
+    'DAB-DETR': 'detr',
+    'Conditional DETR': 'detr',
+    'DETR': 'detr',
 }
 """Each detector's task, in the order of the table's columns."""
 PAGE = 'docs/detectors.md'

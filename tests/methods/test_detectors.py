@@ -3,6 +3,7 @@
 import pytest
 import tiny
 import tiny_dense
+import tiny_detr
 from cells import small
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
@@ -19,6 +20,11 @@ MODELS = {
         name: (tiny_dense, name.lower())
         for name in ('RetinaNet', 'FCOS', 'ATSS', 'GFL', 'RTMDet')
     },
+    'Deformable DETR': (tiny_detr, 'deformable'),
+    'DINO': (tiny_detr, 'dino'),
+    'DAB-DETR': (tiny_detr, 'dab'),
+    'Conditional DETR': (tiny_detr, 'conditional'),
+    'DETR': (tiny_detr, 'detr'),
 }
 
 
@@ -32,7 +38,7 @@ def cell(method, name):
     """Those of test_method.py aside, maps are a slow test: the losses are
     the same on all pyramids."""
     quick = method.use(DETECTORS[name]).only or (
-        DETECTORS[name] != 'detector' and on_predictions(method, 'dense')
+        DETECTORS[name] != 'detector' and on_predictions(method, DETECTORS[name])
     )
     return pytest.param(
         method,

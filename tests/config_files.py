@@ -16,7 +16,11 @@ from mmengine.utils import get_installed_path
 
 ROOT = Path(__file__).parents[1]
 SIZES = dict(  # of heads, and of what they keep
-    fc_out_channels=32, conv_out_channels=32, nms_pre=100, max_per_img=40
+    fc_out_channels=32,
+    conv_out_channels=32,
+    nms_pre=100,
+    max_per_img=40,
+    num_queries=20,
 )
 
 

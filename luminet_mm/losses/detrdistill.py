@@ -189,6 +189,7 @@ class DETRDistillLoss(QueryLoss):
                 ),
             )
         ),
+        optimizer='AdamW',
         formula='`BCE(S, P)`, L1 and `1 − GIoU` of queries that are matched '
         'by the same cost, layer by layer',
     )

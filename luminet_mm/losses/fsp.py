@@ -138,6 +138,8 @@ class FSPLoss(FeatureLoss):
                 compared=Signals(('stem', 'maps')),
             ),
             detector=Use(),
+            # it compares how one map becomes the next, and others have one
+            detr=Use(only=('Deformable DETR', 'DINO')),
         ),
         needs=('equal channels',),
     )

@@ -180,6 +180,7 @@ class KDDETRLoss(CountedDraws, QueryLoss):
                 only=('Deformable DETR', 'DINO', 'DAB-DETR'),
             )
         ),
+        optimizer='AdamW',
         formula='`KL(softmax(t / tau) ‖ softmax(s / tau))`, L1 and `1 − GIoU` '
         'at shared query points, by the confidence of the teacher',
     )

@@ -38,7 +38,8 @@ def cell(method, name):
     """Those of test_method.py aside, maps are a slow test: the losses are
     the same on all pyramids."""
     quick = method.use(DETECTORS[name]).only or (
-        DETECTORS[name] != 'detector' and on_predictions(method, DETECTORS[name])
+        DETECTORS[name] != 'detector'
+        and on_predictions(method, DETECTORS[name])
     )
     return pytest.param(
         method,

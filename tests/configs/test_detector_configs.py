@@ -1,4 +1,4 @@
-"""Configs of one-stage detectors: what they say, refer to, and train."""
+"""Configs of one-stage detectors and DETRs: what they say, and train."""
 
 import functools
 import re
@@ -23,11 +23,17 @@ from tiny import batch
 
 from luminet_mm.stock import stock_config
 
-FOLDER = 'one_stage'
-NAMES = sorted(path.stem for path in (ROOT / 'configs' / FOLDER).glob('*.py'))
+FOLDERS = ('one_stage', 'detr')
+PATHS = {
+    path.stem: f'{folder}/{path.name}'
+    for folder in FOLDERS
+    for path in sorted((ROOT / 'configs' / folder).glob('*.py'))
+}
+NAMES = list(PATHS)
 COCO = [name for name in NAMES if name.endswith('_coco')]
 DIGITS = [name for name in NAMES if name.endswith('_digits')]
-BASELINE = 'gfl_r18_coco'
+BASELINES = {'gfl_r101_r18': 'gfl_r18_coco', 'dino_r50_r18': 'dino_r18_coco'}
+DISTILLED = [name for name in COCO if name not in BASELINES.values()]
 # The students' own configs, of the zoo but for one.
 STUDENTS = {
     'gfl_r101_r50': 'gfl/gfl_r50_fpn_1x_coco.py',
@@ -36,6 +42,7 @@ STUDENTS = {
     'atss_r101_r50': 'atss/atss_r50_fpn_1x_coco.py',
     'mrcnn_retinanet': 'retinanet/retinanet_r50_fpn_2x_coco.py',
     'rtmdet_m_s': 'rtmdet/rtmdet_s_8xb32-300e_coco.py',
+    'dino_deformable': 'deformable_detr/deformable-detr_r50_16xb2-50e_coco.py',
 }
 # AP of the papers, and of their students alone (dense.md's sources).
 APS = {
@@ -52,10 +59,6 @@ APS = {
 }
 
 
-def path(name):
-    return f'{FOLDER}/{name}.py'
-
-
 @pytest.fixture(autouse=True)
 def _root(monkeypatch):
     """Configs name files from the project's folder."""
@@ -68,7 +71,7 @@ def student(name):
     pair = name.removesuffix('_coco').partition('_')[2]
     if pair in STUDENTS:
         return get_config(f'mmdet::{STUDENTS[pair]}')
-    return load(path(BASELINE))
+    return load(PATHS[BASELINES[pair]])
 
 
 # -- what a config says -----------------------------------------------------
@@ -78,14 +81,14 @@ def student(name):
 def test_header_has_a_command_that_names_the_file(name):
     commands = re.findall(
         r'(?:tools/dist_train\.sh|python tools/train\.py) (\S+)',
-        header(path(name)),
+        header(PATHS[name]),
     )
-    assert commands == [f'configs/{path(name)}']
+    assert commands == [f'configs/{PATHS[name]}']
 
 
 @pytest.mark.parametrize('name', COCO)
 def test_header_says_what_is_needed_and_known(name):
-    text = header(path(name))
+    text = header(PATHS[name])
     fields = re.findall(r'^(\w+)  +\S', text, re.MULTILINE)
     assert fields == ['Needs', 'Run', 'Paper', 'Derived']
     assert 'data/coco' in text and 'on first use' in text
@@ -102,13 +105,26 @@ def test_the_model_index_lists_them():
     listed = {
         model['Name']: model
         for model in models
-        if model['Config'].startswith(f'configs/{FOLDER}/')
+        if model['Config'].split('/')[1] in FOLDERS
     }
-    assert sorted(listed) == COCO
+    assert set(listed) == set(COCO)
     for name, model in listed.items():
-        cfg = load(path(name))
+        cfg = load(PATHS[name])
         assert model['Metadata']['Epochs'] == cfg.train_cfg.max_epochs
         assert 'Results' not in model and 'Weights' not in model
+
+
+def test_the_page_lists_them_with_their_numbers():
+    page = (ROOT / 'docs' / 'detectors.md').read_text(encoding='utf-8')
+    rows = dict(re.findall(r'^\| `configs/(\S+)` \| (.*) \|$', page, re.M))
+    assert set(rows) == {PATHS[name] for name in COCO}
+    for name in DISTILLED:
+        row = rows[PATHS[name]]
+        theirs = re.search(r'\((\d+\.\d)\) \|', row)[1]
+        assert f'teacher ({theirs} AP' in header(PATHS[name])
+        aps = re.search(r'\| (\d+\.\d) \((\d+\.\d)\)', row)
+        known = APS.get(name.removesuffix('_coco'))
+        assert (aps and tuple(map(float, aps.groups()))) == known
 
 
 # -- what it refers to ------------------------------------------------------
@@ -116,7 +132,7 @@ def test_the_model_index_lists_them():
 
 @pytest.mark.parametrize('name', NAMES)
 def test_every_type_is_registered(name):
-    cfg = load(path(name))
+    cfg = load(PATHS[name])
     hooks = list(cfg.get('default_hooks', {}).values())
     for hook in hooks + list(cfg.get('custom_hooks', [])):
         assert resolves(HOOKS, hook), hook
@@ -132,14 +148,14 @@ def test_every_type_is_registered(name):
 
 @pytest.mark.parametrize('name', NAMES)
 def test_a_saved_config_is_the_same(name):
-    cfg = load(path(name))
+    cfg = load(PATHS[name])
     again = Config.fromstring(cfg.pretty_text, '.py')
     assert again.to_dict() == cfg.to_dict()
 
 
-@pytest.mark.parametrize('name', [n for n in COCO if n != BASELINE])
+@pytest.mark.parametrize('name', DISTILLED)
 def test_it_is_the_students_config_with_a_teacher_and_a_loss(name):
-    cfg, own = load(path(name)), student(name)
+    cfg, own = load(PATHS[name]), student(name)
     stock = stock_config(cfg)
     stock.model.type = own.model.type
     expected = plain(own.to_dict())
@@ -156,15 +172,15 @@ def test_it_is_the_students_config_with_a_teacher_and_a_loss(name):
     assert found['custom_hooks'] == expected.get('custom_hooks', [])
 
 
-@pytest.mark.parametrize('name', [n for n in COCO if n != BASELINE])
+@pytest.mark.parametrize('name', DISTILLED)
 def test_teacher_is_the_zoos_and_sees_what_the_student_sees(name):
-    cfg = load(path(name))
+    cfg = load(PATHS[name])
     teacher = cfg.model.teacher
     package, where = teacher.config.split('::')
     entry = zoo(where.split('/')[0])[where]
     assert package == 'mmdet' and entry['Weights'] == teacher.checkpoint
     ap = entry['Results'][0]['Metrics']['box AP']
-    assert f'teacher ({ap} AP' in header(path(name))
+    assert f'teacher ({ap} AP' in header(PATHS[name])
     # A broken teacher stops the run; the zoo's own does not.
     (check,) = [
         hook
@@ -181,7 +197,7 @@ def test_teacher_is_the_zoos_and_sees_what_the_student_sees(name):
 
 @pytest.mark.parametrize('name', [n for n in COCO if 'rtmdet' in n])
 def test_distillation_ends_with_the_mosaics(name):
-    cfg = load(path(name))
+    cfg = load(PATHS[name])
     by_type = {hook.type: hook for hook in cfg.custom_hooks}
     (schedule,) = [
         value
@@ -195,7 +211,7 @@ def test_distillation_ends_with_the_mosaics(name):
 
 def test_digits_students_are_of_equal_size():
     gfl, retinanet = (
-        load(path(f'{kind}_student_digits')) for kind in ('gfl', 'retinanet')
+        load(PATHS[f'{kind}_student_digits']) for kind in ('gfl', 'retinanet')
     )
     same = 'depth base_channels stem_channels frozen_stages norm_eval init_cfg'
     for key in same.split():
@@ -210,14 +226,16 @@ def test_digits_students_are_of_equal_size():
 
 @pytest.mark.parametrize('name', NAMES)
 def test_one_step(name):
-    cfg = load(path(name))
+    cfg = load(PATHS[name])
     data = batch(size=64)
     for sample in data['data_samples']:
         labels = sample.gt_instances.labels
         labels.clamp_(max=cfg.model.bbox_head.num_classes - 1)
     _, log, trained, untouched = take_step(cfg, data)
     assert all(value.isfinite() for value in log.values())
-    for part in ('backbone', 'neck', 'bbox_head'):
+    parts = ['backbone', 'neck', 'bbox_head']
+    parts += [part for part in ('encoder', 'decoder') if part in cfg.model]
+    for part in parts:
         assert any(key.startswith(f'{part}.') for key in trained), part
     distill = cfg.model.get('distill', {})
     assert set(distill) <= set(log) and all(log[key] > 0 for key in distill)

@@ -1,6 +1,7 @@
 """Small DETRs that the tests share."""
 
 import copy
+from functools import cache
 
 import tiny
 from mmengine.hub import get_config
@@ -21,9 +22,14 @@ POINTS = KINDS[:-2]  # queries with a place
 _DENOISING = 4
 
 
+@cache
+def _stock(kind):
+    return get_config(f'mmdet::{_CONFIGS[kind]}').model
+
+
 def detector(kind='deformable', dropout=0.0, num_classes=4, queries=20):
     """A stock detector's config, with two narrow layers of each coder."""
-    model = copy.deepcopy(get_config(f'mmdet::{_CONFIGS[kind]}').model)
+    model = copy.deepcopy(_stock(kind))
     # the width of an embedded place is fixed in mmdet
     dims = 256 if kind in ('two_stage', 'conditional') else 32
     model.backbone.update(depth=18, base_channels=8, init_cfg=None)

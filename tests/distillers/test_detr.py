@@ -7,6 +7,7 @@ import tiny
 import tiny_dense
 import tiny_detr
 import torch
+from mmdet.models.detectors import DINO
 from mmengine.config import Config
 from mmengine.hub import get_config
 from mmengine.registry import DefaultScope
@@ -15,6 +16,7 @@ from luminet_mm.distillers import DETRDistiller
 from luminet_mm.preflight.models import block_problems
 from luminet_mm.registry import MODELS
 from luminet_mm.stock import stock_config
+from luminet_mm.student import student_of
 
 KINDS = tiny_detr.KINDS
 BOTH = dict(loss_match=tiny_detr.matched(), loss_shared=tiny_detr.shared())
@@ -495,3 +497,21 @@ def test_a_head_of_ones_own_belongs_to_the_stock_detector_it_extends():
 def test_a_zoo_config_becomes_a_distiller_by_its_type_alone():
     model = get_config('mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py').model
     assert DETRDistiller.built_of(model).__name__ == 'DINODistiller'
+
+
+def test_a_student_of_ones_own_class():
+    class MyDINO(DINO):
+        """A DINO with a prediction of its own."""
+
+        def predict(self, *args, **kwargs):
+            return 'mine'
+
+    class Mine(DETRDistiller, MyDINO):
+        """Its distiller, as docs/configs.md has it."""
+
+    model = distiller('dino')
+    model.type = Mine
+    model = tiny_detr.build(model)
+    assert type(model) is Mine and student_of(Mine) is MyDINO
+    assert model.predict(None, None) == 'mine'
+    assert step(model)['loss_match'] > 0

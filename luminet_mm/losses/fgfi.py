@@ -264,7 +264,8 @@ class FGFILoss(FeatureLoss):
         ):
             raise ValueError(
                 f'{self.name}: the anchors do not belong to maps of size '
-                f"{sizes}. Compare the maps that the student's RPN reads."
+                f"{sizes}. Compare the maps that the student's RPN or dense "
+                "head reads: 'neck', if there is one."
             )
         return anchors
 

@@ -101,6 +101,39 @@ def test_a_step_trains_and_a_teacher_that_is_the_student_does_not(name, kind):
     assert left < 1e-3 * strength or name == 'crosskd'
 
 
+@pytest.mark.parametrize('name', ['luminet', 'ld', 'crosskd'])
+def test_weight_0_trains_like_stock(name):
+    config = dict(LOSSES[name], loss_weight=0.0)
+    students = [tiny.detector('gfl') for _ in range(3)]
+    model = tiny.build(tiny.distiller(*students[:2], loss_x=config))
+    stock = tiny.build(students[2])
+    assert list(model.state_dict()) == list(stock.state_dict())
+    for each in (model, stock):
+        optimizer = torch.optim.SGD(each.parameters(), lr=0.01)
+        for seed in range(2):
+            data = tiny.prepared(each, seed=seed)
+            optimizer.zero_grad()
+            losses = each.loss(data['inputs'], data['data_samples'])
+            each.parse_losses(losses)[0].backward()
+            optimizer.step()
+    for key, value in stock.state_dict().items():
+        assert torch.equal(model.state_dict()[key], value), key
+
+
+@pytest.mark.parametrize('name', ['luminet', 'ld', 'crosskd'])
+def test_mixed_precision_agrees_with_float32(name):
+    model = distiller(name, 'gfl')
+    data = tiny.prepared(model)
+    exact = model.loss(data['inputs'], data['data_samples'])['loss_x']
+    with torch.autocast('cpu', dtype=torch.bfloat16):
+        half = model.loss(data['inputs'], data['data_samples'])['loss_x']
+    assert half.dtype == torch.float32
+    # 8 bits of the outputs of both networks
+    assert (half - exact).abs() < 0.1 * exact
+    half.backward()
+    assert model.backbone.layer4[0].downsample[0].weight.grad.any()
+
+
 def test_boxes_without_distributions_are_refused():
     with pytest.raises(
         ValueError, match=r'loss_x: LDLoss.*one number for each.*BCKDLoss'

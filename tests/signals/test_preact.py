@@ -203,3 +203,20 @@ def test_a_detectors_stages_have_it_too():
     losses['loss_x'].backward()
     assert losses['loss_x'] > 0
     assert model.backbone.layer3[-1].bn2.weight.grad.any()  # starts with 0
+
+
+def test_a_convolution_of_a_head_has_a_map_before_its_activation():
+    """One for each level that it runs on, as it was before the ReLU."""
+    from mmcv.cnn import ConvModule
+
+    net = nn.Module()
+    net.convs = nn.ModuleList([ConvModule(3, 4, 1, norm_cfg=dict(type='BN'))])
+    assert has_output(net, 'convs.0.preact')
+    store, images = {}, torch.randn(2, 2, 3, 4, 4)
+    with tap_path(net, 'convs.0.preact', store, 'x'):
+        after = [net.convs[0](image) for image in images]
+    assert len(store['x']) == 2
+    for before, each in zip(store['x'], after):
+        assert (before < 0).any() and torch.equal(before.relu(), each)
+    net.convs[0] = ConvModule(3, 4, 1, act_cfg=None)
+    assert not has_output(net, 'convs.0.preact')

@@ -51,8 +51,9 @@ class DistillMixin(_StockModel):
             teachers are an ensemble: their logits are averaged, by ``weight``
             where a teacher has one (default 1; only the ratios matter). With
             ``cache``, a folder, its logits are read from disk: see
-            :mod:`luminet_mm.teachers.cached`. Left out where no loss has a
-            teacher (USKD).
+            :mod:`luminet_mm.teachers.cached`; ``classes`` maps its classes
+            to the student's (:mod:`luminet_mm.teachers.class_map`). Left out
+            where no loss has a teacher (USKD).
         distill: One loss per key; each key starts with ``loss_``. An
             entry is the config of a loss and the ``signal`` that it compares,
             or ``student`` and ``teacher`` signals apart: a name each, or a

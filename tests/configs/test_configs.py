@@ -42,7 +42,7 @@ COCO = [name for name in NAMES if name.endswith('_coco')]
 DISTILLED = [
     name
     for name in COCO
-    if name.split('_')[0] in 'luminet kd dkd dist fcfd'.split()
+    if name.split('_')[0] in 'luminet kd dkd dist fcfd maskkd'.split()
 ]
 CHAIN = 'takd_frcnn_r101_r50_r18_coco'  # its teacher is no zoo's
 COMBINED = 'luminet_pkd_frcnn_r101_r18_coco'
@@ -93,6 +93,11 @@ FCFD = dict(
         kd_weight=1.0,
         box_weight=1.0,
         loss_weight=1.0,
+    )
+)
+MASK_KD = dict(
+    loss_mask_kd=dict(
+        type='luminet_mm.MaskKDLoss', signal='roi.mask', loss_weight=1.0
     )
 )
 PKD = dict(
@@ -152,7 +157,7 @@ def test_each_pair_has_a_baseline_and_luminet():
         for method in methods:
             assert f'{method}_{pair}_coco' in DISTILLED
     assert set(BATCHES) <= set(DISTILLED)
-    assert len(DISTILLED) == 3 * 4 + 2 + 1 + len(BATCHES) + 1
+    assert len(DISTILLED) == 3 * 4 + 2 + 1 + len(BATCHES) + 2
 
 
 def test_the_model_index_lists_them():
@@ -305,7 +310,7 @@ def test_methods_of_a_pair_differ_only_in_the_loss(pair):
         if name == COMBINED:
             assert plain(cfg.model.distill.pop('loss_pkd')) == PKD
         if 'cascade' not in pair:
-            losses = dict(LOSSES, fcfd=FCFD)
+            losses = dict(LOSSES, fcfd=FCFD, maskkd=MASK_KD)
             assert plain(cfg.model.distill) == losses[method]
         if method == 'luminet':
             (schedule,) = schedule

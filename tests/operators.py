@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from luminet_mm.losses import LogitLoss
 from luminet_mm.losses.base.finite import FiniteCheck
+from luminet_mm.signals.families import stock_family
 
 # On CUDA the host waits for the result of each of these.
 _READS = (
@@ -99,15 +100,33 @@ def as_on_a_gpu():
         yield
 
 
+def _parts(teacher):
+    """What a teacher runs as a whole; a RoI head is run by its methods."""
+    family = stock_family(teacher)
+    names = ['backbone', 'neck', 'rpn_head', 'encoder', 'decoder']
+    if family is not None and family.head != 'roi_head':
+        names.append(family.head)
+    found = (getattr(teacher, name, None) for name in names)
+    return [part for part in found if part is not None]
+
+
+def _paused(operators, forward):
+    def paused(*args, **kwargs):
+        operators.pause()
+        try:
+            return forward(*args, **kwargs)
+        finally:
+            operators.go_on()
+
+    return paused
+
+
 @contextmanager
 def counted(teacher=None):
     """Count the operators of a block, those of a teacher's parts left out."""
     operators = Operators()
     with ExitStack() as stack:
-        for name in ('backbone', 'neck', 'rpn_head', 'head'):
-            part = getattr(teacher, name, None)
-            if part is None:
-                continue
+        for part in _parts(teacher):
             for handle in (
                 part.register_forward_pre_hook(
                     operators.pause, with_kwargs=False, prepend=True
@@ -115,19 +134,13 @@ def counted(teacher=None):
                 part.register_forward_hook(operators.go_on),
             ):
                 stack.callback(handle.remove)
-        if hasattr(teacher, 'roi_head'):
-            forward = teacher.roi_head._bbox_forward
-
-            def paused(*args, **kwargs):
-                operators.pause()
-                try:
-                    return forward(*args, **kwargs)
-                finally:
-                    operators.go_on()
-
-            stack.enter_context(
-                patch.object(teacher.roi_head, '_bbox_forward', paused)
-            )
+        for name in ('_bbox_forward', '_mask_forward'):
+            roi_head = getattr(teacher, 'roi_head', None)
+            forward = getattr(roi_head, name, None)
+            if forward is not None:
+                stack.enter_context(
+                    patch.object(roi_head, name, _paused(operators, forward))
+                )
         stack.enter_context(as_on_a_gpu())
         stack.enter_context(_Methods(operators))
         stack.enter_context(operators)

@@ -124,7 +124,6 @@ HARMLESS = {
 WAITS = {
     # the stock RoI extractor looks up which RoIs are of which level
     ('FCFDRoILoss', 'detector'): {'nonzero': 4},
-    ('MaskKDLoss', 'detector'): {'nonzero': 4},
     # few of a level's many points are picked, as the head's own loss does
     ('DenseLumiNetLoss', 'dense'): {'nonzero': 5},
     ('LDLoss', 'dense'): {'nonzero': 5},

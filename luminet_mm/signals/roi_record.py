@@ -11,7 +11,7 @@ import torch
 from mmdet.models.detectors import BaseDetector
 from mmdet.models.roi_heads.bbox_heads import BBoxHead
 from mmdet.models.roi_heads.mask_heads import FCNMaskHead
-from mmdet.structures.bbox import bbox2roi
+from mmdet.structures.bbox import get_box_tensor
 from torch import Tensor
 
 from luminet_mm.losses.base.batch import DistillBatch
@@ -21,6 +21,7 @@ from luminet_mm.signals.family import Record
 from luminet_mm.signals.mask_heads import is_mask
 from luminet_mm.signals.rpn_rows import as_rows, is_anchors
 from luminet_mm.signals.signal import Signal, read_signal
+from luminet_mm.streams import upload
 
 
 @dataclass
@@ -172,9 +173,9 @@ def tap_mask_stage(
     compute = head.loss_and_target
 
     def loss_and_target(mask_preds, sampling_results, *args, **kwargs):
-        rois = bbox2roi([each.pos_priors for each in sampling_results])
         labels = [each.pos_gt_labels for each in sampling_results]
-        batch = DistillBatch(labels=torch.cat(labels), rois=rois.detach())
+        rois = _rois([each.pos_priors for each in sampling_results])
+        batch = DistillBatch(labels=torch.cat(labels), rois=rois)
         record.masks[stage] = MaskRecord(batch.rois, mask_preds, batch)
         return compute(mask_preds, sampling_results, *args, **kwargs)
 
@@ -183,6 +184,17 @@ def tap_mask_stage(
         yield
     finally:
         del head.loss_and_target
+
+
+def _rois(boxes: Sequence[Any]) -> Tensor:
+    """RoIs ``(N, 5)`` of each image's boxes.
+
+    As many operators for many images as for one, unlike mmdet's bbox2roi.
+    """
+    corners = torch.cat([get_box_tensor(each) for each in boxes]).detach()
+    images = [float(i) for i, x in enumerate(boxes) for _ in range(len(x))]
+    column = upload(images, corners.device)[:, None].to(corners)
+    return torch.cat([column, corners], dim=1)
 
 
 def roi_signal(signals: Sequence[Signal]) -> Signal:

@@ -127,9 +127,8 @@ class KDDETRLoss(CountedDraws, QueryLoss):
         giou_weight: Weight of the boxes' GIoU, >= 0.
         random_points: Number of random points, 0 or more.
         own_points: Whether to ask about the teacher's own query points.
-        mean_classes: Average the term of the classes over the points, by the
-            teacher's confidence, as the terms of the boxes are. Not
-            published.
+        mean_classes: Average the term of the classes over the points as those
+            of the boxes are. Not published.
         classes: ``'kl'`` as published. ``'luminet'`` is an extension of this
             project, without published results: each class of both models is
             first standardised over the points of a layer, weighted by the
@@ -255,11 +254,7 @@ class KDDETRLoss(CountedDraws, QueryLoss):
         asked = [self._ask(student, teacher, points) for points in sets]
         self._check_finite(
             self.name,
-            [
-                each
-                for logits, boxes, *_ in asked
-                for each in (*logits, *boxes)
-            ],
+            [x for logits, boxes, *_ in asked for x in (*logits, *boxes)],
             [x for _, _, *theirs in asked for x in theirs],
         )
         dtype = self._exact(asked[0][0])

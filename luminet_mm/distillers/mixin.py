@@ -59,9 +59,8 @@ class DistillMixin(_StockModel):
             or ``student`` and ``teacher`` signals apart: a name each, or a
             list of names. ``teachers=[0]`` says which of several teachers
             the loss listens to, all by default.
-        dry_run_size: Side, or height and width, of
-            the random images that all models see once when this one is
-            built. By default a size on which they run is found.
+        dry_run_size: Side, or height and width, of the random images that
+            all models see once, here. By default one is found that runs.
 
     Raises:
         ValueError: If a block, a key or a signal is missing or wrong.

@@ -112,11 +112,18 @@ def test_a_step_trains_backbone_and_neck_with_levels_of_one_stride(pair):
         )
 
 
-@pytest.mark.parametrize('pair', list(PAIRS)[:2], indirect=True)
+@pytest.mark.parametrize(
+    'pair',
+    [
+        'FCOS -> Faster R-CNN',
+        'Mask R-CNN -> RetinaNet',
+        'Faster R-CNN -> RTMDet',  # rounds otherwise in another layout
+    ],
+    indirect=True,
+)
 def test_weight_zero_trains_like_stock(pair):
     distiller, stock, _ = pair
-    cfg = distiller(type='luminet_mm.ATLoss', loss_weight=0.0)
-    models = tiny.build(cfg), tiny.build(stock())
+    models = tiny.build(distiller(loss_weight=0.0)), tiny.build(stock())
     for model in models:
         optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
         for seed in range(2):

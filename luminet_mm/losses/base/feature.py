@@ -12,6 +12,7 @@ from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.losses.base.checks import check_kinds, check_pairs
 from luminet_mm.losses.base.levels import choose, read_levels
 from luminet_mm.losses.base.loss import DistillLoss
+from luminet_mm.losses.base.tensors import laid_out
 
 Features = Tensor | Sequence[Tensor]
 
@@ -188,7 +189,7 @@ class FeatureLoss(DistillLoss):
         dtype = torch.float64 if exact else torch.float32
         with torch.autocast(ours[0].device.type, enabled=False):
             loss = self.compute(
-                [feature.to(dtype) for feature in ours],
+                [laid_out(feature).to(dtype) for feature in ours],
                 [feature.detach().to(dtype) for feature in theirs],
                 batch or DistillBatch(),
             )

@@ -164,3 +164,33 @@ def standard_channels(
     variance = moments.comoment / (moments.weight - 1).clamp(min=1)
     std = safe_sqrt(variance).clamp(min=FLAT) + eps
     return (rows - moments.mean_x) / std, moments.weight
+
+
+def laid_out(maps: Tensor) -> Tensor:
+    """The same maps, whose gradient gets their memory layout.
+
+    A method that reads maps place by place gives a gradient that lies place
+    by place. Convolutions round otherwise there, so that even a loss of
+    weight 0 would change the last digits of a student's weights.
+
+    Args:
+        maps: ``(B, C, H, W)``; anything else is returned as it is.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses.base.tensors import laid_out
+        >>> maps = torch.rand(2, 3, 4, 4, requires_grad=True)
+        >>> rows = laid_out(maps + 0).permute(0, 2, 3, 1).flatten(0, 2)
+        >>> torch.autograd.grad(rows.sum(), maps)[0].is_contiguous()
+        True
+    """
+    if maps.dim() != 4 or not maps.requires_grad:
+        return maps
+    layout = torch.contiguous_format
+    if not maps.is_contiguous() and maps.is_contiguous(
+        memory_format=torch.channels_last
+    ):
+        layout = torch.channels_last
+    view = maps.view_as(maps)
+    view.register_hook(lambda grad: grad.contiguous(memory_format=layout))
+    return view

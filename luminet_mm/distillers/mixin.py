@@ -17,14 +17,10 @@ from luminet_mm.distillers.blocks import (
 )
 from luminet_mm.distillers.connectors import build_connectors
 from luminet_mm.distillers.refusals import (
-    check_activation,
-    check_anchors,
+    check_comparison,
     check_free,
     check_gradient,
     check_keys,
-    check_mapping,
-    check_order,
-    check_points,
 )
 from luminet_mm.losses import DistillBatch
 from luminet_mm.losses.base.finite import NotFiniteInputError
@@ -133,11 +129,7 @@ class DistillMixin(_StockModel):
         """Refuse signals that cannot be compared, or not by their loss."""
         for key, comparison in self.comparisons.items():
             self.teachers.check(self.family, self, comparison)
-            check_order(self.family, self.distill[key], comparison)
-            check_activation(self, self.distill[key], comparison)
-            check_mapping(self, self.distill[key], comparison)
-            check_points(self, self.distill[key], comparison)
-            check_anchors(self, self.distill[key], key)
+            check_comparison(self, self.distill[key], comparison)
 
     def build_connectors(self) -> None:
         """Build what losses train beside the student, from a dry run."""

@@ -61,6 +61,17 @@ def check_keys(kind: type, family: Family, keys: Iterable[str]) -> None:
     )
 
 
+def check_comparison(
+    student: Any, loss: nn.Module, comparison: Comparison
+) -> None:
+    """Refuse signals that a loss cannot compare; see the checks below."""
+    check_order(student.family, loss, comparison)
+    check_activation(student, loss, comparison)
+    check_mapping(student, loss, comparison)
+    check_points(student, loss, comparison)
+    check_anchors(student, loss, comparison.key)
+
+
 def check_activation(
     student: Any, loss: nn.Module, comparison: Comparison
 ) -> None:

@@ -56,11 +56,15 @@ def detector_pair(method, task):
         return [tiny_detr.detector() for _ in range(2)]
     bins = 'box distributions (GFL)' in method.needs
     kind = 'gfl' if bins else 'retinanet'
-    sides = [tiny_dense.detector(kind) for _ in range(2)]
-    for each in sides:
-        if method.card.key == 'crosskd':  # its convolutions are cut
-            each.bbox_head.stacked_convs = 3
-    return sides
+    return [dense_detector(method, kind) for _ in range(2)]
+
+
+def dense_detector(method, kind):
+    """A one-stage detector; with convolutions to cut between for CrossKD."""
+    detector = tiny_dense.detector(kind)
+    if method.card.key == 'crosskd':
+        detector.bbox_head.stacked_convs = 3
+    return detector
 
 
 def small(config, task):

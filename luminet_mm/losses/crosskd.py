@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +14,11 @@ from luminet_mm.losses.base.card import Card, Paper, Signals, Source, Use
 from luminet_mm.losses.base.dense import DenseLoss, precise
 from luminet_mm.losses.base.iou import giou_distances, log_iou_distances
 from luminet_mm.losses.bckd import binary_kd_rows
-from luminet_mm.losses.crosskd_align import align_channels
+from luminet_mm.losses.crosskd_align import (
+    align_channels,
+    level_maps,
+    map_rows,
+)
 from luminet_mm.losses.ld import side_kl
 from luminet_mm.models.cross_heads import CrossHead
 from luminet_mm.registry import MODELS
@@ -100,7 +103,12 @@ class CrossKDLoss(DenseLoss):
             ),
         ),
         signals=Signals(('head maps', 'logits', 'boxes')),
-        uses=dict(dense=Use(settings=dict(loss_weight=1.0))),
+        uses=dict(
+            dense=Use(
+                settings=dict(loss_weight=1.0),
+                only=('RetinaNet', 'FCOS', 'ATSS', 'GFL'),
+            )
+        ),
         needs=('a head that can be cut (RetinaNet, FCOS, ATSS, GFL)',),
         formula="BCKD's classes, and boxes weighted by the teacher's score, "
         "of predictions that the teacher's last layers make of the "
@@ -194,7 +202,7 @@ class CrossKDLoss(DenseLoss):
             )
         levels: list[list[Tensor]] = []
         for level, maps in enumerate(
-            zip(*map(_levels, (*student[:2], *teacher[:2])))
+            zip(*map(level_maps, (*student[:2], *teacher[:2])))
         ):
             crossed = [
                 self._aligned(own, other.detach())
@@ -203,7 +211,10 @@ class CrossKDLoss(DenseLoss):
             levels.append(self._head.predict(level, *crossed))
         predicted = teacher[self.maps :]
         rows = [
-            [_rows(maps, like) for maps, like in zip(signal, targets)]
+            [
+                map_rows(maps, like.shape[1])
+                for maps, like in zip(signal, targets)
+            ]
             for signal, targets in zip(zip(*levels), predicted)
         ]
         return super().forward(rows, predicted[: len(rows)], batch)
@@ -273,16 +284,6 @@ class CrossKDLoss(DenseLoss):
         if self.form == 'distances':
             return log_iou_distances(own, other)
         return giou_distances(own, other, eps=1e-6)
-
-
-def _levels(maps: Any) -> Sequence[Tensor]:
-    """A map of each level; a head on one level gives no tuple."""
-    return [maps] if isinstance(maps, Tensor) else maps
-
-
-def _rows(maps: Tensor, like: Tensor) -> Tensor:
-    """Rows of a map: places of an image one by one, and its anchors."""
-    return maps.permute(0, 2, 3, 1).reshape(-1, like.shape[1])
 
 
 def _centers(

@@ -1,6 +1,8 @@
-"""CrossKD's alignment: the student's channels get the teacher's statistics."""
+"""CrossKD's maps: their channels aligned with the teacher's, and as rows."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -43,3 +45,29 @@ def align_channels(
         for each in (moments.mean_x, safe_sqrt(variance))
     )
     return (student - mean) / (own + 1e-6) * scale + target
+
+
+def level_maps(maps: Tensor | Sequence[Tensor]) -> Sequence[Tensor]:
+    """A map for each level; a head on one level gives no tuple."""
+    return [maps] if isinstance(maps, Tensor) else maps
+
+
+def map_rows(maps: Tensor, width: int) -> Tensor:
+    """Rows of a map: the places of an image, and the anchors of a place.
+
+    Args:
+        maps: ``(B, A * width, h, w)``.
+        width: Numbers in a row.
+
+    Returns:
+        ``(B * h * w * A, width)``.
+
+    Examples:
+        >>> import torch
+        >>> map_rows(torch.arange(8.0).view(1, 4, 1, 2), 2)  # two anchors
+        tensor([[0., 2.],
+                [4., 6.],
+                [1., 3.],
+                [5., 7.]])
+    """
+    return maps.permute(0, 2, 3, 1).reshape(-1, width)

@@ -18,6 +18,7 @@ module's output.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -95,7 +96,14 @@ class OneStage(Family):
         part = name.split('.')[0]
         if part in _PARTS and has_output(model, name):
             return Signal(name, part, path=name)
-        raise unknown_signal(model, name, whose, published, '')
+        hint = ''
+        if re.fullmatch(r'bbox_head\.(cls|reg)_convs\.\d+\.preact', name):
+            hint = (
+                f' Its bbox_head ({type(model.bbox_head).__name__}) has no '
+                'such convolution for all levels, which CrossKD needs: name '
+                'another, or take BCKDLoss.'
+            )
+        raise unknown_signal(model, name, whose, published, hint)
 
     def activation(self, model: Any, signals: Sequence[Signal]) -> str:
         """See :meth:`Family.activation`."""

@@ -43,7 +43,7 @@ def unknown_signal(
     if name.endswith(SUFFIX):
         hint += (
             f' A stage has {SUFFIX[1:]} where its last block ends in its '
-            "module 'relu'."
+            "module 'relu', and a ConvModule where it ends in an activation."
         )
     elif close:
         hint += f' Did you mean {" or ".join(map(repr, close))}?'

@@ -181,6 +181,9 @@ def test_heads_that_cannot_cross_are_refused():
     swapped = [maps[1], maps[0], *maps[2:]]
     with pytest.raises(ValueError, match='the maps of the student are .*nam'):
         crosskd(signal=swapped)
+    missing = ['bbox_head.cls_convs.2.preact', *maps[1:]]
+    with pytest.raises(ValueError, match=r'\(RetinaHead\) has no such convo'):
+        crosskd(signal=missing)
     rtmdet = [f'bbox_head.{x}_convs.0.0.preact' for x in ('cls', 'reg')]
     with pytest.raises(ValueError, match=r'\(RTMDetSepBNHead\).*BCKDLoss'):
         crosskd(
@@ -188,6 +191,19 @@ def test_heads_that_cannot_cross_are_refused():
             tiny.detector('rtmdet'),
             signal=[*rtmdet, *maps[2:]],
         )
+
+
+def test_of_several_teachers_one_head_is_crossed():
+    cfg = tiny.distiller(loss_x=LOSSES['crosskd'])
+    cfg.teacher = [cfg.teacher, copy.deepcopy(cfg.teacher)]
+    with pytest.raises(ValueError, match=r'loss_x: .*as in teachers=\[0\]'):
+        tiny.build(cfg)
+    cfg.distill.loss_x = dict(LOSSES['crosskd'], teachers=[1])
+    model = tiny.build(cfg)
+    assert model.distill.loss_x._head.model is model.teachers[1].model
+    data = tiny.prepared(model)
+    losses = model.loss(data['inputs'], data['data_samples'])
+    assert losses['loss_x'] > 0
 
 
 def test_a_crossed_head_is_the_teachers_and_stays_as_it_is():

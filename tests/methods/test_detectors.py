@@ -4,7 +4,7 @@ import pytest
 import tiny
 import tiny_dense
 import tiny_detr
-from cells import small
+from cells import dense_detector, small
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 
@@ -75,7 +75,10 @@ def build(method, name, config):
     config = dict(type=f'luminet_mm.{method.loss}', **config)
     if 'Cascade' in name:
         config = of_cascade(config)
-    student, teacher = kind.detector(model), kind.detector(model)
+    if kind is tiny_dense:
+        student, teacher = (dense_detector(method, model) for _ in range(2))
+    else:
+        student, teacher = kind.detector(model), kind.detector(model)
     return kind.build(kind.distiller(student, teacher, loss_x=config))
 
 

@@ -274,7 +274,7 @@ def gradients(name, which):
     return loss.detach(), grads
 
 
-ON_RANKS = ('bckd', 'luminet_top_k', 'ld', 'crosskd')
+ON_RANKS = ('bckd', 'luminet', 'luminet_top_k', 'ld', 'crosskd')
 
 
 def on_rank(rank, world_size):

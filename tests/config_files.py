@@ -128,6 +128,7 @@ def take_step(cfg, data):
     shrink(cfg.model)
     torch.manual_seed(0)
     model = MODELS.build(cfg.model).train()
+    model.init_weights()  # a DETR leaves some unset until then
     before = {
         key: value.detach().clone() for key, value in model.named_parameters()
     }

@@ -25,6 +25,7 @@ from luminet_mm.registry import MODELS
 
 WEIGHTS = dict(deltas=(1.0, 1.0), distances=(0.4, 0.75), bins=(1.0, 4.0))
 """Published weights of classes and boxes, by what boxes are."""
+HEADS = ('RetinaNet', 'FCOS', 'ATSS', 'GFL')
 
 
 @MODELS.register_module()
@@ -103,13 +104,8 @@ class CrossKDLoss(DenseLoss):
             ),
         ),
         signals=Signals(('head maps', 'logits', 'boxes')),
-        uses=dict(
-            dense=Use(
-                settings=dict(loss_weight=1.0),
-                only=('RetinaNet', 'FCOS', 'ATSS', 'GFL'),
-            )
-        ),
-        needs=('a head that can be cut (RetinaNet, FCOS, ATSS, GFL)',),
+        uses=dict(dense=Use(settings=dict(loss_weight=1.0), only=HEADS)),
+        needs=(f'a head that can be cut ({", ".join(HEADS)})',),
         formula="BCKD's classes, and boxes weighted by the teacher's score, "
         "of predictions that the teacher's last layers make of the "
         "student's maps",

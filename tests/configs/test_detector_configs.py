@@ -80,7 +80,7 @@ def student(name):
 @pytest.mark.parametrize('name', NAMES)
 def test_header_has_a_command_that_names_the_file(name):
     commands = re.findall(
-        r'(?:tools/dist_train\.sh|python tools/train\.py) (\S+)',
+        r'(?:tools/dist_train\.sh|python tools/train\.py) +(\S+)',
         header(PATHS[name]),
     )
     assert commands == [f'configs/{PATHS[name]}']

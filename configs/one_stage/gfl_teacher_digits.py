@@ -1,4 +1,4 @@
-"""The teacher of the GFL digits runs: half as wide again, four times the data.
+"""The teacher of the GFL digits runs: a wider backbone, four times the data.
 
 Needs    nothing; its backbone starts as that of the Faster R-CNN teacher. Not
          needed to distil: it is in weights/digits_gfl_teacher.pth.
@@ -12,7 +12,7 @@ model = dict(
         stem_channels=24,
         init_cfg=dict(checkpoint='weights/digits_teacher.pth'),
     ),
-    neck=dict(in_channels=[24, 48, 96, 192], out_channels=48),
-    bbox_head=dict(in_channels=48, feat_channels=48),
+    # pyramid and head are as wide as the student's, for CrossKD and PKD
+    neck=dict(in_channels=[24, 48, 96, 192]),
 )
 train_dataloader = dict(dataset=dict(num_images=4800))

@@ -7,6 +7,18 @@ lumi = dict(type='luminet_mm.DenseLumiNetLoss', **logits)
 methods = dict(
     binary_kd=(dict(type='luminet_mm.BinaryKDLoss', **logits), (0.5, 1, 2)),
     bckd=(dict(type='luminet_mm.BCKDLoss', **both), (0.5, 1, 2)),
+    crosskd=(
+        dict(
+            type='luminet_mm.CrossKDLoss',
+            signal=[
+                'bbox_head.cls_convs.0.preact',
+                'bbox_head.reg_convs.0.preact',
+                *both['signal'],
+            ],
+        ),
+        (0.5, 1, 2),
+    ),
+    ld=(dict(type='luminet_mm.LDLoss', **both), (0.5, 1, 2)),
     luminet=(lumi, (1, 4, 16)),
     luminet_softmax=(dict(lumi, form='softmax'), (1, 4, 16)),
     luminet_top_k=(
@@ -19,10 +31,7 @@ methods = dict(
         dict(type='luminet_mm.FGFILoss', signal='neck'),
         (0.003, 0.01, 0.03),
     ),
-    mgd=(
-        dict(type='luminet_mm.MGDLoss', signal='neck'),
-        (1.5e-7, 5e-7, 1.5e-6),
-    ),
+    pkd=(dict(type='luminet_mm.PKDLoss', signal='neck'), (3, 10, 30)),
 )
 runs = {
     f'{name}_weight{weight:g}': dict(

@@ -3,8 +3,6 @@
 import pytest
 import tiny
 import torch
-from mmengine.config import Config
-from mmengine.registry import MODELS
 from self_loss import self_distiller, self_losses
 
 RPN = dict(type='luminet_mm.BCKDLoss', signal=['rpn.objectness', 'rpn.deltas'])
@@ -31,32 +29,12 @@ def distiller(kind, **options):
     )
 
 
-@pytest.mark.parametrize('kind', MASKS)
-def test_zero_weight_trains_like_stock(kind):
-    def train(config):
-        torch.manual_seed(4)
-        model = MODELS.build(Config(dict(model=config)).model)
-        model.init_weights()
-        model.train()
-        optimizer = torch.optim.SGD(model.parameters(), 0.02, momentum=0.9)
-        for seed in range(2):
-            optimizer.zero_grad()
-            data = tiny.prepared(model, seed=seed, masks=True)
-            found = model.loss(data['inputs'], data['data_samples'])
-            model.parse_losses(found)[0].backward()
-            optimizer.step()
-        return model.state_dict(), torch.rand(3)
+def test_a_model_teaches_itself_nothing(tmp_path):
+    """These losses; that signals keep the family's contract is tested there.
 
-    ours, our_draw = train(distiller(kind, loss_weight=0.0))
-    stock, stock_draw = train(tiny.detector(kind))
-    assert list(ours) == list(stock) and torch.equal(our_draw, stock_draw)
-    assert all(torch.equal(ours[key], stock[key]) for key in stock)
-
-
-@pytest.mark.parametrize('kind', MASKS)
-def test_a_model_teaches_itself_nothing(kind, tmp_path):
-    """Prepared as any teacher: norms folded, other channels and padding."""
-    model = self_distiller(tiny.detector(kind), tmp_path, losses(kind))
+    Prepared as any teacher: norms folded, channels in another order.
+    """
+    model = self_distiller(tiny.detector('mask'), tmp_path, losses('mask'))
     found = self_losses(model, tiny.batch(size=96, masks=True))
     # an IoU's eps is left of the RPN's boxes
     assert max(found.values()) < 1e-4, found

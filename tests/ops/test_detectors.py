@@ -150,6 +150,10 @@ def test_further_operators_train_and_predict(name):
     torch.manual_seed(0)
     model = get_config(f'mmdet::{FURTHER[name]}').model
     model.backbone.update(depth=18, init_cfg=None)
+    if 'pool' in name:
+        layer = model.roi_head.bbox_roi_extractor.roi_layer
+        layer.update(output_size=3, deform_fc_channels=32)
+        model.roi_head.bbox_head.update(roi_feat_size=3, fc_out_channels=32)
     neck = model.neck[0] if name == 'dyhead' else model.neck
     neck.in_channels = [64, 128, 256, 512]
     model = MODELS.build(model)

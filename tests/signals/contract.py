@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import re
 from typing import ClassVar
 
 import pytest
@@ -104,11 +105,13 @@ class FamilyContract:
         )
 
     def signals(self, kind):
-        """Those of the usual kinds that the model has, and its logits."""
-        model = self.model(kind)
-        names = self.family.names(model)
-        found = [x for x in self.family.usual.values() if x in names]
-        return list(dict.fromkeys([*found, *logit_names(self.family, model)]))
+        """Those of the usual kinds that the model has, of every stage."""
+        usual = self.family.usual.values()
+        return [
+            name
+            for name in self.family.names(self.model(kind))
+            if re.sub(r'\.\d+\b', '', name) in usual
+        ]
 
     # -- names --------------------------------------------------------------
 

@@ -370,11 +370,11 @@ def test_a_teacher_that_cannot_be_compared(teacher, losses, message):
 
 class TestTwoStageContract(FamilyContract):
     family = FAMILY
-    kinds = ('mask', 'cascade')
-    padded = {'cascade': 64}  # noqa: RUF012
+    kinds = ('mask', 'cascade_mask')
+    padded = {'cascade_mask': 64}  # noqa: RUF012
 
     def config(self, kind, **options):
         return tiny.detector(kind, **options)
 
     def batch(self, kind, **options):
-        return tiny.batch(size=96, masks=kind == 'mask', **options)
+        return tiny.batch(size=96, masks=True, **options)

@@ -117,6 +117,7 @@ LOSSES = {
     and loss not in BASES
 }
 WITHOUT_CONTRACT = {
+    'RoIBoxLoss': 'it compares scores and boxes of RoIs together',
     'MaskKDLoss': 'its rows are masks, and its file promises the same',
     'FCFDRoILoss': "it runs two detectors' RoI heads, so it is tested on them",
 }

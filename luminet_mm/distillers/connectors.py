@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from luminet_mm.distillers.levels import pair_levels
-from luminet_mm.losses import CrossKDLoss, FeatureLoss
+from luminet_mm.losses import CrossKDLoss, FeatureLoss, RoIBoxLoss
 from luminet_mm.rng import preserved_rng
 from luminet_mm.signals.family import Comparison, Size
 from luminet_mm.teachers.dry_run import (
@@ -34,7 +34,7 @@ def build_connectors(model: Any) -> None:
         ValueError: If a loss cannot compare the features, or a model runs on
             no image of the sizes that are tried.
     """
-    _let_heads_cross(model)
+    _let_read(model)
     losses = {
         key: loss
         for key, loss in model.distill.items()
@@ -73,17 +73,17 @@ def build_connectors(model: Any) -> None:
         model.train(was_training)
 
 
-def _let_heads_cross(model: Any) -> None:
-    """Let losses read the head of the teacher that they run.
+def _let_read(model: Any) -> None:
+    """Let losses read the heads of which they need more than outputs.
 
     Args:
         model: The student, with its losses.
 
     Raises:
-        ValueError: If a head cannot be run from those maps.
+        ValueError: If a loss cannot use the heads.
     """
     for key, loss in model.distill.items():
-        if not isinstance(loss, CrossKDLoss):
+        if not isinstance(loss, (CrossKDLoss, RoIBoxLoss)):
             continue
         comparison = model.comparisons[key]
         (index,) = comparison.teachers

@@ -44,6 +44,7 @@ from luminet_mm.losses.pkd import PKDLoss, pkd_loss
 from luminet_mm.losses.pkt import PKTLoss, pkt_loss
 from luminet_mm.losses.reviewkd import ReviewKDLoss, hcl_loss
 from luminet_mm.losses.rkd import RKDLoss, rkd_loss
+from luminet_mm.losses.roi_box import RoIBoxLoss
 from luminet_mm.losses.semckd import SemCKDLoss, semckd_loss
 from luminet_mm.losses.simkd import SimKDLoss
 from luminet_mm.losses.sp import SPLoss, similarity_loss
@@ -101,6 +102,7 @@ __all__ = [
     'QueryLoss',
     'RKDLoss',
     'ReviewKDLoss',
+    'RoIBoxLoss',
     'SPLoss',
     'SRDLoss',
     'SemCKDLoss',

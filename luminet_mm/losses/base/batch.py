@@ -16,6 +16,7 @@ FIELDS = {  # what they are, and which kind of signal comes with them
     ),
     'background': ('the column of the background', _BOXES),
     'no_object': ('the label of rows without an object', _BOXES),
+    'rois': ('the RoIs', _BOXES),
     'added_gt': ('which rows are added ground truth', _BOXES),
     'boxes': ('the ground-truth boxes', _MAPS),
     'image_shapes': ("the images' heights and widths", _MAPS),

@@ -50,6 +50,8 @@ def first_layers(model):
     ]
     if isinstance(layers[0], nn.Linear):
         return layers[:1]
+    if layers[0].weight.shape[1] == 12:  # of four pixels at once (YOLOX)
+        return layers[:1]
     return [
         layer
         for layer in layers
@@ -123,7 +125,7 @@ def mirrored_state(model):
             # MMPretrain's unfold lays patches out channel by channel
             weight = weight.unflatten(1, (3, -1)).flip(1).flatten(1)
         else:
-            weight = weight.flip(1)
+            weight = weight.unflatten(1, (-1, 3)).flip(2).flatten(1, 2)
         layer.weight.data = weight
     return twin.state_dict()
 
@@ -145,7 +147,7 @@ def self_distiller(
     """
     student = Config(dict(model=copy.deepcopy(student))).model
     torch.manual_seed(0)
-    stock = build(student)
+    stock = build(copy.deepcopy(student))  # Deformable DETR completes it
     stock.init_weights()
     if change is not None:
         change(stock)

@@ -1,4 +1,4 @@
-"""Every stock model that takes a training step, distils; or says why not."""
+"""Every stock model steps, predicts and teaches itself, or says why not."""
 
 import gc
 import re
@@ -6,24 +6,43 @@ import re
 import pytest
 import zoos
 
-# whose stock model takes no step on this machine, or takes too long
+# whose stock model does not run on this machine, or takes too long
 STOCK = {
     'mmdet': {
-        r'^(dcn|simple_copy|strong_base)': 'mmcv.s compiled extension',
-        # in eval mode, as mmcv's own operator
-        r'^guided_anchoring/': 'masked_conv2d needs one image',
-        r'^queryinst/|dc5|x101-64x4d|swinb': 'too large',
+        r'^(simple_copy|strong_base)': 'mmcv.s compiled extension',
+        r'^(dcnv2|queryinst)/|centripetal|cornernet|swinb': 'too large',
+        # it is built with an option that its class lacks
+        r'^cascade_rpn/': "required positional argument: 'num_classes'",
+        r'^centernet/': "'border'",  # of its own test-time crop
+        r'^clrnet/': "no attribute 'lines_array'",  # it finds lanes
+        r'^(fast_rcnn|libra_rcnn/libra-fast)': 'takes no step: AssertionError',
+        r'^(glip|mm_grounding|grounding)': 'install (transformers|fairscale)',
+        r'^(byte|oc)': 'lap is not installed',
+        r'^(lad|ld)/': 'URLError|No such file',  # of the teacher
+        r'^misc/': 'install Detectron2',
+        r'^reid/': 'Output size is too small',  # of crops of persons
+        r'^soft_teacher/': "'list' object has no attribute 'keys'",
+        r'^ssd/': "no attribute 'loss_cls'",  # it predicts not
+        r'^timm_example/': 'requires timm',
+        r'^tood/': "'<' not supported",  # a hook tells it the epoch
+        r'^yolact/': 'stack expects each tensor to be equal size',
+        # of videos
+        r'^(deepsort|mask2former_vis|masktrack|qdtrack)': 'Only support the 4',
+        r'^boxinst/': "unsupported operand type.*'NoneType'",
     },
     'mmpretrain': {
         r'headless': 'too large|has no attribute .loss',
-        r'^efficientformer/': 'support to train the distilled version',
+        r'^(efficientformer|levit)/': "MMPretrain doesn't support",
         r'^(eva|replknet)/': 'too large',
     },
 }
 REFUSED = {
     'mmdet': {
         r'^crowddet/': 'predicts several objects for each RoI',
+        r'^ddq/': 'not the head of a detector that DETRDistiller knows',
+        r'^mask2?former/': 'which a panoptic segmenter has',
         r'^panoptic_fpn/': 'has no semantic_head',
+        r'^rpn/|^guided_anchoring/ga-rpn': 'has no rpn_head',
         r'^(seesaw_loss|v3det)/': 'Loss, whose scores are not those of one',
         # with random weights behind norms that keep their statistics, the
         # activations double with each block, to 1e10 in the second pass
@@ -51,12 +70,12 @@ def run(package):
         try:
             found = zoos.gap(package, name)
         except zoos.StockFails as error:
-            known, said = reason(STOCK[package], name), str(error)
+            known, said = reason(STOCK[package], name), zoos.line(error)
         except Exception as error:
-            known, said = reason(REFUSED[package], name), str(error)
+            known, said = reason(REFUSED[package], name), zoos.line(error)
         else:
             known, said = '', ''
-            if max(found.values()) > 1e-3:
+            if max(found.values(), default=0) > 1e-3:
                 problems.append(f'{name}: self-loss {found}')
         if said and not (known and re.search(known, said)):
             problems.append(f'{name}: {said[:300]}')
@@ -66,7 +85,7 @@ def run(package):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_two_stage_detectors():
+def test_detectors():
     run('mmdet')
 
 

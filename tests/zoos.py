@@ -1,4 +1,4 @@
-"""The stock models of both zoos, each with a teacher that is itself.
+"""The stock models of both zoos: each steps, predicts, and teaches itself.
 
 Run as a program it tries every case and prints a line for each.
 """
@@ -7,6 +7,7 @@ import gc
 import re
 import sys
 import tempfile
+import time
 from functools import partial
 from pathlib import Path
 
@@ -17,10 +18,14 @@ import torch
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
 from mmengine.config import Config
-from mmengine.registry import DefaultScope
+from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import InstanceData, PixelData
 from mmpretrain.structures import DataSample
-from self_loss import gaps, self_distiller, self_losses
+from self_loss import distiller_of, gaps, self_distiller, self_losses
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from luminet_mm.signals.families import logit_names
 
 ROOTS = {
     each.__name__: Path(each.__file__).parent / '.mim' / 'configs'
@@ -28,6 +33,7 @@ ROOTS = {
 }
 LARGE = 140e6  # parameters; it and its teacher need 1 GB in float32
 # names of small models come first
+SLOW = ('101', '152', '64x4d', 'htc', 'cascade', 'swin-l', 'swin-b')
 SMALL = (
     'tiny nano atto femto pico xxs xs s12 s0 b0 m0 a0 l1 1.0x small'
     ' r18 res18 34 r50 res50 -s 11 16'
@@ -39,7 +45,9 @@ class StockFails(Exception):
 
 
 def cases(package):
-    """A small config of each folder of a zoo, and of each kind of part.
+    """A small config of each folder of a zoo, and of each kind of RoI head.
+
+    Of classifiers also of each kind of part.
 
     Returns:
         list[str]: Paths below the zoo's root.
@@ -49,17 +57,20 @@ def cases(package):
     for path in sorted(root.glob('*/*.py'), key=_size_of_name):
         if path.parent.name == '_base_':
             continue
+        if package == 'mmdet' and path.parent in folders:
+            if 'roi_head=' not in path.read_text('utf-8'):
+                continue  # parsing takes a while
         try:
             cfg = Config.fromfile(path)
         except Exception:  # some inherit what the wheel has not
             continue
         model = cfg.get('model') or {}
-        wanted = (
-            {'roi_head', 'rpn_head'} <= set(model)
-            if package == 'mmdet'
-            else model.get('type') == 'ImageClassifier'
-        )
-        parts = set(_kind(model))
+        if not isinstance(model, dict):  # a variable of that name
+            continue
+        wanted = 'type' in model
+        if package == 'mmpretrain':
+            wanted = model.get('type') == 'ImageClassifier'
+        parts = set(_kind(model, package))
         if wanted and (path.parent not in folders or not parts <= seen):
             folders.add(path.parent)
             seen |= parts
@@ -68,15 +79,18 @@ def cases(package):
 
 
 def _size_of_name(path):
-    name = path.name
+    name = re.sub(r'_\d+xb\d+.*', '', path.stem)  # GPUs and what follows
+    large = sum(word in name for word in SLOW)
     place = [i for i, word in enumerate(SMALL) if word in name]
-    return min(place, default=len(SMALL)), len(name), name
+    return large, min(place, default=len(SMALL)), len(name), path.name
 
 
-def _kind(model):
-    for key in ('type', 'backbone', 'neck', 'roi_head', 'head'):
-        yield str(_types(model.get(key)))
-    if 'roi_head' in model:
+def _kind(model, package):
+    if package == 'mmpretrain':
+        for key in ('type', 'backbone', 'neck', 'head'):
+            yield str(_types(model.get(key)))
+    elif isinstance(model.get('roi_head'), dict):
+        yield str(_types(model.roi_head))
         yield str(_types(model.roi_head.get('bbox_head')))
 
 
@@ -89,7 +103,8 @@ def _types(block):
 def plain(block):
     """A block without weights from elsewhere, checkpointing and the like."""
     if isinstance(block, dict):
-        if 'Pretrained' in str(block.get('init_cfg')):
+        init = block.get('init_cfg')
+        if 'Pretrained' in str(init) or 'checkpoint' in (init or ()):
             block['init_cfg'] = None
         if isinstance(block.get('pretrained'), str):
             block['pretrained'] = None
@@ -108,14 +123,22 @@ def model_of(package, name):
     """The stock model's block, and the side of its images."""
     cfg = Config.fromfile(ROOTS[package] / name)
     model = plain(cfg.model)
-    model['init_cfg'] = None
+    if 'init_cfg' in model:
+        model.init_cfg = None
     if package == 'mmdet':
-        sides = [model.data_preprocessor.get('pad_size_divisor', 1), 128]
-        model.data_preprocessor.pop('batch_augments', None)
-        rcnn = model.get('train_cfg', {}).get('rcnn') or []
+        preprocessor = model.get('data_preprocessor') or {}
+        sides = [preprocessor.get('pad_size_divisor', 1), 128]
+        preprocessor.pop('batch_augments', None)
+        rcnn = (model.get('train_cfg') or {}).get('rcnn') or []
         for stage in rcnn if isinstance(rcnn, list) else [rcnn]:
             if 'num' in (stage.get('sampler') or {}):
                 stage.sampler.num = 32
+        for part, key in (('train_cfg', 'rpn_proposal'), ('test_cfg', 'rpn')):
+            proposals = (model.get(part) or {}).get(key)
+            if proposals and 'max_per_img' in proposals:
+                proposals.max_per_img = 50
+        if 'num_queries' in model:  # of fewer places than a large image has
+            model.num_queries = min(model.num_queries, 100)
         return model, max(sides)
     preprocessor = dict(cfg.get('data_preprocessor') or {})
     model.data_preprocessor = preprocessor
@@ -132,6 +155,9 @@ def detection_batch(model, side):
     classes = [
         int(each) for each in re.findall(r"'num_classes': (\d+)", str(model))
     ]
+    segments = re.search(
+        r'mask_|Mask|SOLO|Inst|YOLACT|[Pp]anoptic', str(model)
+    )
     inputs, samples = [], []
     for width in (side, side - 32):
         shape = (side, width)
@@ -141,9 +167,14 @@ def detection_batch(model, side):
         extent = torch.rand(3, 2, generator=generator) * side / 4 + 24
         instances = InstanceData(
             bboxes=torch.cat([corner, corner + extent], 1),
-            labels=torch.randint(0, min(classes), (3,), generator=generator),
-            masks=BitmapMasks(np.ones((3, *shape), np.uint8), *shape),
+            labels=torch.randint(
+                0, min(classes, default=1), (3,), generator=generator
+            ),
         )
+        if segments:  # some heads take any further field for one of theirs
+            instances.masks = BitmapMasks(
+                np.ones((3, *shape), np.uint8), *shape
+            )
         sample = DetDataSample(
             gt_instances=instances,
             ignored_instances=InstanceData(
@@ -178,60 +209,95 @@ def image_batch(model, side):
 
 
 def gap(package, name):
-    """The largest self-loss of a stock model.
+    """The largest self-loss of a stock model that steps and predicts.
 
     Returns:
-        dict: By signal.
+        dict: By signal; empty if no distiller is for such models.
 
     Raises:
         StockFails: If the stock model does not run here.
     """
     with DefaultScope.overwrite_default_scope(package):
         model, side = model_of(package, name)
-        if package == 'mmpretrain':
-            signals = ['logits', 'backbone']
-            batch = partial(image_batch, model, side)
-        else:
-            heads = model.roi_head.get('bbox_head')
-            cascade = isinstance(heads, list) or 'Cascade' in str(
-                _types(model.roi_head)
-            )
-            signals = ['neck'] if model.get('neck') else ['backbone']
-            signals += ['roi.0.cls_score' if cascade else 'roi.cls_score']
-            batch = partial(detection_batch, model, side)
+        make = detection_batch if package == 'mmdet' else image_batch
+        batch = partial(make, model, side)
+        if distiller_of(model) is None:
+            _runs(_built(model), batch)
+            return {}
+        maps = 'neck' if package == 'mmdet' and model.get('neck') else ''
+        maps = maps or 'backbone'
         try:
-            return _measure(model, signals, batch)
+            return _measure(model, [maps], batch)
         except ValueError as error:
-            if 'has a value of' not in str(error):
+            if 'has a value of' in str(error):  # pairs of tokens
+                return _measure(model, [], batch)
+            if not re.search(MAPS_ALONE, str(error)):
                 raise
-            return _measure(model, signals[:1], batch)  # pairs of tokens
+            return _measure(model, [maps], batch, logits=False)
 
 
-def _measure(model, signals, batch):
-    built = False
+# of heads with targets of their own, and of queries
+MAPS_ALONE = 'loss in a way of its own|not about the same object'
 
-    def step(stock):
-        nonlocal built
-        built = True
-        if sum(p.numel() for p in stock.parameters()) > LARGE:
-            raise StockFails('too large')
+
+def _built(model):
+    try:
+        return MODELS.build(model)
+    except Exception as error:
+        raise StockFails(f'is not built: {line(error)}') from error
+
+
+def _runs(stock, batch):
+    """Let a model take a step and predict."""
+    if sum(p.numel() for p in stock.parameters()) > LARGE:
+        raise StockFails('too large')
+    for what, training in (('takes no step', True), ('predicts not', False)):
         try:
-            data = stock.data_preprocessor(batch(), True)
-            stock.eval().loss(data['inputs'], data['data_samples'])
+            data = stock.data_preprocessor(batch(), training)
+            inputs, samples = data['inputs'], data['data_samples']
+            if training:
+                losses = stock.train().loss(inputs, samples)
+                stock.parse_losses(losses)[0].backward()
+                stock.zero_grad()
+            else:
+                # mmcv's masked convolution takes one image
+                detects = isinstance(samples[0], DetDataSample)
+                count = 1 if detects else len(inputs)
+                with torch.no_grad():
+                    found = stock.eval().predict(
+                        inputs[:count], samples[:count]
+                    )
+                assert len(found) == count
         except Exception as error:
-            raise StockFails(f'takes no step: {_line(error)}') from error
+            raise StockFails(f'{what}: {line(error)}') from error
+
+
+def _measure(model, maps, batch, logits=True):
+    family = distiller_of(model).family
+
+    def losses(stock):
+        _runs(stock, batch)
+        names = logit_names(family, stock)[:1] if logits else []
+        return gaps(*maps, *names)
 
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            twins = self_distiller(model, Path(folder), gaps(*signals), step)
-        except Exception as error:
-            if built:
-                raise
-            raise StockFails(f'is not built: {_line(error)}') from error
+        twins = self_distiller(model, Path(folder), losses, build=_built)
+        if family.scope == 'mmdet':
+            train_without_chance(twins)  # some heads have no loss in eval mode
         return self_losses(twins, batch())
 
 
-def _line(error):
+def train_without_chance(model):
+    """Training mode, where norms and dropout are as in eval mode."""
+    for module in model.modules():
+        norm = isinstance(module, _BatchNorm)
+        module.training = not (norm or 'Drop' in type(module).__name__)
+        if isinstance(module, nn.MultiheadAttention):
+            module.dropout = 0.0
+
+
+def line(error):
+    """What an error says, in one line."""
     text = f'{type(error).__name__}: {error}'
     return ' '.join(text.split())[:300]
 
@@ -244,16 +310,19 @@ def main():
     package, *names = sys.argv[1:]
     for name in names or cases(package):
         if name:
+            begun = time.monotonic()
             try:
                 found = gap(package, name)
-                worst = max(found.values())
-                line = 'ok' if worst < 1e-3 else 'GAP'
-                line += f' {worst:.1e} {found if worst > 1e-3 else ""}'
+                worst = max(found.values(), default=0.0)
+                said = 'ok' if worst < 1e-3 else 'GAP'
+                said += '' if found else ' alone'
+                said += f' {worst:.1e} {found if worst > 1e-3 else ""}'
             except StockFails as error:
-                line = f'stock {error}'
+                said = f'stock {error}'
             except Exception as error:
-                line = f'FAILS {_line(error)}'
-            print(f'{package} {name}: {line}', flush=True)
+                said = f'FAILS {line(error)}'
+            spent = time.monotonic() - begun
+            print(f'{package} {name}: {said} {spent:.1f} s', flush=True)
             gc.collect()
 
 

@@ -5,6 +5,7 @@ from luminet_mm.distillers.detr import DETRDistiller
 from luminet_mm.distillers.mutual import MutualClassifier
 from luminet_mm.distillers.one_stage import OneStageDistiller
 from luminet_mm.distillers.two_stage import TwoStageDistiller
+from luminet_mm.signals.families import stock_family
 
 __all__ = [
     'ClassifierDistiller',
@@ -21,6 +22,25 @@ DISTILLERS = (
     ClassifierDistiller,
     MutualClassifier,
 )
+
+
+def distiller_of(model: type) -> str | None:
+    """The ``model.type`` that distils a stock class; None if there is none.
+
+    Args:
+        model: The class.
+
+    Examples:
+        >>> from mmdet.models import GFL
+        >>> from luminet_mm.distillers import distiller_of
+        >>> distiller_of(GFL)
+        'luminet_mm.OneStageDistiller'
+    """
+    family = stock_family(model)
+    for cls in DISTILLERS if family else ():
+        if isinstance(cls.family, type(family)):
+            return f'luminet_mm.{cls.__name__}'
+    return None
 
 
 def supported() -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from luminet_mm.losses import DenseLoss
+from luminet_mm.distillers.rows import check_order, check_points
 from luminet_mm.signals.annotations import anchor_generator
 from luminet_mm.signals.family import Comparison, Family
 from luminet_mm.signals.signal import Signal
@@ -64,7 +64,7 @@ def check_keys(kind: type, family: Family, keys: Iterable[str]) -> None:
 def check_comparison(
     student: Any, loss: nn.Module, comparison: Comparison
 ) -> None:
-    """Refuse signals that a loss cannot compare; see the checks below."""
+    """Refuse signals that a loss cannot compare; see each check."""
     check_order(student.family, loss, comparison)
     check_activation(student, loss, comparison)
     check_mapping(student, loss, comparison)
@@ -160,44 +160,6 @@ def check_logits(
         )
 
 
-def check_points(student: Any, loss: Any, comparison: Comparison) -> None:
-    """Refuse signals of points that a loss does not compare.
-
-    Args:
-        student: The student.
-        loss: The loss.
-        comparison: What it compares.
-
-    Raises:
-        ValueError: If they are others than the loss's, too few or in another
-            order, or if it needs distributions and boxes are none.
-    """
-    if not isinstance(loss, DenseLoss):
-        return
-    key, kind = comparison.key, type(loss).__name__
-    fields = tuple(signal.field for signal in comparison.student)
-    own, maps = fields[loss.maps :], fields[: loss.maps]
-    if any(maps) or own != loss.signals[: len(own)] or len(own) < loss.fewest:
-        needs = list(loss.signals[: loss.fewest])
-        more = [*map(repr, loss.signals[loss.fewest :])]
-        raise ValueError(
-            f'model.distill.{key}: {kind} compares '
-            + 'maps of the head and then ' * (loss.maps > 0)
-            + f'{needs}'
-            + (f', and then {" and ".join(more)} if named' if more else '')
-            + ', of a one-stage detector; its signals are '
-            f'{[signal.name for signal in comparison.student]}. Set '
-            f'signal={list(loss.signals)}.'
-        )
-    if loss.distributions and not student.family.distributions(student):
-        raise ValueError(
-            f'model.distill.{key}: {kind} compares distributions of the sides '
-            f'of boxes, and the student ({type(student).__name__}) predicts '
-            'one number for each. Take BCKDLoss, which compares boxes by '
-            'their IoU, or a student and a teacher with a GFLHead.'
-        )
-
-
 def check_anchors(student: Any, loss: Any, key: str) -> None:
     """Refuse a loss on anchors for a student that has none.
 
@@ -214,40 +176,6 @@ def check_anchors(student: Any, loss: Any, key: str) -> None:
             f'model.distill.{key}: {type(loss).__name__} chooses places by '
             f'the anchors of the student, and {type(student).__name__} has '
             'none here. Take a loss that needs boxes alone, such as FGDLoss.'
-        )
-
-
-def check_order(
-    family: Family, loss: nn.Module, comparison: Comparison
-) -> None:
-    """Refuse a loss that compares rows which do not belong together.
-
-    Args:
-        family: The student's.
-        loss: The loss.
-        comparison: What it compares.
-
-    Raises:
-        ValueError: If the queries of DETRs would be compared one by one, or
-            a loss on queries is given something else.
-    """
-    kind, key = type(loss).__name__, comparison.key
-    finds = getattr(loss, 'orders_queries', False)
-    asked = [s for s in comparison.student if s.field not in ('', 'encoder')]
-    if family.ordered:
-        if finds:
-            raise ValueError(
-                f'model.distill.{key}: {kind} compares the queries of DETRs, '
-                f'and the student is none: {family.kinds} have rows of '
-                'another kind. Take another loss.'
-            )
-    elif asked and not finds:
-        names = ', '.join(repr(signal.name) for signal in asked)
-        raise ValueError(
-            f'model.distill.{key}: query i of the student (signal {names}) '
-            f'is not about the same object as query i of the teacher, and '
-            f'{kind} compares row by row. Take DETRDistillLoss, which matches '
-            "them, or KDDETRLoss on 'queries', or compare 'neck'."
         )
 
 

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from luminet_mm.losses.base.batch import Points
 from luminet_mm.losses.base.card import Card, Paper, Signals, Source, Use
 from luminet_mm.losses.base.dense import LevelLoss
-from luminet_mm.losses.base.iou import giou_distances
+from luminet_mm.losses.base.iou import giou_distances, have_area
 from luminet_mm.registry import MODELS
 
 
@@ -67,7 +67,8 @@ class BCKDLoss(LevelLoss):
     alone. (The authors' code leaves levels without positives out, for which
     the formula has no reason; here they count.) On a two-stage detector's
     RPN, ``'rpn.objectness'``, it is this project's use: there the label
-    weights leave out the anchors that the sampler did not draw.
+    weights leave out the anchors that the sampler did not draw. A teacher's
+    box of a negative side, which RTMDet may predict, is left out.
 
     Args:
         beta: Exponent of the difference, >= 0.
@@ -139,6 +140,6 @@ class BCKDLoss(LevelLoss):
                 points.decode(level, rows) for rows in (student[1], teacher[1])
             )
             distance = giou_distances(own, other)
-            share = weights * difference.amax(dim=1)
+            share = weights * difference.amax(dim=1) * have_area(other)
             loss = loss + self.box_weight * (share * distance).sum()
         return loss / points.num_pos.to(loss)

@@ -160,6 +160,7 @@ class DETRDistillLoss(QueryLoss):
         True
     """
 
+    signals = ('cls_score', 'bbox_pred')
     card = Card(
         title='DETRDistill, matched logits',
         key='detrdistill',

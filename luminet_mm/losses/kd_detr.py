@@ -152,6 +152,7 @@ class KDDETRLoss(CountedDraws, QueryLoss):
         True
     """
 
+    signals = ('queries',)
     card = Card(
         title='KD-DETR',
         key='kd_detr',

@@ -8,7 +8,7 @@ from mmengine.registry import MODELS
 from torch import nn
 
 from luminet_mm.config_types import PRETRAINED, is_type
-from luminet_mm.distillers import DISTILLERS, supported
+from luminet_mm.distillers import DISTILLERS, distiller_of, supported
 from luminet_mm.distillers.mixin import DistillMixin
 from luminet_mm.preflight.faults import file_problem, shown
 from luminet_mm.preflight.signatures import (
@@ -31,6 +31,14 @@ FOREIGN = dict(
     head='a classifier',
     rpn_head='a two-stage detector',
     roi_head='a two-stage detector',
+)
+FITTING = dict(  # the distillers of models that have a part
+    bbox_head=('OneStageDistiller', 'DETRDistiller'),
+    encoder=('DETRDistiller',),
+    decoder=('DETRDistiller',),
+    head=('ClassifierDistiller',),
+    rpn_head=('TwoStageDistiller',),
+    roi_head=('TwoStageDistiller',),
 )
 PARTS = ('backbone', 'neck', 'rpn_head', 'roi_head', 'bbox_head', 'head')
 
@@ -88,9 +96,11 @@ def _own_problems(model: dict, key: str, cls: type) -> list[str]:
     rest = dict(model)
     for name in ('teacher', 'distill') if not distils else ():
         if rest.pop(name, None) is not None:
+            fit = distiller_of(cls)
             lines.append(
-                f'{key}.{name}: {cls.__name__} does not read it. Distillation '
-                f'works for {supported()}; otherwise remove the block'
+                f'{key}.{name}: {cls.__name__} does not read it. '
+                + (f'Set {key}.type={fit!r}' if fit else _works())
+                + '; otherwise remove the block'
             )
     if distils:
         taken = inspect.signature(cls.__mro__[0]).parameters
@@ -99,13 +109,20 @@ def _own_problems(model: dict, key: str, cls: type) -> list[str]:
                 rest.pop(name)
                 lines.append(
                     f'{key}.{name}: {cls.__name__} has no such part; it '
-                    f'belongs to {FOREIGN[name]}. Distillation works for '
-                    f'{supported()}'
+                    f'belongs to {FOREIGN[name]}. {_works(name, key)}'
                 )
     lines += unknown_options(key, cls, rest)
     if cls.__module__.split('.')[0] in KNOWN:
         lines += missing_options(key, cls, model)
     return lines
+
+
+def _works(part: str = '', key: str = 'model') -> str:
+    """Which distillers fit a part; without one, what can be distilled."""
+    types = [f"'luminet_mm.{each}'" for each in FITTING.get(part, ())]
+    if types:
+        return f'Set {key}.type={" or ".join(types)}'
+    return f'Distillation works for {supported()}'
 
 
 def _takes(cls: type, name: str) -> bool:

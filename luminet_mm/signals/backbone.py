@@ -47,7 +47,10 @@ class BackboneAlone(Family):
             return Signal(name, name)
         if name.startswith('backbone.') and has_output(model, name):
             return Signal(name, 'backbone', path=name)
-        raise unknown_signal(model, name, whose, self.names(model), '')
+        hint = ''
+        if name == 'neck':
+            hint = " Set student='neck', teacher='backbone' in the loss."
+        raise unknown_signal(model, name, whose, self.names(model), hint)
 
     def activation(self, model: Any, signals: Sequence[Signal]) -> str:
         """None: it has no logits."""

@@ -21,6 +21,7 @@ from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.signals.signal import Signal
 
 Size = tuple[int, int]
+MAPPING = "classes={'car': ['car', 'van'], ...} in the teacher's block"
 
 
 @dataclass(frozen=True)
@@ -92,10 +93,7 @@ class Record(ABC):
 
 
 class Family(ABC):
-    """How models of one kind are tapped, asked and compared.
-
-    A family has no state: one object serves all models of a process.
-    """
+    """How models of one kind are tapped, asked and compared; has no state."""
 
     scope: ClassVar[str]
     """Where the types in a teacher's config are looked up by default."""
@@ -105,6 +103,8 @@ class Family(ABC):
     """Which models it has, for messages."""
     usual: ClassVar[dict[str, Any]]
     """The usual signal of each kind: logits, boxes, maps, vectors, ..."""
+    points: ClassVar[dict[str, str]] = {}
+    """Signals that are rows of points or anchors, by the head's output."""
     advice: ClassVar[str] = 'compare features'
     """What else to compare where a loss does not take the logits."""
     ordered: ClassVar[bool] = True  # row i is about one thing in both models
@@ -180,17 +180,15 @@ class Family(ABC):
     def check_classes(
         self, key: str, own: int | None, other: int | None, whose: str
     ) -> None:
-        """Refuse logits of another number of classes.
-
-        Raises:
-            ValueError: If both numbers are known and differ.
-        """
+        """Refuse logits of another number of classes, with a ValueError."""
         if None not in (own, other) and own != other:
+            instead = f'or take another {whose}'
+            if whose.startswith('teacher'):
+                instead = f"or map the teacher's: {MAPPING}"
             raise ValueError(
                 f'model.distill.{key}: the student has {own} classes and the '
                 f'{whose} has {other}. Both need the same: set '
-                f"num_classes={other} in the student's {self.head}, or take "
-                f'another {whose}.'
+                f"num_classes={other} in the student's {self.head}, {instead}."
             )
 
     @abstractmethod

@@ -71,6 +71,7 @@ class OneStage(Family):
             'bbox_head.reg_convs.2.preact',
         ],
     }
+    points = {name: name for name in ('cls_score', 'bbox_pred', 'centerness')}
     head = 'bbox_head'
     advice = (
         'take a loss on sigmoids, such as BinaryKDLoss or BCKDLoss, or '

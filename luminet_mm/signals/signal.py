@@ -39,11 +39,17 @@ def unknown_signal(
 ) -> ValueError:
     """The error for a name that a model does not have."""
     paths = [path for path, _ in model.named_modules() if path]
-    close = difflib.get_close_matches(name, published + paths, n=3)
+    known = [*dict.fromkeys([*published, *paths])]
+    close = difflib.get_close_matches(name, known, n=3)
+    whole, _, level = name.rpartition('.')
     if name.endswith(SUFFIX):
         hint += (
             f' A stage has {SUFFIX[1:]} where its last block ends in its '
             "module 'relu', and a ConvModule where it ends in an activation."
+        )
+    elif whole in ('backbone', 'neck') and level.isdecimal():
+        hint += (
+            f' One map of several is signal={whole!r} with levels=[{level}].'
         )
     elif close:
         hint += f' Did you mean {" or ".join(map(repr, close))}?'

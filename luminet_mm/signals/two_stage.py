@@ -98,6 +98,7 @@ class TwoStage(Family):
         maps='neck',
         vectors='roi.feats',
     )
+    points = {field: name for name, field in ROWS.items()}
     head = 'roi_head'
     advice = "compare 'roi.feats' or 'neck'"
 

@@ -80,6 +80,7 @@ def check_classes(teacher: Sequence[str], student: Sequence[str]) -> None:
     raise ValueError(
         f'teacher and student disagree on the classes: {what}. Logits are '
         'compared class by class, so names and order must be the same: '
-        'train the teacher on this data set, or give the data set the '
-        "teacher's order with metainfo=dict(classes=...)."
+        'train the teacher on this data set, give the data set the '
+        "teacher's order with metainfo=dict(classes=...), or map its classes "
+        "with classes={'car': ['car', 'van'], ...} in the teacher's block."
     )

@@ -11,11 +11,8 @@ from typing import Any
 
 import torch
 from mmengine.logging import print_log
-from mmengine.model import BaseModel
-from mmengine.registry import MODELS, DefaultScope
 from torch import Tensor, nn
 
-from luminet_mm.rng import preserved_rng
 from luminet_mm.signals.families import MAPS_ALONE, check_across
 from luminet_mm.signals.family import Family, Question, Record
 from luminet_mm.signals.signal import Signal
@@ -38,8 +35,9 @@ from luminet_mm.teachers.inputs import (
     pad_to_multiple,
     preprocess_alike,
 )
+from luminet_mm.teachers.network import build_network, scope_of
 from luminet_mm.teachers.speed import Speed, fit, prepare
-from luminet_mm.teachers.weights import draw_unset, load_teacher
+from luminet_mm.teachers.weights import load_teacher
 
 
 class FrozenTeacher(Teacher):
@@ -84,10 +82,8 @@ class FrozenTeacher(Teacher):
         self._form = Form()  # copies share it, as they share the model
         # of a distilled teacher its model alone
         cfg = stock_config(model_config(config))
-        scope = cfg.get('default_scope', default_scope)
-        with preserved_rng(), DefaultScope.overwrite_default_scope(scope):
-            self.model: BaseModel = MODELS.build(cfg.model)
-            draw_unset(self.model)  # a checkpoint overwrites them
+        scope = scope_of(cfg, default_scope)
+        self.model = build_network(cfg.model, scope)
         self.follows = True
         self.name = cfg.model.type
         self._file = config if isinstance(config, str) else None

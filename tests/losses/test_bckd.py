@@ -151,3 +151,28 @@ def test_equals_torchs_binary_cross_entropy_at_beta_0():
         for s, t, w in zip(student[0], teacher[0], batch.points.weights)
     )
     torch.testing.assert_close(loss, expected / batch.points.num_pos)
+
+
+def test_a_teachers_box_without_an_area_is_not_a_target():
+    """RTMDet's sides may be negative: such a GIoU has no bound."""
+    points = Points(
+        labels=[torch.tensor([0, 2])],
+        weights=[torch.ones(2)],
+        num_pos=torch.tensor(1.0),
+        decode=lambda level, rows: rows,
+    )
+    scores = [torch.zeros(2, 2)], [torch.ones(2, 2)]
+    boxes = torch.tensor([[0.0, 0, 2, 2], [3.0, 3, 2.99, 2.99]])
+    boxes.requires_grad_()
+    theirs = torch.tensor([[1.0, 0, 3, 2], [3.0, 3, 2.999, 2.999]])
+    batch = DistillBatch(points=points)
+
+    def box_loss(own, other):
+        return BCKDLoss()([scores[0], [own]], [scores[1], [other]], batch)
+
+    loss = box_loss(boxes, theirs)
+    loss.backward()
+    assert boxes.grad[0].any() and not boxes.grad[1].any()
+    # with a box of its own the second one counts again
+    theirs[1, 2:] = 5
+    assert box_loss(boxes, theirs) > loss + 0.5

@@ -166,7 +166,7 @@ def test_a_loss_of_ones_own_names_its_own_options(model):
         ('detr/detr_r50_8xb2-150e_coco', 'bbox_head', 'a DETR'),
     ],
 )
-def test_a_student_of_another_kind_is_told_what_is_supported(
+def test_a_student_of_another_kind_is_told_its_distiller(
     base, stock, part, what
 ):
     student = ConfigDict(get_config(f'mmdet::{stock}.py').model)
@@ -177,7 +177,10 @@ def test_a_student_of_another_kind_is_told_what_is_supported(
     )
     (line,) = (x for x in faults(student) if x.startswith(f'model.{part}:'))
     assert 'TwoStageDistiller has no such part' in line and what in line
-    assert 'Distillation works for detectors with an rpn_head' in line
+    assert (
+        "Set model.type='luminet_mm.OneStageDistiller' or "
+        "'luminet_mm.DETRDistiller'" in line
+    )
 
 
 def test_a_type_that_does_not_distil(model):

@@ -203,7 +203,8 @@ def test_its_modules_have_tokens():
         (dict(student='cls_score', teacher='backbone'), 'maps alone can be'),
         (
             dict(signal='neck'),
-            r"\(BackboneModel\) has no signal 'neck'.* maps alone can be",
+            r"\(BackboneModel\) has no signal 'neck'. Set student='neck', "
+            r"teacher='backbone' in the loss.* maps alone can be",
         ),
     ],
 )

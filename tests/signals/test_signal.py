@@ -96,3 +96,13 @@ def test_a_map_before_an_in_place_relu_is_kept(mmpretrain_scope):
         model.forward(**data, mode='loss')
     assert record.read(signal).min() < 0
     record.read(signal).sum().backward()
+
+
+def test_a_level_by_its_number_is_told_the_option():
+    error = unknown_signal(Net(), 'neck.0', 'student', ['neck'], '')
+    assert "signal='neck' with levels=[0]" in str(error)
+
+
+def test_a_suggestion_is_made_once():
+    error = unknown_signal(Net(), 'lats', 'student', ['last'], '')
+    assert str(error).count("'last'") == 1

@@ -287,11 +287,10 @@ class FeatureLoss(DistillLoss):
         return torch.stack(list(terms)).sum()
 
     def _check_pairs(self, ours: list[Tensor], theirs: list[Tensor]) -> None:
-        check_pairs(
-            self.name,
-            ours,
-            theirs,
-            width=self.same_width,
-            size=self.same_size,
-            instead=', or set a connector' if self.has_connectors else '',
-        )
+        instead = ''
+        if self.has_connectors:
+            instead = ', or set a connector'
+        elif self.same_width:
+            instead = ', or take a loss that adapts widths, as FitNetLoss'
+        sides = dict(width=self.same_width, size=self.same_size)
+        check_pairs(self.name, ours, theirs, **sides, instead=instead)

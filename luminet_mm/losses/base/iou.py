@@ -59,6 +59,18 @@ def log_iou_distances(one: Tensor, other: Tensor, eps: float = 1e-6) -> Tensor:
     return -(shared / union.clamp(min=eps)).clamp(min=eps).log()
 
 
+def have_area(boxes: Tensor) -> Tensor:
+    """Which of boxes ``(N, 4)`` have positive sides, ``(N,)``.
+
+    Examples:
+        >>> import torch
+        >>> from luminet_mm.losses.base.iou import have_area
+        >>> have_area(torch.tensor([[0., 0, 2, 2], [2., 0, 0, 2]]))
+        tensor([ True, False])
+    """
+    return (boxes[:, 2:] > boxes[:, :2]).all(dim=1)
+
+
 def intersection_and_union(one: Tensor, other: Tensor) -> tuple[Tensor, ...]:
     """Areas of the intersections and of the unions of boxes, ``(N,)`` each.
 

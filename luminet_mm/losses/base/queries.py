@@ -66,6 +66,8 @@ class QueryLoss(DistillLoss):
 
     activations = ('sigmoid',)
     orders_queries = True
+    signals: tuple[str, ...] = ()
+    """What it compares, in this order; empty if it says so itself."""
 
     def _exact(self, values: Layers) -> torch.dtype:
         """Float64 for float64 values, else float32."""

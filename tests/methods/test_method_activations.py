@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from mmdet.models.task_modules import DeltaXYWHBBoxCoder
 
 import luminet_mm.losses
 from luminet_mm.losses import DistillBatch, LogitLoss
@@ -32,6 +33,12 @@ def on_logits(name, student, teacher):
         return (
             cls().build([student, one]).double()([student, one], None, batch)
         )
+    if name == 'RoIBoxLoss':
+        loss = cls()
+        loss._coders = (DeltaXYWHBBoxCoder(),) * 2
+        boxes = torch.rand(2, 6, 16, dtype=torch.float64)
+        batch = DistillBatch(rois=torch.rand(6, 5), background=4)
+        return loss([student, boxes[0]], [teacher, boxes[1]], batch)
     options = {'paths': 0} if name == 'FCFDLoss' else {}
     rest = [one[:, :3, 0, 0]] if name == 'FCFDRoILoss' else []
     sides = [one, student, *rest], [other, teacher, *rest]

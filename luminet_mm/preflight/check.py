@@ -18,6 +18,7 @@ from luminet_mm.preflight import (
     hooks,
     keys,
     models,
+    queries,
     student,
 )
 from luminet_mm.preflight.data import data_findings
@@ -62,6 +63,7 @@ def check_config(
         cfg = Config({**cfg, 'default_scope': None})
     run('config', keys.top_problems, cfg)
     run('model', models.model_problems, cfg)
+    run('model', queries.query_problems, cfg)
     if 'train' in phases:
         run('model', distill.distill_problems, cfg)
         run('model', distill.cached_problems, cfg)

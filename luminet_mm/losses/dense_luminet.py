@@ -96,7 +96,10 @@ class DenseLumiNetLoss(DenseLoss):
         ),
         signals=Signals('logits'),
         uses=dict(
-            dense=Use(settings=dict(tau=1.0, loss_weight=4.0), published=False)
+            dense=Use(
+                settings=dict(tau=1.0, loss_weight=4.0), published=False
+            ),
+            detector=Use(signals=Signals('objectness')),
         ),
         statistics='points, per class',
         formula='`Σ_c KL(sigmoid(h_t / tau) ‖ sigmoid(h_s / tau))` or '

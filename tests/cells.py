@@ -47,15 +47,23 @@ def pair(method):
     ]
 
 
+def detector_kind(method, task):
+    """The detector on which a method is tried first."""
+    if task == 'detector':
+        return 'mask' if method.card.key == 'mask_kd' else 'faster'
+    if task == 'detr':
+        return 'deformable'
+    bins = 'box distributions (GFL)' in method.needs
+    return 'gfl' if bins else 'retinanet'
+
+
 def detector_pair(method, task):
     """A student and a teacher, detectors, for a method."""
+    kind = detector_kind(method, task)
     if task == 'detector':
-        kind = 'mask' if method.card.key == 'mask_kd' else 'faster'
         return [tiny.detector(kind, width=width) for width in (8, 12)]
     if task == 'detr':
-        return [tiny_detr.detector() for _ in range(2)]
-    bins = 'box distributions (GFL)' in method.needs
-    kind = 'gfl' if bins else 'retinanet'
+        return [tiny_detr.detector(kind) for _ in range(2)]
     return [dense_detector(method, kind) for _ in range(2)]
 
 

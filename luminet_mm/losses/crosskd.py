@@ -52,7 +52,7 @@ class CrossKDLoss(DenseLoss):
     - GFL: :math:`B = \frac{1}{4 \sum u} \sum_a u_a \tau^2 \mathrm{KL}` of the
       distributions of the sides, summed over bins.
 
-    :math:`N` else is the number of positives; all sums are over all ranks.
+    Otherwise :math:`N` counts positives; all sums are over all ranks.
     Gradients reach the student through the teacher's layers, which stay as
     they are. Written from the formula alone; the authors' code is not free.
 

@@ -45,7 +45,7 @@ def build_network(model: dict, scope: str) -> BaseModel:
     """
     with preserved_rng(), DefaultScope.overwrite_default_scope(scope):
         built = MODELS.build(model)
-        if not isinstance(built, BaseModel):
+        if not hasattr(built, 'data_preprocessor'):  # as all models have
             raise ValueError(
                 f'teacher.config: {type(built).__name__} is a part of a '
                 "model. A backbone alone teaches as dict(type='luminet_mm."

@@ -90,7 +90,7 @@ def tap_output(
     def keep(_module, _args, output) -> None:
         if copy and isinstance(output, Tensor):
             output = output.clone()
-        outputs.append(output)
+        outputs.append(_aside(output))
 
     handle = module.register_forward_hook(keep)
     try:
@@ -99,6 +99,19 @@ def tap_output(
         handle.remove()
     if outputs:
         store[key] = outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+
+def _aside(output):
+    """A view of each tensor, made before anything reads the output.
+
+    Its gradient is then the last to be added, so that the sum keeps the
+    memory layout that the model's own gradient has.
+    """
+    if isinstance(output, Tensor):
+        return output.view_as(output) if output.requires_grad else output
+    if type(output) in (list, tuple):
+        return type(output)(map(_aside, output))
+    return output
 
 
 def tap_path(

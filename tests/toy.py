@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from luminet_mm.distillers.mixin import DistillMixin
 from luminet_mm.losses import DistillBatch
 from luminet_mm.registry import MODELS
-from luminet_mm.signals.family import Family, Record
+from luminet_mm.signals.family import Family
+from luminet_mm.signals.record import Record
 from luminet_mm.signals.signal import (
     Signal,
     read_signal,

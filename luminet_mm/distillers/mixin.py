@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from luminet_mm.distillers.auto import set_weights
 from luminet_mm.distillers.blame import explain, image_names
 from luminet_mm.distillers.blocks import (
     Entry,
@@ -190,6 +191,7 @@ class DistillMixin(_StockModel):
         with self.family.record(self, signals, inputs, data_samples) as record:
             losses = super().loss(inputs, data_samples)
         losses = self.family.own_losses(losses)
+        own = dict(losses)
         self.add_idle_losses(losses, inputs)
         if not active:
             return losses
@@ -200,6 +202,7 @@ class DistillMixin(_StockModel):
         ):
             batch = record.batch(each.student)
             self.add_loss(losses, each.key, student, teacher, batch)
+        set_weights(self, own, losses, active, record)
         return losses
 
     def begin_teachers(

@@ -141,7 +141,8 @@ class MutualClassifier(ClassifierDistiller):
         """There are none: networks that teach one another compare logits.
 
         Raises:
-            ValueError: If a loss compares something else.
+            ValueError: If a loss compares something else, or would set its
+                own weight.
         """
         for name, loss in self.distill.items():
             if not isinstance(loss, LogitLoss):
@@ -149,6 +150,12 @@ class MutualClassifier(ClassifierDistiller):
                     f'model.distill.{name}: {type(loss).__name__} compares '
                     'features, and networks that teach one another compare '
                     'logits. Take a loss such as KDLoss or LumiNetLoss.'
+                )
+            if loss.auto is not None:
+                raise ValueError(
+                    f'model.distill.{name}.loss_weight: a weight that sets '
+                    "itself is measured against one student's own losses, "
+                    'and here every network has its own. Set a number.'
                 )
 
     def _build_peer(self, index: int, config: str | dict) -> ImageClassifier:

@@ -14,8 +14,9 @@ from typing import Any
 from torch import Tensor
 
 from luminet_mm.models.backbone_model import BackboneModel
-from luminet_mm.signals.family import Family, Question, Record, Size
+from luminet_mm.signals.family import Family, Question, Size
 from luminet_mm.signals.preact import has_output
+from luminet_mm.signals.record import Record
 from luminet_mm.signals.signal import (
     Signal,
     read_signal,

@@ -32,8 +32,9 @@ from torch import Tensor, nn
 from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.models.heads.reused import ReusedClsHead
 from luminet_mm.signals.cls_heads import check_head
-from luminet_mm.signals.family import Family, Question, Record, Size
+from luminet_mm.signals.family import Family, Question, Size
 from luminet_mm.signals.preact import has_output
+from luminet_mm.signals.record import Record
 from luminet_mm.signals.signal import (
     Signal,
     read_signal,

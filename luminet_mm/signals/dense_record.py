@@ -16,7 +16,7 @@ from torch import Tensor
 from luminet_mm.distributed import global_sum, world_size
 from luminet_mm.losses.base.batch import DistillBatch, Points
 from luminet_mm.signals.annotations import anchor_generator, annotated
-from luminet_mm.signals.family import Record
+from luminet_mm.signals.record import Record
 from luminet_mm.signals.signal import Signal, read_signal
 
 
@@ -117,6 +117,10 @@ class DenseRecord(Record):
         """See :meth:`Record.read`."""
         value = read_signal(self.values, signal)
         return level_rows(self.model.bbox_head, signal, value)
+
+    def origin(self, signal: Signal) -> Any:
+        """See :meth:`Record.origin`."""
+        return read_signal(self.values, signal)
 
     def batch(self, signals: Sequence[Signal]) -> DistillBatch:
         """Boxes and sizes of the images; of points their labels too."""

@@ -16,7 +16,8 @@ from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.losses.base.queries import Decoder, Predictions
 from luminet_mm.signals.annotations import annotated
 from luminet_mm.signals.detr_heads import decoder_inputs, own_points
-from luminet_mm.signals.family import Record, Size
+from luminet_mm.signals.family import Size
+from luminet_mm.signals.record import Record
 from luminet_mm.signals.signal import (
     MissingSignal,
     Signal,
@@ -93,6 +94,14 @@ class DETRRecord(Record):
     def read(self, signal: Signal) -> Any:
         """See :meth:`Record.read`."""
         return self.tapped.read(signal)
+
+    def origin(self, signal: Signal) -> Any:
+        """See :meth:`Record.origin`."""
+        if signal.field in ('cls_score', 'bbox_pred'):
+            return self.tapped.outputs  # of which layers are views
+        if signal.field in ('queries', 'encoder'):
+            return self.tapped.inputs['memory']
+        return self.read(signal)
 
     def batch(self, signals: Sequence[Signal]) -> DistillBatch:
         """Boxes and sizes of the images."""

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from luminet_mm.losses.base.batch import DistillBatch
+from luminet_mm.signals.record import Record
 from luminet_mm.signals.signal import Signal
 
 Size = tuple[int, int]
@@ -69,27 +69,6 @@ class Comparison:
             tuple(signal.name for signal in self.student),
             tuple(signal.name for signal in theirs),
         )
-
-
-class Record(ABC):
-    """What was recorded of a model's own pass."""
-
-    @abstractmethod
-    def read(self, signal: Signal) -> Any:
-        """The value of a signal.
-
-        Raises:
-            RuntimeError: If what computes it did not run.
-        """
-
-    @abstractmethod
-    def batch(self, signals: Sequence[Signal]) -> DistillBatch:
-        """What is known of the rows, or of the images, of some signals."""
-
-    def value(self, signals: Sequence[Signal]) -> Any:
-        """The value of a signal, or a tuple where there are several."""
-        values = tuple(self.read(signal) for signal in signals)
-        return values[0] if len(values) == 1 else values
 
 
 class Family(ABC):

@@ -38,8 +38,9 @@ from luminet_mm.signals.dense_record import (
     level_rows,
     tap_targets,
 )
-from luminet_mm.signals.family import Family, Question, Record, Size
+from luminet_mm.signals.family import Family, Question, Size
 from luminet_mm.signals.preact import has_output
+from luminet_mm.signals.record import Record
 from luminet_mm.signals.signal import (
     Signal,
     read_signal,

@@ -17,8 +17,8 @@ from torch import Tensor
 from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.signals.annotations import anchor_generator, annotated
 from luminet_mm.signals.dense_record import Targets
-from luminet_mm.signals.family import Record
 from luminet_mm.signals.mask_heads import is_mask
+from luminet_mm.signals.record import Record
 from luminet_mm.signals.rpn_rows import as_rows, is_anchors
 from luminet_mm.signals.signal import Signal, read_signal
 from luminet_mm.streams import upload
@@ -80,6 +80,12 @@ class DetectorRecord(Record):
                 'distilled. Standard and cascade RoI heads can.'
             )
         return getattr(self.stages[signal.stage], signal.field)
+
+    def origin(self, signal: Signal) -> Any:
+        """See :meth:`Record.origin`."""
+        if is_anchors(signal):
+            return read_signal(self.values, signal)
+        return self.read(signal)
 
     def batch(self, signals: Sequence[Signal]) -> DistillBatch:
         """Labels and marks of RoIs; boxes, sizes and anchors of images."""

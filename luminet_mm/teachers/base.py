@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from luminet_mm.signals.families import family_of
-from luminet_mm.signals.family import Family, Question, Record
+from luminet_mm.signals.family import Family, Question
+from luminet_mm.signals.record import Record
 from luminet_mm.signals.signal import Signal
 from luminet_mm.streams import Pending
 from luminet_mm.teachers.class_map import ClassMap

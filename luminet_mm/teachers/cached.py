@@ -13,7 +13,8 @@ from torch import Tensor
 from luminet_mm.datasets.replay import ReplayDataset
 from luminet_mm.models.heads.reused import ReusedClsHead
 from luminet_mm.models.multi_view import MultiViewClsDataPreprocessor
-from luminet_mm.signals.family import Family, Question, Record
+from luminet_mm.signals.family import Family, Question
+from luminet_mm.signals.record import Record
 from luminet_mm.signals.signal import Signal
 from luminet_mm.streams import Pending, upload
 from luminet_mm.teachers.base import Teacher

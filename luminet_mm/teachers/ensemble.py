@@ -11,13 +11,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from luminet_mm.rng import preserved_rng
-from luminet_mm.signals.family import (
-    Comparison,
-    Family,
-    Question,
-    Record,
-    Size,
-)
+from luminet_mm.signals.family import Comparison, Family, Question, Size
+from luminet_mm.signals.record import Record
 from luminet_mm.streams import Pending
 from luminet_mm.teachers.base import Teacher
 from luminet_mm.teachers.dry_run import dry_sizes, first_that_runs, noise

@@ -14,7 +14,8 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from luminet_mm.signals.families import MAPS_ALONE, check_across
-from luminet_mm.signals.family import Family, Question, Record
+from luminet_mm.signals.family import Family, Question
+from luminet_mm.signals.record import Record
 from luminet_mm.signals.signal import Signal
 from luminet_mm.stock import model_config, stock_config
 from luminet_mm.streams import Pending, run_beside

@@ -224,6 +224,18 @@ def test_name_of_a_stock_loss_is_refused(factor):
         ),
         (
             dict(
+                distill=dict(
+                    loss_x=dict(
+                        type='luminet_mm.KDLoss',
+                        signal='logits',
+                        loss_weight='auto',
+                    )
+                )
+            ),
+            'loss_x.loss_weight: a weight that sets itself',
+        ),
+        (
+            dict(
                 peers=[
                     dict(
                         tiny_cls.classifier(),

@@ -8,9 +8,8 @@ import torch
 from torch import nn
 from toy import ToyFamily, ToyNet
 
-from luminet_mm.losses import DistillBatch
 from luminet_mm.signals.classifier import Classifier
-from luminet_mm.signals.family import Comparison, Family, Question, Record
+from luminet_mm.signals.family import Comparison, Family, Question
 from luminet_mm.signals.signal import Signal, regroup
 from luminet_mm.signals.two_stage import TwoStage
 
@@ -30,18 +29,6 @@ def test_values_go_back_to_those_who_asked():
     groups = [['a'], ['b', 'c'], ['d']]
     assert regroup([1, 2, 3, 4], groups) == [1, (2, 3), 4]
     assert regroup([], []) == []
-
-
-def test_one_value_comes_alone_and_several_as_a_tuple():
-    class Said(Record):
-        def read(self, signal):
-            return signal.name
-
-        def batch(self, signals):
-            return DistillBatch()
-
-    assert Said().value([MAPS]) == 'neck'
-    assert Said().value([MAPS, LOGITS]) == ('neck', 'logits')
 
 
 @pytest.mark.parametrize('family', [Classifier, TwoStage, ToyFamily])

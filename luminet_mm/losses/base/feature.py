@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.losses.base.checks import check_kinds, check_pairs
 from luminet_mm.losses.base.levels import choose, read_levels
-from luminet_mm.losses.base.loss import DistillLoss
+from luminet_mm.losses.base.loss import DistillLoss, Weight
 from luminet_mm.losses.base.tensors import laid_out
 
 Features = Tensor | Sequence[Tensor]
@@ -68,7 +68,7 @@ class FeatureLoss(DistillLoss):
     def __init__(
         self,
         *,
-        loss_weight: float = 1.0,
+        loss_weight: Weight = 1.0,
         levels: Sequence[int] | None = None,
         sync_stats: bool = True,
     ) -> None:

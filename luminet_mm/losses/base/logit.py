@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from luminet_mm.losses.base.batch import DistillBatch
-from luminet_mm.losses.base.loss import DistillLoss
+from luminet_mm.losses.base.loss import DistillLoss, Weight
 
 ROWS = ('all', 'foreground', 'teacher_foreground')
 _DEFAULT = 'leave the option at its default'
@@ -58,7 +58,7 @@ class LogitLoss(DistillLoss):
     def __init__(
         self,
         *,
-        loss_weight: float = 1.0,
+        loss_weight: Weight = 1.0,
         rows: str = 'all',
         background: bool = True,
         added_gt: bool = True,

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from abc import ABCMeta
+from collections.abc import Mapping
 from numbers import Real
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 from torch import nn
 
+from luminet_mm.losses.base.auto import read_weight
 from luminet_mm.losses.base.batch import FIELDS, DistillBatch
 from luminet_mm.losses.base.card import Card
 from luminet_mm.losses.base.finite import FiniteCheck
 
 Choice = TypeVar('Choice')
+Weight = float | str | Mapping[str, Any]
+"""A number, ``'auto'``, or its options."""
 ACTIVATIONS = ('softmax', 'sigmoid')
 
 
@@ -26,7 +30,9 @@ class DistillLoss(nn.Module, metaclass=ABCMeta):
     may set to the config key.
 
     Args:
-        loss_weight: Multiplies the paper's reduction.
+        loss_weight: Multiplies the paper's reduction. ``'auto'``, or a dict
+            of options of :class:`~luminet_mm.losses.base.auto.AutoWeight`,
+            sets it by the gradients at the signal, in a distiller.
         sync_stats: Under ``torch.distributed`` with more than one rank,
             compute means and statistics over the rows of all ranks. Each rank
             then returns its share (:mod:`luminet_mm.distributed`): the mean of
@@ -66,22 +72,39 @@ class DistillLoss(nn.Module, metaclass=ABCMeta):
     """Whether it needs the anchors of the student's pyramid."""
 
     def __init__(
-        self, *, loss_weight: float = 1.0, sync_stats: bool = True
+        self, *, loss_weight: Weight = 1.0, sync_stats: bool = True
     ) -> None:
         super().__init__()
         self.name = type(self).__name__
-        self.loss_weight = self._number('loss_weight', loss_weight)
+        self.auto = read_weight(loss_weight, self.name)
+        self._fixed_weight = 1.0
+        if self.auto is None:
+            self._fixed_weight = self._number(
+                'loss_weight', cast('float', loss_weight)
+            )
         self.sync_stats = sync_stats
         self.schedule_factor = 1.0
         self._check_finite = FiniteCheck(self.values)
 
+    @property
+    def loss_weight(self) -> Any:
+        """The weight: a number, or a scalar tensor that sets itself."""
+        return self._fixed_weight if self.auto is None else self.auto.value
+
+    @loss_weight.setter
+    def loss_weight(self, weight: float) -> None:
+        self._fixed_weight = weight
+
     def extra_repr(self) -> str:
         """Options that are not submodules, for ``print(model)``."""
-        return ', '.join(
-            f'{key}={value!r}'
+        options = {} if self.auto else {'loss_weight': self._fixed_weight}
+        options |= {
+            key: value
             for key, value in vars(self).items()
-            if not key.startswith('_') and key not in ('training', 'name')
-        )
+            if not key.startswith('_')
+            and key not in ('training', 'name', 'auto')
+        }
+        return ', '.join(f'{key}={value!r}' for key, value in options.items())
 
     def _number(self, key: str, value: float, positive: bool = False) -> float:
         valid = (

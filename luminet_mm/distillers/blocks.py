@@ -58,21 +58,22 @@ def teacher_entries(teacher: Any) -> list[tuple[str, Any]]:
 
 
 def block_problems(
-    teacher: Any, distill: Any, needs_teacher: bool = True
+    teacher: Any,
+    distill: Any,
+    needs_teacher: bool = True,
+    example: str = 'loss_x=dict(type=..., signal=...)',
 ) -> list[str]:
     """What the blocks ``teacher`` and ``distill`` lack, a line each."""
     problems = []
-    teachers = teacher_list(teacher)
-    what = 'missing'
+    teachers, what = teacher_list(teacher), 'missing'
     if distill and not isinstance(distill, dict):
         what, distill = f'{distill!r} is not a block of losses', None
     distill = distill or {}
     losses = {
         name: cfg for name, cfg in distill.items() if isinstance(cfg, dict)
     }
-    if needs_teacher:
-        needs_teacher = not losses or any(map(_listens, losses.values()))
-    if not teacher and needs_teacher:
+    listening = not losses or any(map(_listens, losses.values()))
+    if not teacher and needs_teacher and listening:
         teachers = [None]
     for key, cfg in teacher_entries(teachers):
         if not isinstance(cfg, dict) or not cfg:
@@ -103,8 +104,7 @@ def block_problems(
     if not distill:
         problems.append(
             f'model.distill: {what}; name at least one loss, as in '
-            "distill=dict(loss_luminet=dict(type='luminet_mm.LumiNetLoss', "
-            "signal='roi.cls_score'))"
+            f'distill=dict({example})'
         )
     problems += [
         f'model.distill.{name}: the key must start with `loss_`, or MMEngine '

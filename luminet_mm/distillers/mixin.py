@@ -75,7 +75,9 @@ class DistillMixin(_StockModel):
         **kwargs,
     ) -> None:
         check_keys(type(self), self.family, kwargs)
-        problems = block_problems(teacher, distill, self.needs_teacher)
+        problems = block_problems(
+            teacher, distill, self.needs_teacher, self.family.example()
+        )
         if problems:
             raise ValueError('\n'.join(problems))
         super().__init__(*args, **kwargs)

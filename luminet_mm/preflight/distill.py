@@ -51,10 +51,12 @@ def distill_problems(cfg: Config) -> list[str]:
         return []
     scope = cfg.get('default_scope')
     cls = models.distiller_class(cfg)
+    family = getattr(cls, 'family', None)
     lines = block_problems(
         model.get('teacher'),
         model.get('distill'),
         getattr(cls, 'needs_teacher', True),
+        *([family.example()] if family else []),
     )
     losses = model.get('distill')
     for name, loss in losses.items() if isinstance(losses, dict) else ():
@@ -63,7 +65,7 @@ def distill_problems(cfg: Config) -> list[str]:
             lines += guarded(lines, key, loss_problems, key, loss, scope) or []
     for key, teacher in teacher_entries(model.get('teacher')):
         if isinstance(teacher, dict) and teacher:
-            where = getattr(getattr(cls, 'family', None), 'scope', scope)
+            where = getattr(family, 'scope', scope)
             lines += (
                 guarded(lines, key, teacher_problems, key, teacher, where)
                 or []

@@ -38,7 +38,7 @@ from luminet_mm.signals.detr_record import (
     stand_ins,
     tapped_pass,
 )
-from luminet_mm.signals.family import Family, Question, Size
+from luminet_mm.signals.family import Family, Question, Size, loss_example
 from luminet_mm.signals.preact import has_output
 from luminet_mm.signals.signal import Signal, regroup, unknown_signal
 
@@ -235,6 +235,11 @@ class DETRFamily(Family):
         ahead.update(cls_score=logits, bbox_pred=boxes)
         ahead['queries'] = [*logits, *boxes]
         return self.answer(model, ahead, questions, None)
+
+    def example(self) -> str:
+        """See :meth:`Family.example`."""
+        names = ['cls_score', 'bbox_pred']
+        return loss_example('match', 'DETRDistillLoss', names)
 
     def sizes(self, models: Sequence) -> list[Size]:
         """See :meth:`Family.sizes`."""

@@ -275,3 +275,18 @@ class Family(ABC):
     def own_losses(self, losses: dict) -> dict:
         """The student's own losses, by the names that they are logged by."""
         return losses
+
+    def example(self) -> str:
+        """A loss of the block ``distill``, for messages."""
+        return loss_example('luminet', 'LumiNetLoss', self.usual['logits'])
+
+
+def loss_example(key: str, kind: str, signal: str | list[str]) -> str:
+    """An entry of the block ``distill`` as it is written in a config.
+
+    Examples:
+        >>> from luminet_mm.signals.family import loss_example
+        >>> loss_example('kd', 'KDLoss', 'logits')
+        "loss_kd=dict(type='luminet_mm.KDLoss', signal='logits')"
+    """
+    return f"loss_{key}=dict(type='luminet_mm.{kind}', signal={signal!r})"

@@ -38,7 +38,7 @@ from luminet_mm.signals.dense_record import (
     level_rows,
     tap_targets,
 )
-from luminet_mm.signals.family import Family, Question, Size
+from luminet_mm.signals.family import Family, Question, Size, loss_example
 from luminet_mm.signals.preact import has_output
 from luminet_mm.signals.record import Record
 from luminet_mm.signals.signal import (
@@ -189,6 +189,10 @@ class OneStage(Family):
         signals = sum((question.asked for question in questions), [])
         ahead = self.ahead(model, images, signals)
         return self.answer(model, ahead, questions, None)
+
+    def example(self) -> str:
+        """See :meth:`Family.example`."""
+        return loss_example('bckd', 'BCKDLoss', ['cls_score', 'bbox_pred'])
 
     def sizes(self, models: Sequence) -> list[Size]:
         """See :meth:`Family.sizes`."""

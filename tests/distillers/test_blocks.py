@@ -1,5 +1,7 @@
 """The blocks teacher and distill: what they lack, and what is built."""
 
+import re
+
 import pytest
 import tiny
 import tiny_cls
@@ -24,6 +26,7 @@ from luminet_mm.losses import (
     PKTLoss,
     USKDLoss,
 )
+from luminet_mm.preflight.distill import distill_problems
 
 TEACHER = dict(config='a.py', checkpoint='a.pth')
 KD = dict(type='luminet_mm.KDLoss', signal='logits')
@@ -53,6 +56,26 @@ def test_teachers_are_one_several_or_none():
 )
 def test_whole_blocks_lack_nothing(teacher, distill):
     assert block_problems(teacher, distill) == []
+
+
+@pytest.mark.parametrize(
+    ('distiller', 'example'),
+    [
+        ('TwoStageDistiller', "LumiNetLoss', signal='roi.cls_score'"),
+        ('ClassifierDistiller', "LumiNetLoss', signal='logits'"),
+        ('OneStageDistiller', "BCKDLoss', signal=.'cls_score', 'bbox_pred'."),
+        ('DETRDistiller', "DETRDistillLoss', signal=.'cls_score', 'bbox_p"),
+    ],
+)
+def test_a_missing_block_has_an_example_of_its_kind(distiller, example):
+    cfg = Config(dict(model=dict(type=f'luminet_mm.{distiller}')))
+    cfg.model.teacher = TEACHER
+    if 'DETR' in distiller:
+        cfg.model.bbox_head = dict(type='DINOHead')
+    with pytest.raises(ValueError, match=f'as in distill=.*{example}'):
+        MODELS.build(cfg.model)
+    (line,) = [x for x in distill_problems(cfg) if 'at least one' in x]
+    assert re.search(example, line)
 
 
 @pytest.mark.parametrize(

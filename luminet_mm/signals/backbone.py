@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from luminet_mm.models.backbone_model import BackboneModel
-from luminet_mm.signals.family import Family, Question, Size
+from luminet_mm.signals.family import Family, Size
 from luminet_mm.signals.preact import has_output
 from luminet_mm.signals.record import Record
 from luminet_mm.signals.signal import (
@@ -96,14 +96,6 @@ class BackboneAlone(Family):
         """Nothing is left to compute."""
         asked = [question.asked for question in questions]
         return regroup([ahead[s.name] for s in sum(asked, [])], asked)
-
-    def dry(
-        self, model: Any, questions: Sequence[Question], images: Tensor
-    ) -> list:
-        """See :meth:`Family.dry`."""
-        signals = sum((question.asked for question in questions), [])
-        ahead = self.ahead(model, images, signals)
-        return self.answer(model, ahead, questions, None)
 
     def sizes(self, models: Sequence) -> list[Size]:
         """See :meth:`Family.sizes`."""

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.models.heads.reused import ReusedClsHead
 from luminet_mm.signals.cls_heads import check_head
-from luminet_mm.signals.family import Family, Question, Size
+from luminet_mm.signals.family import Family, Size
 from luminet_mm.signals.preact import has_output
 from luminet_mm.signals.record import Record
 from luminet_mm.signals.signal import (
@@ -195,14 +195,6 @@ class Classifier(Family):
         """Nothing is left to compute: the teacher has seen the same rows."""
         asked = [question.asked for question in questions]
         return regroup([ahead[s.name] for s in sum(asked, [])], asked)
-
-    def dry(
-        self, model: Any, questions: Sequence[Question], images: Tensor
-    ) -> list:
-        """See :meth:`Family.dry`."""
-        signals = sum((question.asked for question in questions), [])
-        ahead = self.ahead(model, images, signals)
-        return self.answer(model, ahead, questions, None)
 
     def sizes(self, models: Sequence) -> list[Size]:
         """Sides of the images of a dry run, the likely first.

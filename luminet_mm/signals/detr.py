@@ -223,8 +223,7 @@ class DETRFamily(Family):
             if s.field in ('cls_score', 'bbox_pred', 'queries')
         ]
         if not fixed or not coordinates(model):
-            ahead = self.ahead(model, images, signals)
-            return self.answer(model, ahead, questions, None)
+            return super().dry(model, questions, images)
         asked = Signal('queries', 'decoder', 'queries')
         rest = [s for s in signals if s not in fixed]
         ahead = self.ahead(model, images, [*rest, asked])

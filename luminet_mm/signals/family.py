@@ -238,11 +238,12 @@ class Family(ABC):
             several signals.
         """
 
-    @abstractmethod
     def dry(
         self, model: nn.Module, questions: Sequence[Question], images: Tensor
     ) -> list:
         """Answer questions about images that are only noise.
+
+        By default without a student's rows.
 
         Args:
             model: Student or teacher, in eval mode.
@@ -252,6 +253,9 @@ class Family(ABC):
         Returns:
             See :meth:`answer`.
         """
+        signals = sum((question.asked for question in questions), [])
+        ahead = self.ahead(model, images, signals)
+        return self.answer(model, ahead, questions, None)
 
     @abstractmethod
     def sizes(self, models: Sequence[nn.Module]) -> list[Size]:

@@ -38,7 +38,7 @@ from luminet_mm.signals.dense_record import (
     level_rows,
     tap_targets,
 )
-from luminet_mm.signals.family import Family, Question, Size, loss_example
+from luminet_mm.signals.family import Family, Size, loss_example
 from luminet_mm.signals.preact import has_output
 from luminet_mm.signals.record import Record
 from luminet_mm.signals.signal import (
@@ -181,14 +181,6 @@ class OneStage(Family):
             for question in questions
         ]
         return [each[0] if len(each) == 1 else each for each in values]
-
-    def dry(
-        self, model: Any, questions: Sequence[Question], images: Tensor
-    ) -> list:
-        """See :meth:`Family.dry`."""
-        signals = sum((question.asked for question in questions), [])
-        ahead = self.ahead(model, images, signals)
-        return self.answer(model, ahead, questions, None)
 
     def example(self) -> str:
         """See :meth:`Family.example`."""

@@ -11,12 +11,12 @@ from torch.nn import functional as F
 from luminet_mm.distributed import global_mean, global_sum
 from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.losses.base.card import Card, Paper, Signals, Source, Use
+from luminet_mm.losses.base.iou import generalized_iou
 from luminet_mm.losses.base.matching import match_queries
 from luminet_mm.losses.base.queries import (
     Layers,
     QueryLoss,
     corners,
-    generalized_iou,
 )
 from luminet_mm.losses.luminet import perception
 from luminet_mm.registry import MODELS

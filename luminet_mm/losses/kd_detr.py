@@ -10,12 +10,12 @@ from luminet_mm.distributed import global_mean, world_size
 from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.losses.base.card import Card, Paper, Signals, Source, Use
 from luminet_mm.losses.base.draws import CountedDraws
+from luminet_mm.losses.base.iou import generalized_iou
 from luminet_mm.losses.base.queries import (
     Decoder,
     Layers,
     QueryLoss,
     corners,
-    generalized_iou,
 )
 from luminet_mm.losses.kd import kl_rows
 from luminet_mm.losses.luminet import perception

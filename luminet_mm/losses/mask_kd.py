@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -11,6 +9,7 @@ from luminet_mm.distributed import global_mean
 from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.losses.base.card import Card, Paper, Signals, Use
 from luminet_mm.losses.base.loss import DistillLoss
+from luminet_mm.losses.base.tensors import of_class, working_dtype
 from luminet_mm.losses.binary_kd import binary_kl
 from luminet_mm.registry import MODELS
 
@@ -130,19 +129,11 @@ class MaskKDLoss(DistillLoss):
             instead='compare masks of positive RoIs',
         )
         self._check_finite(self.name, [student], [teacher])
-        exact = student.dtype == torch.float64
-        dtype = torch.float64 if exact else torch.float32
+        dtype = working_dtype(student)
         with torch.autocast(student.device.type, enabled=False):
             loss = mask_kd_loss(
-                _of_class(student, labels).to(dtype),
-                _of_class(teacher.detach(), labels).to(dtype),
+                of_class(student, labels).to(dtype),
+                of_class(teacher.detach(), labels).to(dtype),
                 sync=self.sync_stats,
             )
         return loss * (self.loss_weight * self.schedule_factor)
-
-
-def _of_class(masks: Tensor, labels: Any) -> Tensor:
-    """The channel of each RoI's class, or the only one, ``(P, h, w)``."""
-    if masks.shape[1] == 1:
-        return masks[:, 0]
-    return masks[torch.arange(len(masks), device=masks.device), labels]

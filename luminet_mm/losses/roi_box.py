@@ -14,6 +14,7 @@ from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.losses.base.card import Card, Paper, Signals, Use
 from luminet_mm.losses.base.iou import giou_distances
 from luminet_mm.losses.base.loss import DistillLoss
+from luminet_mm.losses.base.tensors import of_class, working_dtype
 from luminet_mm.registry import MODELS
 
 FORMS = ('l1', 'giou')
@@ -147,8 +148,7 @@ class RoIBoxLoss(DistillLoss):
         background = self.need(batch or DistillBatch(), 'background')
         self._check_finite(self.name, list(student), list(teacher))
         deltas = student[1]
-        exact = deltas.dtype == torch.float64
-        dtype = torch.float64 if exact else torch.float32
+        dtype = working_dtype(deltas)
         with torch.autocast(deltas.device.type, enabled=False):
             scores, other = (each.detach().to(dtype) for each in teacher)
             values, weights = self._distances(
@@ -175,7 +175,10 @@ class RoIBoxLoss(DistillLoss):
         objects = probabilities.clone()
         objects[:, background] = -1
         classes = objects.argmax(dim=1)
-        found, goal = (_of_class(each, classes) for each in (deltas, other))
+        found, goal = (
+            of_class(each.unflatten(1, (-1, 4)), classes)
+            for each in (deltas, other)
+        )
         assert self._coders is not None
         own, theirs = self._coders
         if self.form == 'giou':
@@ -189,11 +192,3 @@ class RoIBoxLoss(DistillLoss):
 def _alike(own: Any, theirs: Any) -> bool:
     """Whether deltas mean the same to two coders."""
     return type(own) is type(theirs) and repr(vars(own)) == repr(vars(theirs))
-
-
-def _of_class(deltas: Tensor, classes: Tensor) -> Tensor:
-    """The deltas ``(N, 4)`` of a class of each row, or the only ones."""
-    each = deltas.unflatten(1, (-1, 4))
-    if each.shape[1] == 1:
-        return each[:, 0]
-    return each[torch.arange(len(each), device=each.device), classes]

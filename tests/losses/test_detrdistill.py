@@ -12,8 +12,9 @@ from luminet_mm.losses import (
     detrdistill_loss,
     perception,
 )
+from luminet_mm.losses.base.iou import generalized_iou
 from luminet_mm.losses.base.matching import match_queries
-from luminet_mm.losses.base.queries import corners, generalized_iou
+from luminet_mm.losses.base.queries import corners
 
 
 class TestDETRDistill(QueryContract):

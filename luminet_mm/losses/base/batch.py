@@ -44,7 +44,7 @@ class Points:
         images: How many images the rows of each level are of, in equal
             parts, one image after the other.
         priors: Gives the anchors ``(n, 4)`` of a level, as corners in pixels,
-            from its number: those of one image. None if points are no boxes.
+            from its number: those of one image. None if points are not boxes.
         boxes: ``(G, 4)`` ground-truth boxes of each image, likewise.
         centerness: Gives a scalar, the sum of the centerness targets that the
             head divides by, counted as ``num_pos``. None if it does not.

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from luminet_mm.losses.base.batch import DistillBatch, Points
 from luminet_mm.losses.base.loss import DistillLoss
+from luminet_mm.losses.base.tensors import working_dtype
 
 Levels = Sequence[Tensor]
 
@@ -200,8 +201,7 @@ class LevelLoss(DenseLoss):
 
 def precise(rows: Tensor, like: Tensor) -> Tensor:
     """Rows in float64 where the student's are, and in float32 elsewhere."""
-    exact = like.dtype == torch.float64
-    return rows.to(torch.float64 if exact else torch.float32)
+    return rows.to(working_dtype(like))
 
 
 def _are_rows(levels: Any) -> bool:

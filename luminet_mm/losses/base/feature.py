@@ -12,7 +12,7 @@ from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.losses.base.checks import check_kinds, check_pairs
 from luminet_mm.losses.base.levels import choose, read_levels
 from luminet_mm.losses.base.loss import DistillLoss, Weight
-from luminet_mm.losses.base.tensors import laid_out
+from luminet_mm.losses.base.tensors import laid_out, working_dtype
 
 Features = Tensor | Sequence[Tensor]
 
@@ -185,8 +185,7 @@ class FeatureLoss(DistillLoss):
                 'optimizer is built; distillers do this.'
             )
         self._check_finite(self.name, ours, theirs)
-        exact = ours[0].dtype == torch.float64
-        dtype = torch.float64 if exact else torch.float32
+        dtype = working_dtype(ours[0])
         with torch.autocast(ours[0].device.type, enabled=False):
             loss = self.compute(
                 [laid_out(feature).to(dtype) for feature in ours],

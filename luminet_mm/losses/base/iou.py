@@ -1,4 +1,4 @@
-"""Overlap of boxes, pair by pair, without waiting for a GPU."""
+"""Overlap of boxes, without waiting for a GPU."""
 
 from __future__ import annotations
 
@@ -7,14 +7,10 @@ from torch import Tensor
 
 
 def giou_distances(one: Tensor, other: Tensor, eps: float = 1e-7) -> Tensor:
-    r"""``1 - GIoU`` of boxes.
+    """``1 - GIoU`` of boxes, see :func:`generalized_iou`.
 
-    .. math:: \mathrm{GIoU} = \frac{I}{U + \epsilon}
-              - \frac{H - U}{H + \epsilon}
-
-    with the areas I of the intersection, U of the union and H of the smallest
-    box around both. (Torchvision's function of that name gives the same
-    numbers, but picks the boxes that overlap, for which a GPU waits.)
+    Torchvision's function of that name gives the same numbers, but picks the
+    boxes that overlap, for which a GPU waits.
 
     Args:
         one: ``(N, 4)`` corners.
@@ -30,12 +26,37 @@ def giou_distances(one: Tensor, other: Tensor, eps: float = 1e-7) -> Tensor:
         >>> giou_distances(box, box), giou_distances(box, box + 4)
         (tensor([0.]), tensor([1.7778]))
     """
+    return 1 - generalized_iou(one, other, eps)
+
+
+def generalized_iou(one: Tensor, other: Tensor, eps: float = 1e-6) -> Tensor:
+    r"""GIoU of boxes that are given by their corners.
+
+    .. math:: \mathrm{GIoU} = \frac{I}{U + \epsilon}
+              - \frac{H - U}{H + \epsilon}
+
+    with the areas I of the intersection, U of the union and H of the smallest
+    box around both.
+
+    Args:
+        one: ``(..., 4)``.
+        other: ``(..., 4)``, of a shape that broadcasts with it.
+        eps: Added to union and hull.
+
+    Returns:
+        ``(...)``, in [-1, 1].
+
+    Examples:
+        >>> import torch
+        >>> box = torch.tensor([0., 0., 2., 2.])
+        >>> generalized_iou(box, box + torch.tensor([2., 0., 2., 0.]))
+        tensor(0.)
+    """
     shared, union = intersection_and_union(one, other)
-    low = torch.minimum(one[:, :2], other[:, :2])
-    high = torch.maximum(one[:, 2:], other[:, 2:])
-    sides = high - low
-    hull = sides[:, 0] * sides[:, 1]
-    return 1 - (shared / (union + eps) - (hull - union) / (hull + eps))
+    low = torch.minimum(one[..., :2], other[..., :2])
+    high = torch.maximum(one[..., 2:], other[..., 2:])
+    hull = _area(high - low)
+    return shared / (union + eps) - (hull - union) / (hull + eps)
 
 
 def log_iou_distances(one: Tensor, other: Tensor, eps: float = 1e-6) -> Tensor:
@@ -72,7 +93,7 @@ def have_area(boxes: Tensor) -> Tensor:
 
 
 def intersection_and_union(one: Tensor, other: Tensor) -> tuple[Tensor, ...]:
-    """Areas of the intersections and of the unions of boxes, ``(N,)`` each.
+    """Areas of the intersections and of the unions of boxes ``(..., 4)``.
 
     Examples:
         >>> import torch
@@ -80,12 +101,13 @@ def intersection_and_union(one: Tensor, other: Tensor) -> tuple[Tensor, ...]:
         >>> intersection_and_union(box, box + 1)
         (tensor([1.]), tensor([7.]))
     """
-    low = torch.maximum(one[:, :2], other[:, :2])
-    high = torch.minimum(one[:, 2:], other[:, 2:])
-    sides = (high - low).clamp(min=0)
-    shared = sides[:, 0] * sides[:, 1]
-    areas = [
-        (box[:, 2] - box[:, 0]) * (box[:, 3] - box[:, 1])
-        for box in (one, other)
-    ]
+    low = torch.maximum(one[..., :2], other[..., :2])
+    high = torch.minimum(one[..., 2:], other[..., 2:])
+    shared = _area((high - low).clamp(min=0))
+    areas = [_area(box[..., 2:] - box[..., :2]) for box in (one, other)]
     return shared, areas[0] + areas[1] - shared
+
+
+def _area(sides: Tensor) -> Tensor:
+    # the gradient of prod() looks for zeros, for which a GPU waits
+    return sides[..., 0] * sides[..., 1]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.losses.base.loss import DistillLoss, Weight
+from luminet_mm.losses.base.tensors import working_dtype
 
 ROWS = ('all', 'foreground', 'teacher_foreground')
 _DEFAULT = 'leave the option at its default'
@@ -107,9 +108,7 @@ class LogitLoss(DistillLoss):
                 'classes. Check the signal names and the number of classes.'
             )
         self._check_finite(self.name, [student], [teacher])
-        dtype = (
-            torch.float64 if student.dtype == torch.float64 else torch.float32
-        )
+        dtype = working_dtype(student)
         student = _as_rows(student).to(dtype)
         teacher = _as_rows(teacher.detach()).to(dtype)
         batch = self._flat(batch or DistillBatch(), student)

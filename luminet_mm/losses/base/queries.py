@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torchvision.ops import box_convert
 
 from luminet_mm.losses.base.loss import DistillLoss
+from luminet_mm.losses.base.tensors import working_dtype
 
 Layers = Sequence[Tensor]
 Predictions = tuple[Layers, Layers]
@@ -71,8 +73,7 @@ class QueryLoss(DistillLoss):
 
     def _exact(self, values: Layers) -> torch.dtype:
         """Float64 for float64 values, else float32."""
-        exact = values[0].dtype == torch.float64
-        return torch.float64 if exact else torch.float32
+        return working_dtype(values[0])
 
     def _predictions(self, value: Any, side: str) -> list[list[Tensor]]:
         """Logits and boxes of each layer.
@@ -111,33 +112,4 @@ def corners(boxes: Tensor) -> Tensor:
         >>> corners(torch.tensor([0.5, 0.5, 0.2, 0.4]))
         tensor([0.4000, 0.3000, 0.6000, 0.7000])
     """
-    center, half = boxes[..., :2], boxes[..., 2:] / 2
-    return torch.cat([center - half, center + half], dim=-1)
-
-
-def generalized_iou(one: Tensor, other: Tensor, eps: float = 1e-6) -> Tensor:
-    """GIoU of boxes that are given by their corners.
-
-    Args:
-        one: ``(..., 4)``.
-        other: ``(..., 4)``, of a shape that broadcasts with it.
-        eps: Added to union and hull.
-
-    Returns:
-        ``(...)``, in [-1, 1].
-
-    Examples:
-        >>> import torch
-        >>> box = torch.tensor([0., 0., 2., 2.])
-        >>> generalized_iou(box, box + torch.tensor([2., 0., 2., 0.]))
-        tensor(0.)
-    """
-    low = torch.maximum(one[..., :2], other[..., :2])
-    high = torch.minimum(one[..., 2:], other[..., 2:])
-    shared = (high - low).clamp(min=0).prod(dim=-1)
-    areas = [(b[..., 2:] - b[..., :2]).prod(dim=-1) for b in (one, other)]
-    union = areas[0] + areas[1] - shared
-    low = torch.minimum(one[..., :2], other[..., :2])
-    high = torch.maximum(one[..., 2:], other[..., 2:])
-    hull = (high - low).prod(dim=-1)
-    return shared / (union + eps) - (hull - union) / (hull + eps)
+    return box_convert(boxes, 'cxcywh', 'xyxy')

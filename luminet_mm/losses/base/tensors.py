@@ -19,6 +19,38 @@ gradient is at most of the order of 1 / FLAT. Larger deviations are unchanged.
 """
 
 
+def working_dtype(values: Tensor) -> torch.dtype:
+    """In what a loss computes: float64 for float64 values, else float32.
+
+    Examples:
+        >>> import torch
+        >>> working_dtype(torch.zeros(1, dtype=torch.float16))
+        torch.float32
+    """
+    wide = values.dtype == torch.float64
+    return torch.float64 if wide else torch.float32
+
+
+def of_class(values: Tensor, classes: Tensor) -> Tensor:
+    """What belongs to the class of each row, or the only one for all.
+
+    Args:
+        values: ``(N, C, ...)``, where C is 1 if one serves all classes.
+        classes: ``(N,)`` int64.
+
+    Returns:
+        ``(N, ...)``.
+
+    Examples:
+        >>> import torch
+        >>> of_class(torch.tensor([[1, 2], [3, 4]]), torch.tensor([1, 0]))
+        tensor([2, 3])
+    """
+    if values.shape[1] == 1:
+        return values[:, 0]
+    return values[torch.arange(len(values), device=values.device), classes]
+
+
 def unit(x: Tensor, dim: int = -1, eps: float = FLAT) -> Tensor:
     """Divide by the norms along a dimension.
 

@@ -5,7 +5,8 @@ import torch
 from torchvision.ops import box_convert, generalized_box_iou
 
 from luminet_mm.losses import Decoder, QueryLoss
-from luminet_mm.losses.base.queries import corners, generalized_iou
+from luminet_mm.losses.base.iou import generalized_iou
+from luminet_mm.losses.base.queries import corners
 
 
 def boxes(count, seed):

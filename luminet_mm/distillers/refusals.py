@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from luminet_mm.distillers.rows import check_order, check_points
 from luminet_mm.signals.annotations import anchor_generator
 from luminet_mm.signals.family import Comparison, Family
-from luminet_mm.signals.signal import Signal
+from luminet_mm.signals.signal import Signal, quoted
 
 _MEANINGS = dict(
     bbox_head='a one-stage detector or a DETR',
@@ -149,14 +149,13 @@ def check_logits(
     """
     accepts: tuple[str, ...] = loss.activations  # type: ignore[assignment]
     if used and accepts and used not in accepts:
-        names = ', '.join(repr(signal.name) for signal in signals)
         advice = family.advice
         if used == 'softmax' and family.ordered:
             advice = 'take a loss on softmax probabilities, such as KDLoss'
         raise ValueError(
-            f"model.distill.{key}: the {whose}'s head (signal {names}) "
-            f'{_MADE[used]}, and {type(loss).__name__} compares those of a '
-            f'{" or a ".join(accepts)}; {advice}.'
+            f"model.distill.{key}: the {whose}'s head (signal "
+            f'{quoted(signals)}) {_MADE[used]}, and {type(loss).__name__} '
+            f'compares those of a {" or a ".join(accepts)}; {advice}.'
         )
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from luminet_mm.losses import DenseLoss, FeatureLoss, LogitLoss, QueryLoss
 from luminet_mm.signals.family import Comparison, Family
+from luminet_mm.signals.signal import quoted
 
 
 def check_order(family: Family, loss: Any, comparison: Comparison) -> None:
@@ -33,7 +34,7 @@ def check_order(family: Family, loss: Any, comparison: Comparison) -> None:
     elif asked and not finds:
         raise ValueError(
             f'model.distill.{key}: query i of the student (signal '
-            f'{_named(asked)}) is not about the same object as query i of the '
+            f'{quoted(asked)}) is not about the same object as query i of the '
             f'teacher, and {kind} compares row by row. Take DETRDistillLoss, '
             "which matches them, or KDDETRLoss on 'queries', or compare "
             "'neck'."
@@ -102,7 +103,7 @@ def _check_no_points(family: Family, loss: Any, comparison: Comparison):
     if points and method and isinstance(loss, (FeatureLoss, LogitLoss)):
         what = 'features' if isinstance(loss, FeatureLoss) else 'logits'
         raise ValueError(
-            f'model.distill.{comparison.key}: {_named(points)} of the student '
+            f'model.distill.{comparison.key}: {quoted(points)} of the student '
             'are rows of points, level by level, and '
             f'{type(loss).__name__} compares {what}. Take a loss on points, '
             "such as BCKDLoss, or compare 'neck'."
@@ -125,10 +126,6 @@ def _whose(family: Family) -> str:
         if 'rpn' in str(family.points)
         else ('of a one-stage detector')
     )
-
-
-def _named(signals) -> str:
-    return ', '.join(repr(signal.name) for signal in signals)
 
 
 def _written(names) -> str:

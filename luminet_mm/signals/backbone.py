@@ -20,7 +20,7 @@ from luminet_mm.signals.record import Record
 from luminet_mm.signals.signal import (
     Signal,
     read_signal,
-    regroup,
+    regroup_by_name,
     tap_path,
     unknown_signal,
 )
@@ -94,8 +94,7 @@ class BackboneAlone(Family):
         self, model: Any, ahead: dict, questions, record: Record | None
     ) -> list:
         """Nothing is left to compute."""
-        asked = [question.asked for question in questions]
-        return regroup([ahead[s.name] for s in sum(asked, [])], asked)
+        return regroup_by_name(ahead, [each.asked for each in questions])
 
     def sizes(self, models: Sequence) -> list[Size]:
         """See :meth:`Family.sizes`."""

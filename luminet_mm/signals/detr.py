@@ -40,7 +40,12 @@ from luminet_mm.signals.detr_record import (
 )
 from luminet_mm.signals.family import Family, Question, Size, loss_example
 from luminet_mm.signals.preact import has_output
-from luminet_mm.signals.signal import Signal, regroup, unknown_signal
+from luminet_mm.signals.signal import (
+    Signal,
+    quoted,
+    regroup_by_name,
+    unknown_signal,
+)
 
 # in the order in which they run
 _PARTS = ('backbone', 'neck', 'encoder', 'decoder', 'bbox_head')
@@ -135,8 +140,8 @@ class DETRFamily(Family):
         if fields[0] != fields[1]:
             raise ValueError(
                 f'model.distill.{key}: '
-                f'{", ".join(repr(s.name) for s in ours)} of the student and '
-                f'{", ".join(repr(s.name) for s in theirs)} of the {whose} '
+                f'{quoted(ours)} of the student and '
+                f'{quoted(theirs)} of the {whose} '
                 'are different things. Compare the same signals of both.'
             )
         if 'queries' in fields[0] and classes is not None:
@@ -203,9 +208,7 @@ class DETRFamily(Family):
         record: Any,
     ) -> list:
         """See :meth:`Family.answer`; a loss finds out which row is which."""
-        groups = [question.asked for question in questions]
-        values = [ahead[s.name] for group in groups for s in group]
-        return regroup(values, groups)
+        return regroup_by_name(ahead, [each.asked for each in questions])
 
     def dry(
         self, model: Any, questions: Sequence[Question], images: Tensor

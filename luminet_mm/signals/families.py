@@ -11,7 +11,7 @@ from luminet_mm.signals.classifier import Classifier
 from luminet_mm.signals.detr import DETRFamily
 from luminet_mm.signals.family import Family
 from luminet_mm.signals.one_stage import OneStage
-from luminet_mm.signals.signal import Signal
+from luminet_mm.signals.signal import Signal, quoted
 from luminet_mm.signals.two_stage import TwoStage
 
 FAMILIES: tuple[Family, ...] = (
@@ -99,12 +99,8 @@ def check_across(
     """
     if all(signal.part in MAPS for signal in (*ours, *theirs)):
         return
-    own, other = (
-        ', '.join(repr(signal.name) for signal in side)
-        for side in (ours, theirs)
-    )
     raise ValueError(
-        f'model.distill.{key}: a row of {own} of the student '
-        f'({type(student).__name__}) is not a row of {other} of the {whose} '
-        f'({type(teacher).__name__}). {MAPS_ALONE}'
+        f'model.distill.{key}: a row of {quoted(ours)} of the student '
+        f'({type(student).__name__}) is not a row of {quoted(theirs)} of '
+        f'the {whose} ({type(teacher).__name__}). {MAPS_ALONE}'
     )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from luminet_mm.signals.family import Size
 from luminet_mm.signals.roi_heads import is_cascade, roi_parts
-from luminet_mm.signals.signal import Signal
+from luminet_mm.signals.signal import Signal, quoted
 
 FORMS = (StandardRoIHead, CascadeRoIHead)
 """RoI heads whose way from RoIs to masks is known."""
@@ -94,11 +94,10 @@ def check_masks(
     if not any(map(is_mask, both)):
         return
     if len(ours) != 1 or len(theirs) != 1 or not all(map(is_mask, both)):
-        named = ', '.join(repr(signal.name) for signal in both)
         raise ValueError(
             f'model.distill.{key}: masks are those of positive RoIs alone, '
-            f'and cannot be compared with other rows ({named}). Give a loss '
-            'one signal of masks.'
+            f'and cannot be compared with other rows ({quoted(both)}). '
+            'Give a loss one signal of masks.'
         )
     sizes = [
         mask_size(each, side[0].stage)

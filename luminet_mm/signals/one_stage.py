@@ -43,7 +43,9 @@ from luminet_mm.signals.preact import has_output
 from luminet_mm.signals.record import Record
 from luminet_mm.signals.signal import (
     Signal,
+    quoted,
     read_signal,
+    regroup,
     tap_output,
     tap_path,
     unknown_signal,
@@ -132,8 +134,8 @@ class OneStage(Family):
         if fields[0] != fields[1]:
             raise ValueError(
                 f'model.distill.{key}: '
-                f'{", ".join(repr(s.name) for s in ours)} of the student and '
-                f'{", ".join(repr(s.name) for s in theirs)} of the {whose} '
+                f'{quoted(ours)} of the student and '
+                f'{quoted(theirs)} of the {whose} '
                 'have other rows. Compare the same signals of both.'
             )
         heads = model.bbox_head, other.bbox_head
@@ -173,14 +175,12 @@ class OneStage(Family):
         self, model: Any, ahead: dict, questions, record: Record | None
     ) -> list:
         """Rows of the same priors: both detectors have the same ones."""
+        groups = [question.asked for question in questions]
         values = [
-            tuple(
-                level_rows(model.bbox_head, s, ahead[s.name])
-                for s in question.asked
-            )
-            for question in questions
+            level_rows(model.bbox_head, s, ahead[s.name])
+            for s in sum(groups, [])
         ]
-        return [each[0] if len(each) == 1 else each for each in values]
+        return regroup(values, groups)
 
     def example(self) -> str:
         """See :meth:`Family.example`."""

@@ -9,7 +9,7 @@ from torch import nn
 
 from luminet_mm.signals.dense_heads import FORMS, check_priors
 from luminet_mm.signals.dense_record import level_rows
-from luminet_mm.signals.signal import Signal
+from luminet_mm.signals.signal import Signal, quoted
 
 ROWS = {'rpn.objectness': 'cls_score', 'rpn.deltas': 'bbox_pred'}
 """Names, and the output of the RPN whose rows they are."""
@@ -69,12 +69,8 @@ def check_anchors(
         return
     if rows[0] != rows[1]:
         raise ValueError(
-            f'model.distill.{key}: {_named(ours)} of the student and '
-            f'{_named(theirs)} of the {whose} have other rows. Compare the '
+            f'model.distill.{key}: {quoted(ours)} of the student and '
+            f'{quoted(theirs)} of the {whose} have other rows. Compare the '
             'same signals of both.'
         )
     check_priors(key, model.rpn_head, other.rpn_head, whose, 'rpn_head')
-
-
-def _named(signals: list[Signal]) -> str:
-    return ', '.join(repr(signal.name) for signal in signals)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -137,3 +138,30 @@ def regroup(values: Sequence, groups: Sequence[Sequence]) -> list:
     rest = iter(values)
     shared = [tuple(itertools.islice(rest, len(group))) for group in groups]
     return [each[0] if len(each) == 1 else each for each in shared]
+
+
+def regroup_by_name(
+    values: Mapping[str, Any], groups: Sequence[Sequence[Signal]]
+) -> list:
+    """Answer groups of signals with values that are known by name.
+
+    Args:
+        values: A value for each name.
+        groups: What each group asked for.
+
+    Returns:
+        See :func:`regroup`.
+    """
+    flat = itertools.chain.from_iterable(groups)
+    return regroup([values[signal.name] for signal in flat], groups)
+
+
+def quoted(signals: Sequence[Signal]) -> str:
+    """Names of signals, for messages.
+
+    Examples:
+        >>> from luminet_mm.signals.signal import Signal, quoted
+        >>> print(quoted([Signal('neck', 'neck'), Signal('logits', 'head')]))
+        'neck', 'logits'
+    """
+    return ', '.join(repr(signal.name) for signal in signals)

@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_map
 from luminet_mm.rng import preserved_rng
 from luminet_mm.signals.family import Comparison, Family, Question, Size
 from luminet_mm.signals.record import Record
+from luminet_mm.signals.signal import quoted
 from luminet_mm.streams import Pending
 from luminet_mm.teachers.base import Teacher
 from luminet_mm.teachers.dry_run import dry_sizes, first_that_runs, noise
@@ -68,12 +69,11 @@ class Ensemble(Sequence[Teacher]):
         heard = len(comparison.teachers)
         if heard < 2 or _averages(family, teacher, theirs):
             return
-        names = ', '.join(repr(signal.name) for signal in theirs)
         raise ValueError(
             f'model.distill.{comparison.key}: it listens to {heard} of the '
             'teachers that model.teacher lists, and their logits are '
-            f'averaged; {names} of different models cannot be. Name one '
-            'teacher, as in teachers=[0], or compare logits.'
+            f'averaged; {quoted(theirs)} of different models cannot be. Name '
+            'one teacher, as in teachers=[0], or compare logits.'
         )
 
     def prepare(

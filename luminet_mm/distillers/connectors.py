@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from luminet_mm.distillers.levels import pair_levels
-from luminet_mm.losses import CrossKDLoss, FeatureLoss, RoIBoxLoss
+from luminet_mm.losses import FeatureLoss
 from luminet_mm.rng import preserved_rng
 from luminet_mm.signals.family import Comparison, Size
 from luminet_mm.teachers.dry_run import (
@@ -59,8 +59,6 @@ def build_connectors(model: Any) -> None:
             ):
                 loss = losses[comparison.key]
                 heard = [model.teachers[i].model for i in comparison.teachers]
-                for each in heard:
-                    loss.read_models(model, each, *comparison.names)
                 across = any(
                     model.teachers[i].family(model.family) is not model.family
                     for i in comparison.teachers
@@ -74,21 +72,20 @@ def build_connectors(model: Any) -> None:
 
 
 def _let_read(model: Any) -> None:
-    """Let losses read the heads of which they need more than outputs.
+    """Let losses read the models of which they need more than signals.
 
     Args:
         model: The student, with its losses.
 
     Raises:
-        ValueError: If a loss cannot use the heads.
+        ValueError: If a loss cannot use them.
     """
     for key, loss in model.distill.items():
-        if not isinstance(loss, (CrossKDLoss, RoIBoxLoss)):
-            continue
         comparison = model.comparisons[key]
-        (index,) = comparison.teachers
-        teacher = model.teachers[index].model
-        loss.read_models(model, teacher, *comparison.names)
+        for index in comparison.teachers:
+            teacher = model.teachers[index].model
+            if teacher is not None:  # a cache has none
+                loss.read_models(model, teacher, *comparison.names)
 
 
 def _ask_both(

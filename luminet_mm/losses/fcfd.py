@@ -153,7 +153,7 @@ class FCFDLoss(CountedDraws, FeatureLoss):
         student_names: Sequence[str],
         teacher_names: Sequence[str],
     ) -> None:
-        """See :meth:`FeatureLoss.read_models`."""
+        """See :meth:`DistillLoss.read_models`."""
         levels = self.levels or range(len(student_names))
         try:
             self._networks = {

@@ -133,7 +133,7 @@ class FCFDRoILoss(FeatureLoss):
         student_names: Sequence[str],
         teacher_names: Sequence[str],
     ) -> None:
-        """See :meth:`FeatureLoss.read_models`."""
+        """See :meth:`DistillLoss.read_models`."""
         for side, names in (
             ('student', student_names),
             ('teacher', teacher_names),

@@ -126,26 +126,6 @@ class FeatureLoss(DistillLoss):
             teacher: Shapes of the teacher's features.
         """
 
-    def read_models(
-        self,
-        student: nn.Module,
-        teacher: nn.Module,
-        student_names: Sequence[str],
-        teacher_names: Sequence[str],
-    ) -> None:
-        """Take what the method needs from both networks; by default nothing.
-
-        Distillers call it once, before :meth:`build`. A loss that keeps a
-        network must not register it as a submodule, see
-        :mod:`luminet_mm.models.cuts`.
-
-        Args:
-            student: The distiller itself.
-            teacher: The teacher.
-            student_names: The student's signals, as in the config.
-            teacher_names: The teacher's signals.
-        """
-
     def read_teacher(self, model: nn.Module) -> None:
         """Take what the method needs from the teacher; by default nothing.
 

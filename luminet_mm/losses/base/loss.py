@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABCMeta
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any, ClassVar, TypeVar, cast
 
@@ -182,6 +182,26 @@ class DistillLoss(nn.Module, metaclass=ABCMeta):
                 f'the features have {images}.'
             )
         return value
+
+    def read_models(
+        self,
+        student: nn.Module,
+        teacher: nn.Module,
+        student_names: Sequence[str],
+        teacher_names: Sequence[str],
+    ) -> None:
+        """Take what the method needs from both networks; by default nothing.
+
+        Distillers call it once for each teacher, before the first step. A
+        loss that keeps a network must not register it as a submodule, see
+        :mod:`luminet_mm.models.cuts`.
+
+        Args:
+            student: The distiller itself.
+            teacher: The teacher.
+            student_names: The student's signals, as in the config.
+            teacher_names: The teacher's signals.
+        """
 
     def may_know(self, student: Any, batch: DistillBatch) -> DistillBatch:
         """The part of a batch that applies to the compared rows; here all.

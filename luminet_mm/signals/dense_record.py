@@ -34,6 +34,23 @@ class Targets:
     labels: list[Tensor] = field(default_factory=list)
     weights: list[Tensor] = field(default_factory=list)
     distances: list[Tensor] = field(default_factory=list)
+    _num_pos: Tensor | None = None
+
+    def num_pos(self, head: Any) -> Tensor:
+        """How many points of all ranks have an object, over the ranks.
+
+        Counted once a pass, however many losses ask.
+        """
+        if self._num_pos is None:
+            found = [
+                ((each >= 0) & (each < head.num_classes)).sum()
+                for each in self.labels
+            ]
+            total = global_sum(torch.stack(found).sum().float())
+            # not the ranks' mean at least 1: two ranks and one object make
+            # a half
+            self._num_pos = total.clamp(min=1) / world_size()
+        return self._num_pos
 
     def points(
         self,
@@ -59,19 +76,13 @@ class Targets:
                 f'({type(head).__name__}) did not assign labels with '
                 'get_targets, so its points cannot be distilled.'
             )
-        found = [
-            ((each >= 0) & (each < head.num_classes)).sum()
-            for each in self.labels
-        ]
-        # not the ranks' mean at least 1: two ranks and one object make a half
-        num_pos = global_sum(torch.stack(found).sum().float()).clamp(min=1)
         shapes = [each.shape for each in maps]
         priors = partial(level_priors, head, shapes, maps[0].device)
         anchors = hasattr(head.prior_generator, 'base_anchors')
         return Points(
             labels=self.labels,
             weights=self.weights,
-            num_pos=num_pos / world_size(),
+            num_pos=self.num_pos(head),
             decode=partial(decode, head, shapes),
             images=len(maps[0]),
             priors=priors if anchors else None,

@@ -32,6 +32,27 @@ def test_labels_of_every_head(kind):
     assert 'get_targets' not in vars(model.bbox_head)
 
 
+def test_objects_are_counted_once_for_all_losses(monkeypatch):
+    """Each count is a message to all ranks."""
+    counts = []
+
+    def count(tensor):
+        counts.append(tensor)
+        return tensor
+
+    monkeypatch.setattr('luminet_mm.signals.dense_record.global_sum', count)
+    model = tiny_dense.build(tiny_dense.detector())
+    data = tiny_dense.prepared(model)
+    inputs, samples = data['inputs'], data['data_samples']
+    signals = [FAMILY.find(model, 'cls_score', 'student')]
+    found = []
+    for _ in range(2):
+        with FAMILY.record(model, signals, inputs, samples) as record:
+            model.loss(inputs, samples)
+        found += [record.batch(signals).points.num_pos for _ in range(3)]
+    assert len(counts) == 2 and len(set(map(float, found))) == 1
+
+
 def test_of_maps_nothing_is_known_of_points():
     model = tiny_dense.build(tiny_dense.detector())
     data = tiny_dense.prepared(model)

@@ -1,33 +1,13 @@
 # DINO for 160x160 images: the backbone of the slim Faster R-CNN, levels of
 # stride 8 to 32, narrow and short encoder and decoder, 40 queries.
+_base_ = 'slim_backbone.py'
 model = dict(
     type='DINO',
     num_queries=40,
     with_box_refine=True,
     as_two_stage=True,
     num_feature_levels=3,
-    data_preprocessor=dict(
-        type='DetDataPreprocessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_size_divisor=32,
-    ),
-    backbone=dict(
-        type='ResNet',
-        depth=18,
-        base_channels=16,
-        stem_channels=16,
-        out_indices=(1, 2, 3),
-        # pretrained on few images: all of it keeps training
-        frozen_stages=-1,
-        norm_eval=False,
-        init_cfg=dict(
-            type='Pretrained',
-            prefix='backbone.',
-            checkpoint='weights/digits_student_backbone.pth',
-        ),
-    ),
+    backbone=dict(out_indices=(1, 2, 3)),
     neck=dict(
         type='ChannelMapper',
         in_channels=[32, 64, 128],

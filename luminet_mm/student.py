@@ -47,7 +47,11 @@ def built_class(kind: Any, model: Any, scope: str | None = None) -> Any:
         model: The block: a distiller may choose its student by it.
         scope: The config's ``default_scope``.
     """
-    cls = find_model(kind, scope)
+    return chosen(find_model(kind, scope), model)
+
+
+def chosen(cls: Any, model: Any) -> Any:
+    """The class that one chooses by a block, as a DETRDistiller does."""
     choose = getattr(cls, 'built_of', None)
     return cls if choose is None else choose(model)
 

@@ -18,6 +18,7 @@ from luminet_mm.preflight.signatures import (
     unknown_options,
     unknown_type,
 )
+from luminet_mm.student import chosen
 
 # Packages whose classes take exactly what their signatures say.
 KNOWN = ('luminet_mm', 'mmdet', 'mmpretrain')
@@ -63,9 +64,7 @@ def block_problems(model: Any, key: str, scope: str | None) -> list[str]:
         return [_unknown_model(key, model.get('type'), scope)]
     if not inspect.isclass(cls):
         return []
-    # a distiller may choose its student by the block
-    cls = getattr(cls, 'built_of', lambda _: cls)(model)
-    lines = _own_problems(model, key, cls)
+    lines = _own_problems(model, key, chosen(cls, model))
     return lines + _part_problems(model, key, scope, lines)
 
 

@@ -8,7 +8,7 @@ stands for that module's output, such as tokens.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
@@ -21,7 +21,7 @@ from luminet_mm.signals.signal import (
     Signal,
     read_signal,
     regroup_by_name,
-    tap_path,
+    tap_signals,
     unknown_signal,
 )
 
@@ -81,11 +81,8 @@ class BackboneAlone(Family):
     ) -> dict[str, Any]:
         """Run the backbone; values by name."""
         store: dict[str, Any] = {}
-        with ExitStack() as stack:
-            for signal in {s.name: s for s in signals if s.path}.values():
-                stack.enter_context(
-                    tap_path(model, signal.path, store, signal.name, True)
-                )
+        inner = [signal for signal in signals if signal.path]
+        with tap_signals(model, inner, store):
             maps = model.extract_feat(images)
         store = {'backbone': maps, **store}
         return {s.name: read_signal(store, s) for s in signals}

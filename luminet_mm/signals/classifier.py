@@ -37,6 +37,7 @@ from luminet_mm.signals.preact import has_output
 from luminet_mm.signals.record import Record
 from luminet_mm.signals.signal import (
     Signal,
+    overridden,
     read_signal,
     regroup_by_name,
     tap_path,
@@ -258,17 +259,13 @@ def _tap_pre_logits(head: Any, store: dict) -> Iterator[None]:
 
     The override sits on the instance and only while the block runs.
     """
-    compute = head.pre_logits
 
-    def pre_logits(*args, **kwargs):
-        store['feats'] = compute(*args, **kwargs)
+    def pre_logits(stock, *args, **kwargs):
+        store['feats'] = stock(*args, **kwargs)
         return store['feats']
 
-    head.pre_logits = pre_logits
-    try:
+    with overridden(head, pre_logits):
         yield
-    finally:
-        del head.pre_logits
 
 
 @contextmanager

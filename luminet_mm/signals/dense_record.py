@@ -17,7 +17,7 @@ from luminet_mm.distributed import global_sum, world_size
 from luminet_mm.losses.base.batch import DistillBatch, Points
 from luminet_mm.signals.annotations import anchor_generator, annotated
 from luminet_mm.signals.record import Record
-from luminet_mm.signals.signal import Signal, read_signal
+from luminet_mm.signals.signal import Signal, overridden, read_signal
 
 
 @dataclass
@@ -227,10 +227,9 @@ def tap_targets(head: Any, targets: Targets) -> Iterator[None]:
 
     The override sits on the instance and only while the block runs.
     """
-    compute = head.get_targets
 
-    def get_targets(*args, **kwargs):
-        result = compute(*args, **kwargs)
+    def get_targets(stock, *args, **kwargs):
+        result = stock(*args, **kwargs)
         labels, weights = _labels(result)
         targets.labels = [each.flatten() for each in labels]
         targets.weights = [each.flatten() for each in weights]
@@ -238,11 +237,8 @@ def tap_targets(head: Any, targets: Targets) -> Iterator[None]:
             targets.distances = list(result[1])
         return result
 
-    head.get_targets = get_targets
-    try:
+    with overridden(head, get_targets):
         yield
-    finally:
-        del head.get_targets
 
 
 def _labels(result: Sequence) -> tuple[list[Tensor], list[Tensor]]:

@@ -21,8 +21,9 @@ from luminet_mm.signals.record import Record
 from luminet_mm.signals.signal import (
     MissingSignal,
     Signal,
+    overridden,
     read_signal,
-    tap_path,
+    tap_signals,
 )
 
 
@@ -197,14 +198,9 @@ def tapped_pass(
             enabled=torch.is_autocast_enabled(device_type),
         ),
     )
-    inner = {s.name: s for s in signals if not s.field}.values()
+    inner = [signal for signal in signals if not signal.field]
     with ExitStack() as stack:
-        for signal in inner:
-            path = signal.path or signal.part
-            copy = bool(signal.path)
-            stack.enter_context(
-                tap_path(model, path, tapped.values, signal.name, copy)
-            )
+        stack.enter_context(tap_signals(model, inner, tapped.values))
         if any(signal.field for signal in signals):
             stack.enter_context(_tapped_transformer(tapped, decode))
         yield tapped
@@ -246,19 +242,3 @@ def _tapped_transformer(tapped: Tapped, decode: bool) -> Iterator[None]:
             yield
     finally:
         handle.remove()
-
-
-@contextmanager
-def overridden(owner: Any, method: Any) -> Iterator[None]:
-    """Let a function stand in for an object's method of that name.
-
-    Args:
-        owner: The object.
-        method: Gets the method that it replaces, and then its arguments.
-    """
-    name = method.__name__
-    setattr(owner, name, partial(method, getattr(owner, name)))
-    try:
-        yield
-    finally:
-        delattr(owner, name)

@@ -47,7 +47,7 @@ from luminet_mm.signals.signal import (
     read_signal,
     regroup,
     tap_output,
-    tap_path,
+    tap_signals,
     unknown_signal,
 )
 
@@ -200,19 +200,13 @@ def _tapped(
     model: Any, signals: Sequence[Signal], store: dict
 ) -> Iterator[None]:
     """Keep signals of a pass that happens inside the block, by name."""
-    inner = {signal.name: signal for signal in signals}.values()
-    fields = [signal for signal in inner if signal.field]
+    fields = [signal for signal in signals if signal.field]
+    inner = [signal for signal in signals if not signal.field]
     outputs: dict = {}
     with ExitStack() as stack:
         if fields:
             stack.enter_context(tap_output(model.bbox_head, outputs, 'all'))
-        for signal in inner:
-            if not signal.field:
-                path = signal.path or signal.part
-                copy = bool(signal.path)
-                stack.enter_context(
-                    tap_path(model, path, store, signal.name, copy)
-                )
+        stack.enter_context(tap_signals(model, inner, store))
         yield
     if 'all' in outputs:
         names = head_outputs(model.bbox_head)

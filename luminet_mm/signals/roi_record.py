@@ -20,7 +20,7 @@ from luminet_mm.signals.dense_record import Targets
 from luminet_mm.signals.mask_heads import is_mask
 from luminet_mm.signals.record import Record
 from luminet_mm.signals.rpn_rows import as_rows, is_anchors
-from luminet_mm.signals.signal import Signal, read_signal
+from luminet_mm.signals.signal import Signal, overridden, read_signal
 from luminet_mm.streams import upload
 
 
@@ -124,13 +124,12 @@ def tap_roi_stage(
     for plain and cascade heads alike; nothing has to be matched up later. The
     override sits on the instance and only while the block runs.
     """
-    compute = head.loss_and_target
     feats: list = []
 
     def loss_and_target(
-        cls_score, bbox_pred, rois, sampling_results, *args, **kwargs
+        stock, cls_score, bbox_pred, rois, sampling_results, *args, **kwargs
     ):
-        result = compute(
+        result = stock(
             cls_score, bbox_pred, rois, sampling_results, *args, **kwargs
         )
         positives = [sampled.pos_is_gt for sampled in sampling_results]
@@ -160,11 +159,10 @@ def tap_roi_stage(
     handle = head.register_forward_pre_hook(
         lambda _module, args: feats.append(args[0])
     )
-    head.loss_and_target = loss_and_target
     try:
-        yield
+        with overridden(head, loss_and_target):
+            yield
     finally:
-        del head.loss_and_target
         handle.remove()
 
 
@@ -176,20 +174,16 @@ def tap_mask_stage(
 
     The override sits on the instance and only while the block runs.
     """
-    compute = head.loss_and_target
 
-    def loss_and_target(mask_preds, sampling_results, *args, **kwargs):
+    def loss_and_target(stock, mask_preds, sampling_results, *args, **kwargs):
         labels = [each.pos_gt_labels for each in sampling_results]
         rois = _rois([each.pos_priors for each in sampling_results])
         batch = DistillBatch(labels=torch.cat(labels), rois=rois)
         record.masks[stage] = MaskRecord(batch.rois, mask_preds, batch)
-        return compute(mask_preds, sampling_results, *args, **kwargs)
+        return stock(mask_preds, sampling_results, *args, **kwargs)
 
-    head.loss_and_target = loss_and_target
-    try:
+    with overridden(head, loss_and_target):
         yield
-    finally:
-        del head.loss_and_target
 
 
 def _rois(boxes: Sequence[Any]) -> Tensor:

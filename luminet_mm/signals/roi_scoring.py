@@ -19,7 +19,7 @@ from luminet_mm.signals.signal import (
     Signal,
     read_signal,
     tap_output,
-    tap_path,
+    tap_signals,
 )
 
 RPN_PARTS = ('cls_score', 'bbox_pred')
@@ -37,14 +37,9 @@ def tap_modules(
     with ExitStack() as stack:
         if rpn_signals:
             stack.enter_context(tap_output(model.rpn_head, rpn, 'outputs'))
-        for signal in signals:
-            if signal.path or signal.part in ('backbone', 'neck'):
-                path = signal.path or signal.part
-                stack.enter_context(
-                    tap_path(
-                        model, path, store, signal.name, bool(signal.path)
-                    )
-                )
+        maps = ('backbone', 'neck')
+        inner = [s for s in signals if s.path or s.part in maps]
+        stack.enter_context(tap_signals(model, inner, store))
         yield
     if 'outputs' in rpn:
         for signal in rpn_signals:

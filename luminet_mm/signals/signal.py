@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -123,6 +124,43 @@ def tap_path(
     if block is not None:
         return tap_last_relu(block, store, key)
     return tap_output(model.get_submodule(path), store, key, copy)
+
+
+@contextmanager
+def tap_signals(
+    model: nn.Module, signals: Sequence[Signal], store: dict
+) -> Iterator[None]:
+    """Keep signals that are modules' outputs, by name, while the block runs.
+
+    Args:
+        model: The model.
+        signals: Those with a path, or with a part that stands for itself. They
+            may repeat.
+        store: Gets the values.
+    """
+    with ExitStack() as stack:
+        for signal in {each.name: each for each in signals}.values():
+            path, copy = signal.path or signal.part, bool(signal.path)
+            stack.enter_context(
+                tap_path(model, path, store, signal.name, copy)
+            )
+        yield
+
+
+@contextmanager
+def overridden(owner: Any, method: Any) -> Iterator[None]:
+    """Let a function stand in for an object's method of that name.
+
+    Args:
+        owner: The object.
+        method: Gets the method that it replaces, and then its arguments.
+    """
+    name = method.__name__
+    setattr(owner, name, partial(method, getattr(owner, name)))
+    try:
+        yield
+    finally:
+        delattr(owner, name)
 
 
 def regroup(values: Sequence, groups: Sequence[Sequence]) -> list:

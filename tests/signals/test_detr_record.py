@@ -7,9 +7,9 @@ import torch
 from luminet_mm.signals.detr import DETRFamily
 from luminet_mm.signals.detr_record import (
     memory_maps,
-    overridden,
     stand_ins,
 )
+from luminet_mm.signals.signal import overridden
 
 FAMILY = DETRFamily()
 

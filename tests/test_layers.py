@@ -23,6 +23,7 @@ FLOORS = (
     ('runs',),
     ('preflight', 'hooks'),
     ('launch', 'timing', 'analysis'),
+    ('report',),
 )
 # Serves mmcv.ops before anything else is imported; knows nothing of the rest.
 APART = 'ops'

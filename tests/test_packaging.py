@@ -110,6 +110,17 @@ def test_wheel_has_every_module_and_nothing_else(wheel):
     assert not [name for name in names if name.startswith('tests/')]
 
 
+def test_wheel_has_every_file_that_a_module_reads(wheel):
+    _, file = wheel
+    wanted = {
+        name
+        for name in expected_files('luminet_mm')
+        if not name.endswith('.py') and '/.' not in name
+    }
+    assert any(name.endswith('.html') for name in wanted)
+    assert wanted <= set(file.namelist())
+
+
 def test_wheel_declares_its_licence_as_spdx(wheel):
     _, file = wheel
     metadata = file.read(

@@ -65,7 +65,7 @@ def read_runs(paths: Sequence[str], metric: str | None = None) -> list[dict]:
                         std=group[metric]['std'],
                         runs=len(group['runs']),
                         seconds_per_batch=group['seconds'],
-                        **_sizes(folders[0], group['config'], counted),
+                        **run_sizes(folders[0], group['config'], counted),
                     )
                 )
             continue
@@ -85,7 +85,7 @@ def read_runs(paths: Sequence[str], metric: str | None = None) -> list[dict]:
                 std=None,
                 runs=1,
                 seconds_per_batch=log.seconds,
-                **_sizes(path, '', counted),
+                **run_sizes(path, '', counted),
             )
         )
     for entry in entries:
@@ -142,8 +142,17 @@ def _metric(metric: str | None, entry: dict, where: str) -> str:
         raise AnalysisError(f'--runs {where}: {error}') from error
 
 
-def _sizes(work_dir: Path, config: str, counted: dict) -> dict:
-    """Count parameters: the student's as built, the method's as saved."""
+def run_sizes(work_dir: Path, config: str, counted: dict) -> dict:
+    """Count parameters: the student's as built, the method's as saved.
+
+    Args:
+        work_dir: The run's folder.
+        config: A config file, for a folder that has none.
+        counted: Results by a config's text, to build each model once.
+
+    Returns:
+        ``parameters`` and ``extra_parameters``, None if unknown.
+    """
     own = _newest(work_dir, '*.py')  # the config as it ran
     path = own or Path(config)
     sizes: dict = dict(parameters=None, extra_parameters=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,25 +49,47 @@ def read_log(work_dir: str | os.PathLike) -> RunLog:
     """Read MMEngine's ``scalars.json`` files of a work dir."""
     metrics: dict[int, dict] = {}
     times, iterations = [], 0
+    for entry in _entries(work_dir):
+        if isinstance(entry.get('iter'), int):
+            iterations = max(iterations, entry['iter'])
+            if isinstance(entry.get('time'), (int, float)):
+                times.append(entry['time'])
+        elif isinstance(entry.get('step'), int):  # a validation's
+            metrics[entry['step']] = entry
+    return RunLog(
+        metrics=[metrics[step] for step in sorted(metrics)],
+        iterations=iterations,
+        seconds=statistics.median(times) if times else float('nan'),
+    )
+
+
+def read_curves(work_dir: str | os.PathLike) -> dict[str, dict[int, float]]:
+    """Read what was logged in training, such as losses.
+
+    Returns:
+        For each name its values by iteration, in order. After a restart the
+        later value of an iteration counts.
+    """
+    curves: dict[str, dict[int, float]] = {}
+    for entry in _entries(work_dir):
+        if not isinstance(entry.get('iter'), int):
+            continue
+        for name, value in entry.items():
+            if isinstance(value, (int, float)):
+                curves.setdefault(name, {})[entry['iter']] = float(value)
+    return {name: dict(sorted(each.items())) for name, each in curves.items()}
+
+
+def _entries(work_dir: str | os.PathLike) -> Iterator[dict]:
+    """The lines of all restarts, the oldest first."""
     for path in sorted(Path(work_dir).glob('*/vis_data/scalars.json')):
         for line in path.read_text('utf-8', errors='replace').splitlines():
             try:
                 entry = json.loads(line)
             except (ValueError, RecursionError):
                 continue  # cut short when the run was killed
-            if not isinstance(entry, dict):
-                continue
-            if isinstance(entry.get('iter'), int):
-                iterations = max(iterations, entry['iter'])
-                if isinstance(entry.get('time'), (int, float)):
-                    times.append(entry['time'])
-            elif isinstance(entry.get('step'), int):  # a validation's
-                metrics[entry['step']] = entry
-    return RunLog(
-        metrics=[metrics[step] for step in sorted(metrics)],
-        iterations=iterations,
-        seconds=statistics.median(times) if times else float('nan'),
-    )
+            if isinstance(entry, dict):
+                yield entry
 
 
 def choose_metric(

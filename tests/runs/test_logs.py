@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from luminet_mm.runs.logs import choose_metric, read_log
+from luminet_mm.runs.logs import choose_metric, read_curves, read_log
 
 
 def test_the_first_metric_that_all_runs_have():
@@ -60,3 +60,20 @@ def test_a_metric_may_be_named_without_its_prefix():
     assert choose_metric([names, names], 'bbox_mAP_50') == 'coco/bbox_mAP_50'
     with pytest.raises(ValueError, match="did you mean 'coco/bbox_mAP'"):
         choose_metric([names, names], 'bbox_map')
+
+
+def test_curves_are_those_of_all_restarts(tmp_path):
+    for name, steps in (('a', (1, 2)), ('b', (2, 3))):
+        folder = tmp_path / name / 'vis_data'
+        folder.mkdir(parents=True)
+        lines = [
+            dict(iter=step, loss=1 / step, name=name, lr=len(name + name))
+            for step in steps
+        ] + [{'coco/bbox_mAP': 0.5, 'step': 1}]
+        if name == 'b':
+            lines[0]['loss'] = 7
+        text = '\n'.join(map(json.dumps, lines))
+        (folder / 'scalars.json').write_text(text + '\n{"iter": 4, ')
+    curves = read_curves(tmp_path)
+    assert curves['loss'] == {1: 1.0, 2: 7.0, 3: 1 / 3}
+    assert set(curves) == {'iter', 'loss', 'lr'}

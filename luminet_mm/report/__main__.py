@@ -1,0 +1,71 @@
+"""Write a report of runs: ``python -m luminet_mm.report WORK_DIRS``.
+
+Reads work dirs of tools/train.py and folders of tools/sweep.py, and writes one
+HTML file that needs no network: whether the distilled runs end above the
+student alone and how sure that is, accuracy, curves, pictures, cost, configs.
+Which run is what follows from the configs in the folders.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from luminet_mm.launch.console import reported
+from luminet_mm.report import write_report
+from luminet_mm.report.gather import verdict
+
+
+def parse_args(args: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line.
+
+    Args:
+        args: Its words; by default those of this process.
+    """
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        'work_dirs',
+        nargs='+',
+        help='work dirs of tools/train.py, folders of tools/sweep.py',
+    )
+    parser.add_argument(
+        '--out', help='HTML file; default report.html in the first folder'
+    )
+    parser.add_argument(
+        '--metric',
+        help='what the verdict is about, with or without its prefix; default '
+        'coco/bbox_mAP or accuracy/top1',
+    )
+    parser.add_argument(
+        '--teacher',
+        help="work dir of the teacher; default: found by the config's "
+        'model.teacher among the folders',
+    )
+    return parser.parse_args(args)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Read, write, and say where.
+
+    Args:
+        args: Words of the command line.
+    """
+    options = parse_args(args)
+    with reported(options):
+        out = options.out or Path(options.work_dirs[0], 'report.html')
+        report = write_report(
+            options.work_dirs,
+            out,
+            metric=options.metric,
+            teacher=options.teacher,
+        )
+        print(verdict(report)[0])
+        print(f'wrote {out}')
+
+
+if __name__ == '__main__':
+    main()

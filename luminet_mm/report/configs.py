@@ -1,0 +1,49 @@
+"""The configs of teacher, student and distilled student, and what differs."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+from mmengine.config import Config
+
+CONTEXT = 2  # lines around a change
+
+
+@dataclass
+class Diff:
+    """What differs between two configs.
+
+    Attributes:
+        title: Which two.
+        lines: Pairs of a kind (``add``, ``del``, ``at`` or empty) and text.
+    """
+
+    title: str
+    lines: list[tuple[str, str]]
+
+
+def config_text(settings: dict) -> str:
+    """A config as MMEngine writes it, without where its run was kept."""
+    kept = {
+        key: value
+        for key, value in settings.items()
+        if key not in ('work_dir', 'launcher', 'resume')
+    }
+    return Config(kept).pretty_text
+
+
+def diff(title: str, before: str, after: str) -> Diff:
+    """Compare two texts line by line.
+
+    Args:
+        title: Which two.
+        before: The first.
+        after: The second.
+    """
+    kinds = {'+': 'add', '-': 'del', '@': 'at'}
+    lines = difflib.unified_diff(
+        before.splitlines(), after.splitlines(), lineterm='', n=CONTEXT
+    )
+    shown = [line for line in lines if not line.startswith(('---', '+++'))]
+    return Diff(title, [(kinds.get(line[:1], ''), line) for line in shown])

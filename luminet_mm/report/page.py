@@ -1,0 +1,159 @@
+"""Gather what a report says, and write it as one HTML file."""
+
+from __future__ import annotations
+
+import datetime
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from luminet_mm.analysis.costs import run_sizes
+from luminet_mm.files.atomic import write_atomically
+from luminet_mm.report import figures, origin, tables
+from luminet_mm.report.configs import Diff, config_text, diff
+from luminet_mm.report.gather import Report, gather, verdict
+from luminet_mm.report.groups import Group
+from luminet_mm.report.runs import find_runs
+from luminet_mm.report.verdict import METHOD
+
+DOTS = 20  # groups in the plot of runs
+COSTS = 12  # groups whose models are built and counted
+
+
+def write_report(
+    paths: Sequence[str],
+    out: str | Path,
+    metric: str | None = None,
+    teacher: str | None = None,
+) -> Report:
+    """Read runs and write the page.
+
+    Args:
+        paths: Work dirs and folders of sweeps.
+        out: The HTML file.
+        metric: What the verdict is about.
+        teacher: The teacher's work dir.
+
+    Raises:
+        ReportError: If there is nothing to report on.
+    """
+    named = [] if teacher is None else [teacher]
+    report = gather(find_runs([*paths, *named]), metric, teacher)
+    write_atomically(out, render(report))
+    return report
+
+
+def render(report: Report, parts: dict[str, Any] | None = None) -> str:
+    """Fill the template.
+
+    Args:
+        report: What was found.
+        parts: Sections that need the models.
+    """
+    metric, groups = report.metric, report.groups
+    rest = [group for group in groups if group not in report.main]
+    shown = report.main + sorted(
+        rest, key=lambda group: -max(group.values(metric), default=-1)
+    )
+    counted: dict = {}
+
+    def sizes(group: Group) -> dict:
+        return run_sizes(group.runs[0].folder, '', counted)
+
+    pages = Environment(
+        loader=PackageLoader('luminet_mm.report', 'templates'),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    values: dict[str, Any] = dict(
+        title=_title(report),
+        verdict=verdict(report),
+        metric=metric,
+        results=tables.results(shown, metric),
+        gains=tables.gains(groups, metric),
+        logged_classes=tables.logged_classes(report.main, metric),
+        runs=tables.runs(shown, metric),
+        losses=tables.losses(shown),
+        costs=tables.costs(shown[:COSTS], sizes),
+        pictures=None,
+        by_class=None,
+        confused=None,
+        strip=_svg(figures.strip(shown[:DOTS], metric), 'strip'),
+        curve=_svg(figures.validation(shown, metric), 'curve'),
+        training=_training(report),
+        notes=report.notes,
+        configs=_configs(report),
+        environment=_environment(report),
+        commands=origin.commands([r for g in groups for r in g.runs]),
+        command=shlex.join(['python', *sys.argv]),
+        method=METHOD,
+        made=datetime.datetime.now().strftime('%Y-%m-%d %H:%M'),
+    )
+    values.update(parts or {})
+    return pages.get_template('report.html').render(values)
+
+
+def _title(report: Report) -> str:
+    names = [group.title for group in (report.best, report.student) if group]
+    return ' against '.join(names) or 'runs'
+
+
+def _svg(figure: Any, name: str) -> Markup | None:
+    return None if figure is None else figures.to_svg(figure, name)
+
+
+def _training(report: Report) -> list[dict]:
+    """Figures of what one run of each main group logged."""
+    found = []
+    for group in report.main:
+        run = next((run for run in group.runs if run.curves), None)
+        if run is None or group.role == 'teacher':
+            continue
+        plots = [
+            (kind, figures.to_svg(figure, f'{group.role}-{index}'))
+            for index, (kind, figure) in enumerate(
+                figures.training(run.curves)
+            )
+        ]
+        found.append(dict(title=group.title, run=run.folder.name, plots=plots))
+    return sorted(found, key=lambda each: each['title'] == 'student alone')
+
+
+def _configs(report: Report) -> dict[str, Any]:
+    """The texts of the main configs and their differences."""
+    texts = {
+        group.title: config_text(group.settings)
+        for group in report.main
+        if group.settings
+    }
+    diffs: list[Diff] = []
+    titles = list(texts)
+    if report.student and report.best and len(titles) > 1:
+        before, after = report.student.title, report.best.title
+        if before in texts and after in texts:
+            diffs.append(
+                diff(f'{before} → {after}', texts[before], texts[after])
+            )
+    if report.student and report.teacher:
+        before, after = report.student.title, report.teacher.title
+        if before in texts and after in texts:
+            diffs.append(
+                diff(f'{before} → {after}', texts[before], texts[after])
+            )
+    return dict(texts=texts, diffs=diffs)
+
+
+def _environment(report: Report) -> dict[str, list]:
+    run = next((r for g in report.main for r in g.runs if r.head), None)
+    return dict(
+        run=origin.environment_of(run) if run else [],
+        folder=[run.folder.name] if run else [],
+        here=origin.versions(),
+    )

@@ -1,95 +1,90 @@
-"""Weights that set themselves: measure gradients at the losses' signals."""
+"""Weights that set themselves, by gradients at the losses' signals."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
+from luminet_mm.distillers.gradients import Norms, squared_norms
 from luminet_mm.distillers.refusals import check_free
+from luminet_mm.distillers.step import Step
 from luminet_mm.distributed import global_sum
-from luminet_mm.signals.family import Comparison
-from luminet_mm.signals.record import Record
-
-SCALE = 2.0**12
-"""Multiplies losses before their gradients in half precision are taken."""
 
 
-def set_weights(
-    model: Any,
-    own: Mapping,
-    losses: dict,
-    active: Sequence[Comparison],
-    record: Record,
-) -> None:
+def short_name(key: str) -> str:
+    """A loss's key for other values: MMEngine sums entries with 'loss'.
+
+    Examples:
+        >>> from luminet_mm.distillers.auto import short_name
+        >>> short_name('loss_kd')
+        'kd'
+    """
+    return key.removeprefix('loss_').replace('loss', '')
+
+
+def set_weights(model: Any, step: Step) -> None:
     """Measure the losses that set their weights, and log these.
 
-    What is measured in a step is used in it.
+    What is measured in a step is used in it. Where somebody watches the
+    model, all losses are measured, each once.
 
     Args:
         model: The distiller.
-        own: The student's own losses.
-        losses: All losses; those with weights of their own are changed, and
-            each weight is added, as ``weight_...``.
-        active: What the losses compare.
-        record: The student's pass.
+        step: Losses with weights of their own are changed, and each weight is
+            added, as ``weight_...``.
     """
-    for key, signals in ((each.key, each.student) for each in active):
-        loss = model.distill[key]
-        if loss.auto is None:
-            continue
-        if loss.auto.due() and torch.is_grad_enabled():
-            before = loss.loss_weight * loss.schedule_factor
-            origins = [record.origin(signal) for signal in signals]
-            total, _ = model.parse_losses(own)
-            norms = _norms(losses[key] / before, total, origins)
-            weight = loss.auto.observe(own=norms[1], distill=norms[0])
-            losses[key] = losses[key] * (
-                weight * loss.schedule_factor / before
-            )
-        # MMEngine sums all entries with 'loss' in their name
-        name = 'weight_' + key.removeprefix('loss_').replace('loss', '')
+    losses = step.losses
+    autos = {
+        each.key: model.distill[each.key]
+        for each in step.active
+        if model.distill[each.key].auto is not None
+    }
+    due = [key for key, loss in autos.items() if loss.auto.due()]
+    watch = model.watch
+    if watch is not None and not (watch.due and torch.is_grad_enabled()):
+        watch = None
+    before = {
+        key: loss.loss_weight * loss.schedule_factor
+        for key, loss in autos.items()
+    }
+    norms = {}
+    if torch.is_grad_enabled() and (due or watch):
+        norms = _measure(model, step, before, due, watch is not None)
+    for key, loss in autos.items():
+        factor = before[key]
+        if key in due and key in norms:
+            squares = global_sum(norms[key].squares).sqrt()
+            weight = loss.auto.observe(own=squares[1], distill=squares[0])
+            factor = weight * loss.schedule_factor
+            losses[key] = losses[key] * (factor / before[key])
+        if key in norms:
+            norms[key].squares[0] *= factor**2
+        name = 'weight_' + short_name(key)
         check_free(losses, name)
         losses[name] = loss.loss_weight
+    if watch is not None:
+        watch.look(model, step, norms)
 
 
-def _norms(distill: Tensor, own: Tensor, signal: Any) -> Tensor:
-    """Norms of two losses' gradients at a signal, over all ranks, ``(2,)``.
-
-    At those of its tensors that the first one reads.
-    """
-    leaves = [
-        _viewed(each)
-        for each in tree_leaves(signal)
-        if isinstance(each, Tensor) and each.requires_grad
-    ]
-    first = _gradients(distill, leaves)
-    read = [leaf for leaf, g in zip(leaves, first) if g is not None]
-    second = _gradients(own, read)
-    squares = torch.stack([_square(first, own), _square(second, own)])
-    return global_sum(squares).sqrt()
-
-
-def _viewed(tensor: Tensor) -> Tensor:
-    """What a tensor is a view of: taps keep views that nothing else reads."""
-    base = tensor._base
-    return tensor if base is None or not base.requires_grad else base
-
-
-def _gradients(loss: Tensor, leaves: list[Tensor]) -> Sequence[Tensor | None]:
-    if not leaves:
-        return ()
-    return torch.autograd.grad(
-        loss * SCALE, leaves, retain_graph=True, allow_unused=True
-    )
-
-
-def _square(gradients: Sequence[Tensor | None], like: Tensor) -> Tensor:
-    total = like.new_zeros((), dtype=torch.float64)
-    for each in gradients:
-        if each is not None:
-            total = total + each.double().square().sum()
-    return total
+def _measure(
+    model: Any, step: Step, before: dict, due: list[str], everything: bool
+) -> dict[str, Norms]:
+    """Norms of each loss that is asked for; of autos without the weight."""
+    asked = [each for each in step.active if everything or each.key in due]
+    pairs = []
+    for each in asked:
+        loss = step.losses[each.key]
+        if each.key in before:
+            loss = loss / before[each.key]
+        origins = [step.record.origin(signal) for signal in each.student]
+        pairs.append((loss, origins))
+    total, _ = model.parse_losses(step.own)
+    try:
+        norms = squared_norms(pairs, total)
+    except RuntimeError:
+        # compiled or checkpointed parts may give their gradients only once
+        if due:
+            raise
+        return {}
+    return {each.key: n for each, n in zip(asked, norms, strict=True)}

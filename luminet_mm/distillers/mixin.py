@@ -23,6 +23,7 @@ from luminet_mm.distillers.refusals import (
     check_gradient,
     check_keys,
 )
+from luminet_mm.distillers.step import Step
 from luminet_mm.losses import DistillBatch
 from luminet_mm.losses.base.finite import NotFiniteInputError
 from luminet_mm.signals.family import Comparison, Family
@@ -65,6 +66,7 @@ class DistillMixin(_StockModel):
 
     family: ClassVar[Family]
     needs_teacher = True  # unless no loss listens to one
+    watch: Any = None  # a Watch, while a run is monitored
 
     def __init__(
         self,
@@ -204,7 +206,8 @@ class DistillMixin(_StockModel):
         ):
             batch = record.batch(each.student)
             self.add_loss(losses, each.key, student, teacher, batch)
-        set_weights(self, own, losses, active, record)
+        step = Step(own, losses, active, students, teachers, record)
+        set_weights(self, step)
         return losses
 
     def begin_teachers(

@@ -11,6 +11,8 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 
 import luminet_mm.losses
+from luminet_mm.distillers.watch import Watch
+from luminet_mm.hooks.tally import Tally
 from luminet_mm.losses import DenseLoss, DistillLoss, QueryLoss
 from luminet_mm.losses.base.card import KINDS
 from luminet_mm.methods import (
@@ -213,8 +215,13 @@ def test_a_step(method, task):
             model,
             dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=1e-3)),
         )
+        model.watch = Watch()
+        model.watch.due = True
         log = model.train_step(raw, optim)
     assert log['loss_x'].isfinite() and log['loss_x'] != 0
+    tally = Tally()
+    tally.add(model.watch.found[:, 0].tolist())
+    assert tally.share > 0 and tally.moves == 1 and not tally.outside
     assert all(p.isfinite().all() for p in model.parameters())
     trained = [model.distill]
     if method.parts and task == 'classifier':

@@ -45,7 +45,25 @@ def parse_args(args: Sequence[str] | None = None) -> argparse.Namespace:
         help="work dir of the teacher; default: found by the config's "
         'model.teacher among the folders',
     )
-    return parser.parse_args(args)
+    parser.add_argument(
+        '--images',
+        type=int,
+        help='validation images that the models predict, for results by '
+        'class and pictures; default 500 for detectors and 5000 for '
+        'classifiers, 0 for none',
+    )
+    parser.add_argument(
+        '--pictures',
+        type=int,
+        default=6,
+        help='images to show that gained most, and that lost most '
+        '(%(default)s)',
+    )
+    options = parser.parse_args(args)
+    for name in ('images', 'pictures'):
+        if (getattr(options, name) or 0) < 0:
+            parser.error(f'--{name} is negative; give 0 for none.')
+    return options
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -62,6 +80,8 @@ def main(args: Sequence[str] | None = None) -> None:
             out,
             metric=options.metric,
             teacher=options.teacher,
+            images=options.images,
+            pictures=options.pictures,
         )
         print(verdict(report)[0])
         print(f'wrote {out}')

@@ -201,7 +201,7 @@ def _legend(axes) -> None:
 
 
 def _clean(axes) -> None:
-    axes.grid(alpha=0.25, color=INK)
+    axes.grid(alpha=0.15, color=INK, linewidth=0.7)
     axes.spines[['top', 'right']].set_visible(False)
     for spine in axes.spines.values():
         spine.set_edgecolor(INK)

@@ -21,6 +21,8 @@ class Report:
         student: The student alone that ``best`` is compared with.
         best: The distilled group with the best mean.
         teacher: The teacher's runs.
+        teacher_scores: The teacher's metrics, where it has no run and was
+            evaluated for the page.
         notes: What was left out, and why.
     """
 
@@ -29,6 +31,7 @@ class Report:
     student: Group | None = None
     best: Group | None = None
     teacher: Group | None = None
+    teacher_scores: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -101,11 +104,6 @@ def _choose(report: Report) -> None:
             + '; '.join(others[:6])
             + ('; …' if len(others) > 6 else '.')
         )
-    if report.teacher is None:
-        report.notes.append(
-            'There is no run of the teacher. Its work dir, of tools/train.py '
-            'or tools/test.py, can be given with --teacher.'
-        )
 
 
 def verdict(report: Report) -> list[str]:
@@ -140,8 +138,10 @@ def verdict(report: Report) -> list[str]:
     ]
     if unended:
         said.append(f'Not at their end yet: {", ".join(unended)}.')
+    level = report.teacher_scores.get(metric)
     if report.teacher is not None:
         level = _mean(report.teacher, metric)
+    if level is not None:
         said.append(_beside_teacher(report, level))
     return said
 

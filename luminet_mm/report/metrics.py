@@ -131,3 +131,13 @@ def spread(values: Sequence[float], metric: str) -> str:
     if len(values) < 2 or mean == NONE:
         return mean
     return f'{mean} ± {number(statistics.stdev(values), metric)}'
+
+
+def percent(value: float) -> str:
+    """A fraction in percent.
+
+    Examples:
+        >>> percent(0.1234), percent(float('nan'))
+        ('12.3', '–')
+    """
+    return NONE if math.isnan(value) else f'{100 * value:.1f}'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from luminet_mm.analysis.costs import run_sizes
 from luminet_mm.files.atomic import write_atomically
 from luminet_mm.report import figures, origin, tables
 from luminet_mm.report.configs import Diff, config_text, diff
+from luminet_mm.report.examine import examine, template_values
 from luminet_mm.report.gather import Report, gather, verdict
 from luminet_mm.report.groups import Group
+from luminet_mm.report.models import reason
 from luminet_mm.report.runs import find_runs
 from luminet_mm.report.verdict import METHOD
 
@@ -30,6 +32,9 @@ def write_report(
     out: str | Path,
     metric: str | None = None,
     teacher: str | None = None,
+    images: int | None = None,
+    pictures: int = 6,
+    say: Callable[[str], None] = print,
 ) -> Report:
     """Read runs and write the page.
 
@@ -38,13 +43,33 @@ def write_report(
         out: The HTML file.
         metric: What the verdict is about.
         teacher: The teacher's work dir.
+        images: Validation images that the models predict; 0 for none, None
+            for :data:`~luminet_mm.report.examine.IMAGES`.
+        pictures: Images to show that gained, and that lost.
+        say: Shows progress.
 
     Raises:
         ReportError: If there is nothing to report on.
     """
     named = [] if teacher is None else [teacher]
     report = gather(find_runs([*paths, *named]), metric, teacher)
-    write_atomically(out, render(report))
+    parts = {}
+    if images == 0:
+        report.notes.append(
+            'Results by class and pictures were not asked for (--images 0).'
+        )
+    else:
+        found = examine(report.main, report.best, images, pictures, say)
+        report.notes += found.notes
+        if report.teacher is None:
+            report.teacher_scores = found.teacher
+        parts = template_values(found)
+    if report.teacher is None and not report.teacher_scores:
+        report.notes.append(
+            'There is no result of the teacher. Its work dir, of '
+            'tools/train.py or tools/test.py, can be given with --teacher.'
+        )
+    write_atomically(out, render(report, parts))
     return report
 
 
@@ -63,7 +88,13 @@ def render(report: Report, parts: dict[str, Any] | None = None) -> str:
     counted: dict = {}
 
     def sizes(group: Group) -> dict:
-        return run_sizes(group.runs[0].folder, '', counted)
+        try:
+            return run_sizes(group.runs[0].folder, '', counted)
+        except (ValueError, OSError) as error:
+            report.notes.append(
+                f'{group.title}: parameters are not counted: {reason(error)}.'
+            )
+            return dict(parameters=None, extra_parameters=None)
 
     pages = Environment(
         loader=PackageLoader('luminet_mm.report', 'templates'),
@@ -76,14 +107,15 @@ def render(report: Report, parts: dict[str, Any] | None = None) -> str:
         title=_title(report),
         verdict=verdict(report),
         metric=metric,
-        results=tables.results(shown, metric),
+        results=tables.results(shown, metric, report.teacher_scores),
         gains=tables.gains(groups, metric),
         logged_classes=tables.logged_classes(report.main, metric),
         runs=tables.runs(shown, metric),
         losses=tables.losses(shown),
-        costs=tables.costs(shown[:COSTS], sizes),
+        costs=tables.costs(shown[:COSTS], sizes, (parts or {}).get('counted')),
         pictures=None,
         by_class=None,
+        by_class_title='',
         confused=None,
         strip=_svg(figures.strip(shown[:DOTS], metric), 'strip'),
         curve=_svg(figures.validation(shown, metric), 'curve'),

@@ -73,12 +73,11 @@ def results(
                 for metric in metrics
             ]
         )
-    return Table(
-        'results',
-        ['', 'runs', *map(title_of, metrics)],
-        rows,
-        'Mean ± standard deviation over runs, at the last validation of each.',
-    )
+    about = 'Mean ± standard deviation over runs, at the last validation.'
+    if extra:
+        about += ' The teacher was evaluated for this page.'
+    head = ['', 'runs', *map(title_of, metrics)]
+    return Table('results', head, rows, about)
 
 
 def runs(groups: Sequence[Group], main: str) -> Table:
@@ -167,12 +166,17 @@ WORDS = dict(
 )
 
 
-def costs(groups: Sequence[Group], sizes: Callable[[Group], dict]) -> Table:
+def costs(
+    groups: Sequence[Group],
+    sizes: Callable[[Group], dict],
+    others: dict[str, int] | None = None,
+) -> Table:
     """Time of a step and parameters.
 
     Args:
         groups: The groups.
         sizes: Gives ``parameters`` and ``extra_parameters`` of one, or None.
+        others: Parameters of models that may have no group, by title.
     """
     rows = []
     for group in groups:
@@ -198,6 +202,10 @@ def costs(groups: Sequence[Group], sizes: Callable[[Group], dict]) -> Table:
                 ),
             ]
         )
+    titles = [group.title for group in groups]
+    for title, parameters in (others or {}).items():
+        if title not in titles:
+            rows.append([title, NONE, NONE, f'{parameters:,}', NONE])
     return Table(
         'costs',
         ['', 's/step', 'MB on the GPU', 'parameters', 'extra in training'],

@@ -113,14 +113,22 @@ def sentence(
     else:
         where = f'ends {gain} {unit_of(metric)} '
         where += f'{"above" if found.gain > 0 else "below"} {alone}'
-    numbers = f'({_side(found.distilled, metric)} against '
-    numbers += f'{_side(found.alone, metric)})'
-    claim = f'{distilled} {where} {numbers}'
+    if found.kind == 'one' and len(found.distilled) == len(found.alone):
+        ours, theirs = (
+            spread(each, metric) for each in (found.distilled, found.alone)
+        )
+        return (
+            f'{distilled} {where} ({ours} against {theirs}, one run each). '
+            'One run of each cannot tell that from chance: train more seeds.'
+        )
+    sides = _side(found.distilled, metric), _side(found.alone, metric)
+    claim = f'{distilled} {where} ({" against ".join(sides)})'
     if found.kind == 'one':
-        sides = (found.alone, alone), (found.distilled, distilled)
-        few = [name for values, name in sides if len(values) < 2]
-        what = 'one run each' if len(few) > 1 else f'one run of {few[0]}'
-        return f'{claim}. With {what}, that may be chance: train more seeds.'
+        which = alone if len(found.alone) < 2 else distilled
+        return (
+            f'{claim}. One run of {which} cannot tell that from chance: train '
+            'more seeds.'
+        )
     shown = f'p = {found.p:.3f}' if found.p >= 0.001 else 'p < 0.001'
     if found.kind == 'open':
         if found.least_p >= LEVEL:
@@ -143,5 +151,5 @@ def sentence(
 
 
 def _side(values: Sequence[float], metric: str) -> str:
-    runs = '1 run' if len(values) == 1 else f'{len(values)} runs'
-    return f'{spread(values, metric)}, {runs}'
+    runs = 'in 1 run' if len(values) == 1 else f'over {len(values)} runs'
+    return f'{spread(values, metric)} {runs}'

@@ -63,8 +63,8 @@ def test_tables_hold_the_numbers_of_the_logs(tmp_path, teacher):
 def test_the_verdict_comes_first(tmp_path, teacher):
     page = page_of(pair(tmp_path / 'runs', ALONE, HIGHER), teacher)
     assert page.texts['verdict'].startswith(
-        'LumiNet ends 3.7 AP above the student alone (20.9 ± 0.9, 4 runs '
-        'against 17.1 ± 0.9, 4 runs); each run is above each run'
+        'LumiNet ends 3.7 AP above the student alone (20.9 ± 0.9 over 4 runs '
+        'against 17.1 ± 0.9 over 4 runs); each run is above each run'
     )
 
 

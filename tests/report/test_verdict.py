@@ -19,8 +19,8 @@ def say(distilled, alone, metric=AP):
 
 def test_better():
     assert say(HIGHER, ALONE) == (
-        'LumiNet ends 3.4 AP above the student alone (20.5 ± 0.8, 5 runs '
-        'against 17.1 ± 0.7, 5 runs); each run is above each run of the '
+        'LumiNet ends 3.4 AP above the student alone (20.5 ± 0.8 over 5 runs '
+        'against 17.1 ± 0.7 over 5 runs); each run is above each run of the '
         'student alone (p = 0.008, 95 % interval +2.3 to +4.5).'
     )
 
@@ -56,14 +56,14 @@ def test_too_few_runs_to_be_sure():
 @pytest.mark.parametrize(
     ('distilled', 'alone', 'what'),
     [
-        ([0.2], [0.1], 'With one run each'),
-        ([0.2, 0.3], [0.1], 'With one run of the student alone'),
-        ([0.2], [0.1, 0.12], 'With one run of LumiNet'),
+        ([0.2], [0.1], '(20.0 against 10.0, one run each). One run of each'),
+        ([0.2, 0.3], [0.1], '10.0 in 1 run). One run of the student alone'),
+        ([0.2], [0.1, 0.12], 'over 2 runs). One run of LumiNet'),
     ],
 )
 def test_one_run(distilled, alone, what):
     text = say(distilled, alone)
-    assert f'{what}, that may be chance: train more seeds.' in text
+    assert f'{what} cannot tell that from chance: train more seeds.' in text
     assert 'p =' not in text
     found = Comparison(distilled, alone)
     assert (found.kind, found.p, found.interval()) == ('one', 1.0, None)

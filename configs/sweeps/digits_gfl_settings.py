@@ -36,7 +36,7 @@ weights = dict(
 )
 runs = {
     f'{name}_weight{weight:g}': dict(
-        config='configs/_base_/pairs/gfl_digits.py',
+        config='configs/_base_/pairs/gfl_digits_methods.py',
         seeds=[100],
         options={
             'train_cfg.val_interval': 6,  # only the last epoch counts

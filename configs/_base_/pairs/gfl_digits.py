@@ -7,7 +7,4 @@ model = dict(
         checkpoint='weights/digits_gfl_teacher.pth',
     ),
 )
-custom_hooks = [
-    dict(type='luminet_mm.TeacherCheckHook', evaluate=False),
-    dict(type='luminet_mm.DistillScheduleHook'),
-]
+custom_hooks = [dict(type='luminet_mm.TeacherCheckHook', evaluate=False)]

@@ -12,7 +12,10 @@ from luminet_mm.hooks.run_start import RunStartHook
 from luminet_mm.registry import HOOKS
 
 # Hooks that every run gets, unless its config already has one of that type.
-GUARDS: tuple[dict, ...] = (dict(type='luminet_mm.FiniteHook'),)
+GUARDS: tuple[dict, ...] = (
+    dict(type='luminet_mm.FiniteHook'),
+    dict(type='luminet_mm.MissedValidationHook'),
+)
 
 _SAVING = ('_save_checkpoint_with_step', '_save_best_checkpoint')
 

@@ -26,9 +26,8 @@ def find_metric(
         ValueError: If it is not logged; names those that are.
     """
     done = [cell for cell in cells if is_finished(Path(out) / cell.name)]
-    return choose_metric(
-        [read_log(Path(out) / cell.name).names() for cell in done], metric
-    )
+    logged = [read_log(Path(out) / cell.name).names() for cell in done]
+    return choose_metric([names for names in logged if names], metric)
 
 
 def summarise(
@@ -45,7 +44,7 @@ def summarise(
 
     Returns:
         For each group with a finished run: the options, ``runs``,
-        ``missing`` (runs that failed or were not started), ``seconds`` per
+        ``missing`` (runs that failed, were not started or have no score), ``seconds`` per
         step, and for each metric ``mean``, ``std`` (sample standard
         deviation, 0 for one run), and ``last`` and ``best`` of each finished
         run.
@@ -53,10 +52,11 @@ def summarise(
     summary: dict[str, dict] = {}
     missing: dict[str, list[str]] = {}
     for cell in cells:
-        if not is_finished(Path(out) / cell.name):
+        log = read_log(Path(out) / cell.name)
+        scored = set(metrics) <= set(log.names())
+        if not scored or not is_finished(Path(out) / cell.name):
             missing.setdefault(cell.group or cell.name, []).append(cell.name)
             continue
-        log = read_log(Path(out) / cell.name)
         group = summary.setdefault(
             cell.group or cell.name,
             dict(config=cell.config, options={}, runs=[], seconds=[]),

@@ -36,3 +36,12 @@ def test_summary_names_the_runs_without_a_result(train, tmp_path):
     summary = summarise(cells(), tmp_path)
     assert summary['kd']['runs'] == ['kd_0']
     assert summary['kd']['missing'] == ['kd_2']
+
+
+def test_a_run_without_a_score_is_missing_and_stops_no_other(train, tmp_path):
+    run_cells(cells(), tmp_path)
+    (log,) = (tmp_path / 'kd_2').glob('*/vis_data/scalars.json')
+    log.write_text('')
+    assert find_metric(cells(), tmp_path, None) == 'coco/bbox_mAP'
+    group = summarise(cells(), tmp_path)['kd']
+    assert (group['runs'], group['missing']) == (['kd_0'], ['kd_2'])

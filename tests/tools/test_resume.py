@@ -16,7 +16,7 @@ from mmengine.config import Config
 from mmengine.fileio import LocalBackend
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
-from mmengine.runner import Runner
+from mmengine.runner import Runner, ValLoop
 from mmengine.runner import runner as runner_module
 from mmengine.visualization import Visualizer
 from tiny_cls import build, classifier, distiller
@@ -25,6 +25,7 @@ from yapf.yapflib import yapf_api
 from luminet_mm.files import atomic
 from luminet_mm.files.lock import hold
 from luminet_mm.loading.strict import strict_loading
+from luminet_mm.runs.logs import read_log
 
 TRAIN = Path(__file__).parents[2] / 'tools' / 'train.py'
 CLASSES = ['cat', 'dog']
@@ -153,6 +154,12 @@ def assert_same_run(one, other):
     assert one['meta']['iter'] == other['meta']['iter']
 
 
+def scores(work):
+    """Each validation that is in the log."""
+    kept = ('step', 'accuracy/top1')
+    return [[e[key] for key in kept] for e in read_log(work).metrics]
+
+
 def at_epoch(monkeypatch, epoch, action):
     """Do something when the checkpoint of an epoch is about to be saved."""
     save = Runner.save_checkpoint
@@ -236,6 +243,36 @@ def test_a_run_killed_while_it_saves_goes_on(
     assert [path.name for path in work.glob('*.pth')] == ['epoch_3.pth']
     assert not list(work.glob('.*')), 'what was half written is gone'
     assert_same_run(work / 'epoch_3.pth', finished[0] / 'epoch_3.pth')
+
+
+@pytest.mark.parametrize('epoch', [2, 3])
+def test_a_run_killed_while_it_validates_has_every_result(
+    toy, finished, tmp_path, epoch
+):
+    """The checkpoint is there, its score is not."""
+    work = tmp_path / 'work'
+    validate = ValLoop.run
+
+    def dies(self):
+        return die() if self.runner.epoch == epoch else validate(self)
+
+    pid = os.fork()
+    if pid == 0:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ValLoop, 'run', dies)
+            train(toy)
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == signal.SIGKILL
+    assert len(read_log(work).metrics) == epoch - 1
+
+    train(toy, '--resume')
+    assert scores(work) == scores(finished[0]) and len(scores(work)) == 3
+    assert_same_run(work / 'epoch_3.pth', finished[0] / 'epoch_3.pth')
+    seen = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ValLoop, 'run', lambda self: seen.append(self))
+        train(toy, '--resume')
+    assert not seen, 'what is in the log is not done again'
 
 
 def test_a_full_disk_is_named_and_costs_nothing(

@@ -44,10 +44,10 @@ def summarise(
 
     Returns:
         For each group with a finished run: the options, ``runs``,
-        ``missing`` (runs that failed, were not started or have no score), ``seconds`` per
-        step, and for each metric ``mean``, ``std`` (sample standard
-        deviation, 0 for one run), and ``last`` and ``best`` of each finished
-        run.
+        ``missing`` (runs that failed, were not started or have no score),
+        ``seconds`` per step, and for each metric ``mean``, ``std`` (sample
+        standard deviation, 0 for one run), and ``last`` and ``best`` of each
+        finished run.
     """
     summary: dict[str, dict] = {}
     missing: dict[str, list[str]] = {}

@@ -1,19 +1,25 @@
 """The tables of docs/results.md say what the runs logged."""
 
-import json
 import re
 import statistics
-from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from result_page import (
+    FOLDER,
+    PAGE,
+    ROOT,
+    SPEED,
+    flat,
+    load,
+    percent,
+    rows,
+    seeds_of,
+    spread,
+)
 
 from luminet_mm.analysis import method_table
 
-ROOT = Path(__file__).parent.parent
-FOLDER = ROOT / 'docs' / 'results'
-PAGE = (ROOT / 'docs' / 'results.md').read_text(encoding='utf-8')
-SPEED = (ROOT / 'docs' / 'performance.md').read_text(encoding='utf-8')
 NAMES = {
     'student alone': 'frcnn_student',
     'KD': 'kd_frcnn',
@@ -21,38 +27,6 @@ NAMES = {
     'DIST': 'dist_frcnn',
     'LumiNet': 'luminet_frcnn',
 }
-
-
-def load(name):
-    return json.loads((FOLDER / f'{name}.json').read_text())
-
-
-def rows(heading, page=PAGE, width=None):
-    """Cells of the tables under a heading, without marks of emphasis.
-
-    All of them, or those of the tables with so many columns.
-    """
-    text = re.split(rf'^#+ {re.escape(heading)}$', page, flags=re.M)[1]
-    text = re.split(r'^#+ ', text, flags=re.M)[0]
-    found = re.findall(r'^\| (.*) \|$', text, re.M)
-    cells = [
-        [cell.strip().replace('**', '') for cell in row.split('|')]
-        for row in found
-        if not set(row) <= set('-| ')
-    ]
-    return [row for row in cells if width in (None, len(row))]
-
-
-def percent(value):
-    return f'{100 * value:.1f}'
-
-
-def spread(entry):
-    return f'{percent(entry["mean"])} ± {percent(entry["std"])}'
-
-
-def seeds_of(entry):
-    return ', '.join(map(percent, entry['last']))
 
 
 @pytest.mark.parametrize(
@@ -263,17 +237,6 @@ def test_the_sweep_has_the_settings_that_were_run(name):
     grid = Config.fromfile(ROOT / 'configs' / 'sweeps' / f'{name}.py').runs
     for group, entry in load(name).items():
         assert flat(grid[group].to_dict()['options']) == entry['options']
-
-
-def flat(options, prefix=''):
-    """Dotted keys, as in a summary."""
-    found = {}
-    for key, value in options.items():
-        if isinstance(value, dict):
-            found |= flat(value, f'{prefix}{key}.')
-        else:
-            found[prefix + key] = value
-    return found
 
 
 def test_below_the_student():

@@ -1,21 +1,33 @@
-# The weight of each method on features for the RetinaNet student of the digits
-# and its Faster R-CNN teacher: four tries each, one seed that the result table
-# does not use.
+# The weight of each method for the RetinaNet student of the digits and a
+# RetinaNet teacher: four tries each, one seed that the result table does not
+# use. LD is missing, since RetinaNet's boxes are not distributions.
+logits = dict(signal='cls_score')
+both = dict(signal=['cls_score', 'bbox_pred'])
+cut = ['bbox_head.cls_convs.0.preact', 'bbox_head.reg_convs.0.preact']
+lumi = dict(type='luminet_mm.DenseLumiNetLoss', **logits)
 methods = dict(
-    cwd=dict(type='luminet_mm.CWDLoss', signal='neck', connector='linear'),
-    fgd=dict(type='luminet_mm.FGDLoss', signal='neck'),
+    binary_kd=dict(type='luminet_mm.BinaryKDLoss', **logits),
+    bckd=dict(type='luminet_mm.BCKDLoss', **both),
+    crosskd=dict(
+        type='luminet_mm.CrossKDLoss', signal=[*cut, *both['signal']]
+    ),
+    luminet=lumi,
+    luminet_softmax=dict(lumi, form='softmax'),
     fgfi=dict(type='luminet_mm.FGFILoss', signal='neck'),
-    fitnet=dict(type='luminet_mm.FitNetLoss', signal='neck'),
+    pkd=dict(type='luminet_mm.PKDLoss', signal='neck'),
 )
 weights = dict(
-    cwd=(3, 10, 30, 100),
-    fgd=(0.3, 1, 3, 10),
+    binary_kd=(0.3, 1, 3, 10),
+    bckd=(1, 3, 10, 30),
+    crosskd=(0.3, 1, 3, 10),
+    luminet=(0.3, 1, 3, 10),
+    luminet_softmax=(0.3, 1, 3, 10),
     fgfi=(0.01, 0.03, 0.1, 0.3),
-    fitnet=(0.4, 1, 3, 10),
+    pkd=(1, 3, 10, 30),
 )
 runs = {
     f'{name}_weight{weight:g}': dict(
-        config='configs/_base_/pairs/frcnn_retinanet_digits_methods.py',
+        config='configs/_base_/pairs/retinanet_digits_methods.py',
         seeds=[100],
         options={
             'train_cfg.val_interval': 6,  # only the last epoch counts
@@ -26,8 +38,3 @@ runs = {
     for name, loss in methods.items()
     for weight in weights[name]
 }
-runs['student'] = dict(
-    config='configs/one_stage/retinanet_student_digits.py',
-    seeds=[100],
-    options={'train_cfg.val_interval': 6},
-)

@@ -1,5 +1,5 @@
 # The pair for grids of methods: `model.distill` and `custom_hooks.1` are
-# filled by configs/sweeps/digits_retinanet.py and its search of weights.
+# filled by configs/sweeps/digits_frcnn_retinanet.py and its search of weights.
 _base_ = 'frcnn_retinanet_digits.py'
 custom_hooks = [
     *_base_.custom_hooks,

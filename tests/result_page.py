@@ -1,0 +1,53 @@
+"""docs/results.md and its raw numbers, for the tests that compare them."""
+
+import json
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / 'docs' / 'results'
+PAGE = (ROOT / 'docs' / 'results.md').read_text(encoding='utf-8')
+SPEED = (ROOT / 'docs' / 'performance.md').read_text(encoding='utf-8')
+
+
+def load(name):
+    return json.loads((FOLDER / f'{name}.json').read_text())
+
+
+def rows(heading, page=PAGE, width=None):
+    """Cells of the tables under a heading, without marks of emphasis.
+
+    All of them, or those of the tables with so many columns.
+    """
+    text = re.split(rf'^#+ {re.escape(heading)}$', page, flags=re.M)[1]
+    text = re.split(r'^#+ ', text, flags=re.M)[0]
+    found = re.findall(r'^\| (.*) \|$', text, re.M)
+    cells = [
+        [cell.strip().replace('**', '') for cell in row.split('|')]
+        for row in found
+        if not set(row) <= set('-| ')
+    ]
+    return [row for row in cells if width in (None, len(row))]
+
+
+def percent(value):
+    return f'{100 * value:.1f}'
+
+
+def spread(entry):
+    return f'{percent(entry["mean"])} ± {percent(entry["std"])}'
+
+
+def seeds_of(entry):
+    return ', '.join(map(percent, entry['last']))
+
+
+def flat(options, prefix=''):
+    """Dotted keys, as in a summary."""
+    found = {}
+    for key, value in options.items():
+        if isinstance(value, dict):
+            found |= flat(value, f'{prefix}{key}.')
+        else:
+            found[prefix + key] = value
+    return found

@@ -2,7 +2,7 @@
 
 import pytest
 from mmengine.config import Config
-from result_page import PAGE, ROOT, flat, load, percent, rows, seeds_of, spread
+from result_page import ROOT, flat, load, percent, rows, seeds_of, spread
 
 # Title in the table, name in the grid and in the search of weights.
 GFL = {

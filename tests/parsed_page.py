@@ -20,6 +20,7 @@ class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
         self.tables, self.texts, self.links = {}, {}, []
+        self.content = ''
         self.tags, self.ids = [], []
         self.open = []
         self.rows = self.cell = None
@@ -51,6 +52,7 @@ class Page(HTMLParser):
         self.open.pop()
 
     def handle_data(self, data):
+        self.content += data
         for _, name in self.open:
             if name:
                 self.texts[name] = self.texts.get(name, '') + data
@@ -63,7 +65,7 @@ class Page(HTMLParser):
 
     def text(self):
         """All text of the body."""
-        return ' '.join(self.texts.values())
+        return self.content
 
 
 def check_self_contained(page):

@@ -31,7 +31,8 @@ class Labels:
     about = (
         'An image gained if the student alone names another class and the '
         'distilled student the true one, and lost the other way round. Those '
-        'come first whose true class changed most in probability.'
+        'come first whose true class changed most in probability; the change '
+        'is below each.'
     )
 
     def __init__(
@@ -92,17 +93,13 @@ class Labels:
     def case(self, index: int, change: float) -> Case:
         """An image with everybody's answer."""
         image, _ = resized(self.data.pixels(index))
-        source = data_uri(image)
-        label = int(self.scores[0].labels[index])
-        tiles = [Tile(source, 'truth', self._name(label))]
+        lines = []
         for model, score in zip(self.models, self.scores):
             named = int(score.answers[index])
             share = float(score.probabilities[index, named])
-            tiles.append(
-                Tile(source, model.title, f'{self._name(named)} ({share:.2f})')
-            )
+            lines.append(f'{model.title}: {self._name(named)} ({share:.2f})')
+        label = self._name(int(self.scores[0].labels[index]))
         return Case(
-            tiles,
-            f'{self.data.name(index)}: probability of the true class '
-            f'{change:+.2f}',
+            [Tile(data_uri(image), f'truth: {label}', lines)],
+            f'{self.data.name(index)}, {change:+.2f}',
         )

@@ -95,7 +95,7 @@ class Boxes:
                 Tile(
                     self.painter.draw(image, found[index], score.threshold),
                     model.title,
-                    f'{hit} found, {missed} missed, {false} false',
+                    [f'{hit} found, {missed} missed, {false} false'],
                 )
             )
         name = self.data.name(index)

@@ -146,7 +146,12 @@ def template_values(found: Examined) -> dict[str, Any]:
         pictures = dict(
             about=found.about,
             parts=[
-                dict(title=title, cases=cases) for title, cases in found.parts
+                dict(
+                    title=title,
+                    cases=cases,
+                    cards=all(len(case.tiles) == 1 for case in cases),
+                )
+                for title, cases in found.parts
             ],
         )
     return dict(

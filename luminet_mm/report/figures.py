@@ -131,14 +131,12 @@ def training(curves: Mapping[str, Mapping[int, float]]) -> list:
     for kind, names in kinds(curves).items():
         figure = _figure(7, 2.9)
         axes = figure.subplots()
-        colours = [*COLOURS.values(), *OTHERS]
-        for index, name in enumerate(names):
-            style = ['-', '--', ':'][index // len(colours) % 3]
+        for name, (style, colour) in _styles(names).items():
             axes.plot(
                 list(curves[name]),
                 list(curves[name].values()),
                 style,
-                color=colours[index % len(colours)],
+                color=colour,
                 label=name,
                 linewidth=1.3,
             )
@@ -187,6 +185,24 @@ def _coloured(groups: Sequence[Group]) -> list[tuple[Group, str]]:
             colour = next(others)
         used.add(colour)
         found.append((group, colour))
+    return found
+
+
+def _styles(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Style and colour of each line; a side of a pair has its own colour."""
+    sides = dict(teacher_acc='teacher', student_acc='distilled')
+    colours = [*COLOURS.values(), *OTHERS]
+    styles, seen = ('-', '--', ':', '-.'), dict.fromkeys(sides, 0)
+    found = {}
+    for index, name in enumerate(names):
+        side = name[: len('teacher_acc')]
+        if side in sides:  # as DistillMonitorHook logs them for each loss
+            style = styles[seen[side] % len(styles)]
+            found[name] = style, COLOURS[sides[side]]
+            seen[side] += 1
+        else:
+            style = styles[index // len(colours) % len(styles)]
+            found[name] = style, colours[index % len(colours)]
     return found
 
 

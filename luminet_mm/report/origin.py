@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import re
 import shlex
+import sys
 from collections.abc import Sequence
 
 from luminet_mm.report.runs import Run
@@ -44,9 +45,12 @@ def command_of(run: Run) -> str:
             config = found[1]
     if not config:
         return ''
+    words = ['python', 'tools/train.py', config]
+    if run.tested:
+        checkpoint = run.settings.get('load_from') or 'CHECKPOINT'
+        words = ['python', 'tools/test.py', config, str(checkpoint)]
     where = run.settings.get('work_dir') or run.folder.name
-    tool = 'test' if run.tested else 'train'
-    words = ['python', f'tools/{tool}.py', config, '--work-dir', str(where)]
+    words += ['--work-dir', str(where)]
     if options:
         words.append('--cfg-options')
         words += [f'{key}={value}' for key, value in options.items()]
@@ -78,6 +82,15 @@ def versions() -> list[tuple[str, str]]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def own_command() -> str:
+    """The command that made the page."""
+    tool = sys.argv[0]
+    words = ['python', tool]
+    if tool.endswith('__main__.py'):
+        words = ['python', '-m', 'luminet_mm.report']
+    return shlex.join([*words, *sys.argv[1:]])
 
 
 def commands(runs: Sequence[Run]) -> list[str]:

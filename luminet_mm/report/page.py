@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import shlex
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -124,7 +122,7 @@ def render(report: Report, parts: dict[str, Any] | None = None) -> str:
         configs=_configs(report),
         environment=_environment(report),
         commands=origin.commands([r for g in groups for r in g.runs]),
-        command=shlex.join(['python', *sys.argv]),
+        command=origin.own_command(),
         method=METHOD,
         made=datetime.datetime.now().strftime('%Y-%m-%d %H:%M'),
     )

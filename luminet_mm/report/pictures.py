@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -24,12 +24,12 @@ class Tile:
     Attributes:
         source: The picture, as a ``data:`` URI.
         title: Whose answer it is.
-        text: The answer in words.
+        lines: The answer in words.
     """
 
     source: str
     title: str
-    text: str = ''
+    lines: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -37,7 +37,8 @@ class Case:
     """An image with the answers of all models.
 
     Attributes:
-        tiles: The truth first.
+        tiles: The truth first; one tile where the picture is the same for
+            all.
         about: The image and what changed.
     """
 

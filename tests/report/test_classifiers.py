@@ -54,12 +54,10 @@ def test_only_answers_that_turned_count(part):
         [0.7, -0.5, 0], abs=1e-5
     )
     case = part.case(0, 0.7)
-    assert [(tile.title, tile.text) for tile in case.tiles] == [
-        ('truth', 'cat'),
-        ('student alone', 'dog (0.50)'),
-        ('KD', 'cat (0.90)'),
-    ]
-    assert 'true class +0.70' in case.about
+    (tile,) = case.tiles
+    assert tile.title == 'truth: cat'
+    assert tile.lines == ['student alone: dog (0.50)', 'KD: cat (0.90)']
+    assert case.about.endswith(', +0.70')
 
 
 def test_nothing_confused_no_table(part):

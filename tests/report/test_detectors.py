@@ -51,8 +51,8 @@ def test_a_case(part):
     assert part.change(0, 1).tolist() == [1, 1, 1]
     case = part.case(2, 1.0)
     assert case.about == '2.png: F1 +1.00'
-    assert [(tile.title, tile.text) for tile in case.tiles] == [
-        ('ground truth', ''),
+    assert [(tile.title, *tile.lines) for tile in case.tiles] == [
+        ('ground truth',),
         ('student alone', '0 found, 1 missed, 0 false'),
         ('LumiNet', '1 found, 0 missed, 0 false'),
     ]

@@ -8,6 +8,7 @@ from luminet_mm.report.origin import (
     command_of,
     commands,
     environment_of,
+    own_command,
     versions,
 )
 from luminet_mm.report.runs import read_run
@@ -61,6 +62,25 @@ def test_command_and_environment_are_in_the_log(tmp_path):
         ('MMEngine', '0.10.12'),
     ]
     assert run.seed == 0  # the config's, not the log's
+
+
+def test_the_command_of_an_evaluation_names_its_checkpoint(tmp_path):
+    settings = dict(config(), load_from='best.pth')
+    folder = write_run(tmp_path / 'a', settings, [], '20260101_000000')
+    start = folder / '20260101_000000'
+    (start / 'vis_data/scalars.json').unlink()
+    (start / f'{start.name}.json').write_text('{"coco/bbox_mAP": 0.5}')
+    (start / 'x.log').write_text(LOG)
+    assert command_of(read_run(folder)) == (
+        "python tools/test.py 'my configs/a.py' best.pth --work-dir a"
+    )
+
+
+def test_the_command_of_the_page(monkeypatch):
+    monkeypatch.setattr('sys.argv', ['tools/report.py', 'a b', '--images=0'])
+    assert own_command() == "python tools/report.py 'a b' --images=0"
+    monkeypatch.setattr('sys.argv', ['/x/report/__main__.py', 'a'])
+    assert own_command() == 'python -m luminet_mm.report a'
 
 
 def test_versions_of_what_is_installed():

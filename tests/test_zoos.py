@@ -9,7 +9,6 @@ import zoos
 # whose stock model does not run on this machine, or takes too long
 STOCK = {
     'mmdet': {
-        r'^(simple_copy|strong_base)': 'mmcv.s compiled extension',
         r'^(dcnv2|queryinst)/|centripetal|cornernet|swinb': 'too large',
         # it is built with an option that its class lacks
         r'^cascade_rpn/': "required positional argument: 'num_classes'",

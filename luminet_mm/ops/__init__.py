@@ -55,6 +55,7 @@ from luminet_mm.ops.focal_loss import (  # noqa: E402
 from luminet_mm.ops.nms import nms, nms_match, soft_nms  # noqa: E402
 from luminet_mm.ops.roi import RoIAlign, RoIPool, roi_align, roi_pool  # noqa: E402
 from luminet_mm.ops.standin import install  # noqa: E402
+from luminet_mm.ops.sync_bn import SyncBatchNorm  # noqa: E402
 
 __all__ = [
     'DeformConv2d',
@@ -65,6 +66,7 @@ __all__ = [
     'RoIPool',
     'SigmoidFocalLoss',
     'SoftmaxFocalLoss',
+    'SyncBatchNorm',
     'batched_nms',
     'bbox_overlaps',
     'deform_conv2d',

@@ -30,6 +30,7 @@ from luminet_mm.ops.focal_loss import (
 )
 from luminet_mm.ops.nms import nms, nms_match, soft_nms
 from luminet_mm.ops.roi import RoIAlign, RoIPool, roi_align, roi_pool
+from luminet_mm.ops.sync_bn import SyncBatchNorm
 
 SERVED: dict[str, Any] = {
     served.__name__: served
@@ -42,6 +43,7 @@ SERVED: dict[str, Any] = {
         RoIPool,
         SigmoidFocalLoss,
         SoftmaxFocalLoss,
+        SyncBatchNorm,
         batched_nms,
         bbox_overlaps,
         deform_conv2d,

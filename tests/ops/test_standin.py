@@ -104,8 +104,7 @@ def test_registered_names():
     assert isinstance(layer, ops.DeformConv2dPack)
     assert MODELS.get('DCNv2') is ops.ModulatedDeformConv2dPack
     assert MODELS.get('SAC').__module__ == 'mmcv.ops.saconv'
-    with pytest.raises(ImportError, match='ops.SyncBatchNorm needs'):
-        MODELS.build(dict(type='MMSyncBN', channels=4))
+    assert MODELS.get('MMSyncBN') is ops.SyncBatchNorm
 
 
 @without_ext

@@ -24,6 +24,7 @@ FLOORS = (
     ('preflight', 'hooks'),
     ('launch', 'timing', 'analysis'),
     ('report',),
+    ('recipe',),
 )
 # Serves mmcv.ops before anything else is imported; knows nothing of the rest.
 APART = 'ops'

@@ -18,7 +18,8 @@ class Progress:
     Args:
         out: Folder of the runs.
         cells: The runs.
-        iterations: Training steps of each run.
+        iterations: Training steps of each run; a number if all have
+            the same.
         titles: Names to show; a run's own by default.
     """
 
@@ -26,10 +27,16 @@ class Progress:
         self,
         out: Path,
         cells: Sequence[Cell],
-        iterations: int,
+        iterations: int | Mapping[str, int],
         titles: Mapping[str, str] | None = None,
     ) -> None:
-        self.out, self.cells, self.iterations = out, cells, iterations
+        self.out, self.cells = out, cells
+        self.iterations = {
+            cell.name: iterations
+            if isinstance(iterations, int)
+            else iterations[cell.name]
+            for cell in cells
+        }
         self.titles = titles or {}
         self.start = time.monotonic()
         self.first = self._share()
@@ -38,14 +45,12 @@ class Progress:
     def _share(self) -> float:
         """The fraction of all training steps that is done."""
         done = sum(
-            self.iterations
-            if is_finished(self.out / cell.name)
-            else min(
-                read_log(self.out / cell.name).iterations, self.iterations
-            )
-            for cell in self.cells
+            steps
+            if is_finished(self.out / name)
+            else min(read_log(self.out / name).iterations, steps)
+            for name, steps in self.iterations.items()
         )
-        return done / (self.iterations * len(self.cells))
+        return done / sum(self.iterations.values())
 
     def __call__(self, states: dict[str, str]) -> None:
         """Print the line: updated on a terminal, else twice a minute."""

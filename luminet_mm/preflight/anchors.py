@@ -91,7 +91,7 @@ def anchor_findings(
         return findings
     rng = np.random.default_rng(0)
     rows = rng.permutation(rows)[:SAMPLE]
-    boxes = _resized(table, rows, ways)
+    boxes = resized_boxes(table, rows, ways)
     scope = cfg.get('default_scope')
     for matching in matchings(model):
         best = best_overlaps(boxes, *_anchors(matching.generator, scope))
@@ -122,6 +122,20 @@ def anchor_findings(
     return findings
 
 
+def unmatched(
+    matching: Matching, boxes: np.ndarray, scope: str | None
+) -> tuple[float, float]:
+    """Shares of boxes with only their best anchor, and with none at all.
+
+    Args:
+        matching: The anchors.
+        boxes: x1, y1, x2, y2 as in training, (N, 4).
+        scope: Where the generator's type is looked up.
+    """
+    anchors = _anchors(matching.generator, scope)
+    return _shares(best_overlaps(boxes, *anchors), matching)
+
+
 def _shown(proposal: dict) -> str:
     return ', '.join(f'{name}={value!r}' for name, value in proposal.items())
 
@@ -131,8 +145,19 @@ def _shares(best: np.ndarray, matching: Matching) -> tuple[float, float]:
     return poor, float((best < matching.lowest).mean())
 
 
-def _resized(table: CocoTable, rows: np.ndarray, ways: Sequence) -> np.ndarray:
-    """Boxes as in training: x1, y1, x2, y2; each with one of the resizes."""
+def resized_boxes(
+    table: CocoTable, rows: np.ndarray, ways: Sequence
+) -> np.ndarray:
+    """Boxes as in training: x1, y1, x2, y2; each with one of the resizes.
+
+    Args:
+        table: The annotation file.
+        rows: Which boxes, (N, ).
+        ways: The resizes.
+
+    Returns:
+        (N, 4).
+    """
     sizes = table.sizes_of_boxes()[rows]
     boxes = table.boxes[rows]
     corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], 1)

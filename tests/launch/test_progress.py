@@ -44,3 +44,10 @@ def test_a_finished_run_counts_whole(runs):
 def test_nothing_is_promised_before_it_is_measured(runs, capsys):
     progress.Progress(runs, CELLS, 30)({})
     assert 'time left: measuring' in capsys.readouterr().out
+
+
+def test_runs_of_different_lengths_count_by_their_steps(runs):
+    """20 of 100 steps and all of 30: half a teacher is not half of all."""
+    (runs / 'kd' / 'finished').touch()
+    watch = progress.Progress(runs, CELLS, dict(student=100, kd=30))
+    assert watch._share() == pytest.approx(50 / 130)

@@ -1,0 +1,171 @@
+"""Which losses distil a student of which family: the one table of it.
+
+The weights of losses on logits and boxes of RoIs set themselves ('auto'), so
+that they need no data set of their own. The others have their papers'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mmdet.models.dense_heads import ATSSHead, FCOSHead, GFLHead, RetinaHead
+from mmengine.config import Config
+from mmengine.registry import MODELS, DefaultScope
+
+from luminet_mm.distillers import distiller_of, supported
+from luminet_mm.recipe.dataset import DataError
+from luminet_mm.signals.families import stock_family
+from luminet_mm.student import built_class
+
+WARMUP = 8
+"""A loss has its full weight after this fraction of the training."""
+# Heads whose last layers can run on another head's maps.
+CROSSED = (RetinaHead, ATSSHead, FCOSHead, GFLHead)
+
+
+def two_stage(student: Config, teacher: Config) -> dict[str, dict]:
+    """LumiNet on the classes of RoIs, and the teacher's boxes of them."""
+    head = student.model.roi_head
+    if isinstance(head.get('bbox_head'), list) or head.get('num_stages'):
+        stages = [f'.{stage}' for stage in range(head.num_stages)]
+    else:
+        stages = ['']
+    losses: dict[str, dict] = {}
+    for stage in stages:
+        mark = stage.replace('.', '_')
+        scores, boxes = f'roi{stage}.cls_score', f'roi{stage}.bbox_pred'
+        losses[f'loss_luminet{mark}'] = dict(
+            type='luminet_mm.LumiNetLoss',
+            signal=scores,
+            tau=1.0,
+            loss_weight='auto',
+        )
+        losses[f'loss_boxes{mark}'] = dict(
+            type='luminet_mm.RoIBoxLoss',
+            signal=[scores, boxes],
+            loss_weight='auto',
+        )
+    return losses
+
+
+def one_stage(student: Config, teacher: Config) -> dict[str, dict]:
+    """CrossKD where both heads can be cut; else BCKD on the predictions."""
+    ours, theirs = (each.model.bbox_head for each in (student, teacher))
+    same = all(
+        ours.get(key) == theirs.get(key)
+        for key in ('type', 'feat_channels', 'stacked_convs')
+    )
+    if same and _head_class(student) in CROSSED:
+        place = max(0, int(ours.get('stacked_convs', 4)) - 2)
+        return dict(
+            loss_crosskd=dict(
+                type='luminet_mm.CrossKDLoss',
+                signal=[
+                    f'bbox_head.cls_convs.{place}.preact',
+                    f'bbox_head.reg_convs.{place}.preact',
+                    'cls_score',
+                    'bbox_pred',
+                ],
+                loss_weight=1.0,
+            )
+        )
+    return dict(
+        loss_bckd=dict(
+            type='luminet_mm.BCKDLoss',
+            signal=['cls_score', 'bbox_pred'],
+            box_weight=4.0,
+            loss_weight=1.0,
+        )
+    )
+
+
+def detr(student: Config, teacher: Config) -> dict[str, dict]:
+    """KD-DETR: both decoders answer about the same query points."""
+    return dict(
+        loss_kd_detr=dict(
+            type='luminet_mm.KDDETRLoss', signal='queries', loss_weight=1.0
+        )
+    )
+
+
+def classifier(student: Config, teacher: Config) -> dict[str, dict]:
+    """LumiNet on the logits."""
+    return dict(
+        loss_luminet=dict(
+            type='luminet_mm.LumiNetLoss',
+            signal='logits',
+            tau=2.0,
+            loss_weight='auto',
+        )
+    )
+
+
+def other_kind(student: Config, teacher: Config) -> dict[str, dict]:
+    """PKD on the pyramid: rows of two families are not of the same things."""
+    return dict(
+        loss_pkd=dict(
+            type='luminet_mm.PKDLoss', signal='neck', loss_weight=6.0
+        )
+    )
+
+
+RECIPES: dict[str, Callable[[Config, Config], dict[str, dict]]] = dict(
+    TwoStage=two_stage,
+    OneStage=one_stage,
+    DETRFamily=detr,
+    Classifier=classifier,
+)
+"""By the class name of the family in ``luminet_mm/signals``."""
+
+
+def recipe_for(
+    student: Config, teacher: Config
+) -> tuple[str, dict[str, dict], str]:
+    """The distiller and the losses for a pair.
+
+    Args:
+        student: Its whole config.
+        teacher: Its whole config.
+
+    Returns:
+        ``model.type``, the block ``distill``, and why.
+
+    Raises:
+        DataError: If the student cannot be distilled.
+    """
+    cls, other = (
+        built_class(each.model.type, each.model, each.get('default_scope'))
+        for each in (student, teacher)
+    )
+    kind = cls and distiller_of(cls)
+    parts = dict(TwoStage='roi_head', OneStage='bbox_head')
+    name = type(stock_family(cls)).__name__ if kind else ''
+    if not kind or parts.get(name, 'type') not in student.model:
+        raise DataError(
+            f'model.type {student.model.type!r} of the student cannot be '
+            f'distilled. Distillation works for {supported()}.'
+        )
+    family, theirs = stock_family(cls), other and stock_family(other)
+    make = RECIPES[name] if type(theirs) is type(family) else other_kind
+    why = str(make.__doc__).split('\n')[0].rstrip('.')
+    return kind, make(student, teacher), why
+
+
+def schedule_of(losses: dict[str, dict], steps: int) -> dict[str, Any]:
+    """Warm-up of each loss, for ``DistillScheduleHook``.
+
+    Args:
+        losses: The block ``distill``.
+        steps: Of the whole training.
+    """
+    warmup = max(1, min(1000, steps // WARMUP))
+    return {name: dict(warmup=warmup) for name in losses}
+
+
+def _head_class(cfg: Config) -> type:
+    with (
+        DefaultScope.overwrite_default_scope(cfg.get('default_scope')),
+        MODELS.switch_scope_and_registry(None) as registry,
+    ):
+        return registry.get(cfg.model.bbox_head.type) or object

@@ -1,0 +1,149 @@
+"""The whole command, with trainings that only leave their logs."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from shapes import write_coco
+
+from luminet_mm.preflight.faults import ConfigError
+from luminet_mm.recipe import command
+from luminet_mm.recipe.budget import BudgetError, Costs
+from luminet_mm.recipe.command import distill
+from luminet_mm.recipe.dataset import DataError
+from luminet_mm.recipe.request import ROLES, Request
+
+
+@pytest.fixture
+def ran(monkeypatch):
+    """Names of the runs, which are trained in no time."""
+    names = []
+
+    def run(cells, out, slots, watch):
+        for cell in cells:
+            names.append(cell.name)
+            folder = Path(out) / cell.name / '1' / 'vis_data'
+            folder.mkdir(parents=True, exist_ok=True)
+            metrics = {'step': 1, 'coco/bbox_mAP': 0.01 * len(names)}
+            (folder / 'scalars.json').write_text(json.dumps(metrics))
+            (Path(out) / cell.name / 'settings.json').touch()
+            (Path(out) / cell.name / 'finished').touch()
+            watch({cell.name: 'finished'})
+
+    monkeypatch.setattr(command, 'run_cells', run)
+    monkeypatch.setattr(command, 'measure', lambda *_: Costs(0.5, 0.01, 3, 4))
+    monkeypatch.setattr(sys, 'argv', ['tools/distill.py', 'cells'])
+    return names
+
+
+@pytest.fixture
+def asked(tmp_path):
+    root = write_coco(tmp_path / 'set', {'train': 12, 'val': 4})
+
+    def request(**kwargs):
+        return Request(str(root), str(tmp_path / 'out'), **kwargs)
+
+    return request
+
+
+def test_all_runs_and_their_table(ran, asked, capsys):
+    distill(asked(epochs=2))
+    assert ran == ['teacher', 'student', 'distilled']
+    out = capsys.readouterr().out
+    assert '12 images to train on, 4 to validate with, 2 classes' in out
+    assert 'epochs       teacher 6, student 2, distilled 2' in out
+    rows = [line.split() for line in out.splitlines() if line.strip()]
+    assert ['distilled', '3.0', 'nan'] in rows
+
+
+@pytest.fixture
+def quick(ran, monkeypatch):
+    """The same, and the configs of every role are empty."""
+    written = []
+
+    def write(request, data, epochs):
+        written.append(epochs)
+        request.folder.mkdir(parents=True, exist_ok=True)
+        for role in ROLES:
+            request.config(role).write_text(f'epochs = {epochs}')
+        return []
+
+    monkeypatch.setattr(command, 'write_configs', write)
+    monkeypatch.setattr(command, '_check', lambda request: None)
+    return written
+
+
+def test_a_budget_sets_the_epochs(quick, ran, asked):
+    distill(asked(budget='10m', baseline=False))
+    assert ran == ['teacher', 'distilled']
+    plan = json.loads(Path(asked().out, 'plan.json').read_text())['plan']
+    epochs = plan['epochs']
+    assert plan['steps'] == dict(teacher=9 * epochs, distilled=3 * epochs)
+    assert quick == [134, epochs]
+
+
+def test_a_short_budget_trains_nothing(quick, ran, asked):
+    with pytest.raises(BudgetError, match='needs --budget'):
+        distill(asked(budget='30s'))
+    assert not ran
+
+
+def test_write_only_trains_and_times_nothing(quick, ran, asked, monkeypatch):
+    monkeypatch.setattr(command, 'measure', None)
+    distill(asked(), write_only=True)
+    assert not ran and quick == [134]
+
+
+def test_an_edited_config_is_kept(quick, ran, asked):
+    distill(asked(epochs=2))
+    path = asked().config('student')
+    path.write_text('edited = True')
+    distill(asked(epochs=2))
+    assert path.read_text() == 'edited = True' and quick == [2]
+
+
+def test_all_have_finished_once(quick, ran, asked, capsys):
+    distill(asked(epochs=2))
+    distill(asked(epochs=2))
+    out = capsys.readouterr().out
+    assert 'as planned before' in out and 'all runs have finished' in out
+    assert len(ran) == 3
+    rows = [line.split() for line in out.splitlines()]
+    assert rows.count(['distilled', '3.0', 'nan']) == 2
+
+
+def test_an_interruption_says_how_to_go_on(quick, asked, monkeypatch, capsys):
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, 'run_cells', stop)
+    with pytest.raises(SystemExit) as caught:
+        distill(asked(epochs=2))
+    assert caught.value.code == 130
+    assert 'python tools/distill.py cells' in capsys.readouterr().out
+
+
+def test_data_are_checked_before_anything_is_timed(ran, asked, monkeypatch):
+    request = asked()
+    path = Path(request.data) / 'annotations/instances_train.json'
+    content = json.loads(path.read_text())
+    content['annotations'][0].pop('area')
+    path.write_text(json.dumps(content))
+    monkeypatch.setattr(command, 'measure', None)
+    with pytest.raises(ConfigError, match='instances_train.json.*area'):
+        distill(request)
+    assert not ran
+
+
+@pytest.mark.parametrize(
+    ('kwargs', 'message'),
+    [
+        (dict(student=('a.py',)), '--student needs --teacher'),
+        (dict(budget='1h', epochs=3), 'are two lengths'),
+        (dict(budget='soon'), 'write it as 30m'),
+    ],
+)
+def test_what_does_not_go_together(asked, kwargs, message):
+    with pytest.raises(DataError, match=message):
+        distill(asked(**kwargs))

@@ -1,0 +1,86 @@
+"""The losses of a pair, by the student's family."""
+
+import pytest
+from mmengine.config import Config
+from mmengine.hub import get_config
+from tiny import detector
+
+from luminet_mm.recipe.dataset import DataError
+from luminet_mm.recipe.families import RECIPES, recipe_for, schedule_of
+from luminet_mm.signals.families import FAMILIES
+
+
+def whole(model, scope='mmdet'):
+    return Config(dict(model=model, default_scope=scope))
+
+
+def zoo(name):
+    return get_config(f'mmdet::{name}')
+
+
+def types(losses):
+    return [
+        each['type'].removeprefix('luminet_mm.') for each in losses.values()
+    ]
+
+
+def test_two_stage_detectors_learn_classes_and_boxes():
+    cfg = whole(detector())
+    kind, losses, why = recipe_for(cfg, cfg)
+    assert kind == 'luminet_mm.TwoStageDistiller'
+    assert types(losses) == ['LumiNetLoss', 'RoIBoxLoss'] and 'boxes' in why
+    cascade = whole(detector('cascade'))
+    _, losses, _ = recipe_for(cascade, cascade)
+    assert types(losses) == ['LumiNetLoss', 'RoIBoxLoss'] * 3
+    assert losses['loss_boxes_2']['signal'] == [
+        'roi.2.cls_score',
+        'roi.2.bbox_pred',
+    ]
+
+
+def test_a_head_that_can_be_cut_is_crossed():
+    gfl = zoo('gfl/gfl_r50_fpn_1x_coco.py')
+    kind, losses, _ = recipe_for(gfl, gfl)
+    assert kind == 'luminet_mm.OneStageDistiller'
+    assert types(losses) == ['CrossKDLoss']
+    (loss,) = losses.values()
+    assert loss['signal'][0] == 'bbox_head.cls_convs.2.preact'
+    other = zoo('gfl/gfl_r50_fpn_1x_coco.py')
+    other.model.bbox_head.feat_channels = 128
+    assert types(recipe_for(gfl, other)[1]) == ['BCKDLoss']
+    rtmdet = zoo('rtmdet/rtmdet_tiny_8xb32-300e_coco.py')
+    assert types(recipe_for(rtmdet, rtmdet)[1]) == ['BCKDLoss']
+
+
+def test_detrs_classifiers_and_pairs_of_two_kinds():
+    dino = zoo('dino/dino-4scale_r50_8xb2-12e_coco.py')
+    kind, losses, _ = recipe_for(dino, dino)
+    assert kind == 'luminet_mm.DETRDistiller'
+    assert types(losses) == ['KDDETRLoss']
+    cls = whole(dict(type='ImageClassifier'), 'mmpretrain')
+    kind, losses, _ = recipe_for(cls, cls)
+    assert kind == 'luminet_mm.ClassifierDistiller'
+    assert losses['loss_luminet']['signal'] == 'logits'
+    retina = zoo('retinanet/retinanet_r18_fpn_1x_coco.py')
+    assert types(recipe_for(retina, whole(detector()))[1]) == ['PKDLoss']
+
+
+def test_every_family_with_logits_has_a_recipe():
+    with_logits = {type(f).__name__ for f in FAMILIES if 'logits' in f.usual}
+    assert set(RECIPES) >= with_logits
+
+
+def test_what_cannot_be_distilled_is_refused():
+    for name in ('Mask2Former', 'NoSuchModel'):
+        cfg = whole(dict(type=name))
+        with pytest.raises(DataError, match=f'{name}.*cannot be distilled'):
+            recipe_for(cfg, cfg)
+
+
+@pytest.mark.parametrize(
+    ('steps', 'warmup'), [(416, 52), (3, 1), (90_000, 1000)]
+)
+def test_losses_warm_up(steps, warmup):
+    assert schedule_of(dict(loss_a={}), steps) == dict(
+        loss_a=dict(warmup=warmup)
+    )

@@ -27,6 +27,8 @@ from luminet_mm.recipe.measure import measure
 from luminet_mm.recipe.reading import read_data
 from luminet_mm.recipe.request import ROLES, Request, keep_plan, kept_plan
 from luminet_mm.recipe.results import TITLES, table
+from luminet_mm.report import write_report
+from luminet_mm.report.gather import verdict
 from luminet_mm.runs.checkpoints import last_checkpoint
 from luminet_mm.runs.logs import is_finished
 
@@ -154,6 +156,11 @@ def _run(request: Request, plan: dict[str, Any]) -> None:
 def _finish(request: Request) -> None:
     out = Path(request.out)
     print('\n'.join(['', *table(out, request.trained), '']))
+    report = write_report(
+        [str(out / role) for role in request.trained], out / 'report.html'
+    )
+    print(verdict(report)[0])
+    print(f'report: {_short(out / "report.html")}')
     checkpoint = last_checkpoint(out / 'distilled')
     if checkpoint:
         print(

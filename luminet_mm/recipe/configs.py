@@ -111,6 +111,7 @@ def _distilled(request: Request, epochs: int, steps: int) -> list[Choice]:
         custom_hooks=[
             *before,
             dict(type='luminet_mm.TeacherCheckHook', evaluate=given),
+            dict(type='luminet_mm.DistillMonitorHook'),
             dict(
                 type='luminet_mm.DistillScheduleHook',
                 **schedule_of(losses, steps * epochs),

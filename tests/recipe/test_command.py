@@ -33,6 +33,8 @@ def ran(monkeypatch):
 
     monkeypatch.setattr(command, 'run_cells', run)
     monkeypatch.setattr(command, 'measure', lambda *_: Costs(0.5, 0.01, 3, 4))
+    monkeypatch.setattr(command, 'write_report', lambda folders, path: path)
+    monkeypatch.setattr(command, 'verdict', lambda report: [f'see {report}'])
     monkeypatch.setattr(sys, 'argv', ['tools/distill.py', 'cells'])
     return names
 
@@ -55,6 +57,7 @@ def test_all_runs_and_their_table(ran, asked, capsys):
     assert 'epochs       teacher 6, student 2, distilled 2' in out
     rows = [line.split() for line in out.splitlines() if line.strip()]
     assert ['distilled', '3.0', 'nan'] in rows
+    assert ['see', str(Path(asked().out) / 'report.html')] in rows
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def test_hooks_of_the_users_student_stay(boxes, tmp_path):
     )
     own = cfgs['student'].custom_hooks
     hooks = cfgs['distilled'].custom_hooks
-    assert hooks[: len(own)] == own and len(hooks) == len(own) + 2
+    assert hooks[: len(own)] == own and len(hooks) == len(own) + 3
     assert cfgs['student'].load_from == str(Path('a.pth').resolve())
     assert cfgs['teacher'].get('load_from') is None
 

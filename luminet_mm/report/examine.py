@@ -30,6 +30,7 @@ class Examined:
         parts: Titles and cases of pictures.
         about: What the pictures show.
         teacher: The teacher's metrics, if the whole set was used.
+        settings: The teacher's config, if a distillation config names it.
         parameters: How many a loaded model has, by its title.
         notes: What was left out, and why.
     """
@@ -39,6 +40,7 @@ class Examined:
     parts: list[tuple[str, list[Case]]] = field(default_factory=list)
     about: str = ''
     teacher: dict[str, float] = field(default_factory=dict)
+    settings: dict = field(default_factory=dict)
     parameters: dict[str, int] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -64,6 +66,9 @@ def examine(
     """
     found = Examined()
     models, found.notes = load_models(groups, best)
+    for model in models:
+        if model.role == 'teacher':
+            found.settings = model.settings
     found.parameters = {
         model.title: count_parameters(model.network) for model in models
     }

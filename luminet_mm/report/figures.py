@@ -23,7 +23,11 @@ SHOWN = 6  # lines in a plot
 KINDS = (
     ('weights of the losses', r'(^|\.)weight_'),
     ('shares of the gradient', r'share'),
-    ('accuracy and agreement on the training rows', r'(^|_|\.)(acc|agree)'),
+    (  # as DistillMonitorHook logs them
+        'teacher and student on the same rows, in percent',
+        r'^(teacher_acc|student_acc|agreement)_',
+    ),
+    ('accuracy in training', r'(^|_|\.)(acc|agree)'),
     ('losses', r'loss'),
     ('optimiser', r'^(lr|grad_norm)$|(^|\.)(base_lr|momentum)$'),
 )
@@ -158,7 +162,7 @@ def kinds(names: Iterable[str]) -> dict[str, list[str]]:
         >>> kinds(['loss', 'lr', 'weight_kd', 'time', 'acc'])
         ... # doctest: +NORMALIZE_WHITESPACE
         {'weights of the losses': ['weight_kd'],
-         'accuracy and agreement on the training rows': ['acc'],
+         'accuracy in training': ['acc'],
          'losses': ['loss'], 'optimiser': ['lr']}
     """
     found: dict[str, list[str]] = {kind: [] for kind, _ in KINDS}

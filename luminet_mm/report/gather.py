@@ -21,6 +21,7 @@ class Report:
         student: The student alone that ``best`` is compared with.
         best: The distilled group with the best mean.
         teacher: The teacher's runs.
+        teacher_settings: The teacher's config, where it has no run.
         teacher_scores: The teacher's metrics, where it has no run and was
             evaluated for the page.
         notes: What was left out, and why.
@@ -31,6 +32,7 @@ class Report:
     student: Group | None = None
     best: Group | None = None
     teacher: Group | None = None
+    teacher_settings: dict = field(default_factory=dict)
     teacher_scores: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 

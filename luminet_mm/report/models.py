@@ -15,6 +15,7 @@ from luminet_mm.files.plain_config import only_registered
 from luminet_mm.report.groups import Group, teachers_of
 from luminet_mm.report.runs import Run, block
 from luminet_mm.runs.checkpoints import last_checkpoint, written_checkpoints
+from luminet_mm.stock import model_config
 from luminet_mm.teachers.frozen import FrozenTeacher
 
 
@@ -28,6 +29,7 @@ class Model:
         network: The stock model, in eval mode.
         source: Where its weights come from.
         classes: Their names, if known.
+        settings: Its config.
     """
 
     title: str
@@ -35,6 +37,7 @@ class Model:
     network: BaseModel
     source: str
     classes: list[str] = field(default_factory=list)
+    settings: dict = field(default_factory=dict)
 
 
 def choose_runs(groups: Sequence[Group]) -> list[tuple[Group, Run, Path]]:
@@ -132,7 +135,8 @@ def _teacher(settings: dict) -> list[Model]:
         raise ValueError('the config names no checkpoint of it')
     network, classes = _load(named['config'], checkpoint, settings)
     title = 'teacher' if len(blocks) == 1 else f'teacher 1 of {len(blocks)}'
-    return [Model(title, 'teacher', network, str(checkpoint), classes)]
+    whole = model_config(named['config']).to_dict()
+    return [Model(title, 'teacher', network, str(checkpoint), classes, whole)]
 
 
 def _load(

@@ -61,6 +61,7 @@ def write_report(
         report.notes += found.notes
         if report.teacher is None:
             report.teacher_scores = found.teacher
+            report.teacher_settings = found.settings
         parts = template_values(found)
     if report.teacher is None and not report.teacher_scores:
         report.notes.append(
@@ -80,9 +81,10 @@ def render(report: Report, parts: dict[str, Any] | None = None) -> str:
     """
     metric, groups = report.metric, report.groups
     rest = [group for group in groups if group not in report.main]
-    shown = report.main + sorted(
-        rest, key=lambda group: -max(group.values(metric), default=-1)
-    )
+    rest.sort(key=lambda group: -max(group.values(metric), default=-1))
+    first = report.main + rest
+    # in tables the teacher comes last
+    shown = sorted(first, key=lambda group: group.role == 'teacher')
     counted: dict = {}
 
     def sizes(group: Group) -> dict:
@@ -115,8 +117,8 @@ def render(report: Report, parts: dict[str, Any] | None = None) -> str:
         by_class=None,
         by_class_title='',
         confused=None,
-        strip=_svg(figures.strip(shown[:DOTS], metric), 'strip'),
-        curve=_svg(figures.validation(shown, metric), 'curve'),
+        strip=_svg(figures.strip(first[:DOTS], metric), 'strip'),
+        curve=_svg(figures.validation(first, metric), 'curve'),
         training=_training(report),
         notes=report.notes,
         configs=_configs(report),
@@ -158,22 +160,16 @@ def _training(report: Report) -> list[dict]:
 
 def _configs(report: Report) -> dict[str, Any]:
     """The texts of the main configs and their differences."""
+    settings = {group.title: group.settings for group in report.main}
+    if report.teacher is None:
+        settings['teacher'] = report.teacher_settings
     texts = {
-        group.title: config_text(group.settings)
-        for group in report.main
-        if group.settings
+        title: config_text(each) for title, each in settings.items() if each
     }
     diffs: list[Diff] = []
-    titles = list(texts)
-    if report.student and report.best and len(titles) > 1:
-        before, after = report.student.title, report.best.title
-        if before in texts and after in texts:
-            diffs.append(
-                diff(f'{before} → {after}', texts[before], texts[after])
-            )
-    if report.student and report.teacher:
-        before, after = report.student.title, report.teacher.title
-        if before in texts and after in texts:
+    before = report.student.title if report.student else ''
+    for after in texts:
+        if before in texts and after != before:
             diffs.append(
                 diff(f'{before} → {after}', texts[before], texts[after])
             )

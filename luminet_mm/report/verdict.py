@@ -130,20 +130,20 @@ def sentence(
             'more seeds.'
         )
     shown = f'p = {found.p:.3f}' if found.p >= 0.001 else 'p < 0.001'
+    each = ''
+    if found.apart:
+        side = 'above' if found.gain > 0 else 'below'
+        each = f'; each run is {side} each run of {alone}'
+    if found.kind == 'open' and found.least_p >= LEVEL:
+        few = f'so few runs cannot settle it ({shown}, and '
+        few += f'{found.least_p:.2f} is the least that they could show)'
+        return f'{claim}{each}, but {few}: train more seeds.'
     if found.kind == 'open':
-        if found.least_p >= LEVEL:
-            why = f'so few runs cannot settle it ({shown}, and '
-            why += f'{found.least_p:.2f} is the least that they could show): '
-            return f'{claim}, but {why}train more seeds.'
         return (
             f'{claim}, but the runs cannot tell them apart ({shown}): seeds '
             'differ by more than that.'
         )
     low, high = (factor * each for each in found.interval() or (0, 0))
-    each = ''
-    if found.apart:
-        side = 'above' if found.gain > 0 else 'below'
-        each = f'; each run is {side} each run of {alone}'
     between = f'95 % interval {low:+.{digits}f} to {high:+.{digits}f}'
     if found.interval() is None:
         between = 'no spread between seeds'

@@ -67,6 +67,8 @@ def test_the_page_shows_it(kind, request, tmp_path):
     assert teacher[0] == '1' and report.teacher_scores
     assert page.table('costs')['teacher'][2].replace(',', '').isdigit()
     assert not any('no result of the teacher' in n for n in report.notes)
+    diffs = page.texts['configs']
+    assert 'student alone → teacher' in diffs
     broken = [n for n in report.notes if 'parameters are not counted' in n]
     assert len(broken) == (2 if kind == 'detectors' else 0)
 

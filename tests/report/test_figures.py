@@ -57,14 +57,29 @@ def test_one_validation_is_no_curve(tmp_path):
 
 def test_scalars_are_sorted_by_their_kind():
     names = ['loss_rpn_cls', 'share_kd', 'weight_kd', 'lr', 'mine', 'time']
-    names += ['teacher_acc', 'acc', 'agreement_kd', 'accident']
+    names += ['teacher_acc_kd', 'student_acc_kd', 'agreement_kd', 's0.acc']
     found = figures.kinds(names)
     assert found['weights of the losses'] == ['weight_kd']
     assert found['shares of the gradient'] == ['share_kd']
     assert found['losses'] == ['loss_rpn_cls']
     assert found['other scalars'] == ['mine']
-    (accuracy,) = [v for k, v in found.items() if k.startswith('accuracy')]
-    assert accuracy == ['teacher_acc', 'acc', 'agreement_kd', 'accident']
+    assert found['accuracy in training'] == ['s0.acc']
+    assert found['teacher and student on the same rows, in percent'] == [
+        'teacher_acc_kd',
+        'student_acc_kd',
+        'agreement_kd',
+    ]
+
+
+def test_a_side_has_its_colour_and_a_loss_its_style():
+    names = ['teacher_acc_a', 'student_acc_a', 'teacher_acc_b', 'agreement_a']
+    curves = {name: {1: 50.0, 2: 60.0} for name in names}
+    ((_, figure),) = figures.training(curves)
+    first, student, second, other = figure.axes[0].get_lines()
+    assert first.get_color() == figures.COLOURS['teacher']
+    assert second.get_color() == first.get_color() != student.get_color()
+    assert first.get_linestyle() != second.get_linestyle()
+    assert other.get_color() != student.get_color()
 
 
 def test_weights_of_any_size_are_seen():

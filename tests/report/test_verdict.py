@@ -49,6 +49,7 @@ def test_not_told_apart():
 def test_too_few_runs_to_be_sure():
     """Two and two runs that are far apart differ so by chance in 1 of 3."""
     text = say([0.5, 0.6], [0.1, 0.2])
+    assert '; each run is above each run of the student alone, but ' in text
     assert 'so few runs cannot settle it (p = 0.333' in text
     assert '0.33 is the least' in text and 'train more seeds' in text
 

@@ -1,7 +1,9 @@
 """The verdict: better, worse, not told apart, too few runs."""
 
 import itertools
+import re
 import statistics
+from pathlib import Path
 
 import pytest
 
@@ -87,6 +89,15 @@ def test_p_counts_all_ways_to_deal_the_runs_out():
     assert Comparison(ours, theirs).p == pytest.approx(2 * min(above, below))
     assert Comparison([5.0, 6, 7], [1.0, 2, 3]).p == pytest.approx(0.1)
     assert Comparison([5.0, 6, 7], [1.0, 2, 3]).least_p == pytest.approx(0.1)
+
+
+def test_the_docs_table_of_least_p():
+    text = (Path(__file__).parents[2] / 'docs/report.md').read_text()
+    rows = re.findall(r'^\| (\d) \| ([\d.]+) \|$', text, re.MULTILINE)
+    assert len(rows) == 5
+    for runs, least in rows:
+        found = Comparison([1.0] * int(runs), [0.0] * int(runs))
+        assert float(least) == pytest.approx(found.least_p, rel=0.05)
 
 
 def test_runs_without_spread():

@@ -26,6 +26,10 @@ FEW_IMAGES = 400
 GENERATOR = dict(
     type='AnchorGenerator', scales=[4], ratios=[1.0], strides=[4, 8, 16, 32]
 )
+SHAPES = ((1, 1), (1, 2), (2, 1), (1, 3), (2, 2))
+"""How many scales and ratios are tried."""
+CLOSE = 0.05
+"""Fewer anchors may leave so many more boxes without a good one."""
 CLASS_SIDE = 128
 
 
@@ -144,18 +148,20 @@ def _rounded(side: float) -> int:
 def _anchors(
     table: CocoTable, rows: np.ndarray, scale: tuple[int, int]
 ) -> tuple[list[float], list[float], Choice]:
-    """The fewest ratios that match about as many boxes as more would."""
+    """The fewest anchors that match about as many boxes as more would."""
     rows = np.random.default_rng(0).permutation(rows)[:SEARCH]
     boxes = resized_boxes(table, rows, [Resizing(scale)])
-    stock = _matching([1.0, 2.0])
-    before = unmatched(stock, boxes, 'mmdet')
-    found = [
-        propose(_matching([1.0] * count), boxes, 'mmdet')
-        for count in (1, 2, 3)
-    ]
-    best = min(sum(shares) for _, shares in found)
-    chosen, shares = next(
-        each for each in found if sum(each[1]) <= best + 0.05
+    before = unmatched(_matching([4], 2, [1.0, 2.0]), boxes, 'mmdet')
+    found = []
+    for several, ratios in SHAPES:
+        scales = [4, 5.7][:several]
+        matching = _matching(scales, ratios)
+        proposal, shares = propose(matching, boxes, 'mmdet')
+        found.append((several * ratios, sum(shares), proposal, shares))
+    best = min(total for _, total, *_ in found)
+    *_, chosen, shares = min(
+        (each for each in found if each[1] <= best + CLOSE),
+        key=lambda each: each[:2],
     )
     value = f'scales {chosen["scales"]}, ratios {chosen["ratios"]}'
     reason = (
@@ -169,8 +175,11 @@ def _anchors(
     )
 
 
-def _matching(ratios: list[float]) -> Matching:
-    return Matching('', {**GENERATOR, 'ratios': ratios}, 0.7, 0.3)
+def _matching(
+    scales: list[float], count: int, ratios: list[float] | None = None
+) -> Matching:
+    settings = dict(scales=scales, ratios=ratios or [1.0] * count)
+    return Matching('', {**GENERATOR, **settings}, 0.7, 0.3)
 
 
 def _batch_size(images: int) -> tuple[int, Choice]:

@@ -15,12 +15,14 @@ from luminet_mm.launch.grid import Cell
 from luminet_mm.launch.progress import Progress, clock
 from luminet_mm.launch.sweep import run_cells
 from luminet_mm.preflight.check import check_config
+from luminet_mm.recipe import own
 from luminet_mm.recipe.budget import (
     epochs_of,
     plan_epochs,
     seconds_of,
     usual_epochs,
 )
+from luminet_mm.recipe.class_order import in_teachers_order
 from luminet_mm.recipe.configs import write_configs
 from luminet_mm.recipe.dataset import Data, DataError
 from luminet_mm.recipe.measure import measure
@@ -75,7 +77,11 @@ def _plan(
     request: Request, budget: float | None, measured: bool
 ) -> dict[str, Any]:
     """Read, check, fit, measure, write."""
-    data = read_data(Path(request.data), Path(request.out) / 'annotations')
+    made = Path(request.out) / 'annotations'
+    data = read_data(Path(request.data), made)
+    if data.detects and 'teacher' not in request.trained:
+        teacher = own.load(request.teacher[0], '--teacher')
+        data = in_teachers_order(data, teacher, made)
     _say_data(data)
     usual = request.epochs or usual_epochs(
         data.train.images, data.detects, bool(request.student)

@@ -50,11 +50,18 @@ def two_stage(student: Config, teacher: Config) -> dict[str, dict]:
 
 
 def one_stage(student: Config, teacher: Config) -> dict[str, dict]:
-    """CrossKD where both heads can be cut; else BCKD on the predictions."""
+    """Losses on the points of the head.
+
+    CrossKD where both heads can be cut, else BCKD on the predictions; PKD
+    where the points of both are not the same.
+    """
     ours, theirs = (each.model.bbox_head for each in (student, teacher))
+    points = ('type', 'anchor_generator', 'prior_generator')
+    if any(ours.get(key) != theirs.get(key) for key in points):
+        return other_kind(student, teacher)
     same = all(
         ours.get(key) == theirs.get(key)
-        for key in ('type', 'feat_channels', 'stacked_convs')
+        for key in ('feat_channels', 'stacked_convs')
     )
     if same and _head_class(student) in CROSSED:
         place = max(0, int(ours.get('stacked_convs', 4)) - 2)
@@ -148,8 +155,19 @@ def recipe_for(
         )
     family, theirs = stock_family(cls), other and stock_family(other)
     make = RECIPES[name] if type(theirs) is type(family) else other_kind
-    why = str(make.__doc__).split('\n')[0].rstrip('.')
-    return kind, make(student, teacher), why
+    losses = make(student, teacher)
+    why = WHY[next(iter(losses.values()))['type']]
+    return kind, losses, why
+
+
+WHY = {
+    'luminet_mm.LumiNetLoss': 'their weights set themselves',
+    'luminet_mm.CrossKDLoss': 'both heads have the same points, and the '
+    "teacher's can continue from the student's maps",
+    'luminet_mm.BCKDLoss': 'both heads have the same points',
+    'luminet_mm.KDDETRLoss': 'both decoders answer about the same queries',
+    'luminet_mm.PKDLoss': 'models of two kinds share their pyramids alone',
+}
 
 
 def schedule_of(losses: dict[str, dict], steps: int) -> dict[str, Any]:

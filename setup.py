@@ -1,6 +1,7 @@
 """Put configs and tools where MIM looks for them; the rest is pyproject.toml.
 
 MIM finds a package's configs, tools and model index in its folder ``.mim``.
+The weights that small models start from go with them, for tools/distill.py.
 A wheel gets copies of them. An editable install gets links in the source
 tree, so that an edited config counts at once.
 """
@@ -13,7 +14,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
-MIM = ('configs', 'tools', 'model-index.yml')
+MIM = ('configs', 'tools', 'weights', 'model-index.yml')
 
 
 class BuildWithMim(build_py):

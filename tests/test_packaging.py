@@ -79,7 +79,7 @@ def test_wheel_is_pure_python_and_of_this_version(wheel):
 def test_wheel_has_what_mim_looks_for(wheel):
     _, file = wheel
     names = set(file.namelist())
-    for folder in ('configs', 'tools'):
+    for folder in ('configs', 'tools', 'weights'):
         wanted = {f'{MIM}/{name}' for name in expected_files(folder)}
         assert wanted and wanted <= names
         assert not {
@@ -142,6 +142,7 @@ def test_sdist_holds_all_that_a_wheel_needs(project, tmp_path):
     for name in (
         *expected_files('configs'),
         *expected_files('tools'),
+        *expected_files('weights'),
         'LICENSE',
         'model-index.yml',
         'setup.py',
@@ -155,7 +156,7 @@ def test_editable_install_links_configs(tmp_path):
     wheel = build(project, 'build_editable', tmp_path / 'out')
     assert wheel.suffix == '.whl'
     mim = project / MIM
-    for name in ('configs', 'tools', 'model-index.yml'):
+    for name in ('configs', 'tools', 'weights', 'model-index.yml'):
         assert (mim / name).is_symlink()
         assert (mim / name).resolve() == project / name
     # Twice is as good as once, and a stale entry goes.
@@ -165,6 +166,7 @@ def test_editable_install_links_configs(tmp_path):
         'configs',
         'model-index.yml',
         'tools',
+        'weights',
     ]
 
 

@@ -74,8 +74,8 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Turn the command line into a request, and answer it."""
     args = parse_args()
-    name = Path(args.data).expanduser().resolve().name
-    out = Path(args.out or f'work_dirs/distill_{name}').resolve()
+    data = Path(args.data).expanduser().resolve()
+    out = Path(args.out or f'work_dirs/distill_{data.name}').resolve()
     with reported(args):
         # inside, so that the zoos' notices are not shown
         from luminet_mm.recipe.command import distill
@@ -83,7 +83,7 @@ def main() -> None:
 
         distill(
             Request(
-                data=args.data,
+                data=str(data),
                 out=str(out),
                 student=tuple(args.student),
                 teacher=tuple(args.teacher),

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass
 
 from mmengine.config import Config
+
+from luminet_mm.report.groups import Group
 
 CONTEXT = 2  # lines around a change
 
@@ -23,14 +26,19 @@ class Diff:
     lines: list[tuple[str, str]]
 
 
-def config_text(settings: dict) -> str:
-    """A config as MMEngine writes it, without where its run was kept."""
-    kept = {
-        key: value
-        for key, value in settings.items()
-        if key not in ('work_dir', 'launcher', 'resume')
-    }
-    return Config(kept).pretty_text
+def config_text(group: Group) -> str:
+    """The config of a group, without where its runs were kept."""
+    return re.sub(
+        r'^(work_dir|launcher|resume) = .*\n',
+        '',
+        group.runs[0].text,
+        flags=re.MULTILINE,
+    )
+
+
+def written(settings: dict) -> str:
+    """A config as MMEngine writes it; takes about a second."""
+    return Config(settings).pretty_text if settings else ''
 
 
 def diff(title: str, before: str, after: str) -> Diff:

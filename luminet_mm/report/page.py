@@ -13,7 +13,7 @@ from markupsafe import Markup
 from luminet_mm.analysis.costs import run_sizes
 from luminet_mm.files.atomic import write_atomically
 from luminet_mm.report import figures, origin, tables
-from luminet_mm.report.configs import Diff, config_text, diff
+from luminet_mm.report.configs import Diff, config_text, diff, written
 from luminet_mm.report.examine import examine, template_values
 from luminet_mm.report.gather import Report, gather, verdict
 from luminet_mm.report.groups import Group
@@ -160,12 +160,10 @@ def _training(report: Report) -> list[dict]:
 
 def _configs(report: Report) -> dict[str, Any]:
     """The texts of the main configs and their differences."""
-    settings = {group.title: group.settings for group in report.main}
+    texts = {group.title: config_text(group) for group in report.main}
     if report.teacher is None:
-        settings['teacher'] = report.teacher_settings
-    texts = {
-        title: config_text(each) for title, each in settings.items() if each
-    }
+        texts['teacher'] = written(report.teacher_settings)
+    texts = {title: text for title, text in texts.items() if text}
     diffs: list[Diff] = []
     before = report.student.title if report.student else ''
     for after in texts:

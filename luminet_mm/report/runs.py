@@ -34,6 +34,7 @@ class Run:
         log: Its validations.
         tested: Whether it was only evaluated, by tools/test.py.
         notes: What is missing, in sentences.
+        text: The config as its file has it.
     """
 
     folder: Path
@@ -41,6 +42,7 @@ class Run:
     log: RunLog
     tested: bool = False
     notes: list[str] = field(default_factory=list)
+    text: str = ''
 
     @property
     def name(self) -> str:
@@ -170,7 +172,8 @@ def read_run(folder: Path) -> Run:
         run.notes.append(f'{folder.name} has no config.')
     else:
         try:
-            run.settings = plain_values(path.read_text('utf-8'))
+            run.text = path.read_text('utf-8')
+            run.settings = plain_values(run.text)
         except (OSError, ValueError):
             run.notes.append(
                 f'{folder.name}: {path.name} is not a config as MMEngine '

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib
@@ -19,6 +20,7 @@ COLOURS = {'student': '#4477aa', 'distilled': '#ee6677', 'teacher': '#228833'}
 OTHERS = ('#ccbb44', '#aa3377', '#66ccee', '#bb7744', '#999999')
 INK = '#010203'  # becomes the colour of the page's text
 SHOWN = 6  # lines in a plot
+POINTS = 400  # of a line
 # Kinds of scalars by their names; the first that fits.
 KINDS = (
     ('weights of the losses', r'(^|\.)weight_'),
@@ -137,8 +139,7 @@ def training(curves: Mapping[str, Mapping[int, float]]) -> list:
         axes = figure.subplots()
         for name, (style, colour) in _styles(names).items():
             axes.plot(
-                list(curves[name]),
-                list(curves[name].values()),
+                *_thinned(curves[name]),
                 style,
                 color=colour,
                 label=name,
@@ -190,6 +191,17 @@ def _coloured(groups: Sequence[Group]) -> list[tuple[Group, str]]:
         used.add(colour)
         found.append((group, colour))
     return found
+
+
+def _thinned(points: Mapping[int, float]) -> tuple[list, list]:
+    """A curve of at most :data:`POINTS` points: means of neighbours."""
+    pairs = list(points.items())
+    size = -(-len(pairs) // POINTS)
+    parts = [pairs[i : i + size] for i in range(0, len(pairs), size or 1)]
+    return (
+        [statistics.fmean(x for x, _ in part) for part in parts],
+        [statistics.fmean(y for _, y in part) for part in parts],
+    )
 
 
 def _styles(names: Sequence[str]) -> dict[str, tuple[str, str]]:

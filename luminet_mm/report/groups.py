@@ -261,6 +261,11 @@ def _name(groups: Sequence[Group]) -> None:
     for group in groups:
         if titles.count(group.title) > 1:
             group.title = f'{group.title} ({group.name})'
+    seen: dict[str, int] = {}
+    for group in groups:
+        seen[group.title] = seen.get(group.title, 0) + 1
+        if seen[group.title] > 1:  # the same settings under one name
+            group.title += f' #{seen[group.title]}'
 
 
 def _title(kind: Any) -> str:

@@ -78,7 +78,7 @@ class ValImages:
                 batch = pseudo_collate(
                     [self.dataset[index] for index in range(start, stop)]
                 )
-                found += [each.cpu() for each in model.val_step(batch)]
+                found += [_light(each) for each in model.val_step(batch)]
                 if step:
                     step(stop)
         return found
@@ -108,3 +108,14 @@ class ValImages:
         if isinstance(path, str):
             return path.replace('\\', '/').rpartition('/')[2]
         return f'image {index}'
+
+
+def _light(sample: Any) -> Any:
+    """A prediction on the CPU, without masks, which would fill the memory."""
+    for key in ('gt_instances', 'ignored_instances'):
+        if key in sample:
+            delattr(sample, key)
+    instances = sample.get('pred_instances')
+    if instances is not None and 'masks' in instances:
+        del instances.masks
+    return sample.cpu()

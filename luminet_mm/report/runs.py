@@ -152,7 +152,9 @@ def find_runs(paths: Sequence[str | Path]) -> list[Run]:
             )
         found = [path] if _is_run(path) else []
         found += sorted(
-            each for each in path.iterdir() if each.is_dir() and _is_run(each)
+            each
+            for each in path.iterdir()
+            if each.name != 'overwritten' and each.is_dir() and _is_run(each)
         )
         if not found:
             raise ReportError(
@@ -184,6 +186,12 @@ def read_run(folder: Path) -> Run:
         if tested:
             run.log.metrics.append(dict(tested, step=0))
             run.tested = True
+        elif (folder / 'last_checkpoint').is_file() and not run.curves:
+            run.notes.append(
+                f'{folder.name} has checkpoints and no scalars.json, so its '
+                'results are unknown. LocalVisBackend writes that file: add '
+                'it to visualizer.vis_backends.'
+            )
     return run
 
 
@@ -194,6 +202,7 @@ def _is_run(folder: Path) -> bool:
             '[!.]*/vis_data/scalars.json',
             '[!.]*/vis_data/config.py',
             'settings.json',
+            'last_checkpoint',
         )
     )
 

@@ -90,6 +90,14 @@ def test_weights_of_any_size_are_seen():
     assert flat.axes[0].get_yscale() == 'linear'
 
 
+def test_a_long_curve_is_drawn_by_means_of_neighbours():
+    points = {step: float(step % 2) for step in range(1, 4001)}
+    ((_, figure),) = figures.training({'loss': points})
+    ((x, y),) = lines_of(figure)
+    assert len(x) == figures.POINTS and set(y) == {0.5}
+    assert x[0] == 5.5
+
+
 def test_values_that_are_not_finite_are_no_error():
     curves = {'loss': {1: float('nan'), 2: float('inf'), 3: 1.0}}
     ((_, figure),) = figures.training(curves)

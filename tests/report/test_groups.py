@@ -43,6 +43,17 @@ def test_equal_names_in_two_folders_are_told_apart(tmp_path):
     assert found[0].title == 'student alone (one/student)'
 
 
+def test_titles_are_unique(tmp_path):
+    for folder in ('x/one', 'y/one'):
+        settings = config(epochs=2 + (folder[0] == 'y'))
+        write_run(tmp_path / folder / 'student', settings, [0.1])
+    found = groups_of(tmp_path / 'x/one', tmp_path / 'y/one')
+    assert [group.title for group in found] == [
+        'student alone (one/student)',
+        'student alone (one/student) #2',
+    ]
+
+
 def test_runs_with_names_of_their_own_are_one_group(tmp_path):
     for seed, name in enumerate(('plain_a', 'plain_b')):
         write_run(tmp_path / name, config(seed=seed), [0.1, 0.2 + seed])

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from luminet_mm.report.groups import make_groups
 from luminet_mm.report.images import ValImages
@@ -34,6 +35,24 @@ def test_predictions_are_in_the_images_own_coordinates(detectors):
     assert seen == [2, 3] and len(found) == 3
     boxes = found[0].pred_instances.bboxes
     assert boxes.shape == (5, 4) and boxes[:, 2].max() > 48
+
+
+def test_masks_are_not_kept(settings):
+    from mmdet.structures import DetDataSample
+    from mmengine.structures import InstanceData
+
+    class Masks:
+        def val_step(self, batch):
+            sample = DetDataSample()
+            sample.pred_instances = InstanceData(
+                bboxes=torch.ones(1, 4), masks=torch.ones(1, 9, 9)
+            )
+            sample.gt_instances = InstanceData(masks=torch.ones(2, 9, 9))
+            return [sample] * len(batch['inputs'])
+
+    for sample in ValImages(settings, 1).predict(Masks()):
+        assert list(sample.pred_instances.keys()) == ['bboxes']
+        assert 'gt_instances' not in sample
 
 
 def test_images_without_a_file(settings, monkeypatch):

@@ -103,6 +103,19 @@ def test_folders_of_runs_are_found_once(tmp_path):
     ]
 
 
+def test_logs_that_were_set_aside_are_not_a_run(tmp_path):
+    folder = write_run(tmp_path / 'a', config(), [0.1, 0.2])
+    write_run(folder / 'overwritten', config(epochs=1), [0.9])
+    assert [run.results for run in find_runs([folder])] == [ap(0.2)]
+
+
+def test_a_run_that_logs_elsewhere_is_said(tmp_path):
+    (tmp_path / 'a').mkdir()
+    (tmp_path / 'a/last_checkpoint').write_text('epoch_1.pth')
+    (run,) = find_runs([tmp_path])
+    assert 'no scalars.json' in run.notes[-1]
+
+
 @pytest.mark.parametrize(
     ('make', 'message'),
     [

@@ -141,3 +141,15 @@ def percent(value: float) -> str:
         ('12.3', '–')
     """
     return NONE if math.isnan(value) else f'{100 * value:.1f}'
+
+
+def signed(value: float, metric: str) -> str:
+    """A difference with its sign, as shown.
+
+    Examples:
+        >>> signed(0.034, 'coco/bbox_mAP'), signed(-0.0001, 'coco/bbox_mAP')
+        ('+3.4', '0.0')
+    """
+    digits = digits_of(metric)
+    text = f'{factor_of(metric) * value:+.{digits}f}'
+    return text if float(text) else f'{0:.{digits}f}'

@@ -11,9 +11,8 @@ from luminet_mm.report.groups import Group, baseline_of, losses_of
 from luminet_mm.report.metrics import (
     NONE,
     class_of,
-    digits_of,
-    factor_of,
     number,
+    signed,
     sort_metrics,
     spread,
     title_of,
@@ -123,7 +122,6 @@ def gains(groups: Sequence[Group], metric: str) -> Table | None:
     """Each distilled group against its student alone."""
     students = [group for group in groups if group.role == 'student']
     rows = []
-    factor, digits = factor_of(metric), digits_of(metric)
     for group in groups:
         base, _ = baseline_of(group, students)
         if group.role != 'distilled' or base is None:
@@ -137,11 +135,10 @@ def gains(groups: Sequence[Group], metric: str) -> Table | None:
             [
                 group.title,
                 base.title,
-                f'{factor * found.gain:+.{digits}f}',
+                signed(found.gain, metric),
                 NONE
                 if between is None
-                else f'{factor * between[0]:+.{digits}f} to '
-                f'{factor * between[1]:+.{digits}f}',
+                else ' to '.join(signed(each, metric) for each in between),
                 NONE if found.kind == 'one' else f'{found.p:.3f}',
                 WORDS[found.kind],
             ]

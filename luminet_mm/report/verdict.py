@@ -12,8 +12,7 @@ import numpy as np
 from scipy import stats
 
 from luminet_mm.report.metrics import (
-    digits_of,
-    factor_of,
+    signed,
     spread,
     title_of,
     unit_of,
@@ -106,8 +105,7 @@ def sentence(
         distilled: What the distilled runs are called.
         alone: What the student alone is called.
     """
-    factor, digits = factor_of(metric), digits_of(metric)
-    gain = f'{abs(factor * found.gain):.{digits}f}'
+    gain = signed(abs(found.gain), metric).lstrip('+')
     if float(gain) == 0:
         where = f'ends level with {alone} in {title_of(metric)}'
     else:
@@ -143,10 +141,11 @@ def sentence(
             f'{claim}, but the runs cannot tell them apart ({shown}): seeds '
             'differ by more than that.'
         )
-    low, high = (factor * each for each in found.interval() or (0, 0))
-    between = f'95 % interval {low:+.{digits}f} to {high:+.{digits}f}'
-    if found.interval() is None:
-        between = 'no spread between seeds'
+    interval = found.interval()
+    between = 'no spread between seeds'
+    if interval is not None:
+        ends = (signed(each, metric) for each in interval)
+        between = f'95 % interval {" to ".join(ends)}'
     return f'{claim}{each} ({shown}, {between}).'
 
 

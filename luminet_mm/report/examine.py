@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +19,7 @@ from luminet_mm.report.tables import Table
 from luminet_mm.timing.step import count_parameters
 
 IMAGES = {Boxes: 500, Labels: 5000}  # by default
+SECONDS = 30  # between two lines of progress
 
 
 @dataclass
@@ -110,7 +112,7 @@ def _examine(
     outputs = []
     for model in models:
         say(f'{model.title}: predicts {data.count} images')
-        outputs.append(data.predict(model.network))
+        outputs.append(data.predict(model.network, _ticker(data.count, say)))
     part = kind(models, data, outputs)
     found.by_class = part.by_class()
     found.by_class.caption = _caption(models, data, part.measure)
@@ -132,6 +134,19 @@ def _examine(
             'Pictures are left out: they need a checkpoint of the student '
             'alone and of a distilled run.'
         )
+
+
+def _ticker(count: int, say: Callable[[str], None]) -> Callable[[int], None]:
+    """Says how many images are done, every half a minute."""
+    last = time.monotonic()
+
+    def tick(done: int) -> None:
+        nonlocal last
+        if time.monotonic() - last > SECONDS:
+            last = time.monotonic()
+            say(f'  {done} of {count}')
+
+    return tick
 
 
 def _caption(models: list[Model], data: ValImages, measure: str) -> str:

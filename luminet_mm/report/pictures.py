@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import warnings
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,14 +86,17 @@ class Painter:
             sample.pred_instances = drawn[drawn.scores >= least]
         else:
             sample.gt_instances = drawn
-        self.visualizer.add_datasample(
-            'case',
-            large,
-            sample,
-            draw_gt='gt_instances' in sample,
-            draw_pred='pred_instances' in sample,
-            pred_score_thr=0,
-        )
+        with warnings.catch_warnings():
+            # boxes may reach over the edge, by a pixel
+            warnings.filterwarnings('ignore', '.*out of bounds')
+            self.visualizer.add_datasample(
+                'case',
+                large,
+                sample,
+                draw_gt='gt_instances' in sample,
+                draw_pred='pred_instances' in sample,
+                pred_score_thr=-1,
+            )
         return data_uri(self.visualizer.get_image())
 
 

@@ -30,6 +30,16 @@ def test_detectors(detectors):
     assert found.parameters['teacher'] > found.parameters['LumiNet'] > 0
 
 
+def test_long_predictions_show_how_far_they_are(detectors, monkeypatch):
+    monkeypatch.setattr('luminet_mm.report.examine.SECONDS', -1)
+    _, said = examined(detectors)
+    assert said[:3] == [
+        'student alone: predicts 3 images',
+        '  2 of 3',
+        '  3 of 3',
+    ]
+
+
 def test_a_part_of_the_set_says_nothing_of_the_teacher_as_a_whole(detectors):
     found, _ = examined(detectors, images=2)
     assert 'on the first 2 of 3 validation images' in found.by_class.caption

@@ -51,6 +51,12 @@ def test_boxes_are_drawn_from_a_score_on():
     assert right
 
 
+def test_a_box_over_the_edge_warns_nobody(recwarn):
+    box = InstanceData(bboxes=np.array([[-9.0, 2, 200, 9]]), labels=[0])
+    Painter(META).draw(np.zeros((10, 20, 3), np.uint8), box, 0)
+    assert not [each for each in recwarn if 'bounds' in str(each.message)]
+
+
 def test_no_box_is_no_error():
     nothing = InstanceData(
         bboxes=np.zeros((0, 4)), labels=np.zeros(0, int), scores=np.zeros(0)

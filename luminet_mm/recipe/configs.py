@@ -79,6 +79,7 @@ def _teacher(
         settings['randomness'] = dict(seed=request.seed)
         if len(request.teacher) > 1:
             title = 'The teacher on these data; it is trained already.'
+            choices = [Choice('teacher', name, 'it is trained already')]
         _write(request, 'teacher', title, _needs(data), settings)
         return choices
     start = copy_weights(small.WEIGHTS[small.TEACHER], request.folder)

@@ -1,7 +1,10 @@
 """tools/distill.py: its command line; a whole run when slow."""
 
+import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -36,18 +39,45 @@ def test_a_third_word_after_teacher(run_tool, capsys):
     assert message in capsys.readouterr().err
 
 
+def interrupt(tool, file, seconds=600):
+    """Press Ctrl-C once a file is there; return the exit code."""
+    end = time.monotonic() + seconds
+    while not file.is_file() and time.monotonic() < end:
+        assert tool.poll() is None, 'it ended before'
+        time.sleep(0.1)
+    os.killpg(tool.pid, signal.SIGINT)
+    return tool.wait(60)
+
+
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
-def test_a_whole_run_from_another_folder_and_again(tmp_path):
+@pytest.mark.timeout(1800)
+def test_a_whole_run_from_another_folder_with_an_interruption(tmp_path):
     write_coco(tmp_path / 'set', {'train': 12})
     arguments = ('set', '--epochs', 1)
+    out = tmp_path / 'work_dirs/distill_set'
+    with (tmp_path / 'log').open('w') as log:
+        tool = subprocess.Popen(
+            [sys.executable, str(TOOL), *map(str, arguments)],
+            cwd=tmp_path,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+        assert interrupt(tool, out / 'teacher' / 'epoch_1.pth') == 130
+    assert (
+        'To go on from the last checkpoint' in (tmp_path / 'log').read_text()
+    )
+
     first = run(*arguments, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
-    out = tmp_path / 'work_dirs/distill_set'
+    assert 'as planned before' in first.stdout
+    assert 'resumed epoch: ' in (out / 'teacher' / 'train.log').read_text()
     for role in ('teacher', 'student', 'distilled'):
         assert (out / role / 'finished').is_file()
     rows = [line.split() for line in first.stdout.splitlines()]
     assert ['AP', 'AP50', 'AP75', 's/step'] in rows
+    assert (out / 'report.html').is_file()
+
     stamp = (out / 'distilled' / 'finished').stat().st_mtime
     again = run(*arguments, cwd=tmp_path)
     assert again.returncode == 0, again.stderr

@@ -97,7 +97,7 @@ class DenseLumiNetLoss(DenseLoss):
         signals=Signals('logits'),
         uses=dict(
             dense=Use(
-                settings=dict(tau=1.0, loss_weight=4.0), published=False
+                settings=dict(tau=1.0, loss_weight=0.6), published=False
             ),
             detector=Use(signals=Signals('objectness')),
         ),

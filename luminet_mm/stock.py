@@ -69,6 +69,10 @@ def stock_config(cfg: Config) -> Config:
             for hook in cfg.custom_hooks
             if type_package(hook) != 'luminet_mm'
         ]
+    hooks: dict = cfg.get('default_hooks') or {}
+    for name, hook in list(hooks.items()):
+        if is_type(hook, 'luminet_mm.DistillMonitorHook'):
+            del hooks[name]
     return cfg
 
 

@@ -24,6 +24,11 @@ def distilled():
             model=tiny.distiller(),
             default_scope='mmdet',
             custom_hooks=hooks,
+            default_hooks=dict(
+                distill_monitor=dict(type='luminet_mm.DistillMonitorHook'),
+                logger=dict(type='LoggerHook'),
+                timer=None,
+            ),
             work_dir='work',
         )
     )
@@ -38,6 +43,9 @@ def test_a_distiller_becomes_its_student(distilled):
             assert stock.model[key] == expected[key]
     assert set(stock.model) == set(expected)
     assert stock.custom_hooks == [dict(type='EMAHook')]
+    assert stock.default_hooks == dict(
+        logger=dict(type='LoggerHook'), timer=None
+    )
     assert 'teacher' in distilled.model
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from luminet_mm.distillers.gradients import Norms, squared_norms
+from luminet_mm.distillers.gradients import squared_norms
 from luminet_mm.distillers.refusals import check_free
 from luminet_mm.distillers.step import Step
 from luminet_mm.distributed import global_sum
@@ -54,12 +55,12 @@ def set_weights(model: Any, step: Step) -> None:
     for key, loss in autos.items():
         factor = before[key]
         if key in due and key in norms:
-            squares = global_sum(norms[key].squares).sqrt()
+            squares = global_sum(norms[key]).sqrt()
             weight = loss.auto.observe(own=squares[1], distill=squares[0])
             factor = weight * loss.schedule_factor
             losses[key] = losses[key] * (factor / before[key])
         if key in norms:
-            norms[key].squares[0] *= factor**2
+            norms[key][0] *= factor**2
         name = 'weight_' + short_name(key)
         check_free(losses, name)
         losses[name] = loss.loss_weight
@@ -69,7 +70,7 @@ def set_weights(model: Any, step: Step) -> None:
 
 def _measure(
     model: Any, step: Step, before: dict, due: list[str], everything: bool
-) -> dict[str, Norms]:
+) -> dict[str, Tensor]:
     """Norms of each loss that is asked for; of autos without the weight."""
     asked = [each for each in step.active if everything or each.key in due]
     pairs = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -15,19 +15,9 @@ SCALE = 2.0**12
 """Multiplies losses before their gradients in half precision are taken."""
 
 
-class Norms(NamedTuple):
-    """Squared norms at a signal, of this rank's losses."""
-
-    squares: Tensor
-    """``(2,)`` float64: of the loss, and of the student's own losses; in
-    units of ``SCALE**2``."""
-    reached: bool
-    """Whether any of the signal is in the loss's graph."""
-
-
 def squared_norms(
     losses: Sequence[tuple[Tensor, Any]], own: Tensor
-) -> list[Norms]:
+) -> list[Tensor]:
     """Squared norms of gradients at signals.
 
     Those of the student's own losses are taken at the tensors of a signal
@@ -39,13 +29,15 @@ def squared_norms(
         own: The student's own losses, a scalar.
 
     Returns:
-        Those of each loss.
+        For each loss ``(2,)`` float64: of its gradient, 0 where the signal is
+        not in its graph, and of that of the student's own losses; in units
+        of ``SCALE**2``.
 
     Examples:
         >>> import torch
         >>> signal = torch.ones(2, requires_grad=True)
         >>> norms, = squared_norms([(3 * signal.sum(), signal)], signal.sum())
-        >>> norms.squares / SCALE**2
+        >>> norms / SCALE**2
         tensor([18.,  2.], dtype=torch.float64)
     """
     leaves = [_leaves(signal) for _, signal in losses]
@@ -61,14 +53,11 @@ def squared_norms(
     gradients = _gradients(own, list(unique.values()))
     second = dict(zip(unique, gradients, strict=True))
     return [
-        Norms(
-            torch.stack(
-                [
-                    _square(found, own),
-                    _square([second[_key(leaf)] for leaf in each], own),
-                ]
-            ),
-            bool(each),
+        torch.stack(
+            [
+                _square(found, own),
+                _square([second[_key(leaf)] for leaf in each], own),
+            ]
         )
         for found, each in zip(first, read, strict=True)
     ]

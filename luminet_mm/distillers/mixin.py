@@ -153,10 +153,8 @@ class DistillMixin(_StockModel):
         """
         if mode != 'loss':
             return super().forward(inputs, data_samples, mode)
-        previous, self._image_names = (
-            getattr(self, '_image_names', []),
-            image_names(data_samples),
-        )
+        previous = getattr(self, '_image_names', [])
+        self._image_names = image_names(data_samples)
         try:
             return super().forward(inputs, data_samples, mode)
         except NotFiniteInputError as error:
@@ -201,12 +199,11 @@ class DistillMixin(_StockModel):
             return losses
         students = [record.value(each.student) for each in active]
         teachers = self.ask_teachers(active, started, record)
-        for each, student, teacher in zip(
-            active, students, teachers, strict=True
-        ):
+        triples = zip(active, students, teachers, strict=True)
+        for each, student, teacher in triples:
             batch = record.batch(each.student)
             self.add_loss(losses, each.key, student, teacher, batch)
-        step = Step(own, losses, active, students, teachers, record)
+        step = Step(inputs, own, losses, active, students, teachers, record)
         set_weights(self, step)
         return losses
 

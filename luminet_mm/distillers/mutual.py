@@ -12,8 +12,10 @@ from mmengine.registry import DefaultScope
 from mmpretrain.models import ImageClassifier
 from torch import Tensor, nn
 
+from luminet_mm.distillers.auto import set_weights
 from luminet_mm.distillers.classifier import ClassifierDistiller
 from luminet_mm.distillers.refusals import check_free, check_logits
+from luminet_mm.distillers.step import Step
 from luminet_mm.losses.base.logit import LogitLoss
 from luminet_mm.registry import MODELS
 from luminet_mm.rng import preserved_rng
@@ -214,16 +216,18 @@ class MutualClassifier(ClassifierDistiller):
         """
         active = [each.key for each in self.active_comparisons()]
         losses: dict[str, Any] = {}
-        logits = []
+        logits, records, own_losses = [], [], []
         for prefix, network, compared in self._networks():
             asked = [each.student for each in compared if each.key in active]
             with self.family.record(
                 network, sum(asked, []), inputs, data_samples
             ) as record:
                 own = ImageClassifier.loss(network, inputs, data_samples)
-            for key, value in self.family.own_losses(own).items():
-                losses[prefix + key] = value
+            own = self.family.own_losses(own)
+            losses.update({prefix + key: own[key] for key in own})
             logits.append([record.value(signals) for signals in asked])
+            records.append(record)
+            own_losses.append(own)
         prefixes = [prefix for prefix, _, _ in self._networks()]
         self.add_idle_losses(losses, inputs, prefixes)
 
@@ -235,4 +239,16 @@ class MutualClassifier(ClassifierDistiller):
             check_free(losses, name)
             for prefix, term in zip(prefixes, terms, strict=True):
                 losses[prefix + name] = term
+        if active:  # the first network, beside the mean of the others
+            others = [torch.stack(z).mean(dim=0) for z in zip(*logits[1:])]
+            step = Step(
+                inputs,
+                own_losses[0],
+                losses,
+                self.active_comparisons(),
+                logits[0],
+                others,
+                records[0],
+            )
+            set_weights(self, step)
         return losses

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from torch import Tensor
+
 from luminet_mm.signals.family import Comparison
 from luminet_mm.signals.record import Record
 
@@ -15,6 +17,7 @@ class Step:
     """A step of a student.
 
     Attributes:
+        images: The batch, ``(B, C, H, W)``.
         own: The student's own losses.
         losses: These and the others, by the names that they are logged by.
         active: What the losses compare that are not switched off.
@@ -23,6 +26,7 @@ class Step:
         record: The student's pass.
     """
 
+    images: Tensor
     own: Mapping[str, Any]
     losses: dict[str, Any]
     active: Sequence[Comparison]

@@ -17,7 +17,6 @@ from luminet_mm.distillers.answers import (
     summary,
     varies,
 )
-from luminet_mm.distillers.gradients import Norms
 from luminet_mm.distillers.step import Step
 from luminet_mm.distributed import world_size
 
@@ -29,7 +28,6 @@ class Sight:
     Attributes:
         distill: Squared norm of the loss's gradient at the student's signal.
         own: That of the student's own losses there.
-        reached: Whether the signal is in the loss's graph.
         value: The loss.
         in_total: Whether it is in the sum that is trained.
         rows: How many rows were compared, see
@@ -49,7 +47,6 @@ class Sight:
 
     distill: Any = None
     own: Any = None
-    reached: Any = None
     value: Any = None
     in_total: Any = None
     rows: Any = None
@@ -66,7 +63,7 @@ class Sight:
     highest_label: Any = None
 
     def numbers(self, like: Tensor) -> Tensor:
-        """Its fields, ``(17,)`` float64; NaN where they are not known."""
+        """Its fields, ``(16,)`` float64; NaN where they are not known."""
         values = []
         for each in fields(self):
             value = getattr(self, each.name)
@@ -86,7 +83,7 @@ class Watch:
         due: Whether the next step is looked at.
         columns: How many columns the logits of a loss have, by its key.
         found: What was seen last, of each rank and loss, as in
-            :class:`Sight`: ``(ranks, losses, 17)``. None before.
+            :class:`Sight`: ``(ranks, losses, 16)``. None before.
         keys: Of the losses in it.
     """
 
@@ -96,15 +93,18 @@ class Watch:
         self.foreground: dict[str, bool] = {}
         self.found: Tensor | None = None
         self.keys: list[str] = []
-        self._before: dict[str, Tensor] = {}
+        self._before: dict[str, Any] = {}
 
-    def look(self, model: Any, step: Step, norms: Mapping[str, Norms]) -> None:
+    def look(
+        self, model: Any, step: Step, norms: Mapping[str, Tensor]
+    ) -> None:
         """Look at a step.
 
         Args:
             model: The distiller.
             step: The step.
-            norms: Of the gradients at the losses' signals, by key.
+            norms: Squared, of the gradients at the losses' signals, by key;
+                see :func:`~luminet_mm.distillers.gradients.squared_norms`.
         """
         self.due = False
         in_total = _in_total(model, step)
@@ -116,8 +116,7 @@ class Watch:
                 in_total=in_total.get(key),
             )
             if key in norms:
-                sight.distill, sight.own = norms[key].squares.unbind()
-                sight.reached = norms[key].reached
+                sight.distill, sight.own = norms[key].unbind()
             if step.teachers[i] is not None:
                 self._compare(sight, model, step, i)
             sights.append(sight.numbers(sight.value))
@@ -133,9 +132,9 @@ class Watch:
         sight.varies = varies(teacher, images)
         sight.student_varies = varies(student, images)
         if sight.varies is None:
-            sight.varies, sight.student_varies = self._moved(
-                comparison.key, teacher
-            )
+            key = comparison.key
+            sight.varies = self._moved(key, step.images, teacher)
+            sight.student_varies = sight.varies is not None
         sight.same = alike(student, teacher)
         if batch.boxes is not None:
             sight.boxes = sum(len(each) for each in batch.boxes)
@@ -145,16 +144,18 @@ class Watch:
             self.foreground[comparison.key] = rows.foreground
             _count(sight, rows)
 
-    def _moved(self, key: str, teacher: Any) -> tuple[Any, Any]:
+    def _moved(self, key: str, images: Tensor, teacher: Any) -> Any:
         """Whether an answer about one image differs from the one before."""
-        now, before = summary(teacher), self._before.get(key)
-        if now is None:
-            return None, None
+        now = summary(teacher), summary(images)
+        before = self._before.get(key)
         self._before[key] = now
-        if before is None or before.shape != now.shape:
-            return None, None
-        moved = ((now - before).abs() > 1e-6 * before.abs()).any()
-        return moved, True
+        if before is None or now[0] is None or now[0].shape != before[0].shape:
+            return None
+        moved, other = (
+            ((a - b).abs() > 1e-6 * b.abs()).any()
+            for a, b in zip(now, before, strict=True)
+        )
+        return moved if other else None
 
 
 def _count(sight: Sight, rows: Rows) -> None:

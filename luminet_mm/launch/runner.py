@@ -12,6 +12,15 @@ from luminet_mm.launch.processes import check_amp, start_processes
 from luminet_mm.launch.quiet import make_runner
 from luminet_mm.loading.strict import install_strict_loading
 
+STOCK_HOOKS = (
+    'runtime_info',
+    'timer',
+    'sampler_seed',
+    'logger',
+    'param_scheduler',
+    'checkpoint',
+)
+
 
 def build_runner(
     cfg: Config,
@@ -33,6 +42,7 @@ def build_runner(
     check_amp(cfg)
     start_processes(cfg)
     install_strict_loading(trust, allow_partial)
+    _leave_out_hooks(cfg)
     runner = make_runner(
         cfg, getattr(args, 'verbose', False), getattr(args, 'config', None)
     )
@@ -44,3 +54,11 @@ def build_runner(
         )
     )
     return runner
+
+
+def _leave_out_hooks(cfg: Config) -> None:
+    """Let None switch any default hook off, as it does MMEngine's own."""
+    hooks: dict = cfg.get('default_hooks') or {}
+    for name in [key for key, hook in hooks.items() if hook is None]:
+        if name not in STOCK_HOOKS:
+            del hooks[name]

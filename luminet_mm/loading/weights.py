@@ -11,6 +11,7 @@ from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import Tensor, nn
 
 from luminet_mm.files.errors import CheckpointError
+from luminet_mm.loading.kept import note_loaded
 
 # Batch norm counters: older files lack them, and nothing reads them.
 _COUNTER = 'num_batches_tracked'
@@ -80,7 +81,7 @@ def load_weights(model: nn.Module, state: Mapping[str, Any]) -> Fit:
     if hasattr(state, '_metadata'):
         given._metadata = state._metadata  # type: ignore[attr-defined]
     reshaped: dict = {}
-    filled: set[int] = set()
+    filled: dict[int, Tensor] = {}
 
     def compare(module: nn.Module, local: dict, prefix: str, *_: Any) -> None:
         """Drop tensors of another shape, which torch would refuse."""
@@ -89,7 +90,7 @@ def load_weights(model: nn.Module, state: Mapping[str, Any]) -> Fit:
             if not isinstance(value, Tensor):
                 continue
             if value.shape == own.shape:
-                filled.add(id(own))
+                filled[id(own)] = own
                 continue
             if own.ndim or value.ndim != 1:  # torch 0.3 had no scalars
                 shapes = tuple(value.shape), tuple(own.shape)
@@ -112,6 +113,7 @@ def load_weights(model: nn.Module, state: Mapping[str, Any]) -> Fit:
     finally:
         for handle in handles:
             handle.remove()
+    note_loaded(filled.values())
     sizes = {
         key: value.numel()
         for key, value in model.state_dict().items()

@@ -24,6 +24,12 @@ from luminet_mm.preflight.signatures import (
 from luminet_mm.registry import HOOKS as OWN_HOOKS
 from luminet_mm.runs import metrics
 
+OF_DISTILLATION = (
+    'DistillMonitorHook',
+    'DistillScheduleHook',
+    'TeacherCheckHook',
+)
+
 
 def hook_problems(cfg: Config) -> list[str]:
     """Check all hooks of a config, one line per fault."""
@@ -89,7 +95,7 @@ def _hook_problems(
         ]
     if name == 'TeacherCheckHook' and hook.evaluate:
         lines += _check_problems(key, hook, cfg)
-    if name in ('DistillScheduleHook', 'TeacherCheckHook') and (
+    if name in OF_DISTILLATION and (
         'train_dataloader' in cfg and not _distils(cfg)
     ):
         lines.append(

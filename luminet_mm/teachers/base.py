@@ -28,6 +28,7 @@ class Teacher(ABC):
         class_map: What makes the student's classes of them, if
             they are others.
         whose: What it is, for messages; of several with its key.
+        random: Whether its weights are random, as for a benchmark.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Teacher(ABC):
     model: Any = None
     classes: tuple[str, ...] = ()
     class_map: ClassMap | None = None
+    random = False
 
     @property
     def top1(self) -> float | None:

@@ -38,7 +38,7 @@ from luminet_mm.teachers.inputs import (
 )
 from luminet_mm.teachers.network import build_network, scope_of
 from luminet_mm.teachers.speed import Speed, fit, prepare
-from luminet_mm.teachers.weights import load_teacher
+from luminet_mm.teachers.weights import load_teacher, loads_itself
 
 
 class FrozenTeacher(Teacher):
@@ -91,6 +91,7 @@ class FrozenTeacher(Teacher):
         self._own_inputs = cfg.model.get('data_preprocessor') is not None
         self.classes = classes_of_config(cfg)
         self._same_inputs: bool | None = None
+        self.random = checkpoint is None and not loads_itself(cfg.model)
         saved = load_teacher(self.model, self.name, cfg.model, checkpoint)
         self.classes = classes_of_checkpoint(saved) or self.classes
         if classes is not None:

@@ -14,6 +14,8 @@ from mmengine.registry import MODELS, DefaultScope
 from torch.nn import functional as F
 
 from luminet_mm.distillers.mutual import mutual_losses
+from luminet_mm.distillers.watch import Watch
+from luminet_mm.hooks.tally import Tally
 from luminet_mm.loading.checkpoint import get_state_dict, load_checkpoint
 from luminet_mm.losses import KDLoss
 from luminet_mm.preflight import check_config
@@ -177,6 +179,38 @@ def test_either_may_be_published(tmp_path, peer):
 def test_stock_config_is_the_first_network():
     cfg = stock_config(Config(dict(model=mutual())))
     assert cfg.model == Config(dict(model=tiny_cls.classifier())).model
+
+
+def test_the_first_network_is_watched_beside_the_mean_of_its_peers():
+    peers = [tiny_cls.classifier(width=width) for width in (8, 12)]
+    seen = []
+    for watched in (False, True):
+        model = tiny_cls.build(mutual(*peers))
+        model.watch = Watch()
+        model.watch.due = watched
+        batch = tiny_cls.prepared(model)
+        losses = model.loss(**batch)
+        model.parse_losses(losses)[0].backward()
+        seen.append([p.grad for p in model.parameters()])
+    assert all(map(torch.equal, *seen))
+    tally = Tally()
+    tally.add(model.watch.found[:, 0].tolist())
+    assert tally.share > 0 and not tally.outside and tally.labelled
+    logits = [logits_of(each, batch) for each in (model, *model.peers)]
+    labels = torch.cat([each.gt_label for each in batch['data_samples']])
+    mean = torch.stack(logits[1:]).mean(dim=0)
+    assert tally.teacher == (mean.argmax(1) == labels).sum()
+    assert tally.student == (logits[0].argmax(1) == labels).sum()
+
+
+def test_peers_that_start_at_chance_are_no_fault(tmp_path):
+    run = tiny_cls.runner(
+        mutual(),
+        tmp_path,
+        custom_hooks=[dict(type='luminet_mm.DistillMonitorHook', first=4)],
+    )
+    run.train()
+    assert run.model.watch is None
 
 
 def test_an_idle_loss_is_logged_as_zero():

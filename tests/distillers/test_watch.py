@@ -177,14 +177,22 @@ def test_a_batch_without_objects():
     assert seen['lowest'] != seen['lowest']
 
 
-def test_one_image_is_compared_with_the_one_before():
+@pytest.mark.parametrize('constant', [False, True])
+def test_one_image_is_compared_with_the_one_before(constant):
     model = detector(loss_x=dict(type='luminet_mm.PKDLoss', signal='neck'))
     watch = Watch()
+    if constant:
+        ask = model.ask_teachers
+        model.ask_teachers = lambda *args: [
+            tuple(map(torch.ones_like, maps)) for maps in ask(*args)
+        ]
     varied = []
     for seed in (0, 0, 1):
         data = tiny.prepared(model, num_images=1, seed=seed)
         varied.append(watched(model, data, watch)[2]['loss_x']['varies'])
-    assert varied[0] != varied[0] and varied[1:] == [0, 1]
+    first, again, other = varied
+    assert first != first and again != again  # the same image says nothing
+    assert other == (not constant)
 
 
 def test_a_network_whose_gradients_come_only_once():

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import re
+from functools import partial
 
 import pytest
 import tiny
@@ -10,6 +12,8 @@ import torch
 from mmengine.logging import MMLogger
 
 from luminet_mm.hooks.distill_monitor import DistillMonitorHook
+from luminet_mm.loading.strict import strict_loading
+from luminet_mm.losses import KDLoss, LumiNetLoss
 
 MONITOR = dict(type='luminet_mm.DistillMonitorHook')
 NAMES = ('share', 'teacher_acc', 'student_acc', 'agreement')
@@ -182,3 +186,260 @@ def test_a_stock_model_is_refused(tmp_path):
     run = runner(tmp_path, model=tiny_cls.classifier())
     with pytest.raises(ValueError, match='DistillMonitorHook: the model is'):
         run.train()
+
+
+# -- faults that nobody sees: each run stops, or warns ----------------------
+
+
+class LostLoss(KDLoss):
+    """KD of something that has no gradient."""
+
+    def compute(self, student, teacher, row_weights, batch):
+        fresh = student.detach().requires_grad_()
+        return super().compute(fresh, teacher, row_weights, batch)
+
+
+class EmptyLoss(KDLoss):
+    """KD of rows that are never there."""
+
+    def compute(self, student, teacher, row_weights, batch):
+        return 0.0 * super().compute(student, teacher, row_weights, batch)
+
+
+def spoiled(work_dir, spoil, hooks=(), stop=True, every=50, **kwargs):
+    """Train, with a model that is broken first; what was warned of."""
+    monitor = dict(first=4, stop=stop, interval=every)
+    run = runner(work_dir, *hooks, monitor=monitor, **kwargs)
+    for teacher in run.model.teachers:
+        teacher.random = False
+    if spoil:
+        spoil(run)
+    warned = []
+    run.logger.warning = lambda text, *args, **kw: warned.append(text % args)
+    try:
+        run.train()
+    finally:
+        del run.logger.warning
+    return [each for each in warned if 'DistillMonitorHook' in each]
+
+
+def knowing(run, right=True):
+    """A teacher that knows the labels, or says one class too much of each."""
+
+    def ask(active, started, record):
+        labels = record.batch(()).labels
+        labels = labels if right else (labels + 1) % tiny_cls.NUM_CLASSES
+        logits = 5 * torch.eye(tiny_cls.NUM_CLASSES)[labels]
+        noise = torch.arange(len(labels))[:, None] % 7 / 10
+        return [logits + noise] * len(active)
+
+    run.model.ask_teachers = ask
+
+
+def constant(run):
+    ask = run.model.ask_teachers
+    run.model.ask_teachers = lambda *args: [
+        torch.ones_like(each) for each in ask(*args)
+    ]
+
+
+def kd_of(cls):
+    def spoil(run):
+        knowing(run)
+        run.model.distill['loss_luminet'] = cls()
+
+    return spoil
+
+
+def left_out(run):
+    """As in a model whose parse_losses names what it sums."""
+    knowing(run)
+    parse = run.model.parse_losses
+
+    def parse_losses(losses):
+        rest = {k: v for k, v in losses.items() if k != 'loss_luminet'}
+        log = parse(rest)[1]
+        kept = {k: v.detach() for k, v in losses.items()}
+        return log['loss'], {**kept, **log}
+
+    run.model.parse_losses = parse_losses
+
+
+def dropped(run):
+    """As in a model whose train_step logs some of the losses."""
+    knowing(run)
+    step = run.model.train_step
+
+    def train_step(*args, **kwargs):
+        log = step(*args, **kwargs)
+        return {k: v for k, v in log.items() if k != 'loss_luminet'}
+
+    run.model.train_step = train_step
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'text'),
+    [
+        (kd_of(EmptyLoss), 'the loss and its gradient were exactly 0'),
+        (kd_of(LostLoss), 'its gradient at the student.s signal was exactly'),
+        (constant, 'the teacher gives the same answer for all images'),
+        (partial(knowing, right=False), 'no more than by chance among 5'),
+        (left_out, 'it is not in the sum that is trained'),
+        (dropped, 'it was computed, and is not among the losses'),
+    ],
+    ids=['0', 'gradient 0', 'constant', 'chance', 'left out', 'dropped'],
+)
+def test_a_silent_fault_stops_the_run(tmp_path, spoil, text):
+    steps = []
+
+    def counted(run):
+        spoil(run)
+        train_step = run.model.train_step
+
+        def step(*args, **kwargs):
+            steps.append(1)
+            return train_step(*args, **kwargs)
+
+        run.model.train_step = step
+
+    # enough rows to judge it by
+    data = dict(train_dataloader=loader(batch_size=16), max_epochs=6)
+    with pytest.raises(ValueError, match=text) as caught:
+        spoiled(tmp_path, counted, **data)
+    assert str(caught.value).startswith('DistillMonitorHook:\nmodel.distill.')
+    assert 'If this is meant, set stop=False' in str(caught.value)
+    assert len(steps) <= 4
+    warned = spoiled(tmp_path / 'on', spoil, stop=False, **data)
+    assert any(re.search(text, each) for each in warned)
+
+
+def loader(batch_size):
+    return dict(
+        batch_size=batch_size,
+        num_workers=0,
+        dataset=tiny_cls.ToyDataset(),
+        collate_fn=dict(type='pseudo_collate'),
+        sampler=dict(type='DefaultSampler', shuffle=True),
+    )
+
+
+def test_a_good_teacher_raises_nothing(tmp_path):
+    assert spoiled(tmp_path, knowing, max_epochs=3) == []
+
+
+def test_a_teacher_that_knows_less_than_the_student(tmp_path):
+    """Warned of once, when it is seen, and also later in a run."""
+
+    def better(run):
+        """The student knows the labels by the fifth step."""
+        partial(knowing, right=False)(run)
+        head, seen = run.model.head, []
+
+        def known(feats, samples):
+            seen.append(1)
+            labels = torch.cat([each.gt_label for each in samples])
+            logits = head(feats)
+            if len(seen) > 4:
+                logits += 50 * torch.eye(tiny_cls.NUM_CLASSES)[labels]
+            return dict(loss=logits.square().mean())
+
+        head.loss = known
+
+    warned = spoiled(
+        tmp_path,
+        better,
+        stop=False,
+        every=1,
+        train_dataloader=loader(batch_size=16),
+        max_epochs=20,
+    )
+    worse = [each for each in warned if 'learns from a worse model' in each]
+    assert len(worse) == 1
+
+
+@pytest.mark.parametrize(
+    ('hooks', 'model', 'text'),
+    [
+        (
+            [
+                dict(
+                    type='luminet_mm.DistillScheduleHook',
+                    loss_luminet=dict(warmup=100, unit='epoch'),
+                )
+            ],
+            {},
+            'warmup=100 counts epochs, and the run has 2',
+        ),
+        ([], dict(loss_weight=0.0), 'loss_weight is 0'),
+    ],
+)
+def test_a_config_without_effect(tmp_path, hooks, model, text):
+    loss = dict(type='luminet_mm.LumiNetLoss', signal='logits', **model)
+    warned = spoiled(
+        tmp_path,
+        knowing,
+        hooks,
+        model=tiny_cls.distiller(loss_luminet=loss),
+    )
+    assert len(warned) == 1 and text in warned[0]
+
+
+def test_a_loss_that_is_never_switched_on(tmp_path):
+    def off(run):
+        run.model.distill.loss_luminet.schedule_factor = 0.0
+
+    warned = spoiled(tmp_path, off, interval=1, max_epochs=15)
+    assert len(warned) == 1 and 'it is switched off' in warned[0]
+
+
+class SquaredLoss(KDLoss):
+    """Exactly 0 for equal logits; others leave a rounding."""
+
+    def compute(self, student, teacher, row_weights, batch):
+        return (student - teacher).square().mean()
+
+
+@pytest.mark.parametrize('cls', [SquaredLoss, LumiNetLoss])
+def test_a_student_that_is_its_own_teacher(tmp_path, cls):
+    """Born again from the same weights: 0 at first, by right."""
+
+    def same(run):
+        run.model.distill['loss_luminet'] = cls()
+        run.model.ask_teachers = lambda active, started, record: [
+            record.value(each.student).detach() for each in active
+        ]
+
+    warned = spoiled(tmp_path, same, max_epochs=3)
+    if cls is SquaredLoss:
+        (text,) = warned
+        assert "gives the student's own values" in text
+    else:
+        assert warned == []
+
+
+def test_weights_that_are_initialised_again(tmp_path):
+    """As by a backbone of one's own, after it has loaded its file."""
+    stock = tiny_cls.build(tiny_cls.classifier())
+    file = tmp_path / 'backbone.pth'
+    torch.save(stock.backbone.state_dict(), file)
+    config = tiny_cls.distiller()
+    config['backbone']['init_cfg'] = dict(
+        type='Pretrained', checkpoint=str(file)
+    )
+
+    def again(run):
+        init = run.model.init_weights
+
+        def init_weights():
+            init()
+            for module in run.model.backbone.modules():
+                if isinstance(module, torch.nn.Conv2d):
+                    module.reset_parameters()
+
+        run.model.init_weights = init_weights
+
+    with strict_loading():
+        assert spoiled(tmp_path / 'good', knowing, model=config) == []
+        text = r'weights that were loaded from a checkpoint have other values'
+        with pytest.raises(ValueError, match=text):
+            spoiled(tmp_path / 'bad', again, model=config, max_epochs=1)

@@ -12,7 +12,6 @@ NAMES = [each.name for each in fields(Sight)]
 SEEN = dict(
     distill=4.0,
     own=16.0,
-    reached=1,
     value=2.0,
     in_total=1,
     rows=10,

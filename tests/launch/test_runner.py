@@ -39,6 +39,16 @@ def test_what_is_loaded_is_checked(cfg, load_from):
     assert hook.source == f'checkpoint {load_from or cfg.work_dir!r}'
 
 
+def test_none_switches_any_default_hook_off(cfg):
+    """MMEngine allows it for its own six, and fails for others."""
+    cfg.default_hooks = dict(
+        distill_monitor=None, visualization=None, timer=None
+    )
+    kinds = {type(hook).__name__ for hook in build_runner(cfg).hooks}
+    assert 'RuntimeInfoHook' in kinds and 'IterTimerHook' not in kinds
+    assert not {kind for kind in kinds if 'Monitor' in kind}
+
+
 def test_the_console_names_the_config_as_it_was_typed(cfg, capsys):
     build_runner(cfg, args=Namespace(config='my/config.py', verbose=False))
     assert 'config my/config.py, work dir' in capsys.readouterr().out

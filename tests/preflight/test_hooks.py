@@ -7,7 +7,7 @@ import tiny
 from mmengine.config import Config
 
 from luminet_mm.hooks import DistillScheduleHook, TeacherCheckHook
-from luminet_mm.preflight.hooks import hook_problems
+from luminet_mm.preflight.hooks import OF_DISTILLATION, hook_problems
 
 CHECK = dict(type='luminet_mm.TeacherCheckHook')
 SCHEDULE = dict(type='luminet_mm.DistillScheduleHook')
@@ -143,9 +143,10 @@ def test_accuracies_are_in_percent(lines):
     assert not lines(dict(CHECK, min_metric=70), val_evaluator=[accuracy])
 
 
-def test_hooks_of_distillation_in_a_stock_run(lines):
+@pytest.mark.parametrize('name', OF_DISTILLATION)
+def test_hooks_of_distillation_in_a_stock_run(lines, name):
     stock = tiny.detector()
-    (line,) = lines(CHECK, model=stock)
+    (line,) = lines(dict(type=f'luminet_mm.{name}'), model=stock)
     assert "model.type 'FasterRCNN' does not distil; remove it" in line
 
 

@@ -248,7 +248,10 @@ def test_a_check_of_the_teacher_says_that_it_cannot_be_scored(tmp_path):
         of_detector(),
         tmp_path,
         max_epochs=1,
-        custom_hooks=[dict(type='luminet_mm.TeacherCheckHook')],
+        custom_hooks=[
+            dict(type='luminet_mm.TeacherCheckHook'),
+            dict(type='luminet_mm.DistillMonitorHook', first=3),
+        ],
         log_level='INFO',
         **tiny.validation(),
     )
@@ -256,3 +259,4 @@ def test_a_check_of_the_teacher_says_that_it_cannot_be_scored(tmp_path):
     (path,) = tmp_path.rglob('*.log')
     text = path.read_text()
     assert '(luminet_mm.BackboneModel) is not scored: it is a backbone' in text
+    assert 'in 3 steps: ' in text and 'rows' not in text

@@ -208,7 +208,11 @@ def test_a_run_is_that_with_the_teacher_and_builds_none(
         raise AssertionError('a teacher was built')
 
     monkeypatch.setattr(FrozenTeacher, '__init__', refuse)
-    assert deviation(train(block, tmp_path / 'a'), expected) < 1e-6
+    monitor = dict(type='luminet_mm.DistillMonitorHook', stop=False)
+    watched = train(
+        block, tmp_path / 'a', custom_hooks=[*caching.HOOKS, monitor]
+    )
+    assert deviation(watched, expected) < 1e-6
     train(block, tmp_path / 'b', max_epochs=1)
     resumed = train(
         block,

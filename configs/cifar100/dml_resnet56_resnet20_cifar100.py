@@ -16,3 +16,6 @@ model = dict(
         loss_dml=dict(type='luminet_mm.KDLoss', signal='logits', tau=1.0)
     ),
 )
+default_hooks = dict(
+    distill_monitor=dict(type='luminet_mm.DistillMonitorHook')
+)

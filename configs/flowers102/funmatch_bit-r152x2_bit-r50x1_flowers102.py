@@ -104,7 +104,8 @@ default_hooks = dict(
         interval=1000,
         max_keep_ckpts=2,
         save_best='accuracy/top1',
-    )
+    ),
+    distill_monitor=dict(type='luminet_mm.DistillMonitorHook'),
 )
 # Scores the teacher on the test split. What it should score is not in the
 # authors' repository; classes in another order would score about 1.

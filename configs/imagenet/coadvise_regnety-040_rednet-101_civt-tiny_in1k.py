@@ -53,6 +53,9 @@ model = dict(
 train_dataloader = dict(batch_size=128, persistent_workers=True)
 val_dataloader = dict(batch_size=128, persistent_workers=True)
 test_dataloader = val_dataloader
+default_hooks = dict(
+    distill_monitor=dict(type='luminet_mm.DistillMonitorHook')
+)
 # A bound for the weaker of the two: RedNet-101 was published with 78.92.
 custom_hooks = [
     dict(

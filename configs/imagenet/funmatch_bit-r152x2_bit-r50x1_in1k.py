@@ -63,7 +63,8 @@ val_cfg = dict()
 test_cfg = dict()
 auto_scale_lr = dict(enable=False, base_batch_size=512)
 default_hooks = dict(
-    checkpoint=dict(interval=5, max_keep_ckpts=2, save_best='accuracy/top1')
+    checkpoint=dict(interval=5, max_keep_ckpts=2, save_best='accuracy/top1'),
+    distill_monitor=dict(type='luminet_mm.DistillMonitorHook'),
 )
 # Scores the teacher on val and stops a run whose teacher does not work.
 custom_hooks = [

@@ -21,3 +21,6 @@ model = dict(
         )
     ),
 )
+default_hooks = dict(
+    distill_monitor=dict(type='luminet_mm.DistillMonitorHook')
+)

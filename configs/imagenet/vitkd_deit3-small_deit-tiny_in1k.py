@@ -46,7 +46,8 @@ val_dataloader = dict(batch_size=128, persistent_workers=True)
 test_dataloader = val_dataloader
 auto_scale_lr = dict(enable=False)  # without --auto-scale-lr
 default_hooks = dict(
-    checkpoint=dict(interval=5, max_keep_ckpts=2, save_best='accuracy/top1')
+    checkpoint=dict(interval=5, max_keep_ckpts=2, save_best='accuracy/top1'),
+    distill_monitor=dict(type='luminet_mm.DistillMonitorHook'),
 )
 # Scores the teacher on val and stops a run whose teacher does not work.
 custom_hooks = [

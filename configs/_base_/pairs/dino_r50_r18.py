@@ -11,6 +11,9 @@ model = dict(
         ),
     ),
 )
+default_hooks = dict(
+    distill_monitor=dict(type='luminet_mm.DistillMonitorHook')
+)
 # Scores the teacher on val2017 and stops a run whose teacher does not work.
 custom_hooks = [
     dict(

@@ -8,6 +8,9 @@ model = dict(
     ),
     distill=dict(),
 )
+default_hooks = dict(
+    distill_monitor=dict(type='luminet_mm.DistillMonitorHook')
+)
 custom_hooks = [
     dict(type='luminet_mm.TeacherCheckHook', evaluate=False),
     dict(type='luminet_mm.DistillScheduleHook'),

@@ -7,4 +7,7 @@ model = dict(
         checkpoint='work_dirs/resnet56_cifar10-third/epoch_8.pth',
     ),
 )
+default_hooks = dict(
+    distill_monitor=dict(type='luminet_mm.DistillMonitorHook')
+)
 custom_hooks = [dict(type='luminet_mm.TeacherCheckHook', evaluate=False)]

@@ -14,6 +14,9 @@ model = dict(
 # COCO's numbers, about three times as fast as CocoMetric
 val_evaluator = dict(type='FasterCocoMetric')
 test_evaluator = dict(type='FasterCocoMetric')
+default_hooks = dict(
+    distill_monitor=dict(type='luminet_mm.DistillMonitorHook')
+)
 # Scores the teacher on val2017 and stops a run whose teacher does not work.
 custom_hooks = [
     dict(

@@ -16,6 +16,9 @@ val_evaluator = dict(type='FasterCocoMetric')
 test_evaluator = dict(type='FasterCocoMetric')
 # 8 GPUs x 32 images; --auto-scale-lr adapts lr to another product
 auto_scale_lr = dict(base_batch_size=256)
+default_hooks = dict(
+    distill_monitor=dict(type='luminet_mm.DistillMonitorHook')
+)
 # Scores the teacher on val2017 and stops a run whose teacher does not work.
 custom_hooks = [
     *_base_.custom_hooks,

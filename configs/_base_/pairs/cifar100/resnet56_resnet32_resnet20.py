@@ -7,6 +7,9 @@ model = dict(
         checkpoint='work_dirs/kd_resnet56_resnet32_cifar100/epoch_240.pth',
     ),
 )
+default_hooks = dict(
+    distill_monitor=dict(type='luminet_mm.DistillMonitorHook')
+)
 # Scores the teacher on the test split and stops a run whose teacher fails. An
 # assistant without distillation has 71.14 in the papers.
 custom_hooks = [

@@ -7,6 +7,9 @@ model = dict(
         checkpoint='checkpoints/cifar100/wrn-40-2.pth',
     ),
 )
+default_hooks = dict(
+    distill_monitor=dict(type='luminet_mm.DistillMonitorHook')
+)
 # Scores the teacher on the test split and stops a run whose teacher fails.
 custom_hooks = [
     dict(

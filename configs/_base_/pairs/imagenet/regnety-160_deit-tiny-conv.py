@@ -40,6 +40,9 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', eta_min=5e-6, by_epoch=True, begin=20),
 ]
 auto_scale_lr = dict(base_batch_size=512)
+default_hooks = dict(
+    distill_monitor=dict(type='luminet_mm.DistillMonitorHook')
+)
 # Scores the teacher on val and stops a run whose teacher does not work.
 custom_hooks = [
     dict(

@@ -14,6 +14,9 @@ model = dict(
         ),
     ),
 )
+default_hooks = dict(
+    distill_monitor=dict(type='luminet_mm.DistillMonitorHook')
+)
 custom_hooks = [
     *_base_.custom_hooks,
     # Scores the teacher on val and stops a run whose teacher does not work.

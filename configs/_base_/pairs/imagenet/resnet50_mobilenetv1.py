@@ -10,6 +10,9 @@ model = dict(
         ),
     ),
 )
+default_hooks = dict(
+    distill_monitor=dict(type='luminet_mm.DistillMonitorHook')
+)
 # Scores the teacher on val and stops a run whose teacher does not work.
 custom_hooks = [
     dict(

@@ -17,7 +17,6 @@ from luminet_mm.launch.sweep import run_cells
 from luminet_mm.preflight.check import check_config
 from luminet_mm.recipe import own
 from luminet_mm.recipe.budget import (
-    epochs_of,
     plan_epochs,
     seconds_of,
     usual_epochs,
@@ -61,11 +60,11 @@ def distill(request: Request, write_only: bool = False) -> None:
         plan = _plan(request, budget, measured=not write_only or bool(budget))
     else:
         print(f'as planned before, in {request.out}/plan.json')
+    keep_plan(request, plan)
     if write_only:
         for role in ROLES:
             print(f'python tools/train.py {_short(request.config(role))}')
         return
-    keep_plan(request, plan)
     _run(request, plan)
     _finish(request)
 
@@ -88,7 +87,6 @@ def _plan(
     )
     choices = write_configs(request, data, usual)
     _check(request)
-    steps: dict[str, int] = {}
     epochs = usual
     if measured:
         print('timing a few steps of each run ...', flush=True)
@@ -101,16 +99,12 @@ def _plan(
         if epochs != usual:
             choices = write_configs(request, data, epochs)
         choices.append(choice)
-        steps = {
-            role: epochs_of(epochs)[role] * cost.steps
-            for role, cost in costs.items()
-        }
     for line in choices:
         print(line)
     print(f'configs: {_short(request.folder)}/{{{",".join(ROLES)}}}.py')
     return dict(
         epochs=epochs,
-        steps=steps,
+        images=data.train.images,
         choices=[asdict(choice) for choice in choices],
     )
 
@@ -146,7 +140,10 @@ def _run(request: Request, plan: dict[str, Any]) -> None:
         print('all runs have finished')
         return
     cells = [Cell(role, str(request.config(role))) for role in request.trained]
-    watch = Progress(out, cells, plan['steps'], TITLES)
+    steps = {
+        role: _steps(request, role, plan['images']) for role in request.trained
+    }
+    watch = Progress(out, cells, steps, TITLES)
     started = time.monotonic()
     print(f'training: {", ".join(TITLES[cell.name] for cell in cells)}')
     try:
@@ -157,6 +154,13 @@ def _run(request: Request, plan: dict[str, Any]) -> None:
         print(f'  {shlex.join(["python", *sys.argv])}')
         raise SystemExit(130) from None
     print(f'\ntook {clock(time.monotonic() - started)}')
+
+
+def _steps(request: Request, role: str, images: int) -> int:
+    """Steps of a run, by its config: it may have been edited."""
+    cfg = read_config(request.config(role))
+    batches = -(-images // int(cfg.train_dataloader.get('batch_size', 1)))
+    return batches * int(cfg.train_cfg.get('max_epochs', 1))
 
 
 def _finish(request: Request) -> None:

@@ -67,6 +67,11 @@ def convert(
     contents = {
         role: _content(root, boxes, classes) for role, boxes in splits.items()
     }
+    twice = splits['train'].keys() & splits.get('val', {}).keys()
+    if twice:
+        notes.append(
+            f'{len(twice)} images are in both splits: the AP will be too high'
+        )
     if 'val' in contents:
         parts = [
             write_coco(contents[role], root, out / f'{role}.json')

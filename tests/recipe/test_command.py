@@ -69,7 +69,9 @@ def quick(ran, monkeypatch):
         written.append(epochs)
         request.folder.mkdir(parents=True, exist_ok=True)
         for role in ROLES:
-            request.config(role).write_text(f'epochs = {epochs}')
+            text = 'train_dataloader = dict(batch_size=5)\n'
+            text += f'train_cfg = dict(max_epochs={epochs})\n'
+            request.config(role).write_text(text)
         return []
 
     monkeypatch.setattr(command, 'write_configs', write)
@@ -81,9 +83,7 @@ def test_a_budget_sets_the_epochs(quick, ran, asked):
     distill(asked(budget='10m', baseline=False))
     assert ran == ['teacher', 'distilled']
     plan = json.loads(Path(asked().out, 'plan.json').read_text())['plan']
-    epochs = plan['epochs']
-    assert plan['steps'] == dict(teacher=9 * epochs, distilled=3 * epochs)
-    assert quick == [134, epochs]
+    assert quick == [134, plan['epochs']] and plan['images'] == 12
 
 
 def test_a_short_budget_trains_nothing(quick, ran, asked):
@@ -98,12 +98,21 @@ def test_write_only_trains_and_times_nothing(quick, ran, asked, monkeypatch):
     assert not ran and quick == [134]
 
 
-def test_an_edited_config_is_kept(quick, ran, asked):
-    distill(asked(epochs=2))
+def test_an_edited_config_is_kept(quick, ran, asked, monkeypatch):
+    distill(asked(epochs=2), write_only=True)
     path = asked().config('student')
-    path.write_text('edited = True')
+    text = path.read_text().replace('=2', '=7')
+    path.write_text(text)
+    steps = {}
+    make = command.Progress
+    monkeypatch.setattr(
+        command,
+        'Progress',
+        lambda *args: steps.update(args[2]) or make(*args),
+    )
     distill(asked(epochs=2))
-    assert path.read_text() == 'edited = True' and quick == [2]
+    assert path.read_text() == text and quick == [2]
+    assert steps == dict(teacher=6, student=21, distilled=6)
 
 
 def test_all_have_finished_once(quick, ran, asked, capsys):

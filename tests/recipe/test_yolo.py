@@ -26,6 +26,16 @@ def test_a_list_of_photos_and_a_photo_without_labels(tmp_path):
     assert [len(each) for each in found.values()] == [0, 2]
 
 
+def test_images_in_both_splits_are_counted(tmp_path):
+    """As in COCO128, where `val` is `train`."""
+    root = write_yolo(tmp_path / 'set', {'train': 3})
+    with (root / 'data.yaml').open('a') as file:
+        file.write('\nval: train/images\n')
+    data = read_yolo(root, tmp_path / 'out')
+    assert data.val.images == 3
+    assert data.notes[-1].startswith('3 images are in both splits')
+
+
 def test_names_may_be_a_mapping(tmp_path):
     root = write_yolo(tmp_path / 'set', {'train': 3, 'valid': 2})
     text = (root / 'data.yaml').read_text()

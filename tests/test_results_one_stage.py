@@ -1,0 +1,147 @@
+"""docs/results.md: one-stage students and DETRs, against the raw numbers."""
+
+import pytest
+from mmengine.config import Config
+from result_page import ROOT, flat, load, percent, rows, seeds_of, spread
+
+# Title in the table, name in the grid and in the search of weights.
+GFL = {
+    'student alone': ('gfl_student', 'student'),
+    'binary KD': ('binary_kd_gfl', 'binary_kd'),
+    'BCKD': ('bckd_gfl', 'bckd'),
+    'LD': ('ld_gfl', 'ld'),
+    'LumiNet, sigmoid, foreground': ('luminet_gfl', 'luminet'),
+    'LumiNet, sigmoid, top 50': ('luminet_gfl_top_k', 'luminet_top_k'),
+    'LumiNet, softmax, foreground': (
+        'luminet_gfl_softmax',
+        'luminet_softmax',
+    ),
+    'CrossKD': ('crosskd_gfl', 'crosskd'),
+    'PKD': ('pkd_gfl', 'pkd'),
+    'FGFI': ('fgfi_gfl', 'fgfi'),
+}
+SEARCHED_ONLY = {
+    'LumiNet, sigmoid, all points': 'luminet_all',
+    'FGD': 'fgd',
+}
+
+
+def grid(name):
+    return Config.fromfile(ROOT / 'configs' / 'sweeps' / f'{name}.py').runs
+
+
+def table(heading):
+    """Rows of a table of five columns, by title."""
+    found = {row[0]: row[1:] for row in rows(heading, width=5)}
+    assert found.pop('') == ['AP', 'AP50', 'AP75', 'AP by seed (0 to 4)']
+    return found
+
+
+def check_means(heading, name, titles):
+    """A table of means against the summary of its grid."""
+    summary, shown = load(name), table(heading)
+    assert set(summary) == set(titles.values()) == set(grid(name))
+    assert list(shown) == sorted(
+        titles,
+        key=lambda t: summary[titles[t]]['coco/bbox_mAP']['mean'],
+    )
+    for title, (ap, ap50, ap75, seeds) in shown.items():
+        group = summary[titles[title]]
+        entry = group['coco/bbox_mAP']
+        assert len(entry['last']) == 5 and not group['missing']
+        assert ap == spread(entry)
+        assert ap50 == percent(group['coco/bbox_mAP_50']['mean'])
+        assert ap75 == percent(group['coco/bbox_mAP_75']['mean'])
+        assert seeds == seeds_of(entry)
+
+
+def check_search(heading, name, titles, tries):
+    """A table of a search, and that the summary has no other runs."""
+    summary, seen = load(name), set()
+    for title, *cells in rows(heading, width=tries + 1)[1:]:
+        for cell in cells:
+            weight, ap = cell.split(': ')
+            key = f'{titles[title]}_weight{weight}'
+            assert ap == percent(summary[key]['coco/bbox_mAP']['mean']), key
+            seen.add(key)
+    assert seen == set(summary) - {'student'}
+    assert set(summary) == set(grid(name))
+
+
+def best_weight(name, method):
+    tried = {
+        group['options'][f'model.distill.loss_{method}.loss_weight']: group[
+            'coco/bbox_mAP'
+        ]['mean']
+        for key, group in load(name).items()
+        if key.startswith(f'{method}_weight')
+    }
+    best = max(tried.values())
+    return {weight for weight, ap in tried.items() if ap == best}
+
+
+def test_gfl():
+    check_means(
+        'A one-stage student', 'digits_gfl', {k: v[0] for k, v in GFL.items()}
+    )
+
+
+def test_readme_has_the_same_figures():
+    text = ' '.join((ROOT / 'README.md').read_text(encoding='utf-8').split())
+    groups = ('gfl_student', 'luminet_gfl', 'crosskd_gfl', 'fgfi_gfl')
+    alone, luminet, crosskd, fgfi = (
+        spread(load('digits_gfl')[group]['coco/bbox_mAP']) for group in groups
+    )
+    assert (
+        f"has {alone} alone, {luminet} with LumiNet's extension to dense "
+        f'heads, {crosskd} with CrossKD and {fgfi} with FGFI'
+    ) in text
+
+
+def test_what_the_page_says_of_gfl():
+    """Each run above each run, where it says so."""
+    runs = {
+        k: v['coco/bbox_mAP']['last'] for k, v in load('digits_gfl').items()
+    }
+    alone = runs.pop('gfl_student')
+    assert min(min(each) for each in runs.values()) > max(alone)
+    first = [runs.pop(f'{name}_gfl') for name in ('fgfi', 'pkd', 'crosskd')]
+    assert min(map(min, first)) > max(map(max, runs.values()))
+    luminet = [each for name, each in runs.items() if 'luminet' in name]
+    assert sum(map(len, luminet)) == 15
+    assert min(map(min, luminet)) > max(runs['binary_kd_gfl'] + runs['ld_gfl'])
+    means = [sum(each) / 5 for each in luminet]
+    assert max(means) - min(means) < 0.01
+    search = {
+        name: group['coco/bbox_mAP']['mean']
+        for name, group in load('digits_gfl_settings').items()
+    }
+    gains = [
+        max(v for k, v in search.items() if k.startswith(f'{name}_weight'))
+        - search['student']
+        for name in ('luminet', 'luminet_all')
+    ]
+    assert 0.4 < 1 - gains[1] / gains[0] < 0.5
+
+
+def test_the_weights_of_gfl():
+    names = {title: name for title, (_, name) in GFL.items()} | SEARCHED_ONLY
+    del names['student alone']
+    check_search('The weights of GFL', 'digits_gfl_settings', names, 6)
+
+
+def test_gfl_was_run_with_the_best_weights():
+    for group, method in GFL.values():
+        if method == 'student':
+            continue
+        entry = grid('digits_gfl')[group]
+        cfg = Config.fromfile(ROOT / entry.config)
+        cfg.merge_from_dict(dict(entry.options))
+        (loss,) = cfg.model.distill.values()
+        assert loss.loss_weight in best_weight('digits_gfl_settings', method)
+
+
+@pytest.mark.parametrize('name', ['digits_gfl', 'digits_gfl_settings'])
+def test_the_sweep_has_the_settings_that_were_run(name):
+    for group, entry in load(name).items():
+        assert flat(grid(name)[group].to_dict()['options']) == entry['options']

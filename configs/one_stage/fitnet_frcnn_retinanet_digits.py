@@ -1,7 +1,8 @@
 """FitNet on digits in scenes: Faster R-CNN teaches RetinaNet.
 
 Needs    nothing; data are made on first use, the teacher is in weights/.
-Run      python tools/train.py configs/one_stage/fitnet_frcnn_retinanet_digits.py
+Run      python tools/train.py \
+         configs/one_stage/fitnet_frcnn_retinanet_digits.py
 Derived  loss_weight: see docs/results.md.
 """
 

@@ -2,7 +2,8 @@
 
 import pytest
 from mmengine.config import Config
-from result_page import ROOT, flat, load, percent, rows, seeds_of, spread
+from mmengine.registry import MODELS, DefaultScope
+from result_page import PAGE, ROOT, flat, load, percent, rows, seeds_of, spread
 
 # Title in the table, name in the grid and in the search of weights.
 GFL = {
@@ -19,6 +20,11 @@ GFL = {
     'CrossKD': ('crosskd_gfl', 'crosskd'),
     'PKD': ('pkd_gfl', 'pkd'),
     'FGFI': ('fgfi_gfl', 'fgfi'),
+}
+RETINANET = {
+    'student alone': 'retinanet_student',
+    'FitNet': 'fitnet_frcnn_retinanet',
+    'FGFI': 'fgfi_frcnn_retinanet',
 }
 SEARCHED_ONLY = {
     'LumiNet, sigmoid, all points': 'luminet_all',
@@ -141,7 +147,49 @@ def test_gfl_was_run_with_the_best_weights():
         assert loss.loss_weight in best_weight('digits_gfl_settings', method)
 
 
-@pytest.mark.parametrize('name', ['digits_gfl', 'digits_gfl_settings'])
+def test_retinanet():
+    heading, name = 'Faster R-CNN teaches RetinaNet', 'digits_frcnn_retinanet'
+    check_means(heading, name, RETINANET)
+    methods = dict(CWD='cwd', FGD='fgd', FGFI='fgfi', FitNet='fitnet')
+    check_search(heading, f'{name}_settings', methods, 3)
+    runs, search = load(name), load(f'{name}_settings')
+    alone = runs['retinanet_student']['coco/bbox_mAP']
+    for title, gain in (('FGFI', 10.0), ('FitNet', 5.6)):
+        found = runs[RETINANET[title]]['coco/bbox_mAP']
+        assert f'{100 * (found["mean"] - alone["mean"]):.1f}' == f'{gain}'
+        assert min(found['last']) > max(alone['last'])
+        assert f'{title} is {gain} AP' in PAGE or f'{title} {gain},' in PAGE
+    ap = {k: v['coco/bbox_mAP']['mean'] for k, v in search.items()}
+    assert min(ap.values()) == ap['student']
+    for title in ('FGFI', 'FitNet'):
+        cfg = Config.fromfile(ROOT / grid(name)[RETINANET[title]].config)
+        (loss,) = cfg.model.distill.values()
+        best = best_weight(f'{name}_settings', methods[title])
+        assert loss.loss_weight in best
+
+
+def test_dino():
+    (run,) = load('digits_dino').values()
+    aps = [percent(each['coco/bbox_mAP']) for each in run['validations']]
+    assert (
+        f'AP {aps[0]} after 300 steps, {aps[1]} after 600 and {aps[2]} after '
+        '900'
+    ) in ' '.join(PAGE.split())
+    model = Config.fromfile(ROOT / run['config']).model
+    with DefaultScope.overwrite_default_scope('mmdet'):
+        parameters = sum(p.numel() for p in MODELS.build(model).parameters())
+    assert f'A DINO of {parameters:,} parameters' in PAGE
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'digits_gfl',
+        'digits_gfl_settings',
+        'digits_frcnn_retinanet',
+        'digits_frcnn_retinanet_settings',
+    ],
+)
 def test_the_sweep_has_the_settings_that_were_run(name):
     for group, entry in load(name).items():
         assert flat(grid(name)[group].to_dict()['options']) == entry['options']

@@ -1,10 +1,8 @@
 # The result table of the digits' RetinaNet student, taught by Faster R-CNN:
-# five seeds of the student alone and of each method, with the settings in its
-# config. Only the last epoch counts.
+# five seeds of the student alone and of the two best methods, with the
+# settings in their configs. Only the last epoch counts.
 names = (
     'retinanet_student',
-    'cwd_frcnn_retinanet',
-    'fgd_frcnn_retinanet',
     'fgfi_frcnn_retinanet',
     'fitnet_frcnn_retinanet',
 )

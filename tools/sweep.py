@@ -29,13 +29,12 @@ from luminet_mm.launch.grid import make_cells
 from luminet_mm.launch.summary import find_metric, summarise
 from luminet_mm.launch.sweep import run_cells
 from luminet_mm.runs.logs import is_finished
-from luminet_mm.runs.metrics import scale_of
+from luminet_mm.runs.metrics import factor_of
 
 
 def print_table(summary: dict, metric: str) -> None:
     """Print a line per group: mean, spread, and each run's last value."""
-    # COCO metrics are fractions; MMPretrain reports percent
-    scale = 100 if scale_of(metric) == 1 else 1
+    scale = factor_of(metric)
     print(f'\n{"group":40} {metric}, last epoch      s/step  runs')
     for name, group in summary.items():
         entry = group[metric]

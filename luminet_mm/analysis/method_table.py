@@ -20,7 +20,7 @@ from matplotlib.text import Text
 from luminet_mm.methods import METHODS
 from luminet_mm.methods.signals import USUAL
 from luminet_mm.runs.logs import choose_metric
-from luminet_mm.runs.metrics import scale_of
+from luminet_mm.runs.metrics import factor_of
 from luminet_mm.timing.step_times import BASE
 
 TITLES = {f'luminet_mm.{method.loss}': method.title for method in METHODS}
@@ -57,8 +57,7 @@ def join(
         [key for key in group if '/' in key] for group in summary.values()
     ]
     metric = choose_metric(there, metric)
-    # COCO metrics are fractions; MMPretrain reports percent
-    scale = 100 if scale_of(metric) == 1 else 1
+    scale = factor_of(metric)
     rows = []
     for group, found in summary.items():
         if group not in steps:

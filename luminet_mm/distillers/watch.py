@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from luminet_mm.distillers.answers import (
@@ -18,7 +17,7 @@ from luminet_mm.distillers.answers import (
     varies,
 )
 from luminet_mm.distillers.step import Step
-from luminet_mm.distributed import world_size
+from luminet_mm.distributed import all_gather_with_grad
 
 
 @dataclass
@@ -121,7 +120,7 @@ class Watch:
                 self._compare(sight, model, step, i)
             sights.append(sight.numbers(sight.value))
         self.keys = [comparison.key for comparison in step.active]
-        self.found = _gathered(torch.stack(sights))
+        self.found = all_gather_with_grad(torch.stack(sights))
 
     def _compare(self, sight: Sight, model: Any, step: Step, i: int) -> None:
         """Note how the teacher's answer is, and on which rows it is right."""
@@ -194,12 +193,3 @@ def _in_total(model: Any, step: Step) -> dict[str, bool]:
         key: g is not None and bool(g.any())
         for key, g in zip(keys, gradients, strict=True)
     }
-
-
-def _gathered(own: Tensor) -> Tensor:
-    """Of all ranks, in their order."""
-    if world_size() == 1:
-        return own[None]
-    everyone = [torch.empty_like(own) for _ in range(world_size())]
-    dist.all_gather(everyone, own)
-    return torch.stack(everyone)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import statistics
 import time
 from collections.abc import Iterable
 from contextlib import redirect_stdout
@@ -89,5 +90,4 @@ def _timed(run: Any, batches: Iterable) -> float:
         now = time.perf_counter()
         times.append(now - start)
         start = now
-    kept = sorted(times[1:] or times)
-    return kept[len(kept) // 2]
+    return statistics.median_high(times[1:] or times)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from luminet_mm.runs.logs import is_finished, read_log
-from luminet_mm.runs.metrics import scale_of
+from luminet_mm.runs.metrics import factor_of
 
 SHOWN = {
     'coco/bbox_mAP': 'AP',
@@ -52,4 +52,4 @@ def table(out: Path, roles: Sequence[str]) -> list[str]:
 def _percent(name: str, value: float | None) -> str:
     if value is None:
         return '-'
-    return f'{value * (100 if scale_of(name) == 1 else 1):.1f}'
+    return f'{factor_of(name) * value:.1f}'

@@ -100,6 +100,15 @@ def detector_student(
     )
 
 
+def _wider(weights: str | None) -> dict[str, Any]:
+    """What a teacher's backbone changes of the student's."""
+    return dict(
+        base_channels=TEACHER,
+        stem_channels=TEACHER,
+        init_cfg=_start(weights),
+    )
+
+
 def detector_teacher(weights: str | None) -> dict[str, Any]:
     """Changes of the student: half as wide again.
 
@@ -107,11 +116,7 @@ def detector_teacher(weights: str | None) -> dict[str, Any]:
         weights: That the backbone starts from.
     """
     return dict(
-        backbone=dict(
-            base_channels=TEACHER,
-            stem_channels=TEACHER,
-            init_cfg=_start(weights),
-        ),
+        backbone=_wider(weights),
         neck=dict(in_channels=_stages(TEACHER), out_channels=40),
         rpn_head=dict(in_channels=40, feat_channels=40),
         roi_head=dict(
@@ -159,10 +164,6 @@ def classifier_teacher(weights: str | None) -> dict[str, Any]:
         weights: That the backbone starts from.
     """
     return dict(
-        backbone=dict(
-            base_channels=TEACHER,
-            stem_channels=TEACHER,
-            init_cfg=_start(weights),
-        ),
+        backbone=_wider(weights),
         head=dict(in_channels=8 * TEACHER),
     )

@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from luminet_mm.report.groups import Group
-from luminet_mm.report.metrics import factor_of, title_of
+from luminet_mm.report.metrics import title_of
+from luminet_mm.runs.metrics import factor_of
 
 # Colours that read on light and dark paper and to the colour-blind.
 COLOURS = {'student': '#4477aa', 'distilled': '#ee6677', 'teacher': '#228833'}

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from luminet_mm.report.runs import ReportError
 from luminet_mm.runs.logs import choose_metric
-from luminet_mm.runs.metrics import choose, scale_of
+from luminet_mm.runs.metrics import choose, factor_of, scale_of
 
 # In the order of the table.
 TITLES = {
@@ -44,11 +44,6 @@ def unit_of(metric: str) -> str:
     if title.startswith(('AP', 'mask AP')):
         return title
     return f'points of {title}' if scale_of(metric) else title
-
-
-def factor_of(metric: str) -> float:
-    """By what values are multiplied: fractions are shown in percent."""
-    return 100.0 if scale_of(metric) == 1 else 1.0
 
 
 def digits_of(metric: str) -> int:

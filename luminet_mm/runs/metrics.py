@@ -75,6 +75,11 @@ def scale_of(name: str) -> int | None:
     return None
 
 
+def factor_of(metric: str) -> float:
+    """By what values are multiplied: fractions are shown in percent."""
+    return 100.0 if scale_of(metric) == 1 else 1.0
+
+
 def bound_problem(name: str, bound: float) -> str:
     """What is wrong with a lower bound for a metric; empty if nothing."""
     best = scale_of(name)

@@ -98,7 +98,7 @@ def test_nothing_to_compare(case):
 def test_values_vary_or_not():
     maps = torch.ones(2, 3, 4, 4)
     assert varies([OURS, maps], None) and not varies([maps, maps], None)
-    # a rounding is no difference
+    # a rounding is not a difference
     assert not varies(torch.tensor([[1e3], [1e3 + 1e-4]]), None)
     # of points the images are compared, place by place
     rows = torch.eye(3).repeat(2, 1)

@@ -4,7 +4,6 @@ import pytest
 
 from luminet_mm.report.metrics import (
     digits_of,
-    factor_of,
     main_metric,
     number,
     sort_metrics,
@@ -12,6 +11,7 @@ from luminet_mm.report.metrics import (
     unit_of,
 )
 from luminet_mm.report.runs import ReportError
+from luminet_mm.runs.metrics import factor_of
 
 
 def test_metrics_have_their_short_names():

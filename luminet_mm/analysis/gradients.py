@@ -19,7 +19,7 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner, set_random_seed
-from torch import Tensor
+from torch import Tensor, nn
 
 from luminet_mm.distillers.blocks import teacher_list
 from luminet_mm.launch.grid import make_cells
@@ -55,16 +55,39 @@ def gradient_lengths(model, batches: Iterable[dict]) -> dict[str, float]:
         parts = {name: losses[name] for name in model.distill}
         parts['student'] = model.parse_losses(own)[0]
         for name, loss in parts.items():
-            lengths.setdefault(name, []).append(_length(loss, shared))
+            lengths.setdefault(name, []).append(gradient_length(loss, shared))
     return {name: sum(each) / len(each) for name, each in lengths.items()}
 
 
-def _length(loss: Tensor, parameters: list[Tensor]) -> float:
+def gradient_length(loss: Tensor, parameters: list[Tensor]) -> float:
+    """Norm of a loss's gradient in parameters, 0 where it has none.
+
+    Args:
+        loss: Scalar; its graph is kept.
+        parameters: All require gradients.
+    """
     gradients = torch.autograd.grad(
         loss, parameters, retain_graph=True, allow_unused=True
     )
     squares = [g.square().sum() for g in gradients if g is not None]
     return torch.stack(squares).sum().sqrt().item() if squares else 0.0
+
+
+def build_distiller(cfg: Config, seed: int) -> nn.Module:
+    """A config's distiller as at the start of a run with that seed.
+
+    Args:
+        cfg: A whole config with ``model.distill``; it stays as it is.
+        seed: Of the weights.
+    """
+    cfg = copy.deepcopy(cfg)
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    set_random_seed(seed)
+    for teacher in teacher_list(cfg.model.teacher):
+        teacher.pop('cache', None)  # it needs a run's hooks
+    model = MODELS.build(model_block(cfg))
+    model.init_weights()
+    return model
 
 
 def measure(cfg: Config, steps: int = 4, seed: int = 0) -> dict[str, float]:
@@ -79,13 +102,7 @@ def measure(cfg: Config, steps: int = 4, seed: int = 0) -> dict[str, float]:
         For each loss, the norm of its gradient over that of the
         student's own losses; inf if the latter is 0.
     """
-    cfg = copy.deepcopy(cfg)
-    init_default_scope(cfg.get('default_scope', 'mmengine'))
-    set_random_seed(seed)
-    for teacher in teacher_list(cfg.model.teacher):
-        teacher.pop('cache', None)  # it needs a run's hooks
-    model = MODELS.build(model_block(cfg))
-    model.init_weights()
+    model = build_distiller(cfg, seed)
     loader = Runner.build_dataloader(cfg.train_dataloader, seed=seed)
     lengths = gradient_lengths(model.train(), islice(loader, steps))
     own = lengths.pop('student')

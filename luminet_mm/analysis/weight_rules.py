@@ -1,0 +1,169 @@
+"""Rules for weights: ``python -m luminet_mm.analysis.weight_rules GRID``.
+
+Each rule makes a loss as large as the student's own losses, by another
+measure. For each loss of a grid this prints the weight that a rule would give:
+
+| rule | what is equal |
+|---|---|
+| ``signal`` | gradients at the tensor that the loss compares: 'auto' |
+| ``layer`` | gradients in the last layer before it, as GradNorm has it |
+| ``network`` | gradients in all of backbone and neck |
+| ``value`` | the losses themselves |
+
+`GradNorm <https://arxiv.org/abs/1711.02257>`_ (Chen et al. 2018) balances in
+the last layer that all tasks share.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner, load_checkpoint
+
+from luminet_mm.analysis.gradients import (
+    SHARED,
+    build_distiller,
+    gradient_length,
+)
+from luminet_mm.launch.grid import make_cells
+
+RULES = ('signal', 'layer', 'network', 'value')
+LAYERS = {
+    'backbone': 'backbone.layer4',
+    'neck': 'neck.fpn_convs',
+    'roi.feats': 'neck.fpn_convs',
+    'roi.cls_score': 'roi_head.bbox_head.shared_fcs',
+    'roi.bbox_pred': 'roi_head.bbox_head.shared_fcs',
+}
+"""What makes a signal and serves the student's own losses too."""
+
+
+def weights_by_rule(
+    model: Any, batches: Iterable[dict], layers: dict[str, str]
+) -> dict[str, dict[str, float]]:
+    """The weight of each loss by each rule, a mean over batches.
+
+    Nothing is trained: every batch sees the same weights.
+
+    Args:
+        model: A distiller in training mode, all of its losses with
+            ``loss_weight='auto'``.
+        batches: Raw batches from a data loader.
+        layers: For each loss the module of rule ``layer``.
+
+    Returns:
+        For each loss and rule the ratio of the two means.
+    """
+    named = list(model.named_parameters())
+    inside: dict[str, dict[str, tuple[str, ...]]] = {
+        'network': dict.fromkeys(layers, SHARED),
+        'layer': {key: (prefix,) for key, prefix in layers.items()},
+    }
+    sums: dict[tuple, float] = {}
+    for batch in batches:
+        data = model.data_preprocessor(batch, True)
+        losses = model.loss(data['inputs'], data['data_samples'])
+        own = {k: v for k, v in losses.items() if k not in layers}
+        total = model.parse_losses(own)[0]
+        for key in layers:
+            loss = losses[key] / model.distill[key].loss_weight
+            pairs = {'value': (total.item(), loss.item())}
+            for rule, prefixes in inside.items():
+                parameters = [
+                    value
+                    for name, value in named
+                    if name.startswith(prefixes[key]) and value.requires_grad
+                ]
+                pairs[rule] = (
+                    gradient_length(total, parameters),
+                    gradient_length(loss, parameters),
+                )
+            for rule, pair in pairs.items():
+                for side, each in enumerate(pair):
+                    place = (key, rule, side)
+                    sums[place] = sums.get(place, 0.0) + each
+    found = {
+        key: {
+            rule: sums[key, rule, 0] / sums[key, rule, 1]
+            for rule in RULES
+            if rule != 'signal'
+        }
+        for key in layers
+    }
+    for key, weights in found.items():
+        weights['signal'] = model.distill[key].auto.value.item()
+    return found
+
+
+def measure(
+    cfg: Config, steps: int, checkpoint: str | None, seed: int = 0
+) -> dict[str, dict[str, float]]:
+    """Build a config's distiller and ask each rule.
+
+    Args:
+        cfg: A whole config with ``model.distill``.
+        steps: Number of batches.
+        checkpoint: The student's weights; None for those of the start.
+        seed: Seed of the weights and of the order of the images.
+
+    Returns:
+        As :func:`weights_by_rule`.
+
+    Raises:
+        ValueError: If no layer is known for the signals of a loss.
+    """
+    cfg = copy.deepcopy(cfg)
+    layers = {}
+    for key, loss in cfg.model.distill.items():
+        loss.loss_weight = 'auto'
+        signals = (
+            [loss.signal] if isinstance(loss.signal, str) else loss.signal
+        )
+        if signals[0] not in LAYERS:
+            raise ValueError(
+                f'{key}: no layer is known for {signals[0]!r}; there is one '
+                f'for {", ".join(LAYERS)}.'
+            )
+        layers[key] = LAYERS[signals[0]]
+    model = build_distiller(cfg, seed)
+    if checkpoint:
+        load_checkpoint(model, checkpoint, map_location='cpu')
+    loader = Runner.build_dataloader(cfg.train_dataloader, seed=seed)
+    return weights_by_rule(model.train(), islice(loader, steps), layers)
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Print the weights of every loss in a sweep's grid by each rule."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('grid', help='Python file with `runs`')
+    parser.add_argument('--steps', type=int, default=20, help='batches')
+    parser.add_argument('--checkpoint', help="the student's weights")
+    parser.add_argument('--only', nargs='+', help='names of groups')
+    parser.add_argument('--json', help='file to write')
+    options = parser.parse_args(args)
+    MMLogger.get_current_instance().setLevel('WARNING')
+    print(f'{"loss":24}' + ''.join(f'{rule:>12}' for rule in RULES))
+    found: dict[str, dict[str, dict[str, float]]] = {}
+    for cell in make_cells(Config.fromfile(options.grid).runs):
+        cfg = cell.load()
+        wanted = options.only is None or cell.group in options.only
+        if cell.group in found or not wanted or 'distill' not in cfg.model:
+            continue
+        found[cell.group] = measure(cfg, options.steps, options.checkpoint)
+        for key, weights in found[cell.group].items():
+            words = ''.join(f'{weights[rule]:12.3g}' for rule in RULES)
+            print(f'{f"{cell.group} {key}":24}{words}', flush=True)
+    if options.json:
+        Path(options.json).write_text(json.dumps(found, indent=1) + '\n')
+
+
+if __name__ == '__main__':
+    main()

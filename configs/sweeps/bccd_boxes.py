@@ -14,7 +14,6 @@ box = dict(
 )
 auto = dict(loss_weight='auto')
 methods = dict(
-    luminet=dict(loss_luminet=luminet),
     boxes=dict(loss_roi_box=box),
     luminet_boxes=dict(loss_luminet=luminet, loss_roi_box=box),
     luminet_boxes_giou=dict(
@@ -25,22 +24,21 @@ methods = dict(
     ),
 )
 last = {'train_cfg.val_interval': 8}  # only the last epoch counts
-runs = dict(
-    student=dict(
-        config='configs/frcnn_student_bccd.py',
+runs = {
+    name: dict(
+        config=f'configs/{config}_bccd.py', seeds=[0, 1, 2, 3, 4], options=last
+    )
+    for name, config in dict(
+        student='frcnn_student', luminet='luminet_frcnn'
+    ).items()
+}
+for name, parts in methods.items():
+    runs[name] = dict(
+        config='configs/_base_/pairs/frcnn_bccd_methods.py',
         seeds=[0, 1, 2, 3, 4],
-        options=last,
-    ),
-    **{
-        name: dict(
-            config='configs/_base_/pairs/frcnn_bccd_methods.py',
-            seeds=[0, 1, 2, 3, 4],
-            options={
-                **last,
-                **{f'model.distill.{k}': loss for k, loss in parts.items()},
-                **{f'custom_hooks.1.{key}.warmup': 50 for key in parts},
-            },
-        )
-        for name, parts in methods.items()
-    },
-)
+        options={
+            **last,
+            **{f'model.distill.{key}': loss for key, loss in parts.items()},
+            **{f'custom_hooks.1.{key}.warmup': 50 for key in parts},
+        },
+    )

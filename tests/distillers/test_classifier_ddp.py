@@ -12,6 +12,8 @@ from ranks import run_ranks
 import luminet_mm  # noqa: F401  (the ranks load this file by itself)
 
 LOSSES = ('LumiNetLoss', 'DISTLoss', 'KDLoss')
+# A weight that sets itself is measured over all ranks.
+STEPPED = (*LOSSES, 'auto')
 # Images of each rank, by the number of ranks.
 UNEVEN = {
     2: ([0, 1, 2, 3, 4], [5, 6, 7]),
@@ -38,9 +40,12 @@ def distiller(kind, sync=True):
             tiny_cls.distiller(
                 student,
                 loss_distill=dict(
-                    type=f'luminet_mm.{kind}',
+                    type='luminet_mm.KDLoss'
+                    if kind == 'auto'
+                    else f'luminet_mm.{kind}',
                     signal='logits',
                     sync_stats=sync,
+                    loss_weight='auto' if kind == 'auto' else 1.0,
                 ),
             )
         )
@@ -91,7 +96,7 @@ def on_rank(rank, world_size):
         model = distiller(kind, sync)
         data = images(model, uneven)
         results[kind, sync] = gradients(model, wrap(model), data)
-    for kind in LOSSES:
+    for kind in STEPPED:
         model = distiller(kind)
         data = images(model, even)
         results[kind, 'step'] = gradients(model, wrap(model), data, share=1)
@@ -122,7 +127,7 @@ def test_gradient_is_that_of_one_process(ranks, kind):
         assert distance(rank[kind, True], wanted) < 1e-10
 
 
-@pytest.mark.parametrize('kind', LOSSES)
+@pytest.mark.parametrize('kind', STEPPED)
 def test_a_whole_step_is_that_of_one_process(ranks, kind):
     model = distiller(kind)
     wanted = gradients(model, model, images(model, range(8)), share=1)
@@ -136,7 +141,7 @@ def test_without_synchronisation_it_is_not(ranks):
     assert distance(ranks[0]['LumiNetLoss', False], wanted) > 0.05
 
 
-@pytest.mark.parametrize('kind', LOSSES)
+@pytest.mark.parametrize('kind', STEPPED)
 def test_training_stays_that_of_one_process(ranks, kind):
     model = distiller(kind)
     before = {name: p.clone() for name, p in model.named_parameters()}

@@ -95,6 +95,10 @@ def make_config(data, work_dir):
         classifier(num_classes=2), classifier(num_classes=2, width=12)
     )
     model['teacher']['checkpoint'] = str(data / 'teacher.pth')
+    # its state has to come back too
+    model['distill']['loss_luminet']['loss_weight'] = dict(
+        share=1.0, window=1, interval=2
+    )
     config = Config(
         dict(
             model=model,

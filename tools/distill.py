@@ -60,6 +60,13 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='do not mirror images: for digits, text, left and right hands',
     )
+    parser.add_argument(
+        '--slots',
+        type=int,
+        default=1,
+        help='students that are trained at the same time (1); 2 is faster on '
+        'a CPU without a GPU',
+    )
     parser.add_argument('--seed', type=int, default=0, help='of all runs')
     parser.add_argument(
         '--verbose', action='store_true', help="show an error's traceback"
@@ -68,6 +75,8 @@ def parse_args() -> argparse.Namespace:
     for name in ('teacher', 'student'):
         if len(getattr(args, name)) > 2:
             parser.error(f'--{name} takes a config and a checkpoint')
+    if args.slots < 1:
+        parser.error(f'--slots {args.slots}: set 1 or more')
     return args
 
 
@@ -94,6 +103,7 @@ def main() -> None:
                 seed=args.seed,
             ),
             args.write_only,
+            args.slots,
         )
 
 

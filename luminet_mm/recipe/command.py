@@ -34,12 +34,20 @@ from luminet_mm.runs.checkpoints import last_checkpoint
 from luminet_mm.runs.logs import is_finished
 
 
-def distill(request: Request, write_only: bool = False) -> None:
+def distill(
+    request: Request,
+    write_only: bool = False,
+    slots: int = 1,
+    timed: bool = True,
+) -> None:
     """Do everything that has not been done yet.
 
     Args:
         request: What was asked for.
         write_only: Stop after the configs.
+        slots: Students that are trained side by side. Each gets its share of
+            the cores; all use the same GPU.
+        timed: Without a budget too, say how long it will take.
 
     Raises:
         DataError: If data, configs or budget cannot be used.
@@ -57,7 +65,8 @@ def distill(request: Request, write_only: bool = False) -> None:
         raise DataError('--epochs and --budget are two lengths; give one.')
     plan = kept_plan(request)
     if plan is None:
-        plan = _plan(request, budget, measured=not write_only or bool(budget))
+        measured = bool(budget) or timed and not write_only
+        plan = _plan(request, budget, measured)
     else:
         print(f'as planned before, in {request.out}/plan.json')
     keep_plan(request, plan)
@@ -65,7 +74,7 @@ def distill(request: Request, write_only: bool = False) -> None:
         for role in ROLES:
             print(f'python tools/train.py {_short(request.config(role))}')
         return
-    _run(request, plan)
+    _run(request, plan, slots)
     _finish(request)
 
 
@@ -133,8 +142,8 @@ def _check(request: Request) -> None:
 # -- running ----------------------------------------------------------------
 
 
-def _run(request: Request, plan: dict[str, Any]) -> None:
-    """Train what is missing, one run after the other."""
+def _run(request: Request, plan: dict[str, Any], slots: int) -> None:
+    """Train what is missing, the teacher before its students."""
     out = Path(request.out)
     if all(is_finished(out / role) for role in request.trained):
         print('all runs have finished')
@@ -147,8 +156,9 @@ def _run(request: Request, plan: dict[str, Any]) -> None:
     started = time.monotonic()
     print(f'training: {", ".join(TITLES[cell.name] for cell in cells)}')
     try:
-        for cell in cells:
-            run_cells([cell], out, slots=1, watch=watch)
+        for first in (True, False):
+            due = [each for each in cells if first == (each.name == 'teacher')]
+            run_cells(due, out, slots, watch)
     except KeyboardInterrupt:
         print('\ninterrupted. To go on from the last checkpoint:')
         print(f'  {shlex.join(["python", *sys.argv])}')
@@ -165,10 +175,11 @@ def _steps(request: Request, role: str, images: int) -> int:
 
 def _finish(request: Request) -> None:
     out = Path(request.out)
-    print('\n'.join(['', *table(out, request.trained), '']))
     report = write_report(
         [str(out / role) for role in request.trained], out / 'report.html'
     )
+    rows = table(out, request.trained, report.teacher_scores)
+    print('\n'.join(['', *rows, '']))
     print(verdict(report)[0])
     print(f'report: {_short(out / "report.html")}')
     checkpoint = last_checkpoint(out / 'distilled')

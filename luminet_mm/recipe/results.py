@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from luminet_mm.runs.logs import is_finished, read_log
@@ -19,14 +20,17 @@ TITLES = dict(
 )
 
 
-def table(out: Path, roles: Sequence[str]) -> list[str]:
+def table(
+    out: Path, roles: Sequence[str], teacher: Mapping[str, float]
+) -> list[str]:
     """Lines with the last validation of each finished run.
 
     Args:
         out: Folder of the runs.
         roles: The runs, in order.
+        teacher: Scores of a teacher that was given; empty if it has a run.
     """
-    rows = {}
+    rows = {'teacher': (teacher, math.nan)} if teacher else {}
     for role in roles:
         log = read_log(out / role)
         if is_finished(out / role) and log.metrics:
@@ -45,7 +49,8 @@ def table(out: Path, roles: Sequence[str]) -> list[str]:
         values = ''.join(
             f'{_percent(name, metrics.get(name)):>8}' for name in names
         )
-        lines.append(f'{TITLES[role]:16}{values}{seconds:9.2f}')
+        step = '' if math.isnan(seconds) else f'{seconds:9.2f}'
+        lines.append(f'{TITLES[role]:16}{values}{step}'.rstrip())
     return lines
 
 

@@ -3,6 +3,7 @@
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from shapes import write_coco
@@ -16,11 +17,24 @@ from luminet_mm.recipe.request import ROLES, Request
 
 
 @pytest.fixture
-def ran(monkeypatch):
+def beside():
+    """Names of those that are trained side by side."""
+    return []
+
+
+@pytest.fixture
+def scores():
+    """What the report says of a teacher without a run."""
+    return {}
+
+
+@pytest.fixture
+def ran(monkeypatch, beside, scores):
     """Names of the runs, which are trained in no time."""
     names = []
 
     def run(cells, out, slots, watch):
+        beside.append([cell.name for cell in cells][:slots])
         for cell in cells:
             names.append(cell.name)
             folder = Path(out) / cell.name / '1' / 'vis_data'
@@ -33,8 +47,16 @@ def ran(monkeypatch):
 
     monkeypatch.setattr(command, 'run_cells', run)
     monkeypatch.setattr(command, 'measure', lambda *_: Costs(0.5, 0.01, 3, 4))
-    monkeypatch.setattr(command, 'write_report', lambda folders, path: path)
-    monkeypatch.setattr(command, 'verdict', lambda report: [f'see {report}'])
+    monkeypatch.setattr(
+        command,
+        'write_report',
+        lambda folders, path: SimpleNamespace(
+            path=path, teacher_scores=dict(scores)
+        ),
+    )
+    monkeypatch.setattr(
+        command, 'verdict', lambda report: [f'see {report.path}']
+    )
     monkeypatch.setattr(sys, 'argv', ['tools/distill.py', 'cells'])
     return names
 
@@ -56,8 +78,34 @@ def test_all_runs_and_their_table(ran, asked, capsys):
     assert '12 images to train on, 4 to validate with, 2 classes' in out
     assert 'epochs       teacher 6, student 2, distilled 2' in out
     rows = [line.split() for line in out.splitlines() if line.strip()]
-    assert ['distilled', '3.0', 'nan'] in rows
+    assert ['distilled', '3.0'] in rows
     assert ['see', str(Path(asked().out) / 'report.html')] in rows
+
+
+def test_students_side_by_side_after_their_teacher(ran, asked, beside):
+    distill(asked(epochs=2), slots=2)
+    assert [each for each in beside if each] == [
+        ['teacher'],
+        ['student', 'distilled'],
+    ]
+
+
+def test_nothing_is_timed_if_nobody_asks(ran, asked, monkeypatch):
+    monkeypatch.setattr(command, 'measure', None)
+    distill(asked(epochs=2), timed=False)
+    assert ran == ['teacher', 'student', 'distilled']
+
+
+def test_the_table_is_told_of_a_teacher_without_a_run(
+    ran, asked, scores, monkeypatch
+):
+    scores['coco/bbox_mAP'] = 0.5
+    seen = []
+    monkeypatch.setattr(
+        command, 'table', lambda *args: seen.append(args) or []
+    )
+    distill(asked(epochs=2))
+    assert seen == [(Path(asked().out), ran, scores)]
 
 
 @pytest.fixture
@@ -122,7 +170,7 @@ def test_all_have_finished_once(quick, ran, asked, capsys):
     assert 'as planned before' in out and 'all runs have finished' in out
     assert len(ran) == 3
     rows = [line.split() for line in out.splitlines()]
-    assert rows.count(['distilled', '3.0', 'nan']) == 2
+    assert rows.count(['distilled', '3.0']) == 2
 
 
 def test_an_interruption_says_how_to_go_on(quick, asked, monkeypatch, capsys):

@@ -39,6 +39,8 @@ class Subject(NamedTuple):
     """Whether only rows with an object were compared."""
     weighted: bool = True
     """Whether its weight is not 0."""
+    at_limit: bool = False
+    """Whether its weight sets itself, and has come to the end."""
     taught: bool = True
     """Whether it has a teacher, and not peers that learn as well."""
     random: bool = False
@@ -64,7 +66,7 @@ def faults(loss: Subject, seen: Tally) -> list[Fault]:
         Fault(stops, f'model.distill.{loss.key}: {text}')
         for stops, text in found
     ]
-    return found + less_accurate(loss, seen)
+    return found + later_faults(loss, seen)
 
 
 def _of_gradient(loss: Subject, seen: Tally) -> Iterator[Fault]:
@@ -160,29 +162,41 @@ def _is_chance(loss: Subject, seen: Tally) -> bool:
     return seen.teacher / seen.rows <= guess + spread
 
 
-def less_accurate(loss: Subject, seen: Tally) -> list[Fault]:
-    """Whether the teacher is less accurate than the student; by luck hardly.
+def later_faults(loss: Subject, seen: Tally) -> list[Fault]:
+    """Faults that may come at any time.
 
     Args:
         loss: The loss.
-        seen: Its steps.
+        seen: Some of its steps.
     """
+    texts = []
+    if loss.at_limit:
+        texts.append(
+            "loss_weight='auto' is at its limit, a million or one over it: "
+            "at the student's signal the gradient of the loss is next to "
+            "nothing beside that of the student's own losses, or the other "
+            'way round. Check the options of the loss, or set a number.'
+        )
+    if _is_less_accurate(loss, seen):
+        texts.append(
+            f'on {seen.rows} {loss.rows} the teacher is right on '
+            f'{seen.percent("teacher"):.1f} % and the student on '
+            f'{seen.percent("student"):.1f} %, so it learns from a worse '
+            f'model. {LOOK}; or end the loss earlier, with stop in '
+            'DistillScheduleHook.'
+        )
+    return [
+        Fault(False, f'model.distill.{loss.key}: {text}') for text in texts
+    ]
+
+
+def _is_less_accurate(loss: Subject, seen: Tally) -> bool:
+    """Whether the student knows more; by luck hardly."""
     if not loss.taught or not seen.labelled or seen.rows < FEWEST:
-        return []
+        return False
     # rows on which both say the same do not decide
     spread = math.sqrt(max(seen.rows - seen.agree, 1))
-    if seen.student - seen.teacher <= SURE * spread:
-        return []
-    return [
-        Fault(
-            False,
-            f'model.distill.{loss.key}: on {seen.rows} {loss.rows} the '
-            f'teacher is right on {seen.percent("teacher"):.1f} % and the '
-            f'student on {seen.percent("student"):.1f} %, so it learns from a '
-            f'worse model. {LOOK}; or end the loss earlier, with stop in '
-            'DistillScheduleHook.',
-        )
-    ]
+    return seen.student - seen.teacher > SURE * spread
 
 
 def config_faults(

@@ -16,7 +16,7 @@ from luminet_mm.hooks.distill_faults import (
     Subject,
     config_faults,
     faults,
-    less_accurate,
+    later_faults,
 )
 from luminet_mm.hooks.distiller import distiller_of
 from luminet_mm.hooks.schedule import DistillScheduleHook
@@ -185,7 +185,7 @@ class DistillMonitorHook(Hook):
         if later.steps < self.first:
             return []
         del self._later[loss.key]
-        return less_accurate(loss, later)
+        return later_faults(loss, later)
 
     def _report(self, runner, found: Sequence[Fault]) -> None:
         """Warn, or stop; a text is logged once, whatever its numbers.
@@ -247,6 +247,7 @@ def _subject(model: Any, key: str) -> Subject:
         columns=watch.columns.get(key, 0),
         foreground=watch.foreground.get(key, False),
         weighted=loss.auto is not None or loss.loss_weight != 0,
+        at_limit=loss.auto is not None and loss.auto.at_limit,
         taught=bool(heard),
         random=any(each.random for each in heard),
     )

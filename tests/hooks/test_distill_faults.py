@@ -9,7 +9,7 @@ from luminet_mm.hooks.distill_faults import (
     Subject,
     config_faults,
     faults,
-    less_accurate,
+    later_faults,
 )
 from luminet_mm.hooks.schedule import LossSchedule
 from luminet_mm.hooks.tally import Tally
@@ -68,6 +68,7 @@ def test_what_stops(loss, seen, text):
     ('loss', 'seen', 'text'),
     [
         ({}, dict(ZERO, same=10), "gives the student's own values"),
+        (dict(at_limit=True), {}, "loss_weight='auto' is at its limit"),
         (
             dict(foreground=True),
             dict(ZERO, rows=0),
@@ -125,7 +126,7 @@ def test_no_false_alarm(loss, seen):
 def test_less_accurate_beyond_chance():
     def found(student):
         seen = Tally(**{**SEEN, 'student': student, 'agree': 540})
-        return less_accurate(LOSS, seen)
+        return later_faults(LOSS, seen)
 
     assert not found(530) and len(found(531)) == 1  # 3 sqrt(100)
 

@@ -327,6 +327,19 @@ def test_a_good_teacher_raises_nothing(tmp_path):
     assert spoiled(tmp_path, knowing, max_epochs=3) == []
 
 
+def test_a_weight_that_comes_to_its_limit(tmp_path):
+    class FaintLoss(KDLoss):
+        def forward(self, *args):
+            return 1e-12 * super().forward(*args)
+
+    def faint(run):
+        knowing(run)
+        run.model.distill['loss_luminet'] = FaintLoss(loss_weight='auto')
+
+    (warned,) = spoiled(tmp_path, faint, max_epochs=3)
+    assert "loss_weight='auto' is at its limit" in warned
+
+
 def test_a_teacher_that_knows_less_than_the_student(tmp_path):
     """Warned of once, when it is seen, and also later in a run."""
 

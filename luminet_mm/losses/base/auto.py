@@ -87,6 +87,11 @@ class AutoWeight(nn.Module):
         """The weight, a scalar."""
         return self.log_weight.exp()
 
+    @property
+    def at_limit(self) -> bool:
+        """Whether the weight is as large, or as small, as it can be."""
+        return bool(self.log_weight.abs() > 0.999 * math.log(LIMIT))
+
     def due(self) -> bool:
         """Count a step, and say whether it is measured."""
         if self._step is None:

@@ -61,9 +61,11 @@ def test_what_says_nothing_changes_nothing(own, distill):
 
 def test_a_vanishing_gradient_has_a_limit():
     weight = AutoWeight()
+    assert not weight.at_limit
     torch.testing.assert_close(
         observe(weight, 1.0, 1e-12), torch.tensor(LIMIT)
     )
+    assert weight.at_limit
 
 
 def test_the_first_steps_are_measured_and_then_some():

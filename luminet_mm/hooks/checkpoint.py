@@ -19,8 +19,9 @@ class SafeCheckpointHook(CheckpointHook):
     The stock hook removes files beyond ``max_keep_ckpts``, and the previous
     best checkpoint, before it writes; a run killed in between has none. Here
     the new file is written first. Then ``last_checkpoint`` names it, and only
-    then is the old one removed. Names, contents and arguments are the stock
-    hook's. ``tools/train.py`` replaces the stock hook with this one.
+    then is the old one removed. A run that ``EarlyStoppingHook`` ends is saved
+    as one that reaches its last epoch is. Names, contents and arguments are
+    the stock hook's. ``tools/train.py`` replaces the stock hook with this one.
     """
 
     file_backend: Any  # of `out_dir`
@@ -46,6 +47,25 @@ class SafeCheckpointHook(CheckpointHook):
         return str(
             self.file_backend.join_path(self.out_dir, os.path.basename(path))
         )
+
+    def after_train(self, runner) -> None:
+        if self.save_last and getattr(
+            runner.train_loop, 'stop_training', False
+        ):
+            self._save_where_it_stopped(runner)
+        super().after_train(runner)
+
+    def _save_where_it_stopped(self, runner) -> None:
+        """Save what the interval has not: the stock hook sees no last step."""
+        step = runner.epoch if self.by_epoch else runner.iter
+        path = self.filename_tmpl.format(step)
+        if os.path.basename(str(self.last_ckpt)) != path:
+            unit = 'epochs' if self.by_epoch else 'iterations'
+            runner.logger.info(
+                f'Saving checkpoint at {step} {unit}, where the run stopped'
+            )
+            meta = dict(epoch=runner.epoch, iter=runner.iter)
+            self._save_checkpoint_with_step(runner, step, meta=meta)
 
     def _save_checkpoint_with_step(self, runner, step, meta) -> None:
         kept = list(getattr(self, 'keep_ckpt_ids', ()))

@@ -150,3 +150,38 @@ def test_a_config_may_name_it(tmp_path):
     run.train()
     assert type(hook_of(run)) is SafeCheckpointHook
     assert names(tmp_path) == {'epoch_1.pth'}
+
+
+# -- early stopping ---------------------------------------------------------
+
+
+@pytest.mark.parametrize('interval', [1, 4, -1])
+def test_a_run_that_stops_early_is_saved(tmp_path, interval):
+    """The stock hook saves at its interval and in the last epoch only."""
+    run = guarded(
+        tmp_path, 6, score=[0, 50.0, 40.0, 40.0, 40.0], interval=interval
+    )
+    run.register_hook(
+        dict(
+            type='EarlyStoppingHook',
+            monitor='accuracy/top1',
+            rule='greater',
+            patience=2,
+        )
+    )
+    run.train()
+    assert run.epoch == 3
+    assert 'epoch_3.pth' in names(tmp_path)
+    saved = torch.load(tmp_path / 'epoch_3.pth', weights_only=False)
+    assert (saved['meta']['epoch'], saved['meta']['iter']) == (3, run.iter)
+    for key, value in run.model.state_dict().items():
+        assert torch.equal(saved['state_dict'][key], value)
+    last = (tmp_path / 'last_checkpoint').read_text()
+    assert last == str(tmp_path / 'epoch_3.pth')
+
+
+def test_a_run_that_saves_no_last_epoch_still_does_not(tmp_path):
+    run = guarded(tmp_path, 2, interval=-1, save_last=False)
+    run.train_loop.stop_training = True
+    run.train()
+    assert not names(tmp_path)

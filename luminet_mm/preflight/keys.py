@@ -78,6 +78,12 @@ def shape_problems(cfg: Mapping) -> list[str]:
                 lines.append(f'{name}: {shown(value)} is not {what}')
     if cfg.get('model') is None:
         lines.append('model: missing; it defines what is trained')
+    visualizer = cfg.get('visualizer')
+    if isinstance(visualizer, Mapping) and not visualizer.get('type'):
+        lines.append(
+            "visualizer: no type. Add type='DetLocalVisualizer' for a "
+            "detector, type='UniversalVisualizer' for a classifier"
+        )
     scope = cfg.get('default_scope')
     if scope is not None and not (
         isinstance(scope, str) and scope.isidentifier() and find_spec(scope)

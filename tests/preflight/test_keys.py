@@ -188,3 +188,13 @@ def test_what_training_needs_together(cfg, key, line):
     with pytest.raises(ConfigError) as error:
         check_config(cfg, ('train',))
     assert f'  - {line}' in str(error.value)
+
+
+def test_a_visualizer_needs_a_type():
+    """Configs without MMDetection's or MMPretrain's runtime have none."""
+    backends = [dict(type='TensorboardVisBackend')]
+    cfg = dict(model=dict(), visualizer=dict(vis_backends=backends))
+    (line,) = shape_problems(cfg)
+    assert line.startswith('visualizer: no type. Add type=')
+    cfg['visualizer']['type'] = 'UniversalVisualizer'
+    assert not shape_problems(cfg)

@@ -25,6 +25,7 @@ FLOORS = (
     ('launch', 'timing', 'analysis'),
     ('report',),
     ('recipe',),
+    ('__main__',),
 )
 # Serves mmcv.ops before anything else is imported; knows nothing of the rest.
 APART = 'ops'

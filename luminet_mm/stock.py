@@ -19,6 +19,9 @@ from luminet_mm.student import (
     student_of,
 )
 
+PACKAGE = 'luminet_mm'
+# Entries that an inferencer builds a student and its input of.
+OF_STUDENT = ('model', 'data_preprocessor', 'test_dataloader')
 # Entries that a run adds to its config and a finished model does not need.
 RUN_KEYS = (
     'work_dir',
@@ -54,7 +57,7 @@ def stock_config(cfg: Config) -> Config:
     model['type'] = _stock_type(model, scope)
     for node in (cfg, model):
         preprocessor = node.get('data_preprocessor') or {}
-        if type_package(preprocessor) == 'luminet_mm':
+        if type_package(preprocessor) == PACKAGE:
             preprocessor['type'] = _stock_preprocessor(
                 preprocessor['type'], scope
             )
@@ -65,9 +68,7 @@ def stock_config(cfg: Config) -> Config:
         loader['sampler']['type'] = 'DefaultSampler'
     if cfg.get('custom_hooks'):
         cfg.custom_hooks = [
-            hook
-            for hook in cfg.custom_hooks
-            if type_package(hook) != 'luminet_mm'
+            hook for hook in cfg.custom_hooks if type_package(hook) != PACKAGE
         ]
     hooks: dict = cfg.get('default_hooks') or {}
     for name, hook in list(hooks.items()):
@@ -142,7 +143,10 @@ def stock_config_text(text: str, peer: int | None = None) -> str | None:
             stock = (
                 stock_config(cfg) if peer is None else peer_config(cfg, peer)
             )
-            return None if stock is None else stock.pretty_text
+            if stock is None:
+                return None
+            stock.custom_imports = published_imports(stock)
+            return stock.pretty_text
     except ValueError:  # a model that is not imported here
         raise
     except Exception as error:  # malformed entries
@@ -150,6 +154,45 @@ def stock_config_text(text: str, peer: int | None = None) -> str | None:
             f'it is not the config of a run ({type(error).__name__}: '
             f'{str(error)[:100]})'
         ) from error
+
+
+def published_imports(cfg: Config) -> dict[str, Any]:
+    """The ``custom_imports`` of a published config.
+
+    Whoever reads the config then needs no import of this package, which also
+    serves ``mmcv.ops`` where mmcv is not compiled. Where it is not installed,
+    that is an error only if the student has one of its types.
+
+    Args:
+        cfg: The stock student's whole config.
+
+    Returns:
+        The block, with the user's own modules in it.
+
+    Examples:
+        >>> published_imports(Config(dict(model=dict(type='mmdet.FCOS'))))
+        {'imports': ['luminet_mm'], 'allow_failed_imports': True}
+    """
+    named = dict(cfg.get('custom_imports') or {})
+    modules = named.get('imports') or []
+    own = [modules] if isinstance(modules, str) else list(modules)
+    own = [name for name in own if name.partition('.')[0] != PACKAGE]
+    if any(_has_own_type(cfg.get(key)) for key in OF_STUDENT):
+        return {**named, 'imports': [PACKAGE, *own]}
+    if own:
+        return {**named, 'imports': own}
+    return {'imports': [PACKAGE], 'allow_failed_imports': True}
+
+
+def _has_own_type(value: Any) -> bool:
+    """Whether a block, or one inside it, is of this package."""
+    if isinstance(value, (list, tuple)):
+        return any(_has_own_type(each) for each in value)
+    if not isinstance(value, dict):
+        return False
+    return type_package(value) == PACKAGE or any(
+        _has_own_type(each) for each in value.values()
+    )
 
 
 def parse_config(text: str) -> dict[str, Any] | None:

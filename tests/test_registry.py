@@ -24,13 +24,28 @@ print(*(type(hook).__module__ for hook in runner.hooks))
 IMPORT = "custom_imports = dict(imports=['luminet_mm'])\n"
 
 
+# What MMDetection's DetInferencer does with a published file.
+INFERENCE = """
+import sys
+from mmdet.apis import DetInferencer
+assert 'luminet_mm' not in sys.modules
+inferencer = DetInferencer(weights=sys.argv[1], device='cpu')
+print(type(inferencer.model).__name__, 'luminet_mm' in sys.modules)
+"""
+
+
 def run(folder, text):
     """Run the script on a config; return its exit code and output."""
     path = folder / 'config.py'
     path.write_text(text)
+    return started(folder, SCRIPT, path)
+
+
+def started(folder, script, path):
+    """Run a script on a file; return its exit code and output."""
     paths = [str(ROOT), os.environ.get('PYTHONPATH', '')]
     result = subprocess.run(
-        [sys.executable, '-c', SCRIPT, str(path)],
+        [sys.executable, '-c', script, str(path)],
         cwd=folder,
         env={**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, paths))},
         capture_output=True,
@@ -59,3 +74,27 @@ def test_a_stock_script_needs_one_line_in_the_config(tmp_path, config):
     assert code == 0, output
     assert "TwoStageDistiller ['loss_luminet']" in output
     assert 'luminet_mm.hooks.teacher_check' in output
+
+
+def test_a_published_student_needs_no_line(tmp_path, config):
+    import torch
+    from mmengine.config import Config
+    from tiny import CLASSES, build, detector
+
+    from luminet_mm.stock import stock_config_text
+
+    load = [dict(type='LoadImageFromFile'), dict(type='PackDetInputs')]
+    data = dict(dataset=dict(type='CocoDataset', pipeline=load))
+    cfg = Config.fromstring(config, '.py')
+    cfg.visualizer = dict(type='DetLocalVisualizer')
+    cfg.test_dataloader = data
+    meta = dict(
+        cfg=stock_config_text(cfg.pretty_text),
+        dataset_meta=dict(classes=CLASSES),
+    )
+    weights = build(detector()).state_dict()
+    file = tmp_path / 'student.pth'
+    torch.save(dict(meta=meta, state_dict=weights), file)
+    code, output = started(tmp_path, INFERENCE, file)
+    assert code == 0, output
+    assert 'TwoStageDetector True' in output

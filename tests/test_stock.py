@@ -11,6 +11,7 @@ from luminet_mm.stock import (
     model_config,
     parse_config,
     peer_config,
+    published_imports,
     stock_config,
     stock_config_text,
 )
@@ -88,6 +89,35 @@ def test_the_text_of_a_checkpoint_is_parsed(distilled):
     assert stock_config_text('model = print()') is None
     assert parse_config('model = print()') is None
     assert parse_config('a = dict(b=[1, None])') == dict(a=dict(b=[1, None]))
+
+
+@pytest.mark.parametrize(
+    'settings, expected',
+    [
+        # a stock student: this package only serves operators, where it is
+        (dict(), (['luminet_mm'], True)),
+        (dict(imports=['luminet_mm']), (['luminet_mm'], True)),
+        # a module of the user's is needed, whatever else is installed
+        (dict(imports='mine'), (['mine'], None)),
+        (
+            dict(
+                imports=['luminet_mm', 'mine.nets'], allow_failed_imports=False
+            ),
+            (['mine.nets'], False),
+        ),
+    ],
+)
+def test_what_a_published_config_imports(settings, expected):
+    cfg = Config(dict(model=tiny.detector(), custom_imports=settings))
+    found = published_imports(cfg)
+    assert (found['imports'], found.get('allow_failed_imports')) == expected
+    # a student with a type of this package cannot do without it
+    cfg.model.backbone = dict(type='luminet_mm.VGG')
+    assert published_imports(cfg)['imports'] == [
+        'luminet_mm',
+        *(name for name in expected[0] if name != 'luminet_mm'),
+    ]
+    assert not published_imports(cfg).get('allow_failed_imports')
 
 
 def test_a_peer_of_mutual_learning():

@@ -8,6 +8,8 @@ Derived  all but the backbone is MMDetection's DINO R50, 4 scales, 12 epochs.
 """
 
 _base_ = 'mmdet::dino/dino-4scale_r50_8xb2-12e_coco.py'
+# for scripts that do not import this package, such as MMDetection's own
+custom_imports = dict(imports=['luminet_mm'])
 model = dict(
     backbone=dict(
         depth=18, init_cfg=dict(checkpoint='torchvision://resnet18')

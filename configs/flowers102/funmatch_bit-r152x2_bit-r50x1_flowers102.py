@@ -14,6 +14,8 @@ _base_ = [
     '../_base_/models/bit-r50x1.py',
     'mmpretrain::_base_/default_runtime.py',
 ]
+# for scripts that do not import this package, such as MMDetection's own
+custom_imports = dict(imports=['luminet_mm'])
 data_preprocessor = dict(
     num_classes=102, mean=[127.5] * 3, std=[127.5] * 3, to_rgb=True
 )

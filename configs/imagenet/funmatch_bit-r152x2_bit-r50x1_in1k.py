@@ -16,6 +16,8 @@ _base_ = [
     '../_base_/datasets/imagenet.py',
     'mmpretrain::_base_/default_runtime.py',
 ]
+# for scripts that do not import this package, such as MMDetection's own
+custom_imports = dict(imports=['luminet_mm'])
 data_preprocessor = dict(mean=[127.5] * 3, std=[127.5] * 3)
 model = dict(
     type='luminet_mm.ClassifierDistiller',

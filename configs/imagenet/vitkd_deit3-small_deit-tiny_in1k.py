@@ -13,6 +13,8 @@ Derived  the teacher's images: its own test crops are made otherwise, so the
 """
 
 _base_ = 'mmpretrain::deit/deit-tiny_4xb256_in1k.py'
+# for scripts that do not import this package, such as MMDetection's own
+custom_imports = dict(imports=['luminet_mm'])
 model = dict(
     type='luminet_mm.ClassifierDistiller',
     teacher=dict(

@@ -8,6 +8,8 @@ Derived  all but the backbone is MMDetection's GFL R50, 1x.
 """
 
 _base_ = 'mmdet::gfl/gfl_r50_fpn_1x_coco.py'
+# for scripts that do not import this package, such as MMDetection's own
+custom_imports = dict(imports=['luminet_mm'])
 model = dict(
     backbone=dict(
         depth=18, init_cfg=dict(checkpoint='torchvision://resnet18')

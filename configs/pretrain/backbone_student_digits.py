@@ -5,6 +5,8 @@ Run      python tools/train.py configs/pretrain/backbone_student_digits.py
 Result   weights/digits_student_backbone.pth, by tools/publish.py --half
 """
 
+# for scripts that do not import this package, such as MMDetection's own
+custom_imports = dict(imports=['luminet_mm'])
 default_scope = 'mmpretrain'
 train_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -1,5 +1,6 @@
-"""Every shipped distillation shows that it is alive."""
+"""Every shipped distillation shows that it is alive, in any script."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -27,6 +28,35 @@ def test_a_pair_has_the_monitor(path):
     assert 'DistillMonitorHook' not in text.partition('custom_hooks = ')[2]
 
 
+def bases(path):
+    """The files of this project that a config inherits from."""
+    tree = ast.parse(path.read_text('utf-8'))
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and node.targets[0].id == '_base_':
+            names = ast.literal_eval(node.value)
+            names = [names] if isinstance(names, str) else names
+            return [path.parent / name for name in names if '::' not in name]
+    return []
+
+
+def imports_this_package(path):
+    text = path.read_text('utf-8')
+    return "custom_imports = dict(imports=['luminet_mm'])" in text or any(
+        map(imports_this_package, bases(path))
+    )
+
+
+def test_every_config_works_in_a_script_that_does_not_know_this_package():
+    shipped = [
+        path
+        for path in (ROOT / 'configs').rglob('*.py')
+        if not {'_base_', 'sweeps'} & set(path.parts)
+    ]
+    assert len(shipped) > 150
+    without = [str(p) for p in shipped if not imports_this_package(p)]
+    assert not without
+
+
 @pytest.mark.parametrize(
     'name',
     [
@@ -39,4 +69,5 @@ def test_a_pair_has_the_monitor(path):
 def test_configs_inherit_it(name):
     cfg = Config.fromfile(ROOT / 'configs' / f'{name}.py')
     assert cfg.default_hooks.distill_monitor == MONITOR
+    assert cfg.custom_imports == dict(imports=['luminet_mm'])
     assert not [h for h in cfg.custom_hooks if 'Monitor' in str(h)]

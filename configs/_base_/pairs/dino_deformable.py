@@ -1,5 +1,7 @@
 # DINO R50 (49.0 AP) teaches Deformable DETR R50: everything but the loss.
 _base_ = 'mmdet::deformable_detr/deformable-detr_r50_16xb2-50e_coco.py'
+# for scripts that do not import this package, such as MMDetection's own
+custom_imports = dict(imports=['luminet_mm'])
 model = dict(
     type='luminet_mm.DETRDistiller',
     teacher=dict(

@@ -1,5 +1,7 @@
 # FCOS R101 (40.8 AP) teaches R50: everything but the loss.
 _base_ = 'mmdet::fcos/fcos_r50-caffe_fpn_gn-head_ms-640-800-2x_coco.py'
+# for scripts that do not import this package, such as MMDetection's own
+custom_imports = dict(imports=['luminet_mm'])
 model = dict(
     type='luminet_mm.OneStageDistiller',
     teacher=dict(

@@ -1,5 +1,7 @@
 # GFL R101 (44.7 AP) teaches R50: everything but the loss.
 _base_ = 'mmdet::gfl/gfl_r50_fpn_1x_coco.py'
+# for scripts that do not import this package, such as MMDetection's own
+custom_imports = dict(imports=['luminet_mm'])
 model = dict(
     type='luminet_mm.OneStageDistiller',
     teacher=dict(

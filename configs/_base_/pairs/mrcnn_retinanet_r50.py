@@ -1,5 +1,7 @@
 # Mask R-CNN Swin-S (48.2 AP) teaches RetinaNet R50: everything but the loss.
 _base_ = 'mmdet::retinanet/retinanet_r50_fpn_2x_coco.py'
+# for scripts that do not import this package, such as MMDetection's own
+custom_imports = dict(imports=['luminet_mm'])
 model = dict(
     type='luminet_mm.OneStageDistiller',
     teacher=dict(

@@ -1,5 +1,7 @@
 # RTMDet-m (49.1 AP) teaches RTMDet-s: everything but the loss.
 _base_ = 'mmdet::rtmdet/rtmdet_s_8xb32-300e_coco.py'
+# for scripts that do not import this package, such as MMDetection's own
+custom_imports = dict(imports=['luminet_mm'])
 model = dict(
     type='luminet_mm.OneStageDistiller',
     teacher=dict(

@@ -1,5 +1,7 @@
 # 240 epochs of 64 images: the recipe of CRD, mdistiller and LumiNet.
 _base_ = 'mmpretrain::_base_/default_runtime.py'
+# for scripts that do not import this package, such as MMDetection's own
+custom_imports = dict(imports=['luminet_mm'])
 train_cfg = dict(by_epoch=True, max_epochs=240, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()

@@ -1,6 +1,8 @@
 # Vision transformers on CIFAR: AdamW, 252 epochs of 256 images. The numbers
 # are Attention Probe's; it trains on other images.
 _base_ = 'mmpretrain::_base_/default_runtime.py'
+# for scripts that do not import this package, such as MMDetection's own
+custom_imports = dict(imports=['luminet_mm'])
 train_cfg = dict(by_epoch=True, max_epochs=252, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()

@@ -1,6 +1,8 @@
 # 90,000 iterations of 16 images: the published recipe (8 images, lr 0.01,
 # 180,000 iterations) at twice the batch.
 _base_ = 'mmdet::_base_/default_runtime.py'
+# for scripts that do not import this package, such as MMDetection's own
+custom_imports = dict(imports=['luminet_mm'])
 train_cfg = dict(
     type='IterBasedTrainLoop',
     max_iters=90000,

@@ -1,5 +1,7 @@
 # 100 epochs of a linear classifier, a tenth of the lr after 30, 60 and 90.
 _base_ = 'mmpretrain::_base_/default_runtime.py'
+# for scripts that do not import this package, such as MMDetection's own
+custom_imports = dict(imports=['luminet_mm'])
 train_cfg = dict(by_epoch=True, max_epochs=100, val_interval=1)
 val_cfg = dict()
 test_cfg = dict()

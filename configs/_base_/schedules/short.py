@@ -19,3 +19,5 @@ param_scheduler = [
         convert_to_iter_based=True,
     ),
 ]
+# for scripts that do not import this package, such as MMDetection's own
+custom_imports = dict(imports=['luminet_mm'])

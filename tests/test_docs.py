@@ -126,7 +126,7 @@ def test_flags_and_variables_of_the_tools_exist(page):
     text = read(page).replace('\\\n', ' ')
     for before, tool, after in re.findall(
         r'((?:\b[A-Z_]+=\S+ +)*)(?:python )?'
-        r'((?<!tests/)tools/\w+\.(?:py|sh))([^`#\n]*)',
+        r'((?<!tests/)(?<!\w)tools/\w+\.(?:py|sh))([^`#\n]*)',
         text,
     ):
         path = ROOT / tool

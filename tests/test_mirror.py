@@ -39,6 +39,7 @@ CROSS_CUTTING = {
     'ops/test_mmdet_tests': "MMDetection's own tests on all operators",
     'ops/test_detectors': "MMDetection's models on all operators",
     'preflight/test_fuzz': 'the whole check, with configs made at random',
+    'test_daily_work': 'docs/daily-work.md',
     'test_docker': 'docker/',
     'test_docs': 'docs/ and the README',
     'test_doctests': 'the docstrings of all modules',

@@ -236,7 +236,9 @@ def test_config_text_keeps_all_values():
         )
     )
     text = stock_config_text(cfg.pretty_text)
-    assert Config.fromstring(text, '.py').to_dict() == cfg.to_dict()
+    found = Config.fromstring(text, '.py').to_dict()
+    assert found.pop('custom_imports')['imports'] == ['luminet_mm']
+    assert found == cfg.to_dict()
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def dist_loss(
 
     c_s = p_s - p_s.mean(dim=1, keepdim=True)
     c_t = p_t - p_t.mean(dim=1, keepdim=True)
-    inter = 1 - _correlation(
+    inter = 1 - correlation(
         (c_s * c_s).sum(1),
         (c_t * c_t).sum(1),
         (c_s * c_t).sum(1),
@@ -93,16 +93,25 @@ def dist_loss(
     )
     ss, tt, st = moments.comoment.chunk(3)
     least = _least_square(moments.mean_x.chunk(3)[0], moments.weight)
-    intra = 1 - _correlation(ss, tt, st, eps, least).mean()
+    intra = 1 - correlation(ss, tt, st, eps, least).mean()
     intra = intra * (moments.weight > 0)  # no rows: 0, as the other term
 
     inter = global_mean(inter, row_weights, sync, total=moments.total)
     return tau**2 * (beta * inter + gamma * intra)
 
 
-def _correlation(
+def correlation(
     aa: Tensor, bb: Tensor, ab: Tensor, eps: float, least: Tensor
 ) -> Tensor:
+    """Correlation from sums of squares and products of centred vectors.
+
+    Args:
+        aa: Squared norm of the student's vector.
+        bb: Squared norm of the teacher's.
+        ab: Their product.
+        eps: Added to the product of norms.
+        least: The least squared norm of the student's vector.
+    """
     norm = safe_sqrt(torch.maximum(aa, least))
     return ab / (norm * safe_sqrt(bb) + eps)
 

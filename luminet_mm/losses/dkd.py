@@ -57,19 +57,41 @@ def dkd_loss(
         >>> dkd_loss(student, teacher, label, alpha=1.0, beta=8.0, tau=1.0)
         tensor(1.0986)
     """
+    values = dkd_rows(
+        student_logits / tau,
+        teacher_logits / tau,
+        labels,
+        alpha=alpha,
+        beta=beta,
+    )
+    return tau**2 * global_mean(values, row_weights, sync)
+
+
+def dkd_rows(
+    student_logits: Tensor,
+    teacher_logits: Tensor,
+    labels: Tensor,
+    *,
+    alpha: float,
+    beta: float,
+) -> Tensor:
+    """The terms of :func:`dkd_loss` at ``tau=1``, ``(N,)``."""
     if student_logits.shape[1] < 2:
         # With one class there are no others: p_y is 1 for both.
-        values = (student_logits * 0).sum(dim=1)
-        return global_mean(values, row_weights, sync)
-    margin_s, rest_s = split_target(student_logits / tau, labels)
-    margin_t, rest_t = split_target(teacher_logits / tau, labels)
-    log_t, log_not_t = F.logsigmoid(margin_t), F.logsigmoid(-margin_t)
-    log_s, log_not_s = F.logsigmoid(margin_s), F.logsigmoid(-margin_s)
-    target = log_t.exp() * (log_t - log_s) + log_not_t.exp() * (
+        return (student_logits * 0).sum(dim=1)
+    margin_s, rest_s = split_target(student_logits, labels)
+    margin_t, rest_t = split_target(teacher_logits, labels)
+    target = margin_kl(margin_s, margin_t)
+    return alpha * target + beta * kl_rows(rest_s, rest_t, tau=1.0)
+
+
+def margin_kl(student: Tensor, teacher: Tensor) -> Tensor:
+    """KL of two probabilities ``(p, 1 - p)``, from the log odds of p."""
+    log_t, log_not_t = F.logsigmoid(teacher), F.logsigmoid(-teacher)
+    log_s, log_not_s = F.logsigmoid(student), F.logsigmoid(-student)
+    return log_t.exp() * (log_t - log_s) + log_not_t.exp() * (
         log_not_t - log_not_s
     )
-    values = alpha * target + beta * kl_rows(rest_s, rest_t, tau=1.0)
-    return tau**2 * global_mean(values, row_weights, sync)
 
 
 def split_target(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:

@@ -215,6 +215,14 @@ def test_every_method(name, metric):
     grid = Config.fromfile(ROOT / 'configs' / 'sweeps' / f'{name}.py').runs
     # a method that came after the grid was run has no row yet
     assert set(summary) <= set(grid)
+    before = ' '.join(PAGE[: PAGE.index(f'<!-- {name} -->')].split())
+    later = re.search(r' have no row here: ([^.]*)\. $', before + ' ')
+    titles = {
+        method_table.TITLES[runs['options'][f'model.distill.loss_{key}'].type]
+        for key, runs in grid.items()
+        if key not in summary
+    }
+    assert titles == ({*later[1].split(', ')} if later else set())
     for group, entry in summary.items():
         runs = {f'{group}_seed{seed}' for seed in grid[group].seeds}
         assert {*entry['runs'], *entry['missing']} == runs

@@ -5,9 +5,10 @@
 # Each method is its own term beside cross entropy, also where its paper adds
 # KD (SemCKD, SRD, VkD) or trains in two phases (FSP, AB). Settings are the
 # papers' for ResNet-56 and ResNet-20 on CIFAR-100; where a paper has no such
-# pair, those of its other pairs on CIFAR-100 (LumiNet, NKD, NORM), then of
-# ImageNet (WSLD, MGD, SRD, hard labels, USKD, VkD), then of detectors (PKD,
-# CWD). The students of SimKD and NORM are larger than the others'.
+# pair, those of its other pairs on CIFAR-100 (LumiNet, NKD, NORM, TTM, LDRLD,
+# SDD), then of ImageNet (WSLD, MGD, SRD, hard labels, USKD, VkD, DIST+), then
+# of detectors (PKD, CWD). WTTM has the one published setting, beside CRD. The
+# students of SimKD and NORM are larger than the others'.
 #
 # They are on the cards of the losses, as `uses['classifier']`: options,
 # weight, signals by kind, and the weight of cross entropy (`ce`) where it is

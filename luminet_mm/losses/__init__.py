@@ -19,6 +19,7 @@ from luminet_mm.losses.cwd import CWDLoss, cwd_loss
 from luminet_mm.losses.dense_luminet import DenseLumiNetLoss
 from luminet_mm.losses.detrdistill import DETRDistillLoss, detrdistill_loss
 from luminet_mm.losses.dist import DISTLoss, dist_loss
+from luminet_mm.losses.dist_plus import DISTPlusLoss
 from luminet_mm.losses.dkd import DKDLoss, dkd_loss
 from luminet_mm.losses.fcfd import FCFDLoss
 from luminet_mm.losses.fcfd_roi import FCFDRoILoss
@@ -31,6 +32,7 @@ from luminet_mm.losses.kd import KDLoss, kd_loss
 from luminet_mm.losses.kd_detr import KDDETRLoss, kd_detr_loss
 from luminet_mm.losses.ld import LDLoss, side_kl
 from luminet_mm.losses.ld_region import near_misses
+from luminet_mm.losses.ldrld import LDRLDLoss, ldrld_loss
 from luminet_mm.losses.logit_standardization import LogitStandardizationKDLoss
 from luminet_mm.losses.luminet import LumiNetLoss, luminet_loss, perception
 from luminet_mm.losses.mask_kd import MaskKDLoss, mask_kd_loss
@@ -38,18 +40,23 @@ from luminet_mm.losses.mgd import MGDLoss, mgd_loss
 from luminet_mm.losses.mlld import MLLDLoss, mlld_loss
 from luminet_mm.losses.nkd import NKDLoss, nkd_loss
 from luminet_mm.losses.norm import NORMLoss, norm_loss
+from luminet_mm.losses.normkd import NormKDLoss, normkd_loss
 from luminet_mm.losses.nst import NSTLoss, nst_loss
 from luminet_mm.losses.ofd import OFDLoss, gaussian_margins, ofd_loss
 from luminet_mm.losses.pkd import PKDLoss, pkd_loss
 from luminet_mm.losses.pkt import PKTLoss, pkt_loss
 from luminet_mm.losses.reviewkd import ReviewKDLoss, hcl_loss
 from luminet_mm.losses.rkd import RKDLoss, rkd_loss
+from luminet_mm.losses.rld import RLDLoss, rld_loss
 from luminet_mm.losses.roi_box import RoIBoxLoss
+from luminet_mm.losses.sdd import SDDLoss, sdd_loss
 from luminet_mm.losses.semckd import SemCKDLoss, semckd_loss
 from luminet_mm.losses.simkd import SimKDLoss
+from luminet_mm.losses.skd import SKDLoss, skd_loss
 from luminet_mm.losses.sp import SPLoss, similarity_loss
 from luminet_mm.losses.srd import SRDLoss, srd_loss
 from luminet_mm.losses.token_hint import TokenHintLoss, token_hint_loss
+from luminet_mm.losses.ttm import TTMLoss, WTTMLoss, ttm_loss
 from luminet_mm.losses.uskd import USKDLoss, uskd_loss
 from luminet_mm.losses.vid import VIDLoss, vid_loss
 from luminet_mm.losses.vitkd import ViTKDLoss
@@ -67,6 +74,7 @@ __all__ = [
     'CWDLoss',
     'DETRDistillLoss',
     'DISTLoss',
+    'DISTPlusLoss',
     'DKDLoss',
     'Decoder',
     'DenseLoss',
@@ -87,6 +95,7 @@ __all__ = [
     'KDDETRLoss',
     'KDLoss',
     'LDLoss',
+    'LDRLDLoss',
     'LogitLoss',
     'LogitStandardizationKDLoss',
     'LumiNetLoss',
@@ -96,23 +105,29 @@ __all__ = [
     'NKDLoss',
     'NORMLoss',
     'NSTLoss',
+    'NormKDLoss',
     'OFDLoss',
     'PKDLoss',
     'PKTLoss',
     'QueryLoss',
     'RKDLoss',
+    'RLDLoss',
     'ReviewKDLoss',
     'RoIBoxLoss',
+    'SDDLoss',
+    'SKDLoss',
     'SPLoss',
     'SRDLoss',
     'SemCKDLoss',
     'SimKDLoss',
+    'TTMLoss',
     'TokenHintLoss',
     'USKDLoss',
     'VIDLoss',
     'ViTKDLoss',
     'VkDLoss',
     'WSLDLoss',
+    'WTTMLoss',
     'ab_loss',
     'align_channels',
     'attention_loss',
@@ -131,6 +146,7 @@ __all__ = [
     'hint_loss',
     'kd_detr_loss',
     'kd_loss',
+    'ldrld_loss',
     'luminet_loss',
     'make_connector',
     'mask_kd_loss',
@@ -139,17 +155,22 @@ __all__ = [
     'near_misses',
     'nkd_loss',
     'norm_loss',
+    'normkd_loss',
     'nst_loss',
     'ofd_loss',
     'perception',
     'pkd_loss',
     'pkt_loss',
     'rkd_loss',
+    'rld_loss',
+    'sdd_loss',
     'semckd_loss',
     'side_kl',
     'similarity_loss',
+    'skd_loss',
     'srd_loss',
     'token_hint_loss',
+    'ttm_loss',
     'uskd_loss',
     'vid_loss',
     'vkd_loss',

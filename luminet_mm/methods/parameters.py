@@ -23,6 +23,7 @@ PAIRS: dict[str, dict[str, tuple[Shapes, Shapes]]] = {
         'image vectors': ([(64,)], [(64,)]),
         'middle map': (_MAPS[1:2], _MAPS[1:2]),
         'last map': (_MAPS[2:], _MAPS[2:]),
+        'pooled map': (_MAPS[2:], _MAPS[2:]),
         'maps': (_MAPS, _MAPS),
         'maps before ReLU': (_MAPS, _MAPS),
         'early tokens': ([(5, 192)], []),

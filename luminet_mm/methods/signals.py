@@ -28,6 +28,7 @@ USUAL: dict[str, dict[str, str | list[str]]] = {
         'first map': STAGES[0],
         'middle map': STAGES[1],
         'last map': STAGES[-1],
+        'pooled map': 'backbone',
         'maps': STAGES,
         'maps before ReLU': [f'{stage}.preact' for stage in STAGES],
         'early tokens': 'backbone.layers.1',

@@ -23,6 +23,7 @@ KINDS = (
     'first map',  # that of the first stage
     'middle map',
     'last map',
+    'pooled map',  # that of the backbone, which the classifier pools
     'maps',  # those of all stages, or of all levels of a pyramid
     'maps before ReLU',  # the same, before the last ReLU of each stage
     'head maps',  # of both branches of a dense head, before an activation

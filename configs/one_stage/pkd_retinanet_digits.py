@@ -1,0 +1,21 @@
+"""PKD on digits in scenes, on the pyramid of RetinaNet.
+
+Needs    the teacher: configs/one_stage/retinanet_teacher_digits.py.
+Run      python tools/train.py configs/one_stage/pkd_retinanet_digits.py
+Derived  loss_weight: see docs/results.md.
+"""
+
+_base_ = '../_base_/pairs/retinanet_digits.py'
+model = dict(
+    distill=dict(
+        loss_pkd=dict(
+            type='luminet_mm.PKDLoss',
+            signal='neck',
+            loss_weight=30,
+        )
+    )
+)
+custom_hooks = [
+    *_base_.custom_hooks,
+    dict(type='luminet_mm.DistillScheduleHook', loss_pkd=dict(warmup=50)),
+]

@@ -22,6 +22,19 @@ GFL = {
     'FGFI': ('fgfi_gfl', 'fgfi'),
 }
 RETINANET = {
+    'student alone': ('retinanet_student', 'student'),
+    'binary KD': ('binary_kd_retinanet', 'binary_kd'),
+    'BCKD': ('bckd_retinanet', 'bckd'),
+    'LumiNet, sigmoid, foreground': ('luminet_retinanet', 'luminet'),
+    'LumiNet, softmax, foreground': (
+        'luminet_retinanet_softmax',
+        'luminet_softmax',
+    ),
+    'CrossKD': ('crosskd_retinanet', 'crosskd'),
+    'PKD': ('pkd_retinanet', 'pkd'),
+    'FGFI': ('fgfi_retinanet', 'fgfi'),
+}
+FRCNN_RETINANET = {
     'student alone': 'retinanet_student',
     'FitNet': 'fitnet_frcnn_retinanet',
     'FGFI': 'fgfi_frcnn_retinanet',
@@ -86,6 +99,18 @@ def best_weight(name, method):
     return {weight for weight, ap in tried.items() if ap == best}
 
 
+def check_best(name, titles):
+    """Each method was run with the best weight of its search."""
+    for group, method in titles.values():
+        if method == 'student':
+            continue
+        entry = grid(name)[group]
+        cfg = Config.fromfile(ROOT / entry.config)
+        cfg.merge_from_dict(dict(entry.options))
+        (loss,) = cfg.model.distill.values()
+        assert loss.loss_weight in best_weight(f'{name}_settings', method)
+
+
 def test_gfl():
     check_means(
         'A one-stage student', 'digits_gfl', {k: v[0] for k, v in GFL.items()}
@@ -137,32 +162,69 @@ def test_the_weights_of_gfl():
 
 
 def test_gfl_was_run_with_the_best_weights():
-    for group, method in GFL.values():
-        if method == 'student':
-            continue
-        entry = grid('digits_gfl')[group]
-        cfg = Config.fromfile(ROOT / entry.config)
-        cfg.merge_from_dict(dict(entry.options))
-        (loss,) = cfg.model.distill.values()
-        assert loss.loss_weight in best_weight('digits_gfl_settings', method)
+    check_best('digits_gfl', GFL)
 
 
-def test_retinanet():
+def test_retinanet_teaches_retinanet():
+    name = 'digits_retinanet'
+    check_means(
+        'RetinaNet teaches RetinaNet',
+        name,
+        {title: group for title, (group, _) in RETINANET.items()},
+    )
+    searched = {title: method for title, (_, method) in RETINANET.items()}
+    del searched['student alone']
+    check_search('The weights of RetinaNet', f'{name}_settings', searched, 6)
+    check_best(name, RETINANET)
+
+
+def test_what_the_page_says_of_retinanet():
+    """Each run above each run, where it says so."""
+    runs = {
+        name.replace('_retinanet', ''): group['coco/bbox_mAP']['last']
+        for name, group in load('digits_retinanet').items()
+    }
+    alone = runs.pop('retinanet_student')
+    assert min(map(min, runs.values())) > max(alone)
+    gains = {k: 20 * (sum(v) - sum(alone)) for k, v in runs.items()}
+    assert 5 < min(gains.values()) and f'{max(gains.values()):.1f}' == '12.2'
+    fgfi = runs.pop('fgfi')
+    assert min(fgfi) > max(map(max, runs.values()))
+    frcnn = load('digits_frcnn_retinanet')['fgfi_frcnn_retinanet']
+    assert min(fgfi) > max(frcnn['coco/bbox_mAP']['last'])
+    assert (
+        f'Faster R-CNN below ({percent(frcnn["coco/bbox_mAP"]["mean"])})'
+        in (' '.join(PAGE.split()))
+    )
+    luminet = runs['luminet'] + runs['luminet_softmax']
+    assert sum(luminet) / 10 < sum(runs['binary_kd']) / 5
+    assert min(runs['bckd'] + runs['crosskd']) > max(luminet)
+    assert max(min(runs['bckd']), min(runs['crosskd'])) < min(
+        max(runs['bckd']), max(runs['crosskd'])
+    )
+    best = [
+        best_weight(f'digits_{name}_settings', 'luminet')
+        for name in ('retinanet', 'gfl')
+    ]
+    assert best == [{0.3}, {0.6}]
+
+
+def test_frcnn_teaches_retinanet():
     heading, name = 'Faster R-CNN teaches RetinaNet', 'digits_frcnn_retinanet'
-    check_means(heading, name, RETINANET)
+    check_means(heading, name, FRCNN_RETINANET)
     methods = dict(CWD='cwd', FGD='fgd', FGFI='fgfi', FitNet='fitnet')
     check_search(heading, f'{name}_settings', methods, 3)
     runs, search = load(name), load(f'{name}_settings')
     alone = runs['retinanet_student']['coco/bbox_mAP']
     for title, gain in (('FGFI', 10.0), ('FitNet', 5.6)):
-        found = runs[RETINANET[title]]['coco/bbox_mAP']
+        found = runs[FRCNN_RETINANET[title]]['coco/bbox_mAP']
         assert f'{100 * (found["mean"] - alone["mean"]):.1f}' == f'{gain}'
         assert min(found['last']) > max(alone['last'])
         assert f'{title} is {gain} AP' in PAGE or f'{title} {gain},' in PAGE
     ap = {k: v['coco/bbox_mAP']['mean'] for k, v in search.items()}
     assert min(ap.values()) == ap['student']
     for title in ('FGFI', 'FitNet'):
-        cfg = Config.fromfile(ROOT / grid(name)[RETINANET[title]].config)
+        cfg = Config.fromfile(ROOT / grid(name)[FRCNN_RETINANET[title]].config)
         (loss,) = cfg.model.distill.values()
         best = best_weight(f'{name}_settings', methods[title])
         assert loss.loss_weight in best
@@ -186,6 +248,8 @@ def test_dino():
     [
         'digits_gfl',
         'digits_gfl_settings',
+        'digits_retinanet',
+        'digits_retinanet_settings',
         'digits_frcnn_retinanet',
         'digits_frcnn_retinanet_settings',
     ],

@@ -20,6 +20,7 @@ from luminet_mm.preflight import check_config
 from luminet_mm.registry import (
     DATA_SAMPLERS,
     DATASETS,
+    OPTIM_WRAPPERS,
     SCOPE,
     TRANSFORMS,
 )
@@ -184,6 +185,7 @@ def test_types_of_this_package_exist(page):
         for registry in (
             OUR_MODELS,
             OUR_HOOKS,
+            OPTIM_WRAPPERS,
             DATA_SAMPLERS,
             DATASETS,
             TRANSFORMS,

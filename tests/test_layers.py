@@ -21,7 +21,7 @@ FLOORS = (
     ('methods', 'signals', 'teachers'),
     ('distillers',),
     ('runs',),
-    ('preflight', 'hooks'),
+    ('preflight', 'hooks', 'optim'),
     ('launch', 'timing', 'analysis'),
     ('report',),
     ('recipe',),

@@ -13,6 +13,7 @@ from luminet_mm.launch.command_line import (
 from luminet_mm.launch.console import reported
 from luminet_mm.launch.guards import install_guards
 from luminet_mm.launch.parent import tell_launcher
+from luminet_mm.launch.processes import AMP
 from luminet_mm.launch.runner import build_runner
 from luminet_mm.preflight import check_config
 from luminet_mm.runs import work_dir
@@ -63,8 +64,11 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
     Raises:
         LaunchError: If a flag needs what the config lacks.
     """
-    if args.amp and not is_type(cfg.optim_wrapper, 'mmengine.AmpOptimWrapper'):
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    if args.amp and not is_type(cfg.optim_wrapper, *AMP):
+        dot = is_type(cfg.optim_wrapper, 'luminet_mm.DOTOptimWrapper')
+        cfg.optim_wrapper.type = (
+            'luminet_mm.DOTAmpOptimWrapper' if dot else 'AmpOptimWrapper'
+        )
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):

@@ -16,6 +16,9 @@ from luminet_mm.runs.launchers import RANK_VARIABLES, LaunchError
 # Model wrappers to which DDP's settings apply.
 DDP = ('MMDistributedDataParallel', 'DistributedDataParallel')
 
+# Wrappers of the optimizer that compute in mixed precision.
+AMP = ('mmengine.AmpOptimWrapper', 'luminet_mm.DOTAmpOptimWrapper')
+
 
 def check_amp(cfg: Config) -> None:
     """Refuse automatic mixed precision without an accelerator.
@@ -24,7 +27,7 @@ def check_amp(cfg: Config) -> None:
         LaunchError: If the config asks for it on a CPU.
     """
     wrapper = cfg.get('optim_wrapper') or {}
-    if is_type(wrapper, 'mmengine.AmpOptimWrapper') and _on_cpu():
+    if is_type(wrapper, *AMP) and _on_cpu():
         raise LaunchError(
             'Mixed precision (--amp, or optim_wrapper.type=AmpOptimWrapper) '
             'needs a GPU, and this machine has none. Leave it out.'

@@ -62,6 +62,22 @@ RECIPES = (
         ),
     ),
     Recipe(
+        'DOT',
+        Paper(
+            'DOT: A Distillation-Oriented Trainer',
+            'Zhao et al. 2023',
+            f'{_ARXIV}2307.08436',
+        ),
+        '`DOTOptimWrapper`, with every loss: '
+        '[two momenta](losses.md#two-momenta-dot)',
+        (
+            'cifar100/dot_resnet32x4_resnet8x4_cifar100.py',
+            'cifar100/dot_vgg13_vgg8_cifar100.py',
+            'cifar100/luminet_dot_resnet32x4_resnet8x4_cifar100.py',
+            'imagenet/dot_resnet34_resnet18_in1k.py',
+        ),
+    ),
+    Recipe(
         'Several teachers',
         None,
         'a list in `model.teacher`: losses on logits use the mean of their '

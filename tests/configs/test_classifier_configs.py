@@ -63,7 +63,7 @@ DISTILLED = [
     name
     for name in NAMES
     if name.split('_')[0]
-    in (*METHODS, *DEPLOYED, 'mlld', 'reviewkd', 'takd', 'fcfd', 'srd')
+    in (*METHODS, *DEPLOYED, 'mlld', 'reviewkd', 'takd', 'fcfd', 'srd', 'dot')
 ] + [*TEACHERLESS]
 FCFD = 'fcfd_resnet32x4_resnet8x4_cifar100'
 STRONG = [name for name in NAMES if 'autoaugment' in name]
@@ -122,6 +122,13 @@ PROJECTED = {
     'resnet32x4_resnet8x4': (76.55, 76.95),
     'resnet50_mobilenetv2': (71.53, 71.75),
 }
+# KD with DOT (its paper), and delta (mdistiller, a08d46f).
+DOT = {
+    'dot_resnet32x4_resnet8x4_cifar100': (75.12, 0.075),
+    'dot_vgg13_vgg8_cifar100': (73.77, 0.075),
+    'dot_resnet34_resnet18_in1k': (71.72, 0.09),
+}
+LUMINET_DOT = 'luminet_dot_resnet32x4_resnet8x4_cifar100'
 # LumiNet, Table 5.
 STRONG_ACCURACY = {
     'wrn-40-2_wrn-16-2': 76.91,
@@ -246,6 +253,8 @@ def test_headers_quote_the_papers_accuracies():
         assert f'student alone {ALONE[pair.split("_")[1]]:.2f}' in ' '.join(
             header(f'srd_{pair}_cifar100').split()
         )
+    for name, (value, _) in DOT.items():
+        assert accuracy(name) == value
     assert accuracy('srd_resnet34_resnet18_in1k') == 71.87
     assert accuracy(CHAIN) == 70.83
     assert accuracy(FCFD) == 76.80
@@ -280,13 +289,14 @@ def test_every_pair_has_every_method():
         for m in ('srd', 'srd_dkd')
         for pair in PROJECTED
     }
-    expected |= {FIRST_LINK, CHAIN, FCFD}
+    expected |= {FIRST_LINK, CHAIN, FCFD, LUMINET_DOT}
+    expected |= {name for name in DOT if 'cifar' in name}
     expected |= {name for name in TEACHERLESS if 'cifar' in name}
     assert set(CIFAR) == expected | {ENSEMBLE}
     expected = {student_of(pair) for pair in IMAGENET_PAIRS}
     expected |= {f'{m}_{p}_in1k' for m in METHODS for p in IMAGENET_PAIRS}
     expected |= {f'{m}_resnet34_resnet18_in1k' for m in ('mlld', 'srd')}
-    expected |= {name for name in TEACHERLESS if 'in1k' in name}
+    expected |= {name for name in (*TEACHERLESS, *DOT) if 'in1k' in name}
     assert set(IMAGENET) == expected
     assert set(NAMES) == {*CIFAR, *IMAGENET, PROBE}
 
@@ -592,6 +602,21 @@ def test_methods_of_a_pair_differ_only_in_the_loss(pair):
         assert model.pop('type') == 'ImageClassifier'
         assert stock == dict(baseline, model=model)
     assert hooks[0] == hooks[1] == hooks[2]
+
+
+@pytest.mark.parametrize('name', [*DOT, LUMINET_DOT])
+def test_dot_differs_in_the_optimizer_alone(name):
+    cfg = plain(load(name).to_dict())
+    method, _, rest = name.partition('dot_')
+    other = plain(load(f'{method or "kd_"}{rest}').to_dict())
+    wrapper = cfg.pop('optim_wrapper')
+    delta = DOT.get(name, (0, 0.075))[1]
+    assert wrapper.pop('type') == 'luminet_mm.DOTOptimWrapper'
+    assert wrapper.pop('delta') == delta
+    stock = other.pop('optim_wrapper')
+    assert stock.pop('type', 'OptimWrapper') == 'OptimWrapper'
+    assert wrapper == stock
+    assert cfg == other
 
 
 @pytest.mark.parametrize('pair', PAIRS)

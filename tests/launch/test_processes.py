@@ -255,9 +255,10 @@ def test_a_wrapper_as_a_class(one_process, monkeypatch):
     assert cfg.model_wrapper_cfg.device_ids is None
     assert cfg.model_wrapper_cfg.static_graph
     assert cfg.model_wrapper_cfg.type is MMDistributedDataParallel
-    cfg = Config(dict(optim_wrapper=dict(type=AmpOptimWrapper)))
-    with pytest.raises(LaunchError, match='needs a GPU'):
-        check_amp(cfg)
+    for kind in (AmpOptimWrapper, 'luminet_mm.DOTAmpOptimWrapper'):
+        cfg = Config(dict(optim_wrapper=dict(type=kind)))
+        with pytest.raises(LaunchError, match='needs a GPU'):
+            check_amp(cfg)
 
 
 def test_other_wrappers_are_left_alone(one_process):

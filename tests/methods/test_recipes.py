@@ -7,7 +7,7 @@ import pytest
 
 import luminet_mm.losses
 import luminet_mm.models
-from luminet_mm import distillers, hooks
+from luminet_mm import distillers, hooks, optim
 from luminet_mm.methods.pages import methods_page
 from luminet_mm.methods.recipes import RECIPES, systems
 
@@ -49,6 +49,7 @@ def test_classes_and_configs_exist():
     page = methods_page(ROOT)
     page = page[page.index('## Methods that are not a loss') :]
     places = (luminet_mm.losses, luminet_mm.models, distillers, hooks)
+    places += (optim,)
     for name in set(re.findall(r'`([\w/.-]+)`', page)):
         if name.endswith('.py'):
             assert (ROOT / 'configs' / name).is_file(), name

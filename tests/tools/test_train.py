@@ -171,6 +171,10 @@ def test_amp_keeps_a_configs_own_scaling(load_tool, config):
     del config.optim_wrapper['loss_scale']  # the wrapper's own default
     tool.apply_flags(config, flags)
     assert 'loss_scale' not in config.optim_wrapper
+    for kind in ('DOTOptimWrapper', 'DOTAmpOptimWrapper'):
+        config.optim_wrapper.type = f'luminet_mm.{kind}'
+        tool.apply_flags(config, flags)
+        assert config.optim_wrapper.type == 'luminet_mm.DOTAmpOptimWrapper'
 
 
 def test_auto_scale_lr(load_tool, config):

@@ -64,8 +64,19 @@ def set_weights(model: Any, step: Step) -> None:
         name = 'weight_' + short_name(key)
         check_free(losses, name)
         losses[name] = loss.loss_weight
+    _add_temperatures(model, step)
     if watch is not None:
         watch.look(model, step, norms)
+
+
+def _add_temperatures(model: Any, step: Step) -> None:
+    """Log the temperatures that are learned, as ``tau_...``."""
+    for each in step.active:
+        loss = model.distill[each.key]
+        if loss.temperature is not None:
+            name = 'tau_' + short_name(each.key)
+            check_free(step.losses, name)
+            step.losses[name] = loss.tau.detach()
 
 
 def _measure(

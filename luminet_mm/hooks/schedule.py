@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
@@ -18,8 +19,9 @@ from luminet_mm.registry import HOOKS
 class LossSchedule:
     """The factor of one loss over time, counted from 1 as in the papers.
 
-    ``min(t / warmup, 1)``, then linearly down to 0 between ``decay`` and
-    ``stop`` (without ``decay``: at once at ``stop``).
+    ``x = min(t / warmup, 1)``, or ``(1 - cos(pi x)) / 2``, then linearly
+    down to 0 between ``decay`` and ``stop`` (without ``decay``: at once at
+    ``stop``).
 
     Args:
         warmup: Steps until the factor is 1; 0 for none.
@@ -28,7 +30,9 @@ class LossSchedule:
             loss is off, the teacher no longer runs.
         unit: ``'iter'`` or ``'epoch'``.
         part: The part of the loss that is scheduled, for losses
-            that have some (``'features'`` of FCFD); None for the whole.
+            that have some (``'features'`` of FCFD, ``'temperature'`` of a
+            loss that learns it); None for the whole.
+        shape: Of the warm-up, ``'linear'`` or ``'cosine'``.
 
     Raises:
         ValueError: If the numbers contradict each other.
@@ -39,6 +43,7 @@ class LossSchedule:
     stop: int | None = None
     unit: str = 'iter'
     part: str | None = None
+    shape: str = 'linear'
 
     def __post_init__(self) -> None:
         for name in ('warmup', 'decay', 'stop'):
@@ -51,6 +56,10 @@ class LossSchedule:
             raise ValueError(f'part={self.part!r} is not the name of a part')
         if self.unit not in ('iter', 'epoch'):
             raise ValueError(f"unit={self.unit!r} is not 'iter' or 'epoch'")
+        if self.shape not in ('linear', 'cosine'):
+            raise ValueError(
+                f"shape={self.shape!r} is not 'linear' or 'cosine'"
+            )
         if self.warmup < 0:
             raise ValueError(
                 f'warmup={self.warmup} is negative; set 0 or more'
@@ -74,6 +83,8 @@ class LossSchedule:
     def factor(self, step: int) -> float:
         """The factor at a step, counted from 1."""
         factor = min(step / self.warmup, 1.0) if self.warmup else 1.0
+        if self.shape == 'cosine':
+            factor = (1 - math.cos(math.pi * factor)) / 2
         if self.stop is None:
             return factor
         if step >= self.stop:

@@ -4,6 +4,7 @@ from luminet_mm.connectors import make_connector
 from luminet_mm.losses.ab import ABLoss, ab_loss
 from luminet_mm.losses.at import ATLoss, attention_loss
 from luminet_mm.losses.base.batch import DistillBatch, Points
+from luminet_mm.losses.base.ctkd import CTKD
 from luminet_mm.losses.base.dense import DenseLoss
 from luminet_mm.losses.base.feature import FeatureLoss
 from luminet_mm.losses.base.logit import LogitLoss
@@ -64,6 +65,7 @@ from luminet_mm.losses.vkd import VkDLoss, vkd_loss
 from luminet_mm.losses.wsld import WSLDLoss, wsld_loss
 
 __all__ = [
+    'CTKD',
     'ABLoss',
     'ATLoss',
     'BCKDLoss',

@@ -97,7 +97,7 @@ class BinaryKDLoss(LevelLoss):
 
     def __init__(self, *, tau: float = 1.0, **kwargs) -> None:
         super().__init__(**kwargs)
-        self.tau = self._number('tau', tau, positive=True)
+        self.tau = self._temperature(tau)
 
     def compute(
         self,

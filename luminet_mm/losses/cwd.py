@@ -130,7 +130,7 @@ class CWDLoss(FeatureLoss):
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        self.tau = self._number('tau', tau, positive=True)
+        self.tau = self._temperature(tau)
         self.standardize = standardize
         self.connector = connector
         self.has_connectors = connector is not None

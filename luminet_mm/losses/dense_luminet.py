@@ -124,7 +124,7 @@ class DenseLumiNetLoss(DenseLoss):
         self.rows = self._choice('rows', rows, POINT_ROWS)
         self.stats_rows = self._choice('stats_rows', stats_rows, POINT_ROWS)
         self.top_k = self._whole('top_k', top_k)
-        self.tau = self._number('tau', tau, positive=True)
+        self.tau = self._temperature(tau)
         self.eps = self._number('eps', eps, positive=True)
 
     def compute_all(

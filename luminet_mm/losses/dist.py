@@ -192,7 +192,7 @@ class DISTLoss(LogitLoss):
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        self.tau = self._number('tau', tau, positive=True)
+        self.tau = self._temperature(tau)
         self.beta = self._number('beta', beta)
         self.gamma = self._number('gamma', gamma)
         self.eps = self._number('eps', eps, positive=True)

@@ -164,7 +164,7 @@ class DKDLoss(LogitLoss):
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        self.tau = self._number('tau', tau, positive=True)
+        self.tau = self._temperature(tau)
         self.alpha = self._number('alpha', alpha)
         self.beta = self._number('beta', beta)
 

@@ -141,7 +141,7 @@ class FCFDLoss(CountedDraws, FeatureLoss):
         self.mixed_weight = self._number('mixed_weight', mixed_weight)
         self.paths = self._whole('paths', paths, 0)
         self.direction = self._choice('direction', direction, DIRECTIONS)
-        self.part_factors = {'features': 1.0}
+        self.part_factors['features'] = 1.0
         self._networks: dict[str, Any] = {}
         self._ambient: dict[str, Any] = {}
         self.start_draws()

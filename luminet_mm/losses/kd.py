@@ -108,7 +108,7 @@ class KDLoss(LogitLoss):
 
     def __init__(self, *, tau: float = 1.0, **kwargs) -> None:
         super().__init__(**kwargs)
-        self.tau = self._number('tau', tau, positive=True)
+        self.tau = self._temperature(tau)
 
     def compute(
         self,

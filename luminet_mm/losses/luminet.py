@@ -128,15 +128,16 @@ def perception(
     return _standardise(logits, moments, eps)
 
 
-def _batch_norm(logits: Tensor, eps: float, scale: float) -> Tensor:
+def _batch_norm(logits: Tensor, eps: float, scale: float | Tensor) -> Tensor:
     """Perception of one process's rows times a scale, in one fused pass.
 
     Batch norm divides by the same biased deviation. With separate operators
     LumiNet would cost three to four times as much as KD (docs/performance.md).
     """
     if len(logits) < 2:
-        return 0 * logits  # on a CPU batch norm of one row is not exactly 0
-    weight = logits.new_full((logits.shape[1],), scale)
+        # on a CPU batch norm of one row is not exactly 0
+        return 0 * logits * scale
+    weight = logits.new_ones(logits.shape[1]) * scale
     # not F.batch_norm, which refuses one row
     return torch.batch_norm(
         logits, weight, None, None, None, True, 0.0, eps, False
@@ -236,7 +237,7 @@ class LumiNetLoss(LogitLoss):
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        self.tau = self._number('tau', tau, positive=True)
+        self.tau = self._temperature(tau)
         self.eps = self._number('eps', eps, positive=True)
         self.stats_rows = self._choice(
             'stats_rows', stats_rows, ('all', 'foreground')

@@ -141,7 +141,7 @@ class NKDLoss(LogitLoss):
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        self.tau = self._number('tau', tau, positive=True)
+        self.tau = self._temperature(tau)
         self.gamma = self._number('gamma', gamma)
         self.mixed_labels = self._choice(
             'mixed_labels', mixed_labels, MIXED_LABELS

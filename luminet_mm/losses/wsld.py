@@ -163,7 +163,7 @@ class WSLDLoss(LogitLoss):
         self, *, tau: float = 2.0, eps: float = 1e-7, **kwargs
     ) -> None:
         super().__init__(**kwargs)
-        self.tau = self._number('tau', tau, positive=True)
+        self.tau = self._temperature(tau)
         self.eps = self._number('eps', eps, positive=True)
 
     def compute(

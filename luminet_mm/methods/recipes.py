@@ -62,6 +62,22 @@ RECIPES = (
         ),
     ),
     Recipe(
+        'CTKD',
+        Paper(
+            'Curriculum Temperature for Knowledge Distillation',
+            'Li et al. 2023',
+            f'{_ARXIV}2211.16231',
+        ),
+        "`tau='learned'` in a loss: "
+        '[a temperature that is learned]'
+        '(losses.md#a-temperature-that-is-learned). The global form; of the '
+        'form for each image, a sketch is all that was released',
+        (
+            'cifar100/ctkd_resnet56_resnet20_cifar100.py',
+            'cifar100/ctkd_vgg13_vgg8_cifar100.py',
+        ),
+    ),
+    Recipe(
         'DOT',
         Paper(
             'DOT: A Distillation-Oriented Trainer',

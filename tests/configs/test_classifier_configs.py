@@ -59,11 +59,11 @@ TEACHERLESS = {
 }
 FIRST_LINK = 'kd_resnet56_resnet32_cifar100'
 CHAIN = 'takd_resnet56_resnet32_resnet20_cifar100'
+OTHERS = ('mlld', 'reviewkd', 'takd', 'fcfd', 'srd', 'dot', 'ctkd')
 DISTILLED = [
     name
     for name in NAMES
-    if name.split('_')[0]
-    in (*METHODS, *DEPLOYED, 'mlld', 'reviewkd', 'takd', 'fcfd', 'srd', 'dot')
+    if name.split('_')[0] in (*METHODS, *DEPLOYED, *OTHERS)
 ] + [*TEACHERLESS]
 FCFD = 'fcfd_resnet32x4_resnet8x4_cifar100'
 STRONG = [name for name in NAMES if 'autoaugment' in name]
@@ -127,6 +127,11 @@ DOT = {
     'dot_resnet32x4_resnet8x4_cifar100': (75.12, 0.075),
     'dot_vgg13_vgg8_cifar100': (73.77, 0.075),
     'dot_resnet34_resnet18_in1k': (71.72, 0.09),
+}
+# CTKD's README.
+CTKD = {
+    'ctkd_resnet56_resnet20_cifar100': 71.19,
+    'ctkd_vgg13_vgg8_cifar100': 73.52,
 }
 LUMINET_DOT = 'luminet_dot_resnet32x4_resnet8x4_cifar100'
 # LumiNet, Table 5.
@@ -253,6 +258,8 @@ def test_headers_quote_the_papers_accuracies():
         assert f'student alone {ALONE[pair.split("_")[1]]:.2f}' in ' '.join(
             header(f'srd_{pair}_cifar100').split()
         )
+    for name, value in CTKD.items():
+        assert accuracy(name) == value
     for name, (value, _) in DOT.items():
         assert accuracy(name) == value
     assert accuracy('srd_resnet34_resnet18_in1k') == 71.87
@@ -290,7 +297,7 @@ def test_every_pair_has_every_method():
         for pair in PROJECTED
     }
     expected |= {FIRST_LINK, CHAIN, FCFD, LUMINET_DOT}
-    expected |= {name for name in DOT if 'cifar' in name}
+    expected |= {name for name in (*CTKD, *DOT) if 'cifar' in name}
     expected |= {name for name in TEACHERLESS if 'cifar' in name}
     assert set(CIFAR) == expected | {ENSEMBLE}
     expected = {student_of(pair) for pair in IMAGENET_PAIRS}
@@ -602,6 +609,19 @@ def test_methods_of_a_pair_differ_only_in_the_loss(pair):
         assert model.pop('type') == 'ImageClassifier'
         assert stock == dict(baseline, model=model)
     assert hooks[0] == hooks[1] == hooks[2]
+
+
+@pytest.mark.parametrize('name', CTKD)
+def test_ctkd_differs_from_kd_in_the_temperature(name):
+    cfg = plain(load(name).to_dict())
+    other = plain(load(name.replace('ctkd', 'kd')).to_dict())
+    schedule = cfg['custom_hooks'].pop()
+    assert schedule['loss_kd'] == dict(
+        part='temperature', warmup=10, unit='epoch', shape='cosine'
+    )
+    assert cfg['model']['distill']['loss_kd'].pop('tau') == 'learned'
+    assert other['model']['distill']['loss_kd'].pop('tau') == 4.0
+    assert cfg == other
 
 
 @pytest.mark.parametrize('name', [*DOT, LUMINET_DOT])

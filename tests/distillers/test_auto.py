@@ -1,6 +1,7 @@
 """Weights that set themselves: measured at the signal, used at once."""
 
 import copy
+import math
 
 import pytest
 import tiny
@@ -194,3 +195,36 @@ def test_a_tap_of_a_copy_is_measured():
     data = tiny_cls.prepared(model)
     losses = model.loss(data['inputs'], data['data_samples'])
     assert losses['weight_x'].isfinite() and losses['weight_x'] != 1
+
+
+# --- a temperature that is learned ---
+
+
+def test_a_temperature_is_trained_scheduled_logged_and_saved(tmp_path):
+    """Against the loss: it moves to where the loss is larger."""
+    model = tiny_cls.distiller(
+        loss_kd=dict(
+            type='luminet_mm.KDLoss',
+            signal='logits',
+            tau=dict(start=0.1, end=1.0),
+            loss_weight=10.0,
+        )
+    )
+    hook = dict(
+        type='luminet_mm.DistillScheduleHook',
+        loss_kd=dict(
+            part='temperature', warmup=2, unit='epoch', shape='cosine'
+        ),
+    )
+    runner = tiny_cls.runner(model, tmp_path, custom_hooks=[hook])
+    runner.train()
+    logged = runner.message_hub.get_scalar('train/tau_kd').data[0]
+    assert len(logged) == 8
+    assert logged[0] == pytest.approx(0.1 + 1 / (1 + math.exp(-1)))
+    assert logged[-1] != logged[0]
+    loss = runner.model.distill['loss_kd']
+    assert loss.part_factors['temperature'] == 1.0
+    saved = torch.load(tmp_path / 'epoch_2.pth', weights_only=False)
+    raw = saved['state_dict']['distill.loss_kd.temperature.raw']
+    assert torch.equal(raw, loss.temperature.raw)
+    assert raw != 1

@@ -15,6 +15,13 @@ def test_warmup_counts_from_one_as_the_paper_does():
     assert factors(5, warmup=4) == [0.25, 0.5, 0.75, 1.0, 1.0]
 
 
+def test_a_warmup_may_be_a_cosine():
+    assert factors(4, warmup=3, shape='cosine') == pytest.approx(
+        [0.25, 0.75, 1.0, 1.0]
+    )
+    assert factors(4, shape='cosine', decay=2, stop=4) == [1, 1, 0.5, 0]
+
+
 def test_no_schedule_is_one():
     assert factors(3) == [1, 1, 1]
 
@@ -32,6 +39,7 @@ def test_stop_alone_is_a_step():
     'kwargs, message',
     [
         (dict(unit='step'), 'unit'),
+        (dict(shape='square'), "shape='square' is not 'linear'"),
         (dict(warmup=-1), 'warmup=-1'),
         (dict(decay=5), 'later stop'),
         (dict(decay=5, stop=5), 'later stop'),

@@ -13,6 +13,7 @@ from torch import nn
 from luminet_mm.losses.base.auto import read_weight
 from luminet_mm.losses.base.batch import FIELDS, DistillBatch
 from luminet_mm.losses.base.card import Card
+from luminet_mm.losses.base.ctkd import CTKD, PART, read_temperature
 from luminet_mm.losses.base.finite import FiniteCheck
 
 Choice = TypeVar('Choice')
@@ -84,6 +85,8 @@ class DistillLoss(nn.Module, metaclass=ABCMeta):
             )
         self.sync_stats = sync_stats
         self.schedule_factor = 1.0
+        self.part_factors: dict[str, float] = {}
+        self.temperature: CTKD | None = None
         self._check_finite = FiniteCheck(self.values)
 
     @property
@@ -95,6 +98,19 @@ class DistillLoss(nn.Module, metaclass=ABCMeta):
     def loss_weight(self, weight: float) -> None:
         self._fixed_weight = weight
 
+    @property
+    def tau(self) -> Any:
+        """The temperature: a number, or a scalar tensor that is learned."""
+        if self.temperature is None:
+            if not hasattr(self, '_fixed_tau'):
+                raise AttributeError(f'{type(self).__name__} has no tau')
+            return self._fixed_tau
+        return self.temperature(self.part_factors[PART])
+
+    @tau.setter
+    def tau(self, tau: Any) -> None:
+        self._fixed_tau = tau
+
     def extra_repr(self) -> str:
         """Options that are not submodules, for ``print(model)``."""
         options = {} if self.auto else {'loss_weight': self._fixed_weight}
@@ -102,8 +118,11 @@ class DistillLoss(nn.Module, metaclass=ABCMeta):
             key: value
             for key, value in vars(self).items()
             if not key.startswith('_')
-            and key not in ('training', 'name', 'auto')
+            and key not in ('training', 'name', 'auto', 'temperature')
+            and not (key == 'part_factors' and not value)
         }
+        if vars(self).get('_fixed_tau') is not None:
+            options['tau'] = self._fixed_tau
         return ', '.join(f'{key}={value!r}' for key, value in options.items())
 
     def _number(self, key: str, value: float, positive: bool = False) -> float:
@@ -118,6 +137,14 @@ class DistillLoss(nn.Module, metaclass=ABCMeta):
                 f'number {"> 0" if positive else ">= 0"}.'
             )
         return value
+
+    def _temperature(self, tau: Any) -> Any:
+        """The option ``tau`` of a loss whose temperature may be learned."""
+        self.temperature = read_temperature(tau, type(self).__name__)
+        if self.temperature is None:
+            return self._number('tau', tau, positive=True)
+        self.part_factors[PART] = 1.0
+        return None
 
     def _whole(self, key: str, value: int, fewest: int = 1) -> int:
         if type(value) is not int or value < fewest:

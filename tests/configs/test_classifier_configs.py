@@ -57,13 +57,24 @@ TEACHERLESS = {
     'dml_resnet34_resnet18_in1k': 70.82,
     'uskd_resnet18_in1k': 70.79,
 }
+# ResNet-8x4, VGG-8 and ResNet-18 (their READMEs; RLD's has none).
+SINCE_2023 = {
+    'wttm': (76.06, 74.44, 72.19),
+    'skd': (78.33, 75.75, None),
+    'rld': (None, None, None),
+}
+SINCE_2023_NAMES = (
+    '{}_resnet32x4_resnet8x4_cifar100',
+    '{}_vgg13_vgg8_cifar100',
+    '{}_resnet34_resnet18_in1k',
+)
 FIRST_LINK = 'kd_resnet56_resnet32_cifar100'
 CHAIN = 'takd_resnet56_resnet32_resnet20_cifar100'
 OTHERS = ('mlld', 'reviewkd', 'takd', 'fcfd', 'srd', 'dot', 'ctkd')
 DISTILLED = [
     name
     for name in NAMES
-    if name.split('_')[0] in (*METHODS, *DEPLOYED, *OTHERS)
+    if name.split('_')[0] in (*METHODS, *DEPLOYED, *OTHERS, *SINCE_2023)
 ] + [*TEACHERLESS]
 FCFD = 'fcfd_resnet32x4_resnet8x4_cifar100'
 STRONG = [name for name in NAMES if 'autoaugment' in name]
@@ -263,6 +274,13 @@ def test_headers_quote_the_papers_accuracies():
     for name, (value, _) in DOT.items():
         assert accuracy(name) == value
     assert accuracy('srd_resnet34_resnet18_in1k') == 71.87
+    for method, values in SINCE_2023.items():
+        for name, value in zip(SINCE_2023_NAMES, values, strict=True):
+            name = name.format(method)
+            if value is None:
+                assert re.search(r'^Paper +no accurac', header(name), re.M)
+            else:
+                assert accuracy(name) == value
     assert accuracy(CHAIN) == 70.83
     assert accuracy(FCFD) == 76.80
     assert 'an assistant that is not stated' in ' '.join(header(CHAIN).split())
@@ -298,12 +316,19 @@ def test_every_pair_has_every_method():
     }
     expected |= {FIRST_LINK, CHAIN, FCFD, LUMINET_DOT}
     expected |= {name for name in (*CTKD, *DOT) if 'cifar' in name}
+    new = {
+        name.format(method)
+        for name in SINCE_2023_NAMES
+        for method in SINCE_2023
+    }
+    expected |= {name for name in new if name.endswith('_cifar100')}
     expected |= {name for name in TEACHERLESS if 'cifar' in name}
     assert set(CIFAR) == expected | {ENSEMBLE}
     expected = {student_of(pair) for pair in IMAGENET_PAIRS}
     expected |= {f'{m}_{p}_in1k' for m in METHODS for p in IMAGENET_PAIRS}
     expected |= {f'{m}_resnet34_resnet18_in1k' for m in ('mlld', 'srd')}
     expected |= {name for name in (*TEACHERLESS, *DOT) if 'in1k' in name}
+    expected |= {name for name in new if name.endswith('_in1k')}
     assert set(IMAGENET) == expected
     assert set(NAMES) == {*CIFAR, *IMAGENET, PROBE}
 
@@ -580,6 +605,43 @@ def test_srd_on_imagenet_has_the_settings_of_the_authors():
     )
     cfg = load('srd_resnet34_resnet18_in1k')
     assert losses_of(cfg) == (1, srd | kd(1, 1), {})
+
+
+def loss_since_2023(method, **options):
+    name = f'luminet_mm.{method.upper()}Loss'
+    return {f'loss_{method}': dict(type=name, signal='logits', **options)}
+
+
+@pytest.mark.parametrize('pair', ['resnet32x4_resnet8x4', 'vgg13_vgg8'])
+def test_settings_since_2023_on_cifar(pair):
+    wttm, skd, rld = (
+        losses_of(load(f'{method}_{pair}_cifar100')) for method in SINCE_2023
+    )
+    settings = dict(exponent=0.2, loss_weight=4)
+    assert wttm == (1, loss_since_2023('wttm', **settings), {})
+    settings = dict(
+        tau=4,
+        tikhonov=0.1,
+        gram_divisor='classes',
+        t_squared=True,
+        loss_weight=0.9,
+    )
+    assert skd == (0.1, loss_since_2023('skd', **settings), {})
+    settings = dict(tau=4, alpha=1, beta=8, loss_weight=1)
+    assert rld == (1, loss_since_2023('rld', **settings), dict(loss_rld=20))
+
+
+def test_settings_since_2023_on_imagenet():
+    wttm, skd, rld = (
+        losses_of(load(f'{method}_resnet34_resnet18_in1k'))
+        for method in SINCE_2023
+    )
+    settings = dict(exponent=0.2, loss_weight='auto')
+    assert wttm == (1, loss_since_2023('wttm', **settings), {})
+    settings = dict(tau=4, tikhonov=0.1, loss_weight=1)
+    assert skd == (0, loss_since_2023('skd', **settings), {})
+    settings = dict(tau=1, alpha=1, beta=0.5, loss_weight=1)
+    assert rld == (1, loss_since_2023('rld', **settings), dict(loss_rld=1))
 
 
 @pytest.mark.parametrize('pair', IMAGENET_PAIRS)
@@ -902,6 +964,8 @@ STEPS += [*TWO_VIEWS, FCFD]
 STEPS += [f'{m}_resnet32x4_resnet8x4_cifar100' for m in DEPLOYED]
 STEPS += [f'srd_dkd_{pair}_cifar100' for pair in PROJECTED]
 STEPS += ['srd_resnet34_resnet18_in1k', 'resnet18_in1k']
+STEPS += [SINCE_2023_NAMES[0].format(method) for method in SINCE_2023]
+STEPS += [SINCE_2023_NAMES[2].format(method) for method in ('wttm', 'skd')]
 
 
 def build(cfg):

@@ -111,7 +111,7 @@ def test_the_command(tmp_path, truth, monkeypatch, capsys):
     ).dump(folder / 'kd.py')
     out = tmp_path / 'found.json'
     class_free.main([str(folder), '--json', str(out)])
-    line = capsys.readouterr().out.split()
+    line = capsys.readouterr().out.splitlines()[-1].split()
     assert line == ['kd_seed0', *['25.0'] * 3, *['50.0'] * 3]
     assert (
         json.loads(out.read_text())['kd_seed0']['class_free/bbox_mAP'] == 0.5

@@ -193,7 +193,7 @@ class DISTPlusLoss(FeatureLoss):
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        self.tau = self._number('tau', tau, positive=True)
+        self.tau = self._temperature(tau)
         self.beta = self._number('beta', beta)
         self.gamma = self._number('gamma', gamma)
         self.iota = self._number('iota', iota)

@@ -184,7 +184,7 @@ class LDRLDLoss(LogitLoss):
     ) -> None:
         super().__init__(**kwargs)
         self.k = self._whole('k', k, 2)
-        self.tau = self._number('tau', tau, positive=True)
+        self.tau = self._temperature(tau)
         self.alpha = self._number('alpha', alpha)
         self.beta = self._number('beta', beta)
         self.decay = self._number('decay', decay)

@@ -163,7 +163,7 @@ class NormKDLoss(LogitLoss):
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        self.tau = self._number('tau', tau, positive=True)
+        self.tau = self._temperature(tau)
         self.base = self._choice('base', base, ('kd', 'dkd'))
         self.alpha = self._number('alpha', alpha)
         self.beta = self._number('beta', beta)

@@ -192,12 +192,10 @@ class RLDLoss(LogitLoss):
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        self.tau = self._number('tau', tau, positive=True)
-        self.alpha_tau = self.tau
+        self.tau = self._temperature(tau)
         if alpha_tau is not None:
-            self.alpha_tau = self._number(
-                'alpha_tau', alpha_tau, positive=True
-            )
+            self._number('alpha_tau', alpha_tau, positive=True)
+        self.alpha_tau = alpha_tau
         self.alpha = self._number('alpha', alpha)
         self.beta = self._number('beta', beta)
         self.standardize = standardize
@@ -211,6 +209,7 @@ class RLDLoss(LogitLoss):
     ) -> Tensor:
         """See :meth:`LogitLoss.compute`."""
         labels, row_weights = self.targets(student, row_weights, batch)
+        tau = self.tau
         if self.standardize:
             student, teacher = map(logit_standardization, (student, teacher))
         return rld_loss(
@@ -219,8 +218,8 @@ class RLDLoss(LogitLoss):
             labels,
             alpha=self.alpha,
             beta=self.beta,
-            tau=self.tau,
-            alpha_tau=self.alpha_tau,
+            tau=tau,
+            alpha_tau=tau if self.alpha_tau is None else self.alpha_tau,
             row_weights=row_weights,
             sync=self.sync_stats,
         )

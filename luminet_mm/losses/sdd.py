@@ -198,7 +198,7 @@ class SDDLoss(FeatureLoss):
         **kwargs,
     ) -> None:
         super().__init__(levels=levels, **kwargs)
-        self.tau = self._number('tau', tau, positive=True)
+        self.tau = self._temperature(tau)
         self.base = self._choice('base', base, ('kd', 'dkd'))
         self.scales = tuple(scales)
         if self.scales[:1] != (1,) or not {*self.scales} <= {*SCALES}:

@@ -177,7 +177,7 @@ class SKDLoss(LogitLoss):
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        self.tau = self._number('tau', tau, positive=True)
+        self.tau = self._temperature(tau)
         self.tikhonov = self._number('tikhonov', tikhonov, positive=True)
         self.gram_divisor = gram_divisor
         if gram_divisor != 'classes':

@@ -113,3 +113,13 @@ def test_channels_have_to_be_equal():
 def test_bad_numbers_are_named(key):
     with pytest.raises(ValueError, match=f'DISTPlusLoss: {key} is -1'):
         DISTPlusLoss(**{key: -1})
+
+
+def test_the_temperature_may_be_learned():
+    (map_s, map_t), (z_s, z_t) = sides(4, 3, 2, 5), sides(4, 6)
+    loss = DISTPlusLoss(tau=dict(start=0.5, end=3.0)).double()
+    value = loss([map_s, z_s], [map_t, z_t])
+    value.backward()
+    number = DISTPlusLoss(tau=loss.tau.item())
+    torch.testing.assert_close(value, number([map_s, z_s], [map_t, z_t]))
+    assert loss.temperature.raw.grad.abs() > 0

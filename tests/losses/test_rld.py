@@ -154,9 +154,13 @@ def test_few_classes(c):
 
 
 def test_both_temperatures_are_one_by_default():
-    assert RLDLoss().alpha_tau == 4.0
-    assert RLDLoss(tau=3.0).alpha_tau == 3.0
-    assert RLDLoss(alpha_tau=1.0).alpha_tau == 1.0
+    student, teacher, labels = rows()
+    batch = DistillBatch(labels=labels)
+    one, same, other = (
+        RLDLoss(tau=3.0, **options)(student, teacher, batch)
+        for options in ({}, dict(alpha_tau=3.0), dict(alpha_tau=1.0))
+    )
+    assert one == same != other
 
 
 def test_labels_are_needed():

@@ -274,3 +274,14 @@ def test_bad_scales_are_named(scales):
 def test_bad_numbers_are_named(key):
     with pytest.raises(ValueError, match=f'SDDLoss: {key} is -1'):
         SDDLoss(**{key: -1})
+
+
+def test_the_temperature_may_be_learned():
+    student, teacher = torch.rand(2, 3, 4, 8, 8, dtype=torch.float64)
+    batch = DistillBatch(labels=torch.tensor([0, 1, 2]))
+    loss = WithHeads(tau=dict(start=0.5, end=3.0)).build([student], [teacher])
+    value = loss.double()(student, teacher, batch)
+    value.backward()
+    number = WithHeads(tau=loss.tau.item()).build([student], [teacher])
+    torch.testing.assert_close(value, number(student, teacher, batch))
+    assert loss.temperature.raw.grad.abs() > 0

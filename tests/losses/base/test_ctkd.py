@@ -16,10 +16,14 @@ from luminet_mm.losses import (
     DKDLoss,
     FGDLoss,
     KDLoss,
+    LDRLDLoss,
     LogitStandardizationKDLoss,
     LumiNetLoss,
     MLLDLoss,
     NKDLoss,
+    NormKDLoss,
+    RLDLoss,
+    SKDLoss,
     WSLDLoss,
 )
 from luminet_mm.losses.base.ctkd import read_temperature
@@ -35,6 +39,10 @@ LOSSES = (
     NKDLoss,
     WSLDLoss,
     CWDLoss,
+    NormKDLoss,
+    RLDLoss,
+    LDRLDLoss,
+    SKDLoss,
 )
 
 

@@ -1,8 +1,8 @@
 # Every method for two-stage detectors on equal terms: digits in scenes, as in
 # configs/kd_frcnn_digits.py, two seeds, 50 steps of warm-up for all.
 #
-# FSP and PKD are left out, since they need equal channels: the pyramids have
-# 40 and 32. The first ones have weights for Faster R-CNN from their papers or,
+# FSP, PKD and DIST+ are left out, since they need equal channels: the pyramids
+# have 40 and 32. The first have weights for Faster R-CNN from their papers or,
 # KD and DKD, from mdistiller. LumiNet has none: its tau and weight are the
 # best of those tried here (docs/results.md).
 #

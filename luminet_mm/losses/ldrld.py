@@ -163,7 +163,12 @@ class LDRLDLoss(LogitLoss):
                     k=7, tau=4.0, alpha=10.5, beta=7.0, loss_weight=1.0
                 )
             ),
-            detector=Use(),
+            detector=Use(
+                settings=dict(
+                    k=7, tau=4.0, alpha=10.5, beta=7.0, loss_weight=0.2
+                ),
+                published=False,
+            ),
         ),
         formula=(
             '`tau² [alpha / M (Σ w_ij K({i, j}) + K(S)) + beta K(not S)]`, '

@@ -143,7 +143,9 @@ class NormKDLoss(LogitLoss):
         signals=Signals('logits'),
         uses=dict(
             classifier=Use(settings=dict(tau=2.0, loss_weight=0.9), ce=0.1),
-            detector=Use(),
+            detector=Use(
+                settings=dict(tau=1.0, loss_weight=0.01), published=False
+            ),
         ),
         needs=("labels with `base='dkd'`",),
         statistics='classes, per row',

@@ -170,7 +170,10 @@ class RLDLoss(LogitLoss):
             classifier=Use(
                 settings=dict(tau=4.0, alpha=1.0, beta=8.0, loss_weight=1.0)
             ),
-            detector=Use(),
+            detector=Use(
+                settings=dict(tau=1.0, alpha=1.0, beta=0.5, loss_weight=1.0),
+                published=False,
+            ),
         ),
         needs=('labels',),
         formula=(

@@ -155,7 +155,9 @@ class SKDLoss(LogitLoss):
                 ),
                 ce=0.1,
             ),
-            detector=Use(),
+            detector=Use(
+                settings=dict(tau=4.0, loss_weight=0.07), published=False
+            ),
         ),
         statistics='rows against rows',
         formula=(

@@ -143,7 +143,9 @@ class TTMLoss(_TransformedTeacher):
         signals=Signals('logits'),
         uses=dict(
             classifier=Use(settings=dict(exponent=0.1, loss_weight=45.0)),
-            detector=Use(),
+            detector=Use(
+                settings=dict(exponent=0.1, loss_weight=5.0), published=False
+            ),
         ),
         formula=(
             '`KL(softmax(exponent · t) ‖ softmax(s))`: the student is not '
@@ -190,7 +192,9 @@ class WTTMLoss(_TransformedTeacher):
         signals=Signals('logits'),
         uses=dict(
             classifier=Use(settings=dict(exponent=0.2, loss_weight=4.0)),
-            detector=Use(),
+            detector=Use(
+                settings=dict(exponent=0.2, loss_weight=1.0), published=False
+            ),
         ),
         formula=(
             '`U KL(softmax(exponent · t) ‖ softmax(s))`, '

@@ -281,7 +281,7 @@ def compares_classes(loss: nn.Module, student: Names, teacher: Names) -> bool:
     """Whether a loss compares two networks class by class.
 
     Features have no classes: their teacher may know others. Its later layers
-    do, where a loss sends the student's features through them.
+    and its classifier do, where a loss runs them.
 
     Args:
         loss: An entry of ``distill``, built.
@@ -290,7 +290,7 @@ def compares_classes(loss: nn.Module, student: Names, teacher: Names) -> bool:
     """
     if not loss.uses_teacher:
         return False
-    if loss.runs_layers:
+    if loss.runs_layers or loss.runs_classifiers:
         return True
     names = {name.rpartition('.')[2] for name in (*student, *teacher)}
     if any(name.startswith('rpn.') for name in (*student, *teacher)):

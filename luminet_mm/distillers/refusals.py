@@ -123,6 +123,13 @@ def check_mapping(
             'which give its own classes, and teacher.classes maps them to '
             'others. Take a loss that compares answers, such as KDLoss.'
         )
+    if loss.runs_classifiers and mapped:
+        raise ValueError(
+            f'model.distill.{comparison.key}: {type(loss).__name__} asks the '
+            f'classifier of the {mapped[0].whose}, which gives its own '
+            'classes, and teacher.classes maps them to others. Take a loss '
+            'that compares answers, such as KDLoss.'
+        )
 
 
 def check_logits(

@@ -184,6 +184,7 @@ class SDDLoss(FeatureLoss):
     )
 
     dims = (4,)
+    runs_classifiers = True
 
     def __init__(
         self,
@@ -223,8 +224,9 @@ class SDDLoss(FeatureLoss):
         """See :meth:`DistillLoss.read_models`.
 
         Raises:
-            ValueError: If a signal is not the backbone, or a network's logits
-                are not a linear layer of its pooled map.
+            ValueError: If a signal is not the backbone, a network's logits
+                are not a linear layer of its pooled map, or the classes
+                differ.
         """
         try:
             for side, names in (
@@ -240,6 +242,13 @@ class SDDLoss(FeatureLoss):
                 PooledHead(student, 'student'),
                 PooledHead(teacher, 'teacher', shared=True),
             ]
+            ours, theirs = (head.num_classes for head in self._heads)
+            if ours != theirs:
+                raise ValueError(
+                    f'the student has {ours} classes and the teacher '
+                    f'{theirs}; it compares them one by one. Take a teacher '
+                    "of the student's classes."
+                )
         except ValueError as error:
             raise ValueError(f'{self.name}: {error}') from None
 

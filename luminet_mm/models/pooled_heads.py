@@ -50,6 +50,11 @@ class PooledHead(NetworkPart):
                 'GlobalAveragePooling and the head LinearClsHead does.'
             )
 
+    @property
+    def num_classes(self) -> int:
+        """The number of classes of its layer."""
+        return self.model.head.fc.out_features
+
     def classify(self, cells: Tensor) -> Tensor:
         """Logits of cells, in their precision.
 

@@ -24,6 +24,7 @@ from luminet_mm.losses import (
     FitNetLoss,
     KDLoss,
     PKTLoss,
+    SDDLoss,
     USKDLoss,
 )
 from luminet_mm.preflight.distill import distill_problems
@@ -196,6 +197,7 @@ def test_teachers_are_built_with_their_weights(tmp_path):
         (PKTLoss(), ('roi.bbox_pred',), True),
         (FitNetLoss(), ('backbone.layer3',), False),
         (FCFDLoss(), ('backbone.layer3', 'logits'), True),
+        (SDDLoss(), ('backbone',), True),
         (USKDLoss(), ('logits',), False),
     ],
 )

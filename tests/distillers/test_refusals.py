@@ -15,7 +15,7 @@ from luminet_mm.distillers.refusals import (
     check_keys,
     check_mapping,
 )
-from luminet_mm.losses import KDLoss
+from luminet_mm.losses import KDLoss, SDDLoss
 from luminet_mm.signals.classifier import Classifier
 from luminet_mm.signals.family import Comparison
 from luminet_mm.signals.signal import Signal
@@ -169,11 +169,14 @@ def test_layers_of_a_teacher_know_its_own_classes():
     first, second = model.teachers
     first.class_map, second.class_map = None, object()
     check_mapping(model, KDLoss(), comparison)
-    loss = SimpleNamespace(runs_layers=True)
+    layers = SimpleNamespace(runs_layers=True, runs_classifiers=False)
     with pytest.raises(ValueError, match='loss_x: .* layers of the teacher,'):
-        check_mapping(model, loss, comparison)
+        check_mapping(model, layers, comparison)
+    with pytest.raises(ValueError, match='asks the classifier of the teacher'):
+        check_mapping(model, SDDLoss(), comparison)
     del comparison.teachers[1]
-    check_mapping(model, loss, comparison)
+    for loss in (layers, SDDLoss()):
+        check_mapping(model, loss, comparison)
 
 
 @pytest.mark.parametrize('whose', ['student', 'teacher'])

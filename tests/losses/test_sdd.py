@@ -232,6 +232,11 @@ def test_heads_with_more_layers_are_refused(side):
         read(*models)
 
 
+def test_other_classes_are_refused():
+    with pytest.raises(ValueError, match='5 classes and the teacher 7'):
+        read(built(), built(num_classes=7))
+
+
 def test_another_signal_is_refused():
     with pytest.raises(ValueError, match="SDDLoss: .* name 'backbone'"):
         read(built(), built(), ['backbone'], ['backbone.layer4'])

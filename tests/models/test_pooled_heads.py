@@ -27,6 +27,7 @@ def test_a_cell_is_classified_as_a_map_of_it_is():
     # looked up when it runs
     model.head.fc = torch.nn.Linear(64, 7, bias=False)
     assert head.classify(cells).shape == (2, 3, 7)
+    assert head.num_classes == 7
 
 
 @pytest.mark.parametrize('shared', [False, True])

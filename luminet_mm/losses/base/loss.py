@@ -69,6 +69,8 @@ class DistillLoss(nn.Module, metaclass=ABCMeta):
     """Whether it compares the queries of DETRs, which have no order."""
     runs_layers = False
     """Whether gradients pass through the teacher's layers."""
+    runs_classifiers = False
+    """Whether it asks both networks' own classifiers of parts of maps."""
     needs_anchors = False
     """Whether it needs the anchors of the student's pyramid."""
 

@@ -22,7 +22,7 @@ FLOORS = (
     ('distillers',),
     ('runs',),
     ('preflight', 'hooks', 'optim'),
-    ('launch', 'timing', 'analysis'),
+    ('launch', 'timing', 'analysis', 'export'),
     ('report',),
     ('recipe',),
     ('__main__',),

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -78,7 +78,7 @@ def to_onnx(part: Part, path: Path) -> Callable[..., list[Tensor]]:
     shapes = tuple({0: length} if each else None for each in part.varies)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter('ignore')
-        program = torch.onnx.export(
+        program: Any = torch.onnx.export(
             part.module,
             part.example(EXAMPLE),
             input_names=part.inputs,

@@ -37,6 +37,9 @@ class Pixels(nn.Module):
         preprocessor: It.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, preprocessor: Any) -> None:
         super().__init__()
         self.swaps = bool(
@@ -64,6 +67,8 @@ class Pixels(nn.Module):
 class WholeClassifier(nn.Module):
     """From pixels to logits."""
 
+    model: Any
+
     def __init__(self, model: ImageClassifier) -> None:
         super().__init__()
         self.model, self.pixels = model, Pixels(model.data_preprocessor)
@@ -76,6 +81,8 @@ class WholeClassifier(nn.Module):
 class DenseMaps(nn.Module):
     """From pixels to the maps of a one-stage head, before boxes and NMS."""
 
+    model: Any
+
     def __init__(self, model: SingleStageDetector) -> None:
         super().__init__()
         self.model, self.pixels = model, Pixels(model.data_preprocessor)
@@ -87,6 +94,8 @@ class DenseMaps(nn.Module):
 
 class RPNMaps(nn.Module):
     """From pixels to the pyramid and the maps of the RPN."""
+
+    model: Any
 
     def __init__(self, model: TwoStageDetector) -> None:
         super().__init__()
@@ -105,7 +114,10 @@ class RoIScores(nn.Module):
     each level answers for all RoIs, and the right answer is taken.
     """
 
-    def __init__(self, extractor: nn.Module, head: nn.Module) -> None:
+    extractor: Any
+    head: Any
+
+    def __init__(self, extractor: Any, head: Any) -> None:
         super().__init__()
         self.extractor, self.head = extractor, head
 

@@ -2,6 +2,7 @@
 
 from luminet_mm.distillers.classifier import ClassifierDistiller
 from luminet_mm.distillers.detr import DETRDistiller
+from luminet_mm.distillers.mask_learner import MaskLearner
 from luminet_mm.distillers.mutual import MutualClassifier
 from luminet_mm.distillers.one_stage import OneStageDistiller
 from luminet_mm.distillers.two_stage import TwoStageDistiller
@@ -10,6 +11,7 @@ from luminet_mm.signals.families import stock_family
 __all__ = [
     'ClassifierDistiller',
     'DETRDistiller',
+    'MaskLearner',
     'MutualClassifier',
     'OneStageDistiller',
     'TwoStageDistiller',

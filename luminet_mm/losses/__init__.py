@@ -37,6 +37,7 @@ from luminet_mm.losses.ldrld import LDRLDLoss, ldrld_loss
 from luminet_mm.losses.logit_standardization import LogitStandardizationKDLoss
 from luminet_mm.losses.luminet import LumiNetLoss, luminet_loss, perception
 from luminet_mm.losses.mask_kd import MaskKDLoss, mask_kd_loss
+from luminet_mm.losses.maskd import MasKDLoss, maskd_loss
 from luminet_mm.losses.mgd import MGDLoss, mgd_loss
 from luminet_mm.losses.mlld import MLLDLoss, mlld_loss
 from luminet_mm.losses.nkd import NKDLoss, nkd_loss
@@ -101,6 +102,7 @@ __all__ = [
     'LogitLoss',
     'LogitStandardizationKDLoss',
     'LumiNetLoss',
+    'MasKDLoss',
     'MGDLoss',
     'MaskKDLoss',
     'MLLDLoss',
@@ -152,6 +154,7 @@ __all__ = [
     'luminet_loss',
     'make_connector',
     'mask_kd_loss',
+    'maskd_loss',
     'mgd_loss',
     'mlld_loss',
     'near_misses',

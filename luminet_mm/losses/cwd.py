@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from luminet_mm.connectors import make_connector
 from luminet_mm.distributed import global_mean
+from luminet_mm.losses.base.avatar import make_avatar, normalized
 from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.losses.base.card import (
     MMRAZOR,
@@ -71,6 +72,11 @@ class CWDLoss(FeatureLoss):
             over images and positions, as PKD does, with the statistics of the
             batch. MMYOLO's recipe for RTMDet (tau 1, weight 1) has a batch
             norm without affine parameters there.
+        avatar: `AvatarKD <https://arxiv.org/abs/2305.02722>`_: the share of
+            the teacher's values that dropout hides, anew in each step, so
+            that the student learns from many variants of it. Published: 0.1.
+            The student's maps are normalised, and the teacher's are not; see
+            :mod:`luminet_mm.losses.base.avatar`. None leaves it out.
         connector: Maps the student's maps to the teacher's channels, see
             :mod:`luminet_mm.connectors` (``'linear'`` is a 1x1 convolution).
             None compares the maps directly, which requires equal channels.
@@ -126,12 +132,20 @@ class CWDLoss(FeatureLoss):
         *,
         tau: float = 1.0,
         standardize: bool = False,
+        avatar: float | None = None,
         connector: str | dict | None = None,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
         self.tau = self._temperature(tau)
         self.standardize = standardize
+        self.avatar = self._avatar(avatar)
+        if standardize and avatar is not None:
+            raise ValueError(
+                f'{self.name}: standardize=True and avatar={avatar!r}; with '
+                "an avatar only the student's maps are standardised. Leave "
+                'one of them out.'
+            )
         self.connector = connector
         self.has_connectors = connector is not None
         self.same_width = connector is None
@@ -157,6 +171,10 @@ class CWDLoss(FeatureLoss):
         """See :meth:`FeatureLoss.compute`."""
         if self.connector is not None:
             student = self.connect(self.connectors, student)
+        if self.avatar is not None:
+            rate = self.avatar
+            student = [normalized(each, self.sync_stats) for each in student]
+            teacher = [make_avatar(each, rate) for each in teacher]
         if self.standardize:
             student, teacher = [
                 [self._standardized(maps) for maps in side]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from luminet_mm.connectors import align_channels
 from luminet_mm.distributed import global_mean
+from luminet_mm.losses.base.avatar import make_avatar, normalized
 from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.losses.base.card import Card, Paper, Signals, Source, Use
 from luminet_mm.losses.base.feature import FeatureLoss
@@ -89,6 +90,11 @@ class MGDLoss(FeatureLoss):
             than 1; the paper's lambda.
         mask: ``'position'`` masks all channels of a position, ``'channel'``
             all positions of a channel. Drawn again at each step.
+        avatar: `AvatarKD <https://arxiv.org/abs/2305.02722>`_: the share of
+            the teacher's values that dropout hides, anew in each step, so
+            that the student learns from many variants of it. Published: 0.1.
+            Both models' maps are normalised; see
+            :mod:`luminet_mm.losses.base.avatar`. None leaves it out.
         kwargs: Options of :class:`FeatureLoss`.
 
     Raises:
@@ -148,6 +154,7 @@ class MGDLoss(FeatureLoss):
         *,
         mask_ratio: float = 0.45,
         mask: str = 'position',
+        avatar: float | None = None,
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
@@ -158,6 +165,7 @@ class MGDLoss(FeatureLoss):
                 'probability, at least 0 and less than 1.'
             )
         self.mask = self._choice('mask', mask, MASKS)
+        self.avatar = self._avatar(avatar)
 
     def make_connectors(
         self, student: list[torch.Size], teacher: list[torch.Size]
@@ -176,6 +184,13 @@ class MGDLoss(FeatureLoss):
     ) -> Tensor:
         """See :meth:`FeatureLoss.compute`."""
         student = self.connect(self.align, student)
+        if self.avatar is not None:
+            sync, rate = self.sync_stats, self.avatar
+            teacher = [make_avatar(each, rate) for each in teacher]
+            student, teacher = (
+                [normalized(each, sync) for each in side]
+                for side in (student, teacher)
+            )
         return self.total(
             mgd_loss(
                 ours,

@@ -13,8 +13,9 @@ from luminet_mm.methods.loss_tables import losses_page
 from luminet_mm.methods.markdown import table
 from luminet_mm.methods.method import METHODS, Method
 from luminet_mm.methods.parameters import extra_parameters
-from luminet_mm.methods.recipes import RECIPES, systems
+from luminet_mm.methods.recipes import RECIPES
 from luminet_mm.methods.signals import TASKS
+from luminet_mm.methods.systems import systems
 
 HEAD = """# Methods
 

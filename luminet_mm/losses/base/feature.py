@@ -260,6 +260,16 @@ class FeatureLoss(DistillLoss):
                 )
         return connected
 
+    def _avatar(self, rate: float | None) -> float | None:
+        """The option ``avatar`` of a loss that may have it."""
+        if rate is not None and self._number('avatar', rate) >= 1:
+            raise ValueError(
+                f'{self.name}: avatar is {rate!r}; set the share of the '
+                "teacher's values that is dropped, at least 0 and less than "
+                '1, or None.'
+            )
+        return rate
+
     @staticmethod
     def total(terms: Iterable[Tensor]) -> Tensor:
         """Add up the losses of several features."""

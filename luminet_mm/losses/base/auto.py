@@ -53,7 +53,7 @@ class AutoWeight(nn.Module):
     def __init__(
         self,
         share: float = 1.0,
-        momentum: float = 0.95,
+        momentum: float = 0.8,
         window: int = 20,
         interval: int = 10,
     ) -> None:

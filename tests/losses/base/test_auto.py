@@ -31,6 +31,15 @@ def test_then_it_is_a_geometric_mean_and_then_an_exponential_one():
     torch.testing.assert_close(weight.value, torch.tensor(4.0))
 
 
+def test_it_follows_within_fifty_steps():
+    """Classes that come change a ratio sixfold within a short run."""
+    weight = AutoWeight()
+    for step in range(120):
+        if weight.due():
+            observe(weight, 1.0 if step < 70 else 10.0, 1.0)
+    assert 0.5 < math.log10(weight.value) < 0.9
+
+
 def test_a_scale_of_the_loss_is_taken_out():
     """Weights 100 times too high or too low end at the same product."""
     generator = torch.Generator().manual_seed(0)

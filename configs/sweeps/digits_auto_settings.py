@@ -1,5 +1,5 @@
 # How loss_weight='auto' is set, on digits in scenes: one share for all, and how
-# fast a weight follows. Eight methods of different kinds with three shares,
+# fast a weight follows. Eight methods of different kinds with four shares,
 # then three of them with slower and with frozen weights; one seed that the
 # result tables do not use; 50 steps of warm-up for all, as there.
 from importlib import import_module
@@ -19,7 +19,7 @@ follow = dict(window=20, interval=10, momentum=0.8)
 tries = {
     f'{name}_share{share:g}': (name, dict(follow, share=share))
     for name in methods
-    for share in (0.3, 1, 3)
+    for share in (0.3, 1, 2, 3)
 }
 for name in ('luminet', 'kd', 'fgfi'):
     # a mean over 200 steps, not 50
@@ -28,7 +28,13 @@ for name in ('luminet', 'kd', 'fgfi'):
     # follow the warm-up
     once = dict(share=1, window=100, interval=100000, momentum=0.98)
     tries[f'{name}_frozen'] = (name, once)
-runs = {}
+runs = dict(
+    student=dict(
+        config='configs/frcnn_student_digits.py',
+        seeds=[100],
+        options={'train_cfg.val_interval': 3},
+    )
+)
 for key, (name, weight) in tries.items():
     runs[key] = dict(
         config='configs/_base_/pairs/frcnn_digits_methods.py',

@@ -1,5 +1,5 @@
-# How loss_weight='auto' is set, on digits in scenes: one share for all, and how
-# fast a weight follows. Eight methods of different kinds with four shares,
+# How loss_weight='auto' is set, on digits in scenes: one share for all, and
+# how fast a weight follows. Eight methods of different kinds with four shares,
 # then three of them with slower and with frozen weights; one seed that the
 # result tables do not use; 50 steps of warm-up for all, as there.
 from importlib import import_module

@@ -1,0 +1,120 @@
+"""docs/results.md: boxes beside classes, against the raw numbers."""
+
+from statistics import mean
+
+from mmengine.config import Config
+from result_page import (
+    PAGE,
+    ROOT,
+    flat,
+    load,
+    percent,
+    rows,
+    seeds_of,
+    spread,
+)
+
+HEADING = 'Where things are: boxes beside classes'
+TITLES = {
+    'boxes alone': 'boxes',
+    'student alone': 'student',
+    'LumiNet': 'luminet',
+    'LumiNet + boxes, GIoU': 'luminet_boxes_giou',
+    'LumiNet + boxes': 'luminet_boxes',
+}
+METRICS = ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75')
+GRID = ROOT / 'configs' / 'sweeps' / 'digits_boxes.py'
+
+
+def test_the_table():
+    summary = load('digits_boxes')
+    head, *shown = rows(HEADING, width=5)
+    assert head[1:] == ['AP', 'AP50', 'AP75', 'AP by seed (0 to 4)']
+    means = []
+    for title, ap, ap50, ap75, seeds in shown:
+        group = summary.pop(TITLES[title])
+        entry = group['coco/bbox_mAP']
+        assert len(entry['last']) == 5 and not group['missing']
+        assert (ap, seeds) == (spread(entry), seeds_of(entry))
+        assert ap50 == percent(group['coco/bbox_mAP_50']['mean'])
+        assert ap75 == percent(group['coco/bbox_mAP_75']['mean'])
+        means.append(entry['mean'])
+    assert means == sorted(means) and not summary
+
+
+def test_the_sweep_has_the_settings_that_were_run():
+    runs = Config.fromfile(GRID).runs
+    summary = load('digits_boxes')
+    assert set(runs) == set(summary)
+    for name, group in summary.items():
+        assert flat(runs[name].to_dict()['options']) == group['options']
+
+
+def test_what_the_page_says_of_runs():
+    runs = {
+        name: group['coco/bbox_mAP']['last']
+        for name, group in load('digits_boxes').items()
+    }
+    both, alone = runs['luminet_boxes'], runs['luminet']
+    assert (
+        min(both) > max(alone)
+        and f'{20 * (sum(both) - sum(alone)):.1f}' == '3.0'
+    )
+    assert max(runs['boxes']) < 0.18
+    assert mean(runs['boxes']) < mean(runs['student'])
+
+
+def without_classes(name, metric):
+    scores = load('digits_boxes_class_free')
+    return mean(scores[f'{name}_seed{i}'][metric] for i in range(5))
+
+
+def test_the_table_without_classes():
+    head, *shown = rows(HEADING, width=4)
+    assert head == ['whatever the class', 'AP', 'AP50', 'AP75']
+    for title, *cells in shown:
+        assert cells == [
+            percent(without_classes(TITLES[title], f'class_free/{key}'))
+            for key in METRICS
+        ]
+    assert [row[0] for row in shown] == [
+        'student alone',
+        'boxes alone',
+        'LumiNet',
+        'LumiNet + boxes',
+    ]
+
+
+def test_both_are_of_the_same_runs():
+    """The last checkpoints were tested again: AP is that of the log."""
+    scores = load('digits_boxes_class_free')
+    for name, group in load('digits_boxes').items():
+        for i, value in enumerate(group['coco/bbox_mAP']['last']):
+            entry = scores.get(f'{name}_seed{i}')
+            assert entry is None or entry['coco/bbox_mAP'] == value
+
+
+def test_what_the_page_says_of_classes():
+    free = {
+        name: [
+            100 * without_classes(name, f'class_free/{key}') for key in METRICS
+        ]
+        for name in ('student', 'boxes', 'luminet', 'luminet_boxes')
+    }
+    summary = load('digits_boxes')
+    with_classes = {
+        name: 100 * summary[name]['coco/bbox_mAP_50']['mean'] for name in free
+    }
+    text = ' '.join(PAGE.split())
+    assert (
+        f'(AP50 {free["student"][1]:.1f}), and has a third with the right '
+        f'class ({with_classes["student"]:.1f})'
+    ) in text
+    assert f'mends the classes ({with_classes["luminet"]:.1f})' in text
+    gain = free['luminet_boxes'][2] - free['luminet'][2]
+    assert f'the boxes gain {gain:.1f} at AP75' in text
+    for each in (
+        free['student'][1] - free['boxes'][1],
+        with_classes['student'] - with_classes['boxes'],
+    ):
+        assert 3 < each < 5

@@ -1,6 +1,6 @@
 # The teacher's boxes on the student's RoIs, alone and beside LumiNet, on
 # digits in scenes: five seeds. Weight 2 was set by hand, and GIoU's was not
-# searched. For weights that set themselves see digits_auto_settings.py.
+# searched.
 luminet = dict(
     type='luminet_mm.LumiNetLoss',
     signal='roi.cls_score',
@@ -19,6 +19,12 @@ methods = dict(
         loss_luminet=luminet, loss_roi_box=dict(box, form='giou')
     ),
 )
+# weights that set themselves, both alike
+for share in (1, 3):
+    methods[f'luminet_boxes_auto{share}'] = dict(
+        loss_luminet=dict(luminet, loss_weight=dict(share=share)),
+        loss_roi_box=dict(box, loss_weight=dict(share=share)),
+    )
 last = {'train_cfg.val_interval': 3}  # only the last epoch counts
 runs = {
     name: dict(

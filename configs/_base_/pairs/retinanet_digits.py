@@ -7,4 +7,7 @@ model = dict(
         checkpoint='work_dirs/retinanet_teacher_digits/epoch_6.pth',
     ),
 )
+default_hooks = dict(
+    distill_monitor=dict(type='luminet_mm.DistillMonitorHook')
+)
 custom_hooks = [dict(type='luminet_mm.TeacherCheckHook', evaluate=False)]

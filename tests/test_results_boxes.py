@@ -20,7 +20,9 @@ TITLES = {
     'student alone': 'student',
     'LumiNet': 'luminet',
     'LumiNet + boxes, GIoU': 'luminet_boxes_giou',
+    "LumiNet + boxes, `'auto'`, share 1": 'luminet_boxes_auto1',
     'LumiNet + boxes': 'luminet_boxes',
+    "LumiNet + boxes, `'auto'`, share 3": 'luminet_boxes_auto3',
 }
 METRICS = ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75')
 GRID = ROOT / 'configs' / 'sweeps' / 'digits_boxes.py'
@@ -60,8 +62,18 @@ def test_what_the_page_says_of_runs():
         min(both) > max(alone)
         and f'{20 * (sum(both) - sum(alone)):.1f}' == '3.0'
     )
+    for share in (1, 3):
+        auto = runs[f'luminet_boxes_auto{share}']
+        assert min(auto) > max(alone)
+        assert min(both) < max(auto) and min(auto) < max(both)
     assert max(runs['boxes']) < 0.18
     assert mean(runs['boxes']) < mean(runs['student'])
+
+
+def test_readme_has_the_same_figure():
+    text = ' '.join((ROOT / 'README.md').read_text(encoding='utf-8').split())
+    entry = load('digits_boxes')['luminet_boxes_auto3']['coco/bbox_mAP']
+    assert f'by themselves, LumiNet has {spread(entry)}' in text
 
 
 def without_classes(name, metric):

@@ -12,17 +12,16 @@ box = dict(
     signal=['roi.cls_score', 'roi.bbox_pred'],
     loss_weight=2.0,
 )
-auto = dict(loss_weight='auto')
 methods = dict(
     boxes=dict(loss_roi_box=box),
     luminet_boxes=dict(loss_luminet=luminet, loss_roi_box=box),
-    luminet_boxes_giou=dict(
-        loss_luminet=luminet, loss_roi_box=dict(box, form='giou')
-    ),
-    luminet_boxes_auto=dict(
-        loss_luminet=dict(luminet, **auto), loss_roi_box=dict(box, **auto)
-    ),
 )
+# weights that set themselves, both alike
+for share in (1, 3):
+    methods[f'luminet_boxes_auto{share}'] = dict(
+        loss_luminet=dict(luminet, loss_weight=dict(share=share)),
+        loss_roi_box=dict(box, loss_weight=dict(share=share)),
+    )
 last = {'train_cfg.val_interval': 8}  # only the last epoch counts
 runs = {
     name: dict(

@@ -160,7 +160,13 @@ def test_it_is_the_students_config_with_a_teacher_and_a_loss(name):
     stock.model.type = own.model.type
     expected = plain(own.to_dict())
     found = plain(stock.to_dict())
-    changed = {'val_evaluator', 'test_evaluator', 'custom_hooks'}
+    changed = {
+        'val_evaluator',
+        'test_evaluator',
+        'custom_hooks',
+        'custom_imports',
+    }
+    assert found['custom_imports'] == dict(imports=['luminet_mm'])
     if 'rtmdet' in name:  # the zoo's is for another batch
         changed.add('auto_scale_lr')
         images = 8 * cfg.train_dataloader.batch_size

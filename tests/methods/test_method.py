@@ -165,6 +165,7 @@ EXTRA = dict(  # from the channels of the student and of the teacher
     ViTKDLoss=vitkd,
     FGDLoss=each(lambda s, t: 2 * context(t) + align(s, t)),
     FGFILoss=each(lambda s, t: 9 * s * t + t),
+    MasKDLoss=each(lambda s, t: s * t + t),
 )
 
 

@@ -101,7 +101,7 @@ def test_what_is_right_passes(lines):
         (
             dict(SCHEDULE, loss_luminet=dict(warm_up=5)),
             "'warm_up' is not known; did you mean 'warmup'? A schedule has "
-            'warmup, decay, stop, unit, part.',
+            'warmup, decay, stop, unit, part, shape.',
         ),
         (dict(SCHEDULE, loss_luminet=dict(warmup='5')), 'not a whole number'),
         (dict(SCHEDULE, loss_luminet=dict(warmup=None)), 'not a whole number'),

@@ -62,7 +62,7 @@ class RoIBoxLoss(DistillLoss):
     """
 
     card = Card(
-        title='RoI boxes, of the teacher',
+        title='RoI boxes',
         key='roi_box',
         paper=Paper(
             'Learning Efficient Object Detection Models with Knowledge '

@@ -2,6 +2,7 @@
 
 from statistics import mean
 
+import pytest
 from mmengine.config import Config
 from result_page import (
     PAGE,
@@ -15,6 +16,7 @@ from result_page import (
 )
 
 HEADING = 'Where things are: boxes beside classes'
+HEADINGS = {'digits_boxes': HEADING, 'bccd_boxes': 'Boxes on blood cells'}
 TITLES = {
     'boxes alone': 'boxes',
     'student alone': 'student',
@@ -25,12 +27,12 @@ TITLES = {
     "LumiNet + boxes, `'auto'`, share 3": 'luminet_boxes_auto3',
 }
 METRICS = ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75')
-GRID = ROOT / 'configs' / 'sweeps' / 'digits_boxes.py'
 
 
-def test_the_table():
-    summary = load('digits_boxes')
-    head, *shown = rows(HEADING, width=5)
+@pytest.mark.parametrize('name', HEADINGS)
+def test_the_table(name):
+    summary = load(name)
+    head, *shown = rows(HEADINGS[name], width=5)
     assert head[1:] == ['AP', 'AP50', 'AP75', 'AP by seed (0 to 4)']
     means = []
     for title, ap, ap50, ap75, seeds in shown:
@@ -44,9 +46,10 @@ def test_the_table():
     assert means == sorted(means) and not summary
 
 
-def test_the_sweep_has_the_settings_that_were_run():
-    runs = Config.fromfile(GRID).runs
-    summary = load('digits_boxes')
+@pytest.mark.parametrize('name', HEADINGS)
+def test_the_sweep_has_the_settings_that_were_run(name):
+    runs = Config.fromfile(ROOT / 'configs' / 'sweeps' / f'{name}.py').runs
+    summary = load(name)
     assert set(runs) == set(summary)
     for name, group in summary.items():
         assert flat(runs[name].to_dict()['options']) == group['options']

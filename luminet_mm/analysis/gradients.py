@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import copy
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 
 import torch
@@ -112,6 +112,25 @@ def measure(cfg: Config, steps: int = 4, seed: int = 0) -> dict[str, float]:
     }
 
 
+def distilled_groups(
+    grid: str, only: Sequence[str] | None = None
+) -> Iterator[tuple[str, Config]]:
+    """The groups of a sweep's grid that distil, each with its first config.
+
+    Args:
+        grid: Python file with ``runs``.
+        only: Names of groups; None for all.
+    """
+    seen = set()
+    for cell in make_cells(Config.fromfile(grid).runs):
+        if cell.group in seen or only and cell.group not in only:
+            continue
+        seen.add(cell.group)
+        cfg = cell.load()
+        if 'distill' in cfg.model:
+            yield cell.group, cfg
+
+
 def main(args: Sequence[str] | None = None) -> None:
     """Print the relative gradient norm of every loss in a sweep's grid."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -121,21 +140,10 @@ def main(args: Sequence[str] | None = None) -> None:
     options = parser.parse_args(args)
     MMLogger.get_current_instance().setLevel('WARNING')
     print(f"{'group':24} gradient / that of the student's own losses")
-    seen = set()
-    for cell in make_cells(Config.fromfile(options.grid).runs):
-        if (
-            cell.group in seen
-            or options.only
-            and (cell.group not in options.only)
-        ):
-            continue
-        seen.add(cell.group)
-        cfg = cell.load()
-        if 'distill' not in cfg.model:
-            continue
+    for group, cfg in distilled_groups(options.grid, options.only):
         strengths = measure(cfg, options.steps)
         words = [f'{key} {value:.3g}' for key, value in strengths.items()]
-        print(f'{cell.group:24} {", ".join(words)}', flush=True)
+        print(f'{group:24} {", ".join(words)}', flush=True)
 
 
 if __name__ == '__main__':

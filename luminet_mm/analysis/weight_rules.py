@@ -31,9 +31,9 @@ from mmengine.runner import Runner, load_checkpoint
 from luminet_mm.analysis.gradients import (
     SHARED,
     build_distiller,
+    distilled_groups,
     gradient_length,
 )
-from luminet_mm.launch.grid import make_cells
 
 RULES = ('signal', 'layer', 'network', 'value')
 LAYERS = {
@@ -152,15 +152,11 @@ def main(args: Sequence[str] | None = None) -> None:
     MMLogger.get_current_instance().setLevel('WARNING')
     print(f'{"loss":24}' + ''.join(f'{rule:>12}' for rule in RULES))
     found: dict[str, dict[str, dict[str, float]]] = {}
-    for cell in make_cells(Config.fromfile(options.grid).runs):
-        cfg = cell.load()
-        wanted = options.only is None or cell.group in options.only
-        if cell.group in found or not wanted or 'distill' not in cfg.model:
-            continue
-        found[cell.group] = measure(cfg, options.steps, options.checkpoint)
-        for key, weights in found[cell.group].items():
+    for group, cfg in distilled_groups(options.grid, options.only):
+        found[group] = measure(cfg, options.steps, options.checkpoint)
+        for key, weights in found[group].items():
             words = ''.join(f'{weights[rule]:12.3g}' for rule in RULES)
-            print(f'{f"{cell.group} {key}":24}{words}', flush=True)
+            print(f'{f"{group} {key}":24}{words}', flush=True)
     if options.json:
         Path(options.json).write_text(json.dumps(found, indent=1) + '\n')
 

@@ -10,8 +10,14 @@ measure. For each loss of a grid this prints the weight that a rule would give:
 | ``network`` | gradients in all of backbone and neck |
 | ``value`` | the losses themselves |
 
+``share`` is another: the weight at which one module, here the neck, has 11 %
+of the L1 norm of the gradients of all parameters. It is 0 if the module has
+more without the loss, and inf if no weight reaches it.
+
 `GradNorm <https://arxiv.org/abs/1711.02257>`_ (Chen et al. 2018) balances in
-the last layer that all tasks share.
+the last layer that all tasks share. ``share`` is the rule of RT-DETRv4
+(``engine/solver/det_solver.py``, commit df44122), which follows it from epoch
+to epoch for the encoder, up to 1 point.
 """
 
 from __future__ import annotations
@@ -19,14 +25,17 @@ from __future__ import annotations
 import argparse
 import copy
 import json
+import math
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner, load_checkpoint
+from torch import Tensor
 
 from luminet_mm.analysis.gradients import (
     SHARED,
@@ -35,7 +44,9 @@ from luminet_mm.analysis.gradients import (
     gradient_length,
 )
 
-RULES = ('signal', 'layer', 'network', 'value')
+RULES = ('signal', 'layer', 'network', 'value', 'share')
+SHARE = 0.11
+MODULE = 'neck'
 LAYERS = {
     'backbone': 'backbone.layer4',
     'neck': 'neck.fpn_convs',
@@ -47,7 +58,10 @@ LAYERS = {
 
 
 def weights_by_rule(
-    model: Any, batches: Iterable[dict], layers: dict[str, str]
+    model: Any,
+    batches: Iterable[dict],
+    layers: dict[str, str],
+    module: str = MODULE,
 ) -> dict[str, dict[str, float]]:
     """The weight of each loss by each rule, a mean over batches.
 
@@ -58,11 +72,24 @@ def weights_by_rule(
             ``loss_weight='auto'``.
         batches: Raw batches from a data loader.
         layers: For each loss the module of rule ``layer``.
+        module: The module of rule ``share``.
 
     Returns:
-        For each loss and rule the ratio of the two means.
+        For each loss and rule the ratio of the two means; for rule ``share``
+        the weight at which the mean of the module's share is right.
     """
-    named = list(model.named_parameters())
+    named = [
+        (name, value)
+        for name, value in model.named_parameters()
+        if value.requires_grad
+    ]
+    inside_module = torch.cat(
+        [
+            torch.full((value.numel(),), name.startswith(f'{module}.'))
+            for name, value in named
+        ]
+    )
+    gradients: dict[str, list[tuple[Tensor, Tensor]]] = {k: [] for k in layers}
     inside: dict[str, dict[str, tuple[str, ...]]] = {
         'network': dict.fromkeys(layers, SHARED),
         'layer': {key: (prefix,) for key, prefix in layers.items()},
@@ -80,12 +107,16 @@ def weights_by_rule(
                 parameters = [
                     value
                     for name, value in named
-                    if name.startswith(prefixes[key]) and value.requires_grad
+                    if name.startswith(prefixes[key])
                 ]
                 pairs[rule] = (
                     gradient_length(total, parameters),
                     gradient_length(loss, parameters),
                 )
+            values = [value for _, value in named]
+            gradients[key].append(
+                (flat_gradient(total, values), flat_gradient(loss, values))
+            )
             for rule, pair in pairs.items():
                 for side, each in enumerate(pair):
                     place = (key, rule, side)
@@ -94,13 +125,74 @@ def weights_by_rule(
         key: {
             rule: sums[key, rule, 0] / sums[key, rule, 1]
             for rule in RULES
-            if rule != 'signal'
+            if rule not in ('signal', 'share')
         }
         for key in layers
     }
     for key, weights in found.items():
         weights['signal'] = model.distill[key].auto.value.item()
+        weights['share'] = weight_at_share(gradients[key], inside_module)
     return found
+
+
+def flat_gradient(loss: Tensor, parameters: list[Tensor]) -> Tensor:
+    """A loss's gradient in parameters, one after the other.
+
+    Args:
+        loss: Scalar; its graph is kept.
+        parameters: All require gradients; 0 for those that it has none in.
+    """
+    gradients = torch.autograd.grad(
+        loss, parameters, retain_graph=True, allow_unused=True
+    )
+    return torch.cat(
+        [
+            (torch.zeros_like(value) if each is None else each).flatten()
+            for each, value in zip(gradients, parameters, strict=True)
+        ]
+    )
+
+
+def weight_at_share(
+    gradients: Sequence[tuple[Tensor, Tensor]],
+    inside: Tensor,
+    target: float = SHARE,
+    limit: float = 1e6,
+) -> float:
+    """The weight at which a module has a share of all gradients' L1 norm.
+
+    Args:
+        gradients: For each batch those of the student's own losses and of the
+            loss with weight 1, ``(P,)``.
+        inside: Bool, ``(P,)``: which parameters are the module's.
+        target: The share.
+        limit: The largest weight.
+
+    Returns:
+        The weight, found by bisection to 0.1 %; 0 if the share is larger
+        without the loss, inf if it is smaller with the largest weight.
+
+    Examples:
+        >>> own, loss = torch.tensor([1.0, 9.0]), torch.tensor([1.0, 0.0])
+        >>> weight = weight_at_share([(own, loss)], loss > 0, target=0.25)
+        >>> round(weight, 2)  # (1 + 2) of (1 + 2) + 9
+        2.0
+    """
+
+    def share(weight: float) -> float:
+        parts = [(own + weight * loss).abs() for own, loss in gradients]
+        ratios = [each[inside].sum() / each.sum() for each in parts]
+        return torch.stack(ratios).mean().item()
+
+    if share(0.0) >= target:
+        return 0.0
+    if share(limit) < target:
+        return math.inf
+    low, high = 1 / limit, limit
+    while high > 1.001 * low:
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if share(middle) < target else (low, middle)
+    return math.sqrt(low * high)
 
 
 def measure(

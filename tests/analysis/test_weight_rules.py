@@ -1,6 +1,7 @@
 """Weights by rules: what each makes equal, and the tool that prints them."""
 
 import json
+import math
 
 import pytest
 import tiny_cls
@@ -9,7 +10,12 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from luminet_mm.analysis import weight_rules
-from luminet_mm.analysis.weight_rules import RULES, measure, weights_by_rule
+from luminet_mm.analysis.weight_rules import (
+    RULES,
+    measure,
+    weight_at_share,
+    weights_by_rule,
+)
 
 PLACES = {
     'layer': 'backbone.layer4',
@@ -38,7 +44,10 @@ def distiller(weight='auto'):
 def test_each_rule_makes_its_measure_equal():
     batch = tiny_cls.batch(num_images=1)
     found = weights_by_rule(
-        tiny_cls.build(distiller()), [batch], {'loss_kd': PLACES['layer']}
+        tiny_cls.build(distiller()),
+        [batch],
+        {'loss_kd': PLACES['layer']},
+        module='head',
     )['loss_kd']
     assert set(found) == set(RULES)
     model = tiny_cls.build(distiller(weight=1.0))
@@ -63,6 +72,23 @@ def test_each_rule_makes_its_measure_equal():
     for rule, (own, loss) in sizes.items():
         # other orders of sums: 1e-6; another rule's weight is 10 % off
         assert float(own / loss) == pytest.approx(found[rule], rel=1e-3), rule
+
+
+def test_a_share_is_of_all_batches():
+    inside = torch.tensor([True, False, False])
+    batches = [
+        (torch.tensor([1.0, 8.0, -1.0]), torch.tensor([1.0, 0.0, 0.0])),
+        (torch.tensor([-1.0, 2.0, 7.0]), torch.tensor([-2.0, 0.0, 0.0])),
+    ]
+    weight = weight_at_share(batches, inside, target=0.3)
+    shares = [
+        (1 + weight) / (10 + weight),
+        (1 + 2 * weight) / (10 + 2 * weight),
+    ]
+    assert sum(shares) / 2 == pytest.approx(0.3, rel=2e-3)
+    assert weight_at_share(batches, inside, target=0.09) == 0
+    outside = [(own, loss.roll(1)) for own, loss in batches]
+    assert math.isinf(weight_at_share(outside, inside, target=0.2))
 
 
 def test_a_grid_is_printed_and_written(tmp_path, monkeypatch, capsys):

@@ -24,7 +24,7 @@ METADATA := setup.py pyproject.toml
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install install-dev quickstart quickstart-cls test test-slow \
-	lint format wheel clean
+	lint format docs wheel clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
@@ -45,6 +45,11 @@ $(VENV)/.installed: $(METADATA) | $(BIN)/python
 $(VENV)/.installed-dev: $(METADATA) | $(BIN)/python
 	$(PIP_INSTALL) --upgrade 'pip>=24'
 	$(PIP_INSTALL) -e '.[dev]'
+	touch $@ $(VENV)/.installed
+
+$(VENV)/.installed-docs: $(METADATA) | $(BIN)/python
+	$(PIP_INSTALL) --upgrade 'pip>=24'
+	$(PIP_INSTALL) -e '.[docs]'
 	touch $@ $(VENV)/.installed
 
 install: $(VENV)/.installed  ## install the project into VENV
@@ -72,13 +77,16 @@ format: install-dev  ## format the code in the house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(VENV)/.installed-docs  ## build the site in site/, links checked
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict $(ARGS)
+
 wheel: install-dev  ## build a wheel in dist/
 	rm -rf build
 	$(BIN)/python -m build --wheel
 	rm -rf build
 
 clean:  ## remove what was built, except the environment
-	rm -rf build dist *.egg-info luminet_mm/.mim $(VENV)/.installed*
+	rm -rf build dist site *.egg-info luminet_mm/.mim $(VENV)/.installed*
 	find . -path '*/.venv*' -prune -o -name __pycache__ -type d -print0 | \
 		xargs -0 rm -rf
 	rm -rf .pytest_cache .mypy_cache .ruff_cache

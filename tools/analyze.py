@@ -4,7 +4,7 @@ Runs a student and its teacher over the test set and compares their logits, per
 image for classifiers and per RoI of the student for two-stage detectors.
 Writes ``analysis.json``, ``matrices.npz``, ``similarity.png`` and
 ``reliability.png``. ``--runs`` adds accuracy against parameters and a table of
-costs for finished runs, and works without a student. ``docs/analysis.md`` says
+costs for finished runs, and works without a student. ``docs/report.md`` says
 how to read them.
 """
 

@@ -7,7 +7,7 @@ Run      python tools/train.py \
 Paper    none for this pair; student alone 71.14 (LumiNet, Table 1). Not run
          here yet.
 Derived  nothing: tau and weights are mdistiller's for KD on CIFAR-100. For the
-         second link see docs/chains.md.
+         second link see docs/configs.md.
 """
 
 _base_ = '../_base_/pairs/cifar100/resnet56_resnet32.py'

@@ -7,7 +7,7 @@ Run      python tools/train.py \
 Paper    70.83 (LumiNet, Table 1), with an assistant that is not stated;
          student alone 69.06. Not run here yet.
 Derived  the assistant; tau and weights of both links, which are mdistiller's
-         for KD. TAKD's authors searched them link by link (docs/chains.md).
+         for KD. TAKD's authors searched them link by link (docs/configs.md).
 """
 
 _base_ = '../_base_/pairs/cifar100/resnet56_resnet32_resnet20.py'

@@ -49,8 +49,8 @@ RECIPES = (
             'Mirzadeh et al. 2020',
             f'{_ARXIV}1902.03393',
         ),
-        '`KDLoss` twice, in a [chain](chains.md) of configs: a link is the '
-        'teacher of the next',
+        '`KDLoss` twice, in a [chain](configs.md#chains-of-teachers) of '
+        'configs: a link is the teacher of the next',
         (
             'cifar100/takd_resnet56_resnet32_resnet20_cifar100.py',
             'takd_frcnn_r101_r50_r18_coco.py',

@@ -43,7 +43,7 @@ def student_problems(cfg: Config) -> list[str]:
         mine = student.__name__
         fix = (
             f'Register class Distilled{mine}({distiller.__name__}, {mine}) '
-            f"and set model.type='Distilled{mine}' (docs/configs.md)"
+            f"and set model.type='Distilled{mine}' (docs/own-data.md)"
         )
         if extended_by(student):
             fix = 'Keep that type'

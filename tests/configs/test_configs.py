@@ -510,7 +510,8 @@ def test_the_page_lists_every_config(page):
         assert cells[4] == 'not run'
 
 
-def test_the_example_for_own_data_runs(page, tmp_path, monkeypatch):
+def test_the_example_for_own_data_runs(tmp_path, monkeypatch):
+    page = (ROOT / 'docs' / 'own-data.md').read_text(encoding='utf-8')
     shutil.copytree(ROOT / 'configs', tmp_path / 'configs')
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(

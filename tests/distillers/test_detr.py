@@ -509,7 +509,7 @@ def test_a_student_of_ones_own_class():
             return 'mine'
 
     class Mine(DETRDistiller, MyDINO):
-        """Its distiller, as docs/configs.md has it."""
+        """Its distiller, as docs/own-data.md has it."""
 
     model = distiller('dino')
     model.type = Mine

@@ -15,6 +15,7 @@ from pathlib import Path
 from luminet_mm.launch.console import reported
 from luminet_mm.report import write_report
 from luminet_mm.report.gather import verdict
+from luminet_mm.report.record import write_record
 
 
 def parse_args(args: Sequence[str] | None = None) -> argparse.Namespace:
@@ -34,6 +35,10 @@ def parse_args(args: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument(
         '--out', help='HTML file; default report.html in the first folder'
+    )
+    parser.add_argument(
+        '--json',
+        help='a JSON file too: versions, configs, scores by seed',
     )
     parser.add_argument(
         '--metric',
@@ -85,6 +90,9 @@ def main(args: Sequence[str] | None = None) -> None:
         )
         print(verdict(report)[0])
         print(f'wrote {out}')
+        if options.json:
+            write_record(report, options.json)
+            print(f'wrote {options.json}')
 
 
 if __name__ == '__main__':

@@ -1,5 +1,7 @@
 """The command: one file written, one sentence printed, clear refusals."""
 
+import json
+
 import pytest
 from made_runs import pair
 from parsed_page import Page
@@ -24,6 +26,15 @@ def test_out_and_metric(tmp_path):
     page = Page(out.read_text())
     assert 'AP50 above' in page.texts['verdict']
     assert page.tables['results'][0][2] == 'AP50'
+
+
+def test_json_is_written_beside_the_page(tmp_path, capsys):
+    pair(tmp_path, [0.1, 0.2], [0.3, 0.4])
+    out = tmp_path / 'result.json'
+    main([str(tmp_path), '--images', '0', '--json', str(out)])
+    assert capsys.readouterr().out.splitlines()[-1] == f'wrote {out}'
+    found = json.loads(out.read_text())
+    assert found['metric'] == 'coco/bbox_mAP' and len(found['groups']) == 2
 
 
 @pytest.mark.parametrize(

@@ -138,6 +138,9 @@ def test_flags_and_variables_of_the_tools_exist(page):
             assert os.access(path, os.X_OK), tool
             inner = 'test.py' if 'test' in tool else 'train.py'
             source = (ROOT / 'tools' / inner).read_text(encoding='utf-8')
+        for module in re.findall(r'from luminet_mm\.(\w+)\.__main__', source):
+            thin = ROOT / 'luminet_mm' / module / '__main__.py'
+            source += thin.read_text(encoding='utf-8')
         for flag in re.findall(r'(?<!\S)(--[a-z-]+)', after):
             assert f"'{flag}'" in source + launch, (tool, flag)
 

@@ -48,6 +48,7 @@ CROSS_CUTTING = {
     'test_mirror': 'the tree',
     'test_packaging': 'pyproject.toml and the wheel',
     'test_reliability': 'docs/reliability.md',
+    'test_reproduce': 'docs/reproduce.md',
     'test_results': 'docs/results.md and the logs',
     'test_site': 'mkdocs.yml and docs/hooks/',
     'test_step': 'a training step of either family',

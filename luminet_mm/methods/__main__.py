@@ -2,7 +2,7 @@
 
 Prints docs/methods.md. ``--page losses`` prints docs/losses.md with its
 tables and ``--page model-index`` model-index.yml with its collections;
-``--write`` writes all three.
+``--write`` writes all pages.
 """
 
 from __future__ import annotations

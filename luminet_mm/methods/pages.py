@@ -12,6 +12,8 @@ from luminet_mm.methods.detectors import detectors_page
 from luminet_mm.methods.loss_tables import losses_page
 from luminet_mm.methods.markdown import table
 from luminet_mm.methods.method import METHODS, Method
+from luminet_mm.methods.originals import PAGE as REPRODUCE_PAGE
+from luminet_mm.methods.originals import reproduce_page
 from luminet_mm.methods.parameters import extra_parameters
 from luminet_mm.methods.recipes import RECIPES
 from luminet_mm.methods.signals import TASKS
@@ -157,6 +159,7 @@ PAGES: dict[str, tuple[str, Callable[[Path], str]]] = {
     'methods': ('docs/methods.md', methods_page),
     'losses': ('docs/losses.md', losses_page),
     'detectors': (DETECTORS_PAGE, detectors_page),
+    'reproduce': (REPRODUCE_PAGE, reproduce_page),
     'model-index': ('model-index.yml', model_index),
 }
 """The pages: their paths, and the functions that make them."""

@@ -55,6 +55,7 @@ CROSS_CUTTING = {
     'tools/test_hostile_files': 'every tool that reads a file',
     'tools/test_not_finite': 'tools/train.py on a run that diverges',
     'tools/test_pure_python': 'tools/train.py and tools/test.py',
+    'tools/test_start_up': 'every tool: what a usage text imports',
     'tools/test_resume': 'tools/train.py, killed and resumed',
 }
 

@@ -8,6 +8,8 @@ costs for finished runs, and works without a student. ``docs/report.md`` says
 how to read them.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 from collections.abc import Iterable, Sequence
@@ -15,37 +17,25 @@ from pathlib import Path
 
 import numpy as np
 from mmengine.config import Config
-from mmengine.dist import all_gather_object, get_rank
-from mmengine.model import BaseModel
 from mmengine.utils import track_iter_progress
-from torch.utils.data import DataLoader
 
-from luminet_mm.analysis import (
-    SIDES,
-    AnalysisError,
-    LogitPair,
-    PairStatistics,
-    boxes_in_view,
-    count_parameters,
-    draw_parameters,
-    draw_reliability,
-    draw_similarity,
-    read_runs,
-)
-from luminet_mm.distillers.blocks import teacher_list
+from luminet_mm.later import Later
 from luminet_mm.launch.command_line import add_arguments, load_config
 from luminet_mm.launch.console import reported
-from luminet_mm.launch.runner import build_runner
-from luminet_mm.loading.checkpoint import (
-    BESIDE_STUDENT,
-    get_state_dict,
-    load_checkpoint,
-)
-from luminet_mm.loading.weights import load_weights, unwrapped
-from luminet_mm.preflight import check_config
 from luminet_mm.runs.launchers import LaunchError
-from luminet_mm.stock import stock_config
-from luminet_mm.teachers.frozen import FrozenTeacher
+from luminet_mm.teachers.entries import teacher_list
+
+# what takes seconds to import, when it is needed
+analysis = Later('luminet_mm.analysis')
+runners = Later('luminet_mm.launch.runner')
+checkpoints = Later('luminet_mm.loading.checkpoint')
+weights = Later('luminet_mm.loading.weights')
+preflight = Later('luminet_mm.preflight')
+stock = Later('luminet_mm.stock')
+frozen = Later('luminet_mm.teachers.frozen')
+dist = Later('mmengine.dist')
+mmengine_model = Later('mmengine.model')
+torch_data = Later('torch.utils.data')
 
 
 def parse_args() -> argparse.Namespace:
@@ -99,7 +89,7 @@ def parse_args() -> argparse.Namespace:
 
 def build_pair(
     args: argparse.Namespace,
-) -> tuple[LogitPair, DataLoader, dict]:
+) -> tuple[analysis.LogitPair, torch_data.DataLoader, dict]:
     """Build both models and the data loader.
 
     Returns:
@@ -116,15 +106,15 @@ def build_pair(
     split = args.split or ('test' if cfg.get('test_dataloader') else 'val')
     if not cfg.get(f'{split}_dataloader'):
         raise LaunchError(f'{args.config} has no {split}_dataloader.')
-    cfg = stock_config(cfg)
+    cfg = stock.stock_config(cfg)
     cfg.load_from = args.checkpoint
-    check_config(cfg, (split,))
+    preflight.check_config(cfg, (split,))
     # The runner's own loading ignores missing weights.
     cfg.load_from = None
     cfg.work_dir = args.out
     cfg.log_level = 'WARNING'
-    runner = build_runner(cfg, args=args)
-    model = unwrapped(runner.model)
+    runner = runners.build_runner(cfg, args=args)
+    model = weights.unwrapped(runner.model)
     _load_student(model, args)
     model.eval()
 
@@ -133,8 +123,10 @@ def build_pair(
     for block in blocks:
         weight = block.pop('weight', 1.0)
         block.pop('cache', None)  # of the training data
-        teachers.append((FrozenTeacher(**block, default_scope=scope), weight))
-    pair = LogitPair(model, teachers)
+        teachers.append(
+            (frozen.FrozenTeacher(**block, default_scope=scope), weight)
+        )
+    pair = analysis.LogitPair(model, teachers)
 
     settings = cfg[f'{split}_dataloader']
     # each image once, also on several processes
@@ -142,7 +134,7 @@ def build_pair(
         type='DefaultSampler', shuffle=False, round_up=False
     )
     if pair.detects:
-        boxes_in_view(settings.dataset)
+        analysis.boxes_in_view(settings.dataset)
     loader = runner.build_dataloader(settings, seed=runner.seed)
     classes = list((loader.dataset.metainfo or {}).get('classes') or ())
     for teacher, _ in teachers:
@@ -159,7 +151,7 @@ def build_pair(
             student=dict(
                 config=args.config,
                 checkpoint=args.checkpoint,
-                parameters=count_parameters(model),
+                parameters=analysis.count_parameters(model),
             ),
             teachers=[
                 dict(
@@ -168,7 +160,7 @@ def build_pair(
                     else block['config'],
                     checkpoint=block['checkpoint'],
                     weight=weight,
-                    parameters=count_parameters(teacher.model),
+                    parameters=analysis.count_parameters(teacher.model),
                 )
                 for block, (teacher, weight) in zip(blocks, teachers)
             ],
@@ -206,16 +198,22 @@ def _teacher_blocks(cfg: Config, args: argparse.Namespace) -> list[dict]:
     return blocks
 
 
-def _load_student(model: BaseModel, args: argparse.Namespace) -> None:
+def _load_student(
+    model: mmengine_model.BaseModel, args: argparse.Namespace
+) -> None:
     """Load every weight of the student, without a method's own parts."""
-    state = get_state_dict(load_checkpoint(args.checkpoint))
-    for key in [key for key in state if key.startswith(BESIDE_STUDENT)]:
+    state = checkpoints.get_state_dict(
+        checkpoints.load_checkpoint(args.checkpoint)
+    )
+    for key in [
+        key for key in state if key.startswith(checkpoints.BESIDE_STUDENT)
+    ]:
         del state[key]
-    fit = load_weights(model, state)
+    fit = weights.load_weights(model, state)
     problems = fit.lines() + [f'{key}: unexpected' for key in fit.unexpected]
     if problems:
         more = len(problems) - 12
-        raise AnalysisError(
+        raise analysis.AnalysisError(
             f'checkpoint {args.checkpoint} does not fit {args.config}. Give '
             'the config that it was trained with.\n  '
             + '\n  '.join(problems[:12])
@@ -223,7 +221,9 @@ def _load_student(model: BaseModel, args: argparse.Namespace) -> None:
         )
 
 
-def measure(pair: LogitPair, loader: DataLoader) -> PairStatistics | None:
+def measure(
+    pair: analysis.LogitPair, loader: torch_data.DataLoader
+) -> analysis.PairStatistics | None:
     """Run both models over the data, on all processes.
 
     Returns:
@@ -231,20 +231,22 @@ def measure(pair: LogitPair, loader: DataLoader) -> PairStatistics | None:
     """
     statistics = None
     batches: Iterable = loader
-    if get_rank() == 0:
+    if dist.get_rank() == 0:
         batches = track_iter_progress((loader, len(loader)))
     for data in batches:
         student, teacher, labels = pair(data)
         if statistics is None:
-            statistics = PairStatistics(student.shape[-1])
+            statistics = analysis.PairStatistics(student.shape[-1])
         statistics.update(student, teacher, labels)
-    parts = [part for part in all_gather_object(statistics) if part]
+    parts = [part for part in dist.all_gather_object(statistics) if part]
     for part in parts[1:]:
         parts[0].merge(part)
     return parts[0] if parts else None
 
 
-def report(statistics: PairStatistics, about: dict, detects: bool) -> dict:
+def report(
+    statistics: analysis.PairStatistics, about: dict, detects: bool
+) -> dict:
     """Collect the numbers; a detector's foreground separately."""
     if len(about['classes']) != statistics.num_classes:
         about['classes'] = [str(i) for i in range(statistics.num_classes)]
@@ -265,7 +267,7 @@ def print_pair(result: dict) -> None:
 
     print(f'\n{result["rows"]:,} rows of {result["images"]:,} images')
     print(f'{"":10} {"accuracy":>9} {"confidence":>11} {"ECE":>7}')
-    for side in SIDES:
+    for side in analysis.SIDES:
         print(
             f'{side:10} {show(result[f"{side}_accuracy"]):>9} '
             f'{show(result[side]["confidence"]):>11} '
@@ -318,27 +320,27 @@ def main() -> None:
 def analyze(args: argparse.Namespace) -> None:
     """Measure a pair of models, compare runs, and write the results."""
     result: dict = {}
-    runs = read_runs(args.runs, args.metric)
+    runs = analysis.read_runs(args.runs, args.metric)
     if args.config:
         pair, loader, about = build_pair(args)
     out = Path(args.out or args.work_dir or 'work_dirs/analysis')
     if args.config:
         statistics = measure(pair, loader)
-        if get_rank():
+        if dist.get_rank():
             return
         if statistics is None:
-            raise AnalysisError('the data set is empty.')
+            raise analysis.AnalysisError('the data set is empty.')
         result = report(statistics, about, pair.detects)
     out.mkdir(parents=True, exist_ok=True)
     if args.config:
-        draw_similarity(
+        analysis.draw_similarity(
             statistics,
             result['classes'],
             args.max_gap,
             out / 'similarity.png',
         )
         if result['labelled']:
-            draw_reliability(result, out / 'reliability.png')
+            analysis.draw_reliability(result, out / 'reliability.png')
         np.savez_compressed(
             out / 'matrices.npz',
             logit_gap=statistics.logit_gap(),
@@ -347,7 +349,7 @@ def analyze(args: argparse.Namespace) -> None:
         print_pair(result)
     if runs:
         result['runs'] = runs
-        draw_parameters(runs, out / 'parameters.png')
+        analysis.draw_parameters(runs, out / 'parameters.png')
         print_runs(runs)
     text = json.dumps(result, indent=1, allow_nan=False)
     (out / 'analysis.json').write_text(text + '\n')

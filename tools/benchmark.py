@@ -6,16 +6,21 @@ boxes, labels and weights are random, so neither data nor checkpoints are
 needed. Writes ``benchmark.json`` and ``benchmark.png``.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 from pathlib import Path
 
-import torch
 from mmengine.config import Config
 
+from luminet_mm.later import Later
 from luminet_mm.launch.command_line import add_arguments, load_config
 from luminet_mm.launch.console import reported
-from luminet_mm.timing.benchmark import benchmark, draw
+
+# what takes seconds to import, when it is needed
+timing = Later('luminet_mm.timing.benchmark')
+torch = Later('torch')
 
 
 def parse_args() -> argparse.Namespace:
@@ -44,7 +49,7 @@ def parse_args() -> argparse.Namespace:
         "and one with a second pass of the student's head",
     )
     parser.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu'
+        '--device', help='default: cuda where there is a GPU, else cpu'
     )
     parser.add_argument(
         '--threads', type=int, help='CPU threads; default: what torch chooses'
@@ -60,14 +65,14 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     with reported(args):
         cfg = load_config(args)
-        result = benchmark(
+        result = timing.benchmark(
             cfg,
             batch_size=args.batch_size or _batch_size(cfg),
             image_size=tuple(args.image_size or _image_size(cfg)),
             rounds=args.rounds,
             warmup=args.warmup,
             compare=args.compare,
-            device=args.device,
+            device=args.device or _device(),
         )
         out = Path(cfg.work_dir)
         out.mkdir(parents=True, exist_ok=True)
@@ -75,7 +80,7 @@ def main() -> None:
         (out / 'benchmark.json').write_text(
             json.dumps(result, indent=1) + '\n'
         )
-        draw(result, out / 'benchmark.png')
+        timing.draw(result, out / 'benchmark.png')
         print(report(result))
         print(f'wrote {out}/benchmark.json and benchmark.png')
 
@@ -98,6 +103,10 @@ def report(result: dict) -> str:
             f'({entry["low"]:.3f} to {entry["high"]:.3f})'
         )
     return '\n'.join(lines)
+
+
+def _device() -> str:
+    return 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
 def _batch_size(cfg: Config) -> int:

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 
 from luminet_mm.config_types import is_type
 from luminet_mm.datasets.replay import ReplayDataset
-from luminet_mm.distillers.blocks import block_problems, teacher_entries
+from luminet_mm.distillers.blocks import block_problems
 from luminet_mm.distillers.classifier import ClassifierDistiller
 from luminet_mm.hooks.distiller import distiller_of
 from luminet_mm.launch.command_line import add_arguments, load_config
@@ -34,6 +34,7 @@ from luminet_mm.teachers.cache_files import DTYPES, CacheError
 from luminet_mm.teachers.cache_header import make_header
 from luminet_mm.teachers.cache_writer import CacheWriter
 from luminet_mm.teachers.cached import DATASET, check_student
+from luminet_mm.teachers.entries import teacher_entries
 
 
 def parse_args() -> argparse.Namespace:

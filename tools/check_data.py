@@ -4,6 +4,8 @@ Every photo is opened. Training itself checks the annotations and a few photos
 before it starts.
 """
 
+from __future__ import annotations
+
 import argparse
 import io
 import os
@@ -13,9 +15,12 @@ from collections.abc import Callable, Sequence
 from mmengine.config import Config
 from mmengine.utils import track_parallel_progress, track_progress
 
+from luminet_mm.later import Later
 from luminet_mm.launch.command_line import add_arguments, load_config
 from luminet_mm.launch.console import reported
-from luminet_mm.preflight.data import data_findings
+
+# what takes seconds to import, when it is needed
+data = Later('luminet_mm.preflight.data')
 
 PHASES = ('train', 'val', 'test')
 
@@ -69,7 +74,7 @@ def report(cfg: Config, phases: Sequence[str], workers: int) -> bool:
     Returns:
         Whether there is no fault.
     """
-    found = data_findings(cfg, phases, True, with_progress(workers))
+    found = data.data_findings(cfg, phases, True, with_progress(workers))
     for title, lines in (
         ('note', found.notes),
         ('warning', found.warnings),

@@ -10,18 +10,41 @@ are saved with the weights. Its images must be normalised as in its training:
 both projects do this like ``configs/_base_/datasets/cifar100.py``.
 """
 
+from __future__ import annotations
+
 import argparse
 import io
 from pathlib import Path
 from typing import Any
 
 import mmengine
-import torch
 
 from luminet_mm.files.atomic import write_atomically
+from luminet_mm.later import Later
 from luminet_mm.launch.console import reported
-from luminet_mm.loading.checkpoint import get_state_dict, load_checkpoint
-from luminet_mm.models.mdistiller import NETWORKS, convert_state_dict
+
+# what takes seconds to import, when it is needed
+checkpoints = Later('luminet_mm.loading.checkpoint')
+mdistiller = Later('luminet_mm.models.mdistiller')
+torch = Later('torch')
+# Keys of mdistiller.NETWORKS.
+NETWORKS = (
+    'resnet20',
+    'resnet32',
+    'resnet56',
+    'resnet110',
+    'resnet8x4',
+    'resnet32x4',
+    'ResNet50',
+    'wrn_16_2',
+    'wrn_40_1',
+    'wrn_40_2',
+    'vgg8',
+    'vgg13',
+    'MobileNetV2',
+    'ShuffleV1',
+    'ShuffleV2',
+)
 
 
 def convert(network: str, source: str, target: str) -> Path:
@@ -43,9 +66,11 @@ def convert(network: str, source: str, target: str) -> Path:
     """
     # RepDistiller's last checkpoint holds its command line as well.
     with torch.serialization.safe_globals([argparse.Namespace]):
-        checkpoint = load_checkpoint(source)
+        checkpoint = checkpoints.load_checkpoint(source)
     try:
-        state = convert_state_dict(get_state_dict(checkpoint), network)
+        state = mdistiller.convert_state_dict(
+            checkpoints.get_state_dict(checkpoint), network
+        )
     except ValueError as error:
         raise ValueError(f'{source}: {error}') from None
 

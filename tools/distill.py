@@ -9,8 +9,12 @@ are trained, and compared. If it is interrupted, start it again to continue.
 import argparse
 from pathlib import Path
 
-import luminet_mm  # noqa: F401  (serves mmcv.ops before mmdet is imported)
+from luminet_mm.later import Later
 from luminet_mm.launch.console import reported
+from luminet_mm.recipe.request import Request
+
+# what takes seconds to import, when it is needed
+command = Later('luminet_mm.recipe.command')
 
 
 def parse_args() -> argparse.Namespace:
@@ -86,11 +90,7 @@ def main() -> None:
     data = Path(args.data).expanduser().resolve()
     out = Path(args.out or f'work_dirs/distill_{data.name}').resolve()
     with reported(args):
-        # inside, so that the zoos' notices are not shown
-        from luminet_mm.recipe.command import distill
-        from luminet_mm.recipe.request import Request
-
-        distill(
+        command.distill(
             Request(
                 data=str(data),
                 out=str(out),

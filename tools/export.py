@@ -11,10 +11,16 @@ the RPN, and OUT_roi (one for each stage of a cascade) from RoIs to logits and
 deltas.
 """
 
+from __future__ import annotations
+
 import argparse
 
-from luminet_mm.export import FORMATS, export, load_student, parts_of
+from luminet_mm.later import Later
 from luminet_mm.launch.console import reported
+
+# what takes seconds to import, when it is needed
+exports = Later('luminet_mm.export')
+FORMATS = ('onnx', 'torchscript')
 
 
 def parse_args() -> argparse.Namespace:
@@ -39,7 +45,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--format',
-        choices=list(FORMATS),
+        choices=FORMATS,
         default='onnx',
         help='%(default)s by default, which needs onnx, onnxruntime and '
         'onnxscript',
@@ -51,9 +57,9 @@ def main() -> None:
     """Load the student, export and compare its parts."""
     args = parse_args()
     with reported(args):
-        model = load_student(args.config, args.checkpoint)
-        for part in parts_of(model, tuple(args.size)):
-            found = export(part, args.out, args.format)
+        model = exports.load_student(args.config, args.checkpoint)
+        for part in exports.parts_of(model, tuple(args.size)):
+            found = exports.export(part, args.out, args.format)
             print(
                 f'wrote {found.path}, the largest difference is '
                 f'{found.difference:.1g} of the largest value'

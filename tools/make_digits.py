@@ -6,6 +6,8 @@ Use this tool for other seeds and sizes, to check that two machines have the
 same data (the printed fingerprints are equal), and to look at it.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import sys
@@ -14,8 +16,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from luminet_mm.datasets import make_digits
+from luminet_mm.later import Later
 from luminet_mm.launch.console import reported
+
+# what takes seconds to import, when it is needed
+datasets = Later('luminet_mm.datasets')
 
 
 def parse_args() -> argparse.Namespace:
@@ -119,7 +124,7 @@ def main() -> None:
         )
     tiles = []
     for split, num_images in (('train', args.train), ('val', args.val)):
-        ann_file = make_digits(
+        ann_file = datasets.make_digits(
             args.out,
             split,
             num_images=num_images,

@@ -6,6 +6,8 @@ parts that a distillation method trained, the optimizer and the logs are
 dropped.
 """
 
+from __future__ import annotations
+
 import argparse
 import hashlib
 import io
@@ -15,19 +17,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from luminet_mm.files.atomic import write_atomically
+from luminet_mm.later import Later
 from luminet_mm.launch.console import reported
-from luminet_mm.loading.checkpoint import (
-    BESIDE_STUDENT,
-    get_state_dict,
-    load_checkpoint,
-)
-from luminet_mm.stock import stock_config_text
 
-# State dict entries that are not the student's.
-FOREIGN = (*BESIDE_STUDENT, 'teacher.')
+# what takes seconds to import, when it is needed
+checkpoints = Later('luminet_mm.loading.checkpoint')
+stock = Later('luminet_mm.stock')
+torch = Later('torch')
+
 META = (
     'dataset_meta',
     'CLASSES',
@@ -69,8 +67,10 @@ def publish(
         FileExistsError: If the result exists.
         ValueError: If ``source`` is unsafe, broken or holds no weights.
     """
-    checkpoint = _load_trusted(source) if trust else load_checkpoint(source)
-    weights = get_state_dict(checkpoint)
+    checkpoint = (
+        _load_trusted(source) if trust else checkpoints.load_checkpoint(source)
+    )
+    weights = checkpoints.get_state_dict(checkpoint)
     names = _published_names(weights, peer)
     dropped = [key for key in weights if key not in names]
     student = OrderedDict(
@@ -128,8 +128,9 @@ def _published_names(
 ) -> dict[str, str]:
     """What is published: keys in the checkpoint, and their new names."""
     if peer is None:
+        foreign = (*checkpoints.BESIDE_STUDENT, 'teacher.')
         return {
-            key: key for key in entries if not f'{key}.'.startswith(FOREIGN)
+            key: key for key in entries if not f'{key}.'.startswith(foreign)
         }
     prefix = f'peers.{peer}'
     return {
@@ -157,7 +158,7 @@ def _published_meta(meta: Any, peer: int | None) -> dict:
     kept = {key: _plain(meta[key]) for key in META if key in meta}
     if isinstance(meta.get('cfg'), str):
         try:
-            text = stock_config_text(meta['cfg'], peer)
+            text = stock.stock_config_text(meta['cfg'], peer)
             reason = "it holds more than plain values or names a peer's file"
         except ValueError as error:  # a model that is not imported here
             text, reason = None, str(error).rstrip('.')

@@ -10,8 +10,14 @@ import os
 import time
 from pathlib import Path
 
-import luminet_mm  # noqa: F401  (serves mmcv.ops before mmdet is imported)
+from luminet_mm.later import Later
 from luminet_mm.launch.console import reported
+from luminet_mm.launch.progress import clock
+from luminet_mm.recipe.request import Request
+
+# what takes seconds to import, when it is needed
+datasets = Later('luminet_mm.datasets')
+command = Later('luminet_mm.recipe.command')
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = 'data/digits'
@@ -32,16 +38,11 @@ def main() -> None:
     out = Path(args.out).resolve()
     os.chdir(ROOT)
     started = time.monotonic()
-    # inside, so that the zoos' notices are not shown
-    from luminet_mm.datasets import make_digits
-    from luminet_mm.launch.progress import clock
-    from luminet_mm.recipe.command import distill
-    from luminet_mm.recipe.request import Request
 
     print('data: digits in scenes (40 MB, made once)', flush=True)
     for split in ('train', 'val'):
-        make_digits(f'{DATA}/', split)
-    distill(
+        datasets.make_digits(f'{DATA}/', split)
+    command.distill(
         Request(
             data=str(ROOT / DATA),
             out=str(out),

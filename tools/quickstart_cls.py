@@ -5,6 +5,8 @@ alone, with KD and with LumiNet, three seeds of each, and shows the results. If
 it is interrupted, start it again to continue.
 """
 
+from __future__ import annotations
+
 import argparse
 import contextlib
 import os
@@ -12,17 +14,22 @@ import statistics
 import time
 from pathlib import Path
 
-import matplotlib
+from mmengine.config import Config
 
-import luminet_mm  # noqa: F401  (serves mmcv.ops before mmdet is imported)
+from luminet_mm.later import Later
 from luminet_mm.launch.console import reported
 from luminet_mm.launch.grid import Cell
 from luminet_mm.launch.progress import Progress, clock
 from luminet_mm.launch.sweep import run_cells
-from luminet_mm.runs.checkpoints import last_checkpoint
+from luminet_mm.runs.last import last_checkpoint
 from luminet_mm.runs.logs import RunLog, read_log
 
-matplotlib.use('Agg')
+# what takes seconds to import, when it is needed
+mmpretrain = Later('mmpretrain')
+stock = Later('luminet_mm.stock')
+matplotlib = Later('matplotlib')
+pyplot = Later('matplotlib.pyplot')
+
 ROOT = Path(__file__).resolve().parent.parent
 TEACHER = 'configs/handwritten/resnet_teacher_handwritten.py'
 RUNS = {
@@ -64,13 +71,10 @@ def _length(epochs: int | None) -> dict:
 
 def count_parameters(config: str) -> int:
     """Weights of the model that a config deploys."""
-    from mmengine.config import Config
-    from mmpretrain import get_model
-
-    from luminet_mm.stock import stock_config
-
     with open(os.devnull, 'w') as nowhere, contextlib.redirect_stdout(nowhere):
-        model = get_model(stock_config(Config.fromfile(config)))
+        model = mmpretrain.get_model(
+            stock.stock_config(Config.fromfile(config))
+        )
     return sum(p.numel() for p in model.parameters())
 
 
@@ -106,8 +110,7 @@ def _logs(out: Path, cells: list[Cell], name: str) -> list[RunLog]:
 
 def draw_curves(out: Path, cells: list[Cell], path: Path) -> None:
     """Draw the mean accuracy over training, one line per method."""
-    from matplotlib import pyplot
-
+    matplotlib.use('Agg')
     figure, axes = pyplot.subplots(figsize=(6, 4))
     for name, (title, _) in RUNS.items():
         logs = _logs(out, cells, name)

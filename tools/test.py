@@ -1,5 +1,7 @@
 """Evaluate a checkpoint: ``python tools/test.py CONFIG CHECKPOINT``."""
 
+from __future__ import annotations
+
 import argparse
 import copy
 from pathlib import Path
@@ -7,16 +9,19 @@ from pathlib import Path
 from mmengine.config import Config
 
 from luminet_mm.files.config_file import renamed
+from luminet_mm.later import Later
 from luminet_mm.launch.command_line import (
     add_arguments,
     add_checkpoint_flags,
     load_config,
 )
 from luminet_mm.launch.console import reported
-from luminet_mm.launch.runner import build_runner
-from luminet_mm.preflight import check_config
 from luminet_mm.runs.launchers import LaunchError
-from luminet_mm.stock import stock_config
+
+# what takes seconds to import, when it is needed
+runners = Later('luminet_mm.launch.runner')
+preflight = Later('luminet_mm.preflight')
+stock = Later('luminet_mm.stock')
 
 
 def parse_args() -> argparse.Namespace:
@@ -51,7 +56,6 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
     Raises:
         LaunchError: If a flag needs what the config lacks.
     """
-    cfg.load_from = args.checkpoint
     if args.show or args.show_dir:
         hook = cfg.get('default_hooks', {}).get('visualization')
         if hook is None:
@@ -135,12 +139,17 @@ def main() -> None:
     """Check everything that can be checked, then evaluate the student."""
     args = parse_args()
     with reported(args):
-        cfg = stock_config(load_config(args))
+        cfg = load_config(args)
+        cfg.load_from = args.checkpoint
+        preflight.check_text(cfg, ('test',), args.faults)
+        cfg = stock.stock_config(cfg)
         apply_flags(cfg, args)
-        check_config(cfg, ('test',), args.faults)
+        preflight.check_config(cfg, ('test',))
         # the file in the work dir is the record of the training
         cfg = renamed(cfg, f'{Path(args.config).stem}_test.py')
-        runner = build_runner(cfg, args.trust, args.allow_partial, args=args)
+        runner = runners.build_runner(
+            cfg, args.trust, args.allow_partial, args=args
+        )
         if args.out:
             from mmdet.evaluation import DumpDetResults
 

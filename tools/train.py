@@ -1,24 +1,29 @@
 """Train or distil a model: ``python tools/train.py CONFIG``."""
 
+from __future__ import annotations
+
 import argparse
 
 from mmengine.config import Config
 
 from luminet_mm.config_types import is_type
+from luminet_mm.later import Later
 from luminet_mm.launch.command_line import (
     add_arguments,
     add_checkpoint_flags,
     load_config,
 )
 from luminet_mm.launch.console import reported
-from luminet_mm.launch.guards import install_guards
 from luminet_mm.launch.parent import tell_launcher
-from luminet_mm.launch.processes import AMP
-from luminet_mm.launch.runner import build_runner
-from luminet_mm.preflight import check_config
-from luminet_mm.runs import work_dir
 from luminet_mm.runs.launchers import LaunchError
-from luminet_mm.runs.resume import agree
+
+# what takes seconds to import, when it is needed
+guards = Later('luminet_mm.launch.guards')
+processes = Later('luminet_mm.launch.processes')
+runners = Later('luminet_mm.launch.runner')
+preflight = Later('luminet_mm.preflight')
+resume = Later('luminet_mm.runs.resume')
+work_dir = Later('luminet_mm.runs.work_dir')
 
 
 def parse_args() -> argparse.Namespace:
@@ -64,7 +69,7 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
     Raises:
         LaunchError: If a flag needs what the config lacks.
     """
-    if args.amp and not is_type(cfg.optim_wrapper, *AMP):
+    if args.amp and not is_type(cfg.optim_wrapper, *processes.AMP):
         dot = is_type(cfg.optim_wrapper, 'luminet_mm.DOTOptimWrapper')
         cfg.optim_wrapper.type = (
             'luminet_mm.DOTAmpOptimWrapper' if dot else 'AmpOptimWrapper'
@@ -87,14 +92,17 @@ def main() -> None:
     with reported(args):
         cfg = load_config(args)
         tell_launcher(cfg.work_dir)
+        preflight.check_text(
+            cfg, known=args.faults, starts=args.resume is None
+        )
         apply_flags(cfg, args)
-        check_config(cfg, known=args.faults)
+        preflight.check_config(cfg)
         with work_dir.work_dir_of(cfg, args) as replaced:
-            runner = build_runner(
+            runner = runners.build_runner(
                 cfg, args.trust, args.allow_partial, last_layer=True, args=args
             )
-            install_guards(runner, replaced)
-            agree(runner, cfg)
+            guards.install_guards(runner, replaced)
+            resume.agree(runner, cfg)
             runner.train()
 
 

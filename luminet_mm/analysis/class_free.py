@@ -22,7 +22,7 @@ from mmengine.runner import Runner
 from torchvision.ops import nms
 
 from luminet_mm.analysis.few_classes import merge_categories
-from luminet_mm.runs.checkpoints import last_checkpoint
+from luminet_mm.runs.last import last_checkpoint
 from luminet_mm.stock import stock_config
 
 IOU = 0.5

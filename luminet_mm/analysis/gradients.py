@@ -21,9 +21,9 @@ from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner, set_random_seed
 from torch import Tensor, nn
 
-from luminet_mm.distillers.blocks import teacher_list
 from luminet_mm.launch.grid import make_cells
 from luminet_mm.stock import model_block
+from luminet_mm.teachers.entries import teacher_list
 
 SHARED = ('backbone', 'neck')
 

@@ -23,7 +23,6 @@ from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
 from luminet_mm.distillers import TwoStageDistiller
-from luminet_mm.distillers.blocks import teacher_list
 from luminet_mm.losses import DistillBatch
 from luminet_mm.registry import MODELS
 from luminet_mm.rng import preserved_rng
@@ -32,6 +31,7 @@ from luminet_mm.signals.roi_record import DetectorRecord, RoIRecord
 from luminet_mm.signals.roi_scoring import RPN_PARTS, Outer
 from luminet_mm.signals.signal import Signal, overridden
 from luminet_mm.signals.two_stage import TwoStage
+from luminet_mm.teachers.entries import teacher_list
 
 
 class _OneStage(TwoStage):

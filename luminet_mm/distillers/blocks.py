@@ -17,6 +17,7 @@ from luminet_mm.registry import MODELS
 from luminet_mm.teachers.base import Teacher
 from luminet_mm.teachers.cached import CachedTeacher
 from luminet_mm.teachers.ensemble import Ensemble
+from luminet_mm.teachers.entries import teacher_entries, teacher_list
 from luminet_mm.teachers.frozen import FrozenTeacher
 
 _SIDES = ('student', 'teacher')
@@ -40,21 +41,6 @@ class Entry:
     student: Names
     teacher: Names
     heard: Sequence[int] | None
-
-
-def teacher_list(teacher: Any) -> list:
-    """The teachers of a block ``teacher``: one, several or none."""
-    if isinstance(teacher, (list, tuple)):
-        return list(teacher)
-    return [] if teacher is None else [teacher]
-
-
-def teacher_entries(teacher: Any) -> list[tuple[str, Any]]:
-    """The teachers of a block ``teacher``, with the keys that name them."""
-    teachers = teacher_list(teacher)
-    if len(teachers) < 2:
-        return [('model.teacher', each) for each in teachers]
-    return [(f'model.teacher.{i}', each) for i, each in enumerate(teachers)]
 
 
 def block_problems(

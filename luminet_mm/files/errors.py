@@ -15,3 +15,7 @@ class UnsafeCheckpointError(CheckpointError):
 
 class DataFileError(FileError):
     """A data file is broken, or asks for more than data."""
+
+
+class SampleError(RuntimeError):
+    """A data sample cannot be read or transformed."""

@@ -8,7 +8,6 @@ import hashlib
 import logging
 import os
 import re
-import shlex
 import sys
 import tempfile
 import time
@@ -17,14 +16,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mmengine.dist import get_rank
 from mmengine.logging import MMLogger
-from mmengine.runner import loops
-from torch import distributed
 
-from luminet_mm.launch.quiet import without_notices
-from luminet_mm.launch.samples import SampleError
-from luminet_mm.runs.checkpoints import last_checkpoint
+from luminet_mm.files.errors import SampleError
+from luminet_mm.launch.again import resume_command
+from luminet_mm.launch.notices import without_notices
+from luminet_mm.runs.last import last_checkpoint
 
 PACKAGE = str(Path(__file__).parents[1])
 # How a collective fails in the remaining processes.
@@ -54,7 +51,7 @@ def reported(args: argparse.Namespace | None = None) -> Iterator[None]:
         SystemExit: Replaces any other exception; 1, or 130 after Ctrl-C.
     """
     args = args or argparse.Namespace()
-    before = MMLogger.get_current_instance()
+    before = _run_logger()
     try:
         with without_notices(getattr(args, 'verbose', False)):
             yield
@@ -64,9 +61,23 @@ def reported(args: argparse.Namespace | None = None) -> Iterator[None]:
             if os.environ.get('LOCAL_RANK', '0') == '0':
                 _say('\n'.join(['\ninterrupted.', *_how_to_go_on(args)]))
             raise SystemExit(130) from None
-        logger = MMLogger.get_current_instance()
+        logger = _run_logger()
         _report(error, args, None if logger is before else logger)
         raise SystemExit(1) from error
+
+
+def _run_logger() -> MMLogger | None:
+    """The logger of the newest run; None if there was none.
+
+    Asking MMEngine for it would make one, and import torch for that.
+    """
+    newest = next(reversed(MMLogger._instance_dict.values()), None)
+    return None if newest is None or _is_default(newest) else newest
+
+
+def _is_default(logger: MMLogger) -> bool:
+    """Whether it is the one that MMEngine makes where there is no run."""
+    return logger.instance_name == 'mmengine'
 
 
 def _leave_the_others() -> None:
@@ -79,7 +90,12 @@ def _leave_the_others() -> None:
     the other processes may be waiting in a collective, and closing the group
     would wait for them.
     """
-    if distributed.is_available() and distributed.is_initialized():
+    distributed = sys.modules.get('torch.distributed')
+    if (
+        distributed is not None
+        and distributed.is_available()
+        and distributed.is_initialized()
+    ):
         distributed.destroy_process_group()
 
 
@@ -101,7 +117,7 @@ def _report(
     several = getattr(args, 'launcher', 'none') != 'none'
     if several and not _first_to_say(text):
         return
-    rank = int(os.environ.get('RANK', get_rank())) if several else 0
+    rank = _rank() if several else 0
     # before the run exists, every process has the same error: only one prints
     shown = rank and (logger is not None or not known)
     lines = [f'error{f" (rank {rank})" if shown else ""}: {text}']
@@ -120,6 +136,14 @@ def _report(
         # NaN, of a loss too
         lines += _how_to_go_on(args, isinstance(error, FloatingPointError))
     _say('\n'.join(lines))
+
+
+def _rank() -> int:
+    """This process's, also before the process group exists."""
+    if 'RANK' in os.environ:
+        return int(os.environ['RANK'])
+    dist = sys.modules.get('mmengine.dist')
+    return dist.get_rank() if dist else 0
 
 
 def is_deliberate(error: BaseException) -> bool:
@@ -146,7 +170,8 @@ def is_deliberate(error: BaseException) -> bool:
 
 def _was_training(error: BaseException) -> bool:
     """Whether an error came from a training step, not from before it."""
-    return any(
+    loops = sys.modules.get('mmengine.runner.loops')
+    return loops is not None and any(
         frame.f_code.co_filename == loops.__file__
         and frame.f_code.co_name in ('run_epoch', 'run_iter', '__next__')
         for frame, _ in traceback.walk_tb(error.__traceback__)
@@ -242,20 +267,6 @@ def _how_to_go_on(
             'continues from it.'
         ]
     return [f'{found} is saved. To continue from it:', f'  {resume_command()}']
-
-
-def resume_command() -> str:
-    """The given command, with ``--resume`` and without its alternatives."""
-    words = iter(sys.argv)
-    kept: list[str] = []
-    for word in words:
-        if kept and kept[-1] == '--resume' and not word.startswith('-'):
-            continue  # the checkpoint
-        if word == '--overwrite' or word.startswith('--resume='):
-            continue
-        kept.append(word)
-    kept = [word for word in kept if word != '--resume']
-    return shlex.join(['python', *kept, '--resume'])
 
 
 def _first_to_say(text: str, seconds: float = 600) -> bool:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import mmengine.logging
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
@@ -116,24 +112,3 @@ def make_runner(
     runner = kind.from_cfg(cfg)
     runner.register_hook(DataCountHook())
     return runner
-
-
-@contextmanager
-def without_notices(verbose: bool = False) -> Iterator[None]:
-    """Drop a debug notice that the zoos print outside of any logger.
-
-    When imported, MMDetection and MMPretrain say three times that the data
-    sets of a company's own platform were left out.
-    """
-    original = mmengine.logging.print_log
-    if not verbose:
-        mmengine.logging.print_log = partial(_print_log, original)
-    try:
-        yield
-    finally:
-        mmengine.logging.print_log = original
-
-
-def _print_log(original, msg, *args, **kwargs) -> None:
-    if not str(msg).startswith('Could not import OneDL'):
-        original(msg, *args, **kwargs)

@@ -10,9 +10,7 @@ from typing import Any
 from mmengine.dataset import Compose
 from torch.utils.data import DataLoader
 
-
-class SampleError(RuntimeError):
-    """A data sample cannot be read or transformed."""
+from luminet_mm.files.errors import SampleError
 
 
 class NamingCompose(Compose):

@@ -1,12 +1,13 @@
 """Checks of a config and its data, before anything is built."""
 
-from luminet_mm.preflight.check import check_config
-from luminet_mm.preflight.data import check_annotations, leaf_datasets
-from luminet_mm.preflight.faults import ConfigError
+from luminet_mm.later import later_names
 
-__all__ = [
-    'ConfigError',
-    'check_annotations',
-    'check_config',
-    'leaf_datasets',
-]
+# Not imported here: what reads only a config's text needs no torch.
+__getattr__ = later_names(
+    __name__,
+    ConfigError='luminet_mm.preflight.faults',
+    check_annotations='luminet_mm.preflight.data',
+    check_config='luminet_mm.preflight.check',
+    check_text='luminet_mm.preflight.text',
+    leaf_datasets='luminet_mm.preflight.data',
+)

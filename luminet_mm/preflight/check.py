@@ -23,11 +23,11 @@ from luminet_mm.preflight import (
 )
 from luminet_mm.preflight.data import data_findings
 from luminet_mm.preflight.faults import (
-    file_problem,
     guarded,
     one_line,
     raise_faults,
 )
+from luminet_mm.preflight.text import load_problems
 
 
 def check_config(
@@ -70,7 +70,7 @@ def check_config(
         run('model', student.student_problems, cfg)
         run('model', models.pretrained_problems, cfg.get('model'), 'model')
     run('hooks', hooks.hook_problems, cfg)
-    run('load_from', _load_problems, cfg)
+    run('load_from', load_problems, cfg)
     for phase in phases:
         run('config', keys.missing_problems, cfg, phase)
         run(f'{phase}_evaluator', evaluators.evaluator_problems, cfg, phase)
@@ -81,9 +81,3 @@ def check_config(
     for line in dict.fromkeys(found.warnings) if found and first else ():
         print_log(line, 'current', logging.WARNING)
     raise_faults([one_line(line, 2000) for line in problems])
-
-
-def _load_problems(cfg: Config) -> list[str]:
-    return file_problem(
-        'load_from', cfg.get('load_from'), 'give the path of a checkpoint'
-    )

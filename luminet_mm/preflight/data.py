@@ -21,7 +21,13 @@ from luminet_mm.preflight.findings import Findings
 from luminet_mm.preflight.heads import head_findings
 from luminet_mm.preflight.images import Each
 from luminet_mm.preflight.layouts import layout_problems
-from luminet_mm.preflight.leaves import Leaf, is_coco, leaves, makes_own_data
+from luminet_mm.preflight.leaves import (
+    Leaf,
+    is_coco,
+    leaves,
+    makes_own_data,
+    path_problems,
+)
 from luminet_mm.preflight.mapping import mapping_findings
 
 
@@ -158,24 +164,9 @@ def _file_problems(leaf: Leaf) -> list[str]:
     lines = layout_problems(leaf.cls, leaf.settings)
     if lines is not None:
         return [f'{leaf.key}: {line}' for line in lines]
-    if leaf.root and not os.path.isdir(leaf.root):
-        # One line instead of one for each file below it.
-        return [
-            f'{leaf.key}.data_root: no folder {leaf.root}; '
-            + leaf.hint('data_root')
-        ]
-    path = leaf.ann_file
-    problems = file_problem(
-        f'{leaf.key}.ann_file', path, leaf.hint('ann_file')
-    )
-    if path and not problems and not is_remote(path) and leaf.is_coco:
+    problems = path_problems(leaf)
+    if os.path.isfile(leaf.ann_file) and leaf.is_coco:
         problems += _category_problems(leaf)
-    for name, folder in leaf.folders.items():
-        if folder and not is_remote(folder) and not os.path.isdir(folder):
-            key = '.'.join(filter(None, ('data_prefix', name)))
-            problems.append(
-                f'{leaf.key}.{key}: no folder {folder}; {leaf.hint(key)}'
-            )
     return problems
 
 

@@ -9,18 +9,12 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
-from mmengine.utils import get_installed_path
 
 from luminet_mm.config_types import is_type
-from luminet_mm.distillers.blocks import (
-    block_problems,
-    build_loss,
-    teacher_entries,
-)
+from luminet_mm.distillers.blocks import block_problems, build_loss
 from luminet_mm.losses import DistillLoss
 from luminet_mm.preflight import models
 from luminet_mm.preflight.faults import (
-    file_problem,
     guarded,
     one_line,
     shown,
@@ -34,10 +28,12 @@ from luminet_mm.preflight.signatures import (
     unknown_options,
     unknown_type,
 )
+from luminet_mm.preflight.text import checkpoint_problems, missing_config
 from luminet_mm.registry import MODELS as OWN_MODELS
 from luminet_mm.stock import model_config, stock_config
 from luminet_mm.teachers.cache import cache_problems
 from luminet_mm.teachers.cached import HOOK
+from luminet_mm.teachers.entries import teacher_entries
 from luminet_mm.teachers.frozen import FrozenTeacher
 from luminet_mm.teachers.speed import Speed
 
@@ -125,18 +121,10 @@ def teacher_problems(key: str, teacher: dict, scope: str | None) -> list[str]:
     except ValueError as error:
         lines.append(f'{key}.{str(error).removeprefix("teacher.")}')
     lines += mapping_problems(key, teacher)
-    checkpoint = teacher.get('checkpoint')
-    if not isinstance(checkpoint, (str, os.PathLike, type(None))):
-        lines.append(
-            f'{key}.checkpoint: {shown(checkpoint)} is not the path or URL '
-            'of a file'
-        )
-    config = teacher.get('config')
-    fix = 'give a path or an http(s):// URL'
-    if isinstance(config, str) and os.path.isfile(config):
-        fix = f'train {config} first, or {fix}'
-    lines += file_problem(f'{key}.checkpoint', checkpoint, fix)
-    return lines + _config_problems(f'{key}.config', config, scope)
+    lines += checkpoint_problems(key, teacher)
+    return lines + _config_problems(
+        f'{key}.config', teacher.get('config'), scope
+    )
 
 
 def _config_problems(key: str, config: Any, scope: str | None) -> list[str]:
@@ -148,7 +136,7 @@ def _config_problems(key: str, config: Any, scope: str | None) -> list[str]:
             f'{key}: {shown(config)} is not a config; '
             "give a path, 'mmdet::<folder>/<name>.py' or the block itself"
         ]
-    lines = _missing_config(key, config)
+    lines = missing_config(key, config)
     if lines:
         return lines
     try:
@@ -175,25 +163,6 @@ def _read(config: str | dict, key: str) -> Config:
 def _read_file(config: str, key: str, time: float) -> Config:
     """A teacher's config; the students of a sweep often share one."""
     return model_config(config, key)
-
-
-def _missing_config(key: str, config: Any) -> list[str]:
-    """Find a config of a teacher or peer that is missing."""
-    if isinstance(config, str) and '::' in config:
-        package, name = config.split('::', 1)
-        try:
-            root = get_installed_path(package)
-        except Exception:
-            return [
-                f'{key}: {config!r} is a config of {package}, '
-                'which is not installed'
-            ]
-        config = os.path.join(root, '.mim', 'configs', name)
-    return file_problem(
-        key,
-        config,
-        "give a path, 'mmdet::<folder>/<name>.py' or 'mmpretrain::...'",
-    )
 
 
 def _peer_problems(model: dict, cls: type | None) -> list[str]:

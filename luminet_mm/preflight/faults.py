@@ -17,11 +17,14 @@ class ConfigError(ValueError):
     """What is wrong with a config, one line per fault."""
 
 
-def raise_faults(problems: list[str]) -> None:
+def raise_faults(problems: list[str], last: str = '') -> None:
+    """Raise one error for all faults, with a last line about them."""
     if problems:
-        lines = '\n'.join(f'  - {line}' for line in dict.fromkeys(problems))
+        lines = [f'  - {line}' for line in dict.fromkeys(problems)]
+        lines += [last] if last else []
         raise ConfigError(
-            f'{len(set(problems))} fault(s) in the config:\n{lines}'
+            f'{len(set(problems))} fault(s) in the config:\n'
+            + '\n'.join(lines)
         )
 
 

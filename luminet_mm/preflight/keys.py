@@ -1,21 +1,46 @@
 """Check a config's top level: names and blocks that nothing reads."""
 
-import inspect
 from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 
 from luminet_mm.preflight.faults import closest, did_you_mean, shown
 
-# What Runner.from_cfg, its hooks and these tools read besides its arguments.
+# The arguments of Runner: written out, since importing it imports torch.
+OF_RUNNER = (
+    'auto_scale_lr',
+    'custom_hooks',
+    'data_preprocessor',
+    'default_hooks',
+    'default_scope',
+    'env_cfg',
+    'experiment_name',
+    'launcher',
+    'load_from',
+    'log_level',
+    'log_processor',
+    'model',
+    'optim_wrapper',
+    'param_scheduler',
+    'randomness',
+    'resume',
+    'test_cfg',
+    'test_dataloader',
+    'test_evaluator',
+    'train_cfg',
+    'train_dataloader',
+    'val_cfg',
+    'val_dataloader',
+    'val_evaluator',
+    'visualizer',
+    'work_dir',
+)
+# What Runner.from_cfg, its hooks and these tools read besides them.
 ALSO_READ = (
     'activation_checkpointing',
-    'auto_scale_lr',
     'compile',
-    'default_scope',
     'efficient_conv_bn_eval',
     'find_unused_parameters',
     'max_epochs',
@@ -26,10 +51,7 @@ ALSO_READ = (
     'tta_model',
     'tta_pipeline',
 )
-READ = frozenset(inspect.signature(Runner.__init__).parameters) | frozenset(
-    ALSO_READ
-)
-READ -= {'self', 'cfg'}
+READ = frozenset((*OF_RUNNER, *ALSO_READ))
 BLOCKS = (
     'model',
     'train_dataloader',

@@ -6,7 +6,7 @@ import inspect
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import DATASETS
 
-from luminet_mm.preflight.faults import is_remote
+from luminet_mm.config_types import is_type
+from luminet_mm.preflight.faults import file_problem, is_remote
 
 # Arguments of MMEngine's data sets; None is the default everywhere.
 TYPES: dict[str, tuple[type, ...]] = dict(
@@ -114,16 +115,21 @@ class Leaf:
         return f'put the data there, or change {self.key}.{name}'
 
     def _is_cocos_own(self) -> bool:
+        folder = os.path.basename(os.path.normpath(self.root)).lower()
+        return (
+            folder in ('coco', 'coco2017')
+            or bool(COCO_FILE.match(Path(self.ann_file).stem))
+        ) and self._has_cocos_classes()
+
+    def _has_cocos_classes(self) -> bool:
+        if (self.settings.get('metainfo') or {}).get('classes'):
+            return False
+        if self.cls is None:
+            return is_plain_coco(self.settings)
         from mmdet.datasets import CocoDataset
 
-        own = (self.settings.get('metainfo') or {}).get('classes')
         named = getattr(self.cls, 'METAINFO', {}).get('classes')
-        if own or named != CocoDataset.METAINFO['classes']:
-            return False
-        folder = os.path.basename(os.path.normpath(self.root)).lower()
-        return folder in ('coco', 'coco2017') or bool(
-            COCO_FILE.match(Path(self.ann_file).stem)
-        )
+        return named == CocoDataset.METAINFO['classes']
 
     def wrong_types(self) -> list[str]:
         """Settings that are not of the type that the class expects."""
@@ -160,16 +166,18 @@ def leaves(cfg: Config, phase: str) -> list[Leaf]:
         cfg: The whole config.
         phase: 'train', 'val' or 'test'.
     """
+    return [
+        replace(leaf, cls=dataset_class(leaf.settings.get('type'), cfg))
+        for leaf in unread_leaves(cfg, phase)
+    ]
+
+
+def unread_leaves(cfg: Config, phase: str) -> list[Leaf]:
+    """The same without their classes, whose import takes seconds."""
     loader = cfg.get(f'{phase}_dataloader')
     dataset = loader.get('dataset') if isinstance(loader, dict) else None
     return [
-        Leaf(
-            key,
-            phase,
-            settings,
-            dataset_class(settings.get('type'), cfg),
-            outer,
-        )
+        Leaf(key, phase, settings, None, outer)
         for key, settings, outer in _unwrap(
             dataset, f'{phase}_dataloader.dataset'
         )
@@ -202,6 +210,31 @@ def dataset_class(kind: Any, cfg: Config) -> type | None:
     with DATASETS.switch_scope_and_registry(scope) as registry:
         found = registry.get(kind)
     return found if inspect.isclass(found) else None
+
+
+def is_plain_coco(settings: dict) -> bool:
+    """Whether a block's text says that it is MMDetection's CocoDataset."""
+    return is_type(settings, 'mmdet.CocoDataset')
+
+
+def path_problems(leaf: Leaf) -> list[str]:
+    """Find the root, annotation file and folders that are missing."""
+    if leaf.root and not os.path.isdir(leaf.root):
+        # One line instead of one for each file below it.
+        return [
+            f'{leaf.key}.data_root: no folder {leaf.root}; '
+            + leaf.hint('data_root')
+        ]
+    problems = file_problem(
+        f'{leaf.key}.ann_file', leaf.ann_file, leaf.hint('ann_file')
+    )
+    for name, folder in leaf.folders.items():
+        if folder and not is_remote(folder) and not os.path.isdir(folder):
+            key = '.'.join(filter(None, ('data_prefix', name)))
+            problems.append(
+                f'{leaf.key}.{key}: no folder {folder}; {leaf.hint(key)}'
+            )
+    return problems
 
 
 def is_coco(cls: Any) -> bool:

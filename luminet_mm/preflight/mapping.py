@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from luminet_mm.distillers.blocks import teacher_entries
 from luminet_mm.preflight.findings import Findings
 from luminet_mm.preflight.leaves import Leaf
 from luminet_mm.teachers.class_map import KEY, ClassMap, read_mapping
+from luminet_mm.teachers.entries import teacher_entries
 
 
 def mapping_problems(key: str, teacher: dict) -> list[str]:

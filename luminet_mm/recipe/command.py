@@ -30,7 +30,7 @@ from luminet_mm.recipe.request import ROLES, Request, keep_plan, kept_plan
 from luminet_mm.recipe.results import TITLES, table
 from luminet_mm.report import write_report
 from luminet_mm.report.gather import verdict
-from luminet_mm.runs.checkpoints import last_checkpoint
+from luminet_mm.runs.last import last_checkpoint
 from luminet_mm.runs.logs import is_finished
 
 

@@ -12,10 +12,13 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from luminet_mm.later import Later
 from luminet_mm.launch.console import reported
-from luminet_mm.report import write_report
-from luminet_mm.report.gather import verdict
-from luminet_mm.report.record import write_record
+
+# what takes seconds to import, when it is needed
+page = Later('luminet_mm.report.page')
+gather = Later('luminet_mm.report.gather')
+record = Later('luminet_mm.report.record')
 
 
 def parse_args(args: Sequence[str] | None = None) -> argparse.Namespace:
@@ -80,7 +83,7 @@ def main(args: Sequence[str] | None = None) -> None:
     options = parse_args(args)
     with reported(options):
         out = options.out or Path(options.work_dirs[0], 'report.html')
-        report = write_report(
+        report = page.write_report(
             options.work_dirs,
             out,
             metric=options.metric,
@@ -88,10 +91,10 @@ def main(args: Sequence[str] | None = None) -> None:
             images=options.images,
             pictures=options.pictures,
         )
-        print(verdict(report)[0])
+        print(gather.verdict(report)[0])
         print(f'wrote {out}')
         if options.json:
-            write_record(report, options.json)
+            record.write_record(report, options.json)
             print(f'wrote {options.json}')
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from luminet_mm import losses
-from luminet_mm.distillers.blocks import teacher_list
 from luminet_mm.report.runs import Run, block
+from luminet_mm.teachers.entries import teacher_list
 
 # What differs between runs with the same settings.
 PER_RUN = (

@@ -14,7 +14,8 @@ from mmengine.utils import import_modules_from_strings
 from luminet_mm.files.plain_config import only_registered
 from luminet_mm.report.groups import Group, teachers_of
 from luminet_mm.report.runs import Run, block
-from luminet_mm.runs.checkpoints import last_checkpoint, written_checkpoints
+from luminet_mm.runs.checkpoints import written_checkpoints
+from luminet_mm.runs.last import last_checkpoint
 from luminet_mm.stock import model_config
 from luminet_mm.teachers.frozen import FrozenTeacher
 

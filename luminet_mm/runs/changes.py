@@ -9,8 +9,8 @@ from typing import Any
 
 from mmengine.config import Config
 
-from luminet_mm.distillers.blocks import teacher_list
 from luminet_mm.stock import parse_config
+from luminet_mm.teachers.entries import teacher_list
 from luminet_mm.teachers.fingerprints import file_sha256
 
 # Config entries that decide what is trained and how.

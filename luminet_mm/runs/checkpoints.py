@@ -1,6 +1,5 @@
 """Find a folder's checkpoints, and those that a run can resume from."""
 
-import os
 import re
 import zipfile
 from collections.abc import Iterable
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from luminet_mm.files.errors import UnsafeCheckpointError
 from luminet_mm.loading.checkpoint import load_checkpoint
+from luminet_mm.runs.last import last_checkpoint
 
 ENDINGS = ('.pth', '.pt', '.ckpt')
 # Names that a run writes by itself; other files in its folder may be anything.
@@ -106,34 +106,6 @@ def check_whole(path: Path) -> None:
         raise BrokenError(f'cannot be read ({error})') from error
     if part is not None:
         raise BrokenError(f'is damaged: {part} does not have its checksum')
-
-
-def named_checkpoint(folder: str | os.PathLike) -> str | None:
-    """The content of ``last_checkpoint``; None if it is missing or empty."""
-    try:
-        text = Path(folder, 'last_checkpoint').read_text(errors='replace')
-    except OSError:
-        return None
-    return text.strip() or None
-
-
-def last_checkpoint(folder: str | os.PathLike) -> Path | None:
-    """The file that ``last_checkpoint`` names, even if the folder moved.
-
-    Args:
-        folder: A work dir.
-
-    Returns:
-        An existing file or folder. One of that name in the work
-        dir comes first, since the path may be the folder's old location.
-    """
-    text = named_checkpoint(folder)
-    if text is None:
-        return None
-    for path in (Path(folder, Path(text).name), Path(text)):
-        if path.exists():
-            return path
-    return None
 
 
 def written_checkpoints(

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from luminet_mm.runs.checkpoints import last_checkpoint
+from luminet_mm.runs.last import last_checkpoint
 
 SHOWN = 3  # names in one message
 

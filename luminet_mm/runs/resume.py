@@ -22,12 +22,11 @@ from luminet_mm.runs.checkpoints import (
     NoRunError,
     all_checkpoints,
     check_whole,
-    last_checkpoint,
-    named_checkpoint,
     newest,
     read_head,
     written_checkpoints,
 )
+from luminet_mm.runs.last import last_checkpoint, named_checkpoint
 from luminet_mm.runs.launchers import LaunchError, world_size
 from luminet_mm.stock import parse_config
 

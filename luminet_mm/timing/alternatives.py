@@ -15,7 +15,6 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from luminet_mm.distillers.blocks import teacher_list
 from luminet_mm.distillers.mixin import DistillMixin
 from luminet_mm.losses import LogitLoss, kd_loss
 from luminet_mm.signals.families import family_of, logit_names
@@ -26,6 +25,7 @@ from luminet_mm.teachers.cache_files import (
     round_file,
 )
 from luminet_mm.teachers.cached import check_student
+from luminet_mm.teachers.entries import teacher_list
 from luminet_mm.teachers.fingerprints import teacher_part
 from luminet_mm.timing.step import (
     TrainingStep,

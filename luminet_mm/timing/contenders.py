@@ -14,10 +14,10 @@ from mmengine.config import Config
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from luminet_mm.distillers.blocks import teacher_list
 from luminet_mm.distillers.mixin import DistillMixin
 from luminet_mm.signals.record import Record
 from luminet_mm.stock import stock_config
+from luminet_mm.teachers.entries import teacher_list
 from luminet_mm.timing.alternatives import (
     cached_step,
     is_cacheable,

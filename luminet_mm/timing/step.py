@@ -21,9 +21,9 @@ from mmpretrain.structures import DataSample
 from torch import nn
 
 from luminet_mm.config_types import PRETRAINED, is_type
-from luminet_mm.distillers.blocks import teacher_list
 from luminet_mm.signals.roi_heads import bbox_heads
 from luminet_mm.stock import model_block
+from luminet_mm.teachers.entries import teacher_list
 from luminet_mm.teachers.inputs import image_channels
 
 

@@ -16,8 +16,6 @@ from luminet_mm.distillers.blocks import (
     build_teachers,
     compares_classes,
     registered,
-    teacher_entries,
-    teacher_list,
 )
 from luminet_mm.losses import (
     FCFDLoss,
@@ -32,17 +30,6 @@ from luminet_mm.preflight.distill import distill_problems
 TEACHER = dict(config='a.py', checkpoint='a.pth')
 KD = dict(type='luminet_mm.KDLoss', signal='logits')
 USKD = dict(type='luminet_mm.USKDLoss', student=['logits', 'backbone.layer3'])
-
-
-def test_teachers_are_one_several_or_none():
-    assert teacher_list(None) == []
-    assert teacher_list(TEACHER) == [TEACHER]
-    assert teacher_list((TEACHER, {})) == [TEACHER, {}]
-    assert teacher_entries(TEACHER) == [('model.teacher', TEACHER)]
-    assert [key for key, _ in teacher_entries([{}, {}])] == [
-        'model.teacher.0',
-        'model.teacher.1',
-    ]
 
 
 @pytest.mark.parametrize(

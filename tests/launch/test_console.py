@@ -9,9 +9,9 @@ from mmengine.logging import MMLogger
 from mmengine.runner import loops
 from torch import distributed
 
+from luminet_mm.files.errors import SampleError
 from luminet_mm.launch import console
-from luminet_mm.launch.console import reported, resume_command
-from luminet_mm.launch.samples import SampleError
+from luminet_mm.launch.console import reported
 from luminet_mm.runs.launchers import LaunchError
 from luminet_mm.runs.logs import choose_metric
 from luminet_mm.runs.not_finite import NotFiniteStepError
@@ -231,20 +231,3 @@ def test_ctrl_c_before_a_checkpoint(capsys, tmp_path):
     )
     assert 'No checkpoint was saved' in said
     assert fail(KeyboardInterrupt(), capsys, 130) == '\ninterrupted.\n'
-
-
-@pytest.mark.parametrize(
-    'given',
-    [
-        'a.py',
-        'a.py --resume',
-        'a.py --resume old.pth',
-        '--resume=old.pth a.py --overwrite',
-    ],
-)
-def test_the_command_that_goes_on(monkeypatch, given):
-    words = ['tools/train.py', *given.split(), '--cfg-options', 'a="b c"']
-    monkeypatch.setattr(sys, 'argv', words)
-    assert resume_command() == (
-        'python tools/train.py a.py --cfg-options \'a="b c"\' --resume'
-    )

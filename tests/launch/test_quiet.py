@@ -2,7 +2,6 @@
 
 from argparse import Namespace
 
-import mmengine.logging
 import pytest
 from mmengine.config import Config
 from mmengine.logging import MMLogger
@@ -13,7 +12,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from luminet_mm.launch.console import reported
-from luminet_mm.launch.quiet import make_runner, without_notices
+from luminet_mm.launch.quiet import make_runner
 
 LONG = ('System environment:', 'Config:', 'before_train_epoch:')
 
@@ -126,14 +125,3 @@ def test_a_run_that_fails_says_how_it_goes_on(cfg, capsys, monkeypatch, stage):
     saved = 'epoch_1.pth is saved. To continue from it:' in error
     assert saved == (stage == 'training')
     assert ('python tools/train.py a.py --resume' in error) == saved
-
-
-def test_a_notice_of_the_zoos_is_dropped_and_no_other(capsys):
-    with without_notices():
-        mmengine.logging.print_log('Could not import OneDL. Skipping')
-        mmengine.logging.print_log('Could not import X', logger=None)
-    assert capsys.readouterr().out == 'Could not import X\n'
-    mmengine.logging.print_log('Could not import OneDL')
-    with without_notices(verbose=True):
-        mmengine.logging.print_log('Could not import OneDL')
-    assert capsys.readouterr().out.count('OneDL') == 2

@@ -7,8 +7,9 @@ from mmengine.dataset import BaseDataset
 from torch.utils.data import ConcatDataset, DataLoader
 
 import luminet_mm  # noqa: F401
+from luminet_mm.files.errors import SampleError
 from luminet_mm.launch.console import is_deliberate, message_of
-from luminet_mm.launch.samples import SampleError, name_samples
+from luminet_mm.launch.samples import name_samples
 
 LOAD = dict(type='mmcv.LoadImageFromFile')
 

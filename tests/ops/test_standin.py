@@ -213,8 +213,9 @@ def test_compiled_mmcv_wins_and_has_the_same_signatures(tmp_path):
         sys.dont_write_bytecode = True
         import mmcv
         mmcv.__path__.append({str(tmp_path)!r})
+        import luminet_mm.operators
         try:
-            import luminet_mm
+            import mmdet
         except ImportError as error:
             assert "compiled extension cannot be loaded" in str(error), error
             assert 'undefined symbol: _ZN3c10' in str(error), error
@@ -224,7 +225,7 @@ def test_compiled_mmcv_wins_and_has_the_same_signatures(tmp_path):
         open({str(extension)!r}, 'w').write(
             'def __getattr__(name): return lambda *args: None')
         importlib.invalidate_caches()
-        import luminet_mm
+        import mmdet
         from luminet_mm import ops
         from luminet_mm.ops.standin import SERVED
         assert ops.install() == 'mmcv'
@@ -254,7 +255,7 @@ def test_torchvision_of_another_torch(tmp_path):
     (package / '__init__.py').write_text(
         "raise RuntimeError('operator torchvision::nms does not exist')\n"
     )
-    process = _run('import luminet_mm', [tmp_path])
+    process = _run('import luminet_mm, mmpretrain', [tmp_path])
     assert process.returncode == 1
     last = process.stderr.strip().splitlines()[-1]
     assert last.startswith('ImportError: torchvision ')

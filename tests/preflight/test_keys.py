@@ -2,14 +2,17 @@
 
 import argparse
 import copy
+import inspect
 
 import pytest
 import tiny
 from mmengine.config import Config
+from mmengine.runner import Runner
 
 from luminet_mm.launch.command_line import load_config
 from luminet_mm.preflight import ConfigError, check_config
 from luminet_mm.preflight.keys import (
+    OF_RUNNER,
     option_problems,
     shape_problems,
     top_problems,
@@ -198,3 +201,9 @@ def test_a_visualizer_needs_a_type():
     assert line.startswith('visualizer: no type. Add type=')
     cfg['visualizer']['type'] = 'UniversalVisualizer'
     assert not shape_problems(cfg)
+
+
+def test_the_names_that_a_runner_reads_are_all_there():
+    """They are written out, since reading them would import torch."""
+    arguments = set(inspect.signature(Runner.__init__).parameters)
+    assert set(OF_RUNNER) == arguments - {'self', 'cfg'}

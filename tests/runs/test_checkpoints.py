@@ -1,18 +1,16 @@
 """The newest checkpoint that is whole, among broken, moved and other ones."""
 
 import os
-import shutil
 
 import pytest
 import torch
-from saved import BREAK, empty, save
+from saved import BREAK, save
 
 from luminet_mm.files.errors import UnsafeCheckpointError
 from luminet_mm.runs.checkpoints import (
     BrokenError,
     NoRunError,
     check_whole,
-    last_checkpoint,
     newest,
     read_head,
     written_checkpoints,
@@ -78,21 +76,6 @@ def test_newest_is_by_what_was_saved_last(tmp_path):
     assert newest([old, new])[0].path == new
     same = save(tmp_path / 'epoch_3.pth', 3, second=2)
     assert newest([same, new])[0].path == same
-
-
-def test_last_checkpoint_of_a_copied_or_moved_folder(tmp_path):
-    old, new = tmp_path / 'old', tmp_path / 'new'
-    old.mkdir()
-    path = save(old / 'epoch_1.pth')
-    (old / 'last_checkpoint').write_text(str(path))
-    shutil.copytree(old, new)
-    assert last_checkpoint(new) == new / 'epoch_1.pth'
-    shutil.rmtree(old)
-    assert last_checkpoint(new) == new / 'epoch_1.pth'
-    (new / 'epoch_1.pth').unlink()
-    assert last_checkpoint(new) is None
-    empty(new / 'last_checkpoint')
-    assert last_checkpoint(new) is None
 
 
 def test_a_runs_checkpoints_are_told_from_other_files(tmp_path):

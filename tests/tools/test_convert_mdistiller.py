@@ -195,3 +195,8 @@ def test_nothing_is_overwritten(run_tool, source, tmp_path):
     with pytest.raises(SystemExit, match='already exists'):
         run_tool('convert_mdistiller', 'resnet8x4', source(_STATE), target)
     assert target.read_text() == 'precious'
+
+
+def test_the_networks_of_the_usage_text_are_all(load_tool):
+    """Written out there, since importing them would import torch."""
+    assert load_tool('convert_mdistiller').NETWORKS == tuple(NETWORKS)

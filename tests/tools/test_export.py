@@ -5,6 +5,8 @@ import torch
 from mmengine.config import Config
 from tiny import build, distiller
 
+from luminet_mm.export import FORMATS
+
 
 @pytest.fixture
 def trained(tmp_path, dump):
@@ -34,3 +36,8 @@ def test_a_wrong_size_is_one_message(run_tool, trained, tmp_path, capsys):
     with pytest.raises(SystemExit):
         run_tool('export', *trained, tmp_path / 'x', '--size', 60, 64)
     assert 'multiple of 32' in capsys.readouterr().err
+
+
+def test_the_formats_of_the_usage_text_are_all(load_tool):
+    """Written out there, since importing them would import torch."""
+    assert set(load_tool('export').FORMATS) == set(FORMATS)

@@ -1,0 +1,20 @@
+"""The teachers that a config's block `teacher` names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def teacher_list(teacher: Any) -> list:
+    """The teachers of a block ``teacher``: one, several or none."""
+    if isinstance(teacher, (list, tuple)):
+        return list(teacher)
+    return [] if teacher is None else [teacher]
+
+
+def teacher_entries(teacher: Any) -> list[tuple[str, Any]]:
+    """The teachers of a block ``teacher``, with the keys that name them."""
+    teachers = teacher_list(teacher)
+    if len(teachers) < 2:
+        return [('model.teacher', each) for each in teachers]
+    return [(f'model.teacher.{i}', each) for i, each in enumerate(teachers)]

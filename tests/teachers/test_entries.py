@@ -1,0 +1,16 @@
+"""The teachers of a config, with the keys that name them."""
+
+from luminet_mm.teachers.entries import teacher_entries, teacher_list
+
+TEACHER = dict(config='a.py', checkpoint='a.pth')
+
+
+def test_teachers_are_one_several_or_none():
+    assert teacher_list(None) == []
+    assert teacher_list(TEACHER) == [TEACHER]
+    assert teacher_list((TEACHER, {})) == [TEACHER, {}]
+    assert teacher_entries(TEACHER) == [('model.teacher', TEACHER)]
+    assert [key for key, _ in teacher_entries([{}, {}])] == [
+        'model.teacher.0',
+        'model.teacher.1',
+    ]

@@ -4,21 +4,18 @@
 #   VENV=path          use or create the environment there     (.venv)
 #   VENV_FLAGS=...     flags of `python -m venv`, when it is created
 #   PYTHON=python3.12  the interpreter that creates it         (python3)
+#   INSTALLER=pip      what installs: uv, or pip if that fails (uv)
 #   ARGS=...           more arguments for pytest or the quickstart
 
 VENV ?= .venv
 VENV_FLAGS ?=
 PYTHON ?= python3
+INSTALLER ?= uv
 ARGS ?=
 WORKERS ?= 2
 
 BIN := $(VENV)/bin
-# Nothing is compiled. The three forks come as source archives of pure Python
-# (seconds); building them from source also bypasses a wheel of mmcv
-# that pip may have cached, compiled for another torch.
-FROM_SOURCE := onedl-mmcv,onedl-mmdetection,onedl-mmpretrain
-PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check \
-	--only-binary=:all: --no-binary=$(FROM_SOURCE)
+INSTALL := $(BIN)/python tools/install.py --installer $(INSTALLER)
 METADATA := setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
@@ -38,18 +35,15 @@ $(BIN)/python:
 # The stamps are in the environment: a second `make` installs nothing; a new
 # environment or changed requirements trigger a new install.
 $(VENV)/.installed: $(METADATA) | $(BIN)/python
-	$(PIP_INSTALL) --upgrade 'pip>=24'
-	$(PIP_INSTALL) -e .
+	$(INSTALL) -e .
 	touch $@
 
 $(VENV)/.installed-dev: $(METADATA) | $(BIN)/python
-	$(PIP_INSTALL) --upgrade 'pip>=24'
-	$(PIP_INSTALL) -e '.[dev]'
+	$(INSTALL) -e '.[dev]'
 	touch $@ $(VENV)/.installed
 
 $(VENV)/.installed-docs: $(METADATA) | $(BIN)/python
-	$(PIP_INSTALL) --upgrade 'pip>=24'
-	$(PIP_INSTALL) -e '.[docs]'
+	$(INSTALL) -e '.[docs]'
 	touch $@ $(VENV)/.installed
 
 install: $(VENV)/.installed  ## install the project into VENV

@@ -80,6 +80,7 @@ def test_install_layer_holds_what_the_build_reads():
         'setup.py',
         'pyproject.toml',
         'Makefile',
+        'tools/install.py',
         'README.md',
         'LICENSE',
         'luminet_mm/version.py',

@@ -244,7 +244,7 @@ def test_make_creates_the_environment_first(tmp_path, target):
     plan = make_dry(tmp_path, target, 'VENV=other')
     steps = [
         plan.index('-m venv'),
-        plan.index('other/bin/python -m pip install'),
+        plan.index('other/bin/python tools/install.py'),
         plan.index('-e '),
         plan.index('touch other/.installed'),
     ]

@@ -73,8 +73,11 @@ def reason_of(log: Path, before: int) -> str:
     """
     text = log.read_bytes()[before:].decode(errors='replace')
     lines = text.strip().splitlines() or ['nothing was printed']
-    errors = [line for line in lines if line.startswith('error')]
-    return f'{(errors or lines)[-1]} (see {log})'
+    starts = [n for n, line in enumerate(lines) if line.startswith('error')]
+    shown = lines[starts[-1] if starts else -1]
+    if starts and shown.endswith(':'):  # the first of several is enough
+        shown = ' '.join([shown, *lines[starts[-1] + 1 :][:1]])
+    return f'{shown} (see {log})'
 
 
 def run_cell(

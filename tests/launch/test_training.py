@@ -44,6 +44,7 @@ def test_settings_are_read_as_they_were_written(tmp_path):
         ('', 'nothing was printed'),
         ('one\ntwo\n', 'two'),
         ('error: of weights\nThe traceback is in a file\n', 'error: of wei'),
+        ('error: Hook:\nkey: why\nand more\n', 'error: Hook: key: why (see'),
         ('\udcff', '\ufffd'),
     ],
 )

@@ -1,0 +1,145 @@
+"""Each sentence of the README that compares, against the raw numbers.
+
+``CLAIMS`` names the test of each. A sentence without one fails.
+"""
+
+import re
+import statistics
+from pathlib import Path
+
+import pytest
+import result_page
+
+from luminet_mm.methods import METHODS
+from luminet_mm.report.verdict import Comparison
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / 'README.md').read_text(encoding='utf-8')
+RESULTS = re.search(r'<!-- results -->\n(.*?)<!-- /results -->', README, re.S)[
+    1
+]
+CLAIMS = {
+    'A small Faster R-CNN on digits in scenes': 'test_same_number_of_tries',
+    "With the teacher's boxes as a second target": (
+        'test_results_boxes.py::test_readme_has_the_same_figure'
+    ),
+    'A one-stage student on the same data': (
+        'test_results_one_stage.py::test_readme_has_the_same_figures'
+    ),
+    'On the two-stage student five seeds': 'test_lumi_net_and_dist',
+    'On a tenth of CIFAR-10': 'test_a_tenth_of_cifar',
+    'In these short runs CWD, OFD and ReviewKD': 'test_do_well_on_both',
+    'every method had the same number of tries': 'test_same_number_of_tries',
+}
+COMPARES = (
+    r'\d|\bbest\b|\bfirst\b|\bworse\b|\bbetter\b|\bwell\b|\bseparate\b|'
+    r'\bsame number\b|\bgain'
+)
+
+
+def text():
+    return ' '.join(README.split())
+
+
+def sentences():
+    """Those of the results, without the table and the targets of links."""
+    words = re.sub(r'^\|.*$', '', RESULTS, flags=re.M)
+    words = ' '.join(re.sub(r'\]\([^)]*\)', ']', words).split())
+    return re.split(r'(?<=[.:]) (?=[A-Z])', words)
+
+
+def last(name, group, metric='coco/bbox_mAP'):
+    return result_page.load(name)[group][metric]['last']
+
+
+def order(name, metric='coco/bbox_mAP'):
+    """The groups of a grid, the best first."""
+    groups = result_page.load(name)
+    means = {
+        key: statistics.fmean(group[metric]['last'])
+        for key, group in groups.items()
+        if metric in group
+    }
+    return sorted(means, key=lambda key: -means[key])
+
+
+@pytest.mark.parametrize('sentence', sentences())
+def test_a_sentence_that_compares_has_its_test(sentence):
+    if not re.search(COMPARES, sentence):
+        return
+    if sentence.startswith('Most methods are compared on equal terms'):
+        return  # it names the pages of the measurements
+    found = [test for start, test in CLAIMS.items() if start in sentence]
+    assert found, f'{sentence!r} has no test in CLAIMS'
+    for name in found:
+        file, _, function = name.rpartition('::')
+        source = (ROOT / 'tests' / (file or Path(__file__).name)).read_text()
+        assert f'def {function}(' in source
+
+
+def test_the_table_has_its_test():
+    """tests/test_results.py compares its cells with the page's table."""
+    source = (ROOT / 'tests/test_results.py').read_text('utf-8')
+    assert "README.md').read_text" in source and '<!-- results -->' in source
+
+
+def test_how_many_methods_there_are():
+    assert 'KD, DKD, DIST and some fifty others' in text()
+    assert 45 <= len(METHODS) - 4 <= 55
+
+
+def test_same_number_of_tries():
+    assert 'every method had the same number of tries' in text()
+    tried = result_page.load('digits_settings')
+    methods = ('kd', 'dkd', 'dist', 'luminet')
+    counts = {
+        sum(key.startswith(f'{method}_tau') for key in tried)
+        for method in methods
+    }
+    assert len(counts) == 1 and counts.pop() > 1
+    for group in ('frcnn_student', *(f'{each}_frcnn' for each in methods)):
+        assert len(last('digits', group)) == 5
+
+
+def test_lumi_net_and_dist():
+    assert (
+        'On the two-stage student five seeds cannot separate LumiNet from '
+        'DIST.'
+    ) in text()
+    found = Comparison(
+        last('digits', 'luminet_frcnn'), last('digits', 'dist_frcnn')
+    )
+    assert found.kind == 'open'
+
+
+def test_a_tenth_of_cifar():
+    assert (
+        'On a tenth of CIFAR-10, KD, DKD and LumiNet add 6 to 7 points to a '
+        'ResNet-20, and DIST makes it worse.'
+    ) in text()
+
+    def scores(name):
+        return last('cifar10', name, 'accuracy/top1')
+
+    alone = scores('resnet20_cifar10-tenth')
+    for name in ('kd', 'dkd', 'luminet'):
+        found = scores(f'{name}_resnet56_resnet20_cifar10-tenth')
+        gain = statistics.fmean(found) - statistics.fmean(alone)
+        assert 6 <= round(gain, 1) <= 7.0
+    assert max(scores('dist_resnet56_resnet20_cifar10-tenth')) < min(alone)
+
+
+def test_do_well_on_both():
+    assert (
+        'In these short runs CWD, OFD and ReviewKD do well on both; FCFD is '
+        'first on digits (24.9 AP, two seeds) and cells.'
+    ) in text()
+    for name, metric in (
+        ('cifar10_methods', 'accuracy/top1'),
+        ('digits_methods', 'coco/bbox_mAP'),
+    ):
+        assert {'cwd', 'ofd', 'reviewkd'} <= {*order(name, metric)[:6]}
+    digits = last('digits_methods', 'fcfd')
+    assert len(digits) == 2
+    assert f'{100 * statistics.fmean(digits):.1f}' == '24.9'
+    assert order('digits_methods')[0] == order('bccd_methods')[0] == 'fcfd'

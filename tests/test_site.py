@@ -125,7 +125,7 @@ def test_lists_get_the_indentation_that_the_site_needs():
         '- a\n\n  ```bash\n  x\n  ```\n- b\n  goes on\n\n1. c\n\n   d\n\ne\n'
     )
     assert site.prepared(text) == (
-        '- a\n\n    ```bash\n    x\n    ```\n- b\n    goes on\n\n'
+        '- a\n\n    ```bash\n    x\n    ```\n\n- b\n    goes on\n\n'
         '1. c\n\n    d\n\ne\n'
     )
     code = '```python\nif x:\n  - y\n  z\n```\n\n    code\n'

@@ -105,7 +105,8 @@ def prepared(text: str) -> str:
     """A page as Python-Markdown has to see it.
 
     GitHub takes what is indented by two or three blanks below an item of a
-    list as a part of it; Python-Markdown wants four.
+    list as a part of it; Python-Markdown wants four, and an empty line
+    between a block of code and the next item.
     """
     lines, width, fence = [], 0, ''
     for line in text.split('\n'):
@@ -120,6 +121,8 @@ def prepared(text: str) -> str:
             fence = mark[1]
         elif item:
             width = len(item[0])
+            if lines and lines[-1].lstrip().startswith('```'):
+                lines.append('')  # else it continues the block's paragraph
         elif line.strip() and not line.startswith(' '):
             width = 0
         if width and not item and line.startswith(' ' * width):

@@ -74,6 +74,13 @@ def test_the_menu_has_every_page_once():
     ]
 
 
+def test_the_list_on_github_has_every_page_in_the_same_order():
+    text = (ROOT / 'docs' / 'README.md').read_text(encoding='utf-8')
+    pages = re.findall(r'\]\(([\w-]+\.md)\)', text)
+    menu = [name for name in listed(CONFIG['nav']) if name not in site.OUTSIDE]
+    assert pages == menu
+
+
 def without_code(text):
     return re.sub(r'^( *)(```+).*?^\1\2', '', text, flags=re.M | re.S)
 
@@ -112,6 +119,15 @@ def test_every_link_leads_to_a_page_and_a_heading(texts):
             else:
                 assert (ROOT / 'docs' / page).is_file(), (name, target)
     assert count > 300
+
+
+def test_a_link_that_names_a_page_leads_there(texts):
+    for name, text in texts.items():
+        for label, target in re.findall(
+            r'\[(?:docs/)?([\w-]+\.md)\]\(([^)\s#]+)', text
+        ):
+            page = PurePosixPath(target).name
+            assert label.lower() == page, (name, label, target)
 
 
 def test_a_page_has_one_title(texts):

@@ -29,7 +29,10 @@ def tables():
     found = re.findall(r'(?:^\|.*\n)+', PAGE, re.M)
     assert len(found) == 2
     for text in found:
-        rows = [line.strip('|\n ').split(' | ') for line in text.splitlines()]
+        rows = [
+            [cell.strip() for cell in line.strip()[1:-1].split('|')]
+            for line in text.splitlines()
+        ]
         assert len({len(row) for row in rows if '---' not in row[0]}) == 1
         yield rows[2:]
 

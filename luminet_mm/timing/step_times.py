@@ -68,8 +68,18 @@ def time_in_turns(
     rounds: int,
     warmup: int = 1,
     device: str = 'cpu',
+    repeat: int = 1,
 ) -> dict[str, list[float]]:
-    """Seconds of each step in each round; the first step rotates."""
+    """Seconds of each step in each round; the first step rotates.
+
+    Args:
+        steps: Functions that run one step.
+        rounds: Number of rounds.
+        warmup: Rounds before them, which are not timed.
+        device: Where the steps run.
+        repeat: Steps in a turn, of which the mean is taken: for what happens
+            in one step of several.
+    """
     clock = Clock(torch.device(device))
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     names = list(steps)
@@ -77,9 +87,10 @@ def time_in_turns(
         first = turn % len(names)
         for name in names[first:] + names[:first]:
             start = clock.now()
-            steps[name]()
+            for _ in range(repeat):
+                steps[name]()
             if turn >= 0:
-                seconds[name].append(clock.now() - start)
+                seconds[name].append((clock.now() - start) / repeat)
     return seconds
 
 
@@ -115,6 +126,13 @@ def main(args: Sequence[str] | None = None) -> None:
         metavar=('HEIGHT', 'WIDTH'),
     )
     parser.add_argument('--rounds', type=int, default=10)
+    parser.add_argument(
+        '--repeat',
+        type=int,
+        default=1,
+        help='steps in a turn, of which the mean is taken: for what happens '
+        "in one step of several, such as measurements of loss_weight='auto'",
+    )
     parser.add_argument('--threads', type=int, help='CPU threads')
     parser.add_argument('--json', help='where to write the figures')
     options = parser.parse_args(args)
@@ -124,7 +142,8 @@ def main(args: Sequence[str] | None = None) -> None:
     steps, extra = build_steps(
         options.grid, options.batch_size, tuple(options.image_size)
     )
-    result = summarise(time_in_turns(steps, options.rounds), extra)
+    seconds = time_in_turns(steps, options.rounds, repeat=options.repeat)
+    result = summarise(seconds, extra)
     print(f'{"group":24}  ms/step  / student  extra parameters')
     for name, entry in result.items():
         print(

@@ -70,6 +70,28 @@ def test_each_takes_its_turn():
     assert [len(each) for each in seconds.values()] == [2, 2, 2]
 
 
+def test_a_turn_of_several_steps_counts_by_its_mean(monkeypatch):
+    """One step in three takes seven seconds, the others one."""
+    now = [0.0]
+    counts = []
+
+    class Clock:
+        def __init__(self, device):
+            pass
+
+        def now(self):
+            return now[0]
+
+    def step():
+        counts.append(1)
+        now[0] += 7.0 if len(counts) % 3 == 0 else 1.0
+
+    monkeypatch.setattr(step_times, 'Clock', Clock)
+    seconds = step_times.time_in_turns({'a': step}, rounds=4, repeat=3)
+    assert seconds == {'a': [3.0] * 4}
+    assert len(counts) == 15  # with the round that warms up
+
+
 def test_ratios_are_taken_within_a_round():
     """A machine that slows down tenfold in between changes no ratio."""
     seconds = dict(student=[1.0, 10.0, 1.0], kd=[2.0, 20.0, 2.0])

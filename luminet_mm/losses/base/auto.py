@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from luminet_mm.losses.base.checks import is_number
+
 AUTO = 'auto'
 LIMIT = 1e6
 """The largest weight, and one over the smallest."""
@@ -59,8 +61,8 @@ class AutoWeight(nn.Module):
     ) -> None:
         super().__init__()
         good = {
-            'share': _is_number(share) and 0 < share < math.inf,
-            'momentum': _is_number(momentum) and 0 <= momentum < 1,
+            'share': is_number(share) and share > 0,
+            'momentum': is_number(momentum) and 0 <= momentum < 1,
             'window': type(window) is int and window >= 1,
             'interval': type(interval) is int and interval >= 1,
         }
@@ -158,7 +160,3 @@ def read_weight(weight: Any, owner: str) -> AutoWeight | None:
             f'{owner}: loss_weight is {dict(weight)!r}; set a number, '
             "'auto', or a dict of share, momentum, window and interval."
         ) from None
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)

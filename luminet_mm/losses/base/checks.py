@@ -1,8 +1,10 @@
-"""Check that features have the right kind and correspond."""
+"""Check that features have the right kind and correspond, and options."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 from torch import Tensor
 
@@ -87,3 +89,9 @@ def check_pairs(
         f'in the same order, with equal {" and ".join(needs)}. Choose with '
         f'levels, or name other signals{instead}.'
     )
+
+
+def is_number(value: Any) -> bool:
+    """Whether an option is a finite number; True and False are not."""
+    good = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return good and math.isfinite(value)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from luminet_mm.losses.base.checks import is_number
 
 LEARNED = 'learned'
 PART = 'temperature'  # of a loss, for schedules
@@ -60,8 +61,8 @@ class CTKD(nn.Module):
     def __init__(self, start: float = 1.0, end: float = 20.0) -> None:
         super().__init__()
         for key, value, good in (
-            ('start', start, _is_number(start) and start >= 0),
-            ('end', end, _is_number(end) and end > 0),
+            ('start', start, is_number(start) and start >= 0),
+            ('end', end, is_number(end) and end > 0),
         ):
             if not good:
                 raise ValueError(
@@ -119,8 +120,3 @@ def read_temperature(tau: Any, owner: str) -> CTKD | None:
         return CTKD(**options)
     except ValueError as error:
         raise ValueError(f'{owner}: {error}') from None
-
-
-def _is_number(value: Any) -> bool:
-    good = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return good and math.isfinite(value)

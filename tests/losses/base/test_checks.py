@@ -3,7 +3,11 @@
 import pytest
 import torch
 
-from luminet_mm.losses.base.checks import check_kinds, check_pairs
+from luminet_mm.losses.base.checks import (
+    check_kinds,
+    check_pairs,
+    is_number,
+)
 
 VECTORS, MAPS = torch.rand(2, 3), torch.rand(2, 3, 4, 4)
 
@@ -53,3 +57,9 @@ def test_what_cannot_be_compared_is_named(student, teacher, options, needs):
     with pytest.raises(ValueError, match=f'^loss_x: .* with {needs}') as error:
         check_pairs('loss_x', student, teacher, instead=' or ask', **options)
     assert str(error.value).endswith('or name other signals or ask.')
+
+
+def test_numbers_are_finite_and_not_bools():
+    assert all(map(is_number, (0, -2, 0.5)))
+    assert not any(map(is_number, (True, '1', None, float('inf'))))
+    assert not is_number(float('nan'))

@@ -24,8 +24,8 @@ DISTILLERS = {
 
 
 def file_name(method: Method) -> str:
-    """The page's file, such as ``kd.md``."""
-    return f'{method.card.key}.md'
+    """The page's file: the loss without "Loss", such as ``kd.md``."""
+    return f'{method.loss.removesuffix("Loss").lower()}.md'
 
 
 def method_page(method: Method, root: Path) -> str:

@@ -1,8 +1,10 @@
-"""Write a teacher's logits to disk: ``python tools/cache_teacher.py CONFIG``.
+"""Write what a teacher says to disk: ``python tools/cache_teacher.py CONFIG``.
 
 CONFIG is a distilled classifier whose training data are a
-``luminet_mm.ReplayDataset``. All its views pass through the teacher once; then
-every student with this folder as ``model.teacher.cache`` trains without a
+``luminet_mm.ReplayDataset``, or a two-stage detector whose images are resized
+and flipped alone. All views pass through the teacher once: of a classifier the
+logits are written, of a detector the logits and boxes of a number of boxes.
+Then every student with this folder as ``model.teacher.cache`` trains without a
 running teacher. To continue an interrupted run, run the same command again.
 """
 
@@ -24,13 +26,20 @@ from luminet_mm.datasets.replay import ReplayDataset
 from luminet_mm.distillers.blocks import block_problems
 from luminet_mm.distillers.classifier import ClassifierDistiller
 from luminet_mm.hooks.distiller import distiller_of
+from luminet_mm.launch.box_cache import write_boxes
 from luminet_mm.launch.command_line import add_arguments, load_config
 from luminet_mm.launch.console import reported
 from luminet_mm.launch.runner import build_runner
 from luminet_mm.preflight import check_config, leaf_datasets
+from luminet_mm.preflight.models import distiller_class
 from luminet_mm.runs.launchers import LaunchError
 from luminet_mm.signals.family import Question
-from luminet_mm.teachers.cache_files import DTYPES, CacheError
+from luminet_mm.teachers.cache_files import (
+    BOXES,
+    DTYPES,
+    LOGITS,
+    CacheError,
+)
 from luminet_mm.teachers.cache_header import make_header
 from luminet_mm.teachers.cache_writer import CacheWriter
 from luminet_mm.teachers.cached import DATASET, check_student
@@ -40,7 +49,7 @@ from luminet_mm.teachers.entries import teacher_entries
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config of a distilled classifier')
+    parser.add_argument('config', help='config of a distilled model')
     add_arguments(parser)
     parser.add_argument(
         '--out',
@@ -50,9 +59,28 @@ def parse_args() -> argparse.Namespace:
         '--dtype',
         choices=DTYPES,
         default=DTYPES[0],
-        help='float16 halves the files and keeps three digits of each logit',
+        help='float16 halves the files and keeps three digits of each logit; '
+        "for classifiers, a detector's logits take 8 bits",
+    )
+    parser.add_argument(
+        '--boxes',
+        type=int,
+        help='boxes of each view of a detector; default: as many as the '
+        "student's sampler draws",
+    )
+    parser.add_argument(
+        '--jittered',
+        type=int,
+        help='how many of them are objects that are moved a little; default: '
+        'the share of positives that it draws',
     )
     return parser.parse_args()
+
+
+def cache_kind(cfg: Config) -> str:
+    """What a cache of a config's teacher would hold."""
+    cls = distiller_class(cfg)
+    return LOGITS if cls is None else cls.family.cached  # type: ignore
 
 
 def take_caches(cfg: Config, out: str | None) -> dict[int, str]:
@@ -72,7 +100,7 @@ def take_caches(cfg: Config, out: str | None) -> dict[int, str]:
     if not entries:
         raise LaunchError(
             'the config has no model.teacher. Give the config of a distilled '
-            'classifier.'
+            'classifier or two-stage detector.'
         )
     if out is not None and len(entries) > 1:
         raise LaunchError(
@@ -81,7 +109,10 @@ def take_caches(cfg: Config, out: str | None) -> dict[int, str]:
         )
     if out is not None:
         entries[0][1]['cache'] = out
-    problems = block_problems(cfg.model.teacher, cfg.model.get('distill'))
+    kind = cache_kind(cfg)
+    problems = block_problems(
+        cfg.model.teacher, cfg.model.get('distill'), cached=kind
+    )
     if problems:
         raise LaunchError('\n'.join(problems))
     folders = {
@@ -95,7 +126,7 @@ def take_caches(cfg: Config, out: str | None) -> dict[int, str]:
             'or --out DIR.'
         )
     dataset = (cfg.get('train_dataloader') or {}).get('dataset') or {}
-    if not is_type(dataset, 'luminet_mm.ReplayDataset'):
+    if kind == LOGITS and not is_type(dataset, 'luminet_mm.ReplayDataset'):
         raise LaunchError(
             f'views that are drawn again in each run cannot be cached. Set '
             f'{DATASET}rounds=..., dataset=<the data set>).'
@@ -115,9 +146,8 @@ class Views:
         model = distiller_of(runner, 'tools/cache_teacher.py')
         if not isinstance(model, ClassifierDistiller):
             raise CacheError(
-                f'{type(model).__name__}: only the logits of classifiers are '
-                'cached; those of a detector depend on the RoIs of its '
-                'student.'
+                f'{type(model).__name__}: only classifiers and two-stage '
+                'detectors have caches. Remove `cache`.'
             )
         check_student('model.teacher', model)
         model.eval()
@@ -285,7 +315,12 @@ def main() -> None:
         check_config(cfg, phases=('train',))
         runner = build_runner(cfg, args=args)
         for index, folder in folders.items():
-            write(runner, str(Path(folder)), index, args.dtype)
+            if cache_kind(cfg) == BOXES:
+                write_boxes(
+                    runner, str(Path(folder)), index, args.boxes, args.jittered
+                )
+            else:
+                write(runner, str(Path(folder)), index, args.dtype)
 
 
 if __name__ == '__main__':

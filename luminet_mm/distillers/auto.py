@@ -89,8 +89,10 @@ def _measure(
         loss = step.losses[each.key]
         if each.key in before:
             loss = loss / before[each.key]
-        origins = [step.record.origin(signal) for signal in each.student]
-        pairs.append((loss, origins))
+        record = step.record
+        origins = [record.origin(signal) for signal in each.student]
+        own = [record.own_origin(signal) for signal in each.student]
+        pairs.append((loss, origins, own))
     total, _ = model.parse_losses(step.own)
     try:
         norms = squared_norms(pairs, total)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -12,18 +11,24 @@ from typing import Any
 
 from torch import nn
 
+from luminet_mm.distillers.caches import (
+    Names,
+    cache_problems,
+    listens,
+    names_of,
+)
 from luminet_mm.losses import DistillLoss, LogitLoss
 from luminet_mm.registry import MODELS
 from luminet_mm.teachers.base import Teacher
+from luminet_mm.teachers.cache_files import BOXES, LOGITS
 from luminet_mm.teachers.cached import CachedTeacher
+from luminet_mm.teachers.cached_boxes import CachedBoxes
 from luminet_mm.teachers.ensemble import Ensemble
 from luminet_mm.teachers.entries import teacher_entries, teacher_list
 from luminet_mm.teachers.frozen import FrozenTeacher
 
 _SIDES = ('student', 'teacher')
-PATHS = (str, os.PathLike)
 UNMAPPED = "a cache holds logits of the teacher's own classes; remove `cache`"
-Names = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -48,8 +53,17 @@ def block_problems(
     distill: Any,
     needs_teacher: bool = True,
     example: str = 'loss_x=dict(type=..., signal=...)',
+    cached: str = LOGITS,
 ) -> list[str]:
-    """What the blocks ``teacher`` and ``distill`` lack, a line each."""
+    """What the blocks ``teacher`` and ``distill`` lack, a line each.
+
+    Args:
+        teacher: The block.
+        distill: The block.
+        needs_teacher: Whether a model without a teacher is a fault.
+        example: A loss, for messages.
+        cached: What a cache of the student's family holds.
+    """
     problems = []
     teachers, what = teacher_list(teacher), 'missing'
     if distill and not isinstance(distill, dict):
@@ -58,7 +72,7 @@ def block_problems(
     losses = {
         name: cfg for name, cfg in distill.items() if isinstance(cfg, dict)
     }
-    listening = not losses or any(map(_listens, losses.values()))
+    listening = not losses or any(map(listens, losses.values()))
     if not teacher and needs_teacher and listening:
         teachers = [None]
     for key, cfg in teacher_entries(teachers):
@@ -105,7 +119,7 @@ def block_problems(
         for name, cfg in distill.items()
         if name not in losses
     ]
-    problems += _cache_problems(teachers, losses)
+    problems += cache_problems(teachers, losses, cached)
     for name, cfg in losses.items():
         heard = cfg.get('teachers')
         if heard is None:
@@ -125,57 +139,13 @@ def block_problems(
     return problems
 
 
-def _cache_problems(teachers: list, distill: dict) -> list[str]:
-    """Losses that ask a teacher for more than its cache has, a line each."""
-    cached = {
-        index
-        for index, cfg in enumerate(teachers)
-        if isinstance(cfg, dict) and isinstance(cfg.get('cache'), PATHS)
-    }
-    problems = []
-    for name, cfg in distill.items():
-        heard = cfg.get('teachers')
-        if not isinstance(heard, (list, tuple)):
-            heard = range(len(teachers))
-        if not _listens(cfg) or not any(each in heard for each in cached):
-            continue
-        kind = registered(cfg)
-        signal = _names(cfg.get('teacher', cfg.get('signal')))
-        if kind is not None and not issubclass(kind, LogitLoss):
-            what = f'{kind.__name__} does not compare logits'
-        elif signal and signal != ('logits',):
-            what = f'it reads {", ".join(map(repr, signal))} of the teacher'
-        else:
-            continue
-        problems.append(
-            f'model.distill.{name}: {what}, and model.teacher has a cache, '
-            "which holds a classifier's 'logits' alone; remove `cache` from "
-            'the teacher, or the loss'
-        )
-    return problems
-
-
-def _listens(cfg: dict) -> bool:
-    """Whether the loss of an entry of ``distill`` has a teacher."""
-    return getattr(registered(cfg), 'uses_teacher', True)
-
-
-def registered(cfg: dict) -> type | None:
-    """The class that a config's ``type`` names, None if there is none."""
-    kind = cfg.get('type')
-    try:
-        found = kind if isinstance(kind, type) else MODELS.get(str(kind))
-    except Exception:  # a name is looked for in packages, too
-        return None
-    return found if isinstance(found, type) else None
-
-
-def build_teachers(teacher: Any, scope: str) -> Ensemble:
+def build_teachers(teacher: Any, scope: str, cached: str = LOGITS) -> Ensemble:
     """Build the teachers of a block ``teacher``.
 
     Args:
         teacher: The block.
         scope: Where types are looked up in configs that do not say it.
+        cached: What a cache of the student's family holds.
 
     Raises:
         FileNotFoundError: If a config or a checkpoint is not there.
@@ -191,7 +161,8 @@ def build_teachers(teacher: Any, scope: str) -> Ensemble:
             cfg.pop('cache', None)
             teachers.append(_frozen_teacher(key, cfg))
         else:
-            teachers.append(CachedTeacher(key=key, **cfg))
+            kind = CachedBoxes if cached == BOXES else CachedTeacher
+            teachers.append(kind(key=key, **cfg))
         if key != 'model.teacher':  # one of several
             teachers[-1].whose = f'teacher ({key})'
     return Ensemble(teachers, weights)
@@ -229,9 +200,9 @@ def build_loss(name: str, cfg: dict) -> Entry:
     """
     cfg = copy.deepcopy(dict(cfg))
     both = cfg.pop('signal', None)
-    student, teacher = (_names(cfg.pop(side, both)) for side in _SIDES)
+    student, teacher = (names_of(cfg.pop(side, both)) for side in _SIDES)
     heard = cfg.pop('teachers', None)
-    if not student or (not teacher and _listens(cfg)):
+    if not student or (not teacher and listens(cfg)):
         raise ValueError(
             f"model.distill.{name}: say what it compares, signal='...' for "
             "both models or student='...' and teacher='...'; a list of names "
@@ -252,15 +223,6 @@ def build_loss(name: str, cfg: dict) -> Entry:
         signals += f', {" ".join(teacher)}'
     loss.name = f'model.distill.{name} ({signals})'
     return Entry(loss, student, teacher, heard)
-
-
-def _names(signal: Any) -> Names:
-    """The names that a config's signal lists; none where it lists no names."""
-    names = (signal,) if isinstance(signal, str) else signal
-    if not isinstance(names, (list, tuple)):
-        return ()
-    good = all(isinstance(name, str) and name for name in names)
-    return tuple(names) if good else ()
 
 
 def compares_classes(loss: nn.Module, student: Names, teacher: Names) -> bool:

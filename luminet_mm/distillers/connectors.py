@@ -83,8 +83,8 @@ def _let_read(model: Any) -> None:
     for key, loss in model.distill.items():
         comparison = model.comparisons[key]
         for index in comparison.teachers:
-            teacher = model.teachers[index].model
-            if teacher is not None:  # a cache has none
+            teacher = model.teachers[index].read_as(model)
+            if teacher is not None:  # a cache of logits has none
                 loss.read_models(model, teacher, *comparison.names)
 
 

@@ -16,7 +16,7 @@ SCALE = 2.0**12
 
 
 def squared_norms(
-    losses: Sequence[tuple[Tensor, Any]], own: Tensor
+    losses: Sequence[tuple[Any, ...]], own: Tensor
 ) -> list[Tensor]:
     """Squared norms of gradients at signals.
 
@@ -25,7 +25,8 @@ def squared_norms(
 
     Args:
         losses: Each loss, a scalar, and what it compares of the student: a
-            tensor or several.
+            tensor or several. Where the student's own losses read other
+            rows, these come third.
         own: The student's own losses, a scalar.
 
     Returns:
@@ -40,11 +41,8 @@ def squared_norms(
         >>> norms / SCALE**2
         tensor([18.,  2.], dtype=torch.float64)
     """
-    leaves = [_leaves(signal) for _, signal in losses]
-    first = [
-        _gradients(loss, each)
-        for (loss, _), each in zip(losses, leaves, strict=True)
-    ]
+    first = [_gradients(each[0], _leaves(each[1])) for each in losses]
+    leaves = [_leaves(each[-1]) for each in losses]
     read = [
         [leaf for leaf, g in zip(each, found, strict=True) if g is not None]
         for each, found in zip(leaves, first, strict=True)

@@ -77,14 +77,15 @@ class DistillMixin(_StockModel):
         **kwargs,
     ) -> None:
         check_keys(type(self), self.family, kwargs)
+        kind = self.family
         problems = block_problems(
-            teacher, distill, self.needs_teacher, self.family.example()
+            teacher, distill, self.needs_teacher, kind.example(), kind.cached
         )
         if problems:
             raise ValueError('\n'.join(problems))
         super().__init__(*args, **kwargs)
         self.dry_size = read_size(dry_run_size)
-        self.teachers = build_teachers(teacher, self.family.scope)
+        self.teachers = build_teachers(teacher, kind.scope, kind.cached)
         for each in self.teachers:
             each.accept(self)
         self.distill = nn.ModuleDict()
@@ -190,6 +191,7 @@ class DistillMixin(_StockModel):
         active = self.active_comparisons()
         started = self.begin_teachers(active, inputs, data_samples)
         signals = sum((each.student for each in active), [])
+        signals += self.teachers.reads(started, self)
         with self.family.record(self, signals, inputs, data_samples) as record:
             losses = super().loss(inputs, data_samples)
         losses = self.family.own_losses(losses)
@@ -197,6 +199,7 @@ class DistillMixin(_StockModel):
         self.add_idle_losses(losses, inputs)
         if not active:
             return losses
+        record = self.teachers.rows(started, record)
         students = [record.value(each.student) for each in active]
         teachers = self.ask_teachers(active, started, record)
         triples = zip(active, students, teachers, strict=True)

@@ -157,9 +157,10 @@ class TeacherCheckHook(Hook):
 
     def _say_cached(self, runner, teacher: Teacher) -> None:
         runner.logger.info(
-            'teacher (%s) on its training views: accuracy/top1 %s. '
+            'teacher (%s) on its %s: accuracy/top1 %s. '
             'It is not scored here, since its model is not built.',
             teacher.name,
+            teacher.seen,
             teacher.top1,
         )
         if self.min_metric is not None:

@@ -13,6 +13,7 @@ from mmengine.config import Config
 from mmengine.logging import print_log
 
 from luminet_mm.preflight import (
+    caches,
     distill,
     evaluators,
     hooks,
@@ -66,7 +67,7 @@ def check_config(
     run('model', queries.query_problems, cfg)
     if 'train' in phases:
         run('model', distill.distill_problems, cfg)
-        run('model', distill.cached_problems, cfg)
+        run('model', caches.cached_problems, cfg)
         run('model', student.student_problems, cfg)
         run('model', models.pretrained_problems, cfg.get('model'), 'model')
     run('hooks', hooks.hook_problems, cfg)

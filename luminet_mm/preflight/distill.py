@@ -4,13 +4,11 @@ import copy
 import functools
 import inspect
 import os
-from collections.abc import Mapping
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from luminet_mm.config_types import is_type
 from luminet_mm.distillers.blocks import block_problems, build_loss
 from luminet_mm.losses import DistillLoss
 from luminet_mm.preflight import models
@@ -31,8 +29,6 @@ from luminet_mm.preflight.signatures import (
 from luminet_mm.preflight.text import checkpoint_problems, missing_config
 from luminet_mm.registry import MODELS as OWN_MODELS
 from luminet_mm.stock import model_config, stock_config
-from luminet_mm.teachers.cache import cache_problems
-from luminet_mm.teachers.cached import HOOK
 from luminet_mm.teachers.entries import teacher_entries
 from luminet_mm.teachers.frozen import FrozenTeacher
 from luminet_mm.teachers.speed import Speed
@@ -52,7 +48,7 @@ def distill_problems(cfg: Config) -> list[str]:
         model.get('teacher'),
         model.get('distill'),
         getattr(cls, 'needs_teacher', True),
-        *([family.example()] if family else []),
+        *([family.example(), family.cached] if family else []),
     )
     losses = model.get('distill')
     for name, loss in losses.items() if isinstance(losses, dict) else ():
@@ -179,69 +175,3 @@ def _peer_problems(model: dict, cls: type | None) -> list[str]:
         for i, peer in enumerate(peers)
         for line in _config_problems(f'model.peers.{i}', peer, 'mmpretrain')
     ]
-
-
-def cached_problems(cfg: Config) -> list[str]:
-    """Check teachers' caches, and that the data are replayed."""
-    lines = []
-    cached = []
-    for key, teacher in teacher_entries(cfg.model.get('teacher')):
-        folder = teacher.get('cache') if isinstance(teacher, dict) else None
-        if isinstance(folder, (str, os.PathLike)):
-            cached.append((key, teacher))
-        elif folder is not None:
-            lines.append(
-                f'{key}.cache: {shown(folder)} is not the path of a folder '
-                'that tools/cache_teacher.py wrote'
-            )
-    if not cached:
-        return lines
-    loader = _block(cfg, 'train_dataloader')
-    dataset, sampler = (_block(loader, name) for name in _REPLAYED)
-    hooks = cfg.get('custom_hooks')
-    needed = (
-        (
-            is_type(dataset, 'luminet_mm.ReplayDataset'),
-            "set train_dataloader.dataset=dict(type='luminet_mm."
-            "ReplayDataset', rounds=..., dataset=<the data set>)",
-        ),
-        (
-            is_type(sampler, 'luminet_mm.ReplaySampler'),
-            "set train_dataloader.sampler=dict(type='luminet_mm."
-            "ReplaySampler')",
-        ),
-        (
-            any(
-                is_type(hook, 'luminet_mm.TeacherCheckHook')
-                for hook in (hooks if isinstance(hooks, (list, tuple)) else ())
-            ),
-            f'add {HOOK} to custom_hooks, which compares it with the data',
-        ),
-        (
-            not _block(cfg.model, 'train_cfg').get('augments'),
-            'remove model.train_cfg.augments, since mixed images (Mixup, '
-            'CutMix) differ in each run',
-        ),
-    )
-    lines += [
-        f'{key}.cache: {fix}'
-        for key, _ in cached
-        for there, fix in needed
-        if not there
-    ]
-    for key, teacher in cached:
-        lines += (
-            guarded(
-                lines, f'{key}.cache', cache_problems, key, teacher, dataset
-            )
-            or []
-        )
-    return lines
-
-
-_REPLAYED = ('dataset', 'sampler')
-
-
-def _block(parent: Any, name: str) -> Mapping:
-    value = parent.get(name) if hasattr(parent, 'get') else None
-    return value if isinstance(value, Mapping) else {}

@@ -87,6 +87,8 @@ class Family(ABC):
     advice: ClassVar[str] = 'compare features'
     """What else to compare where a loss does not take the logits."""
     ordered: ClassVar[bool] = True  # row i is about one thing in both models
+    cached: ClassVar[str] = 'logits'
+    """What a cache of a teacher would hold: logits, or boxes of RoIs."""
     head: ClassVar[str]
     """The key of a model's config that holds ``num_classes``."""
 

@@ -28,6 +28,13 @@ class Record(ABC):
         """
         return self.read(signal)
 
+    def own_origin(self, signal: Signal) -> Any:
+        """Likewise, where the student's own losses read other rows.
+
+        As many tensors as of :meth:`origin`, in the same order.
+        """
+        return self.origin(signal)
+
     @abstractmethod
     def batch(self, signals: Sequence[Signal]) -> DistillBatch:
         """What is known of the rows, or of the images, of some signals."""

@@ -99,6 +99,7 @@ class TwoStage(Family):
         vectors='roi.feats',
     )
     points = {field: name for name, field in ROWS.items()}
+    cached = 'boxes'
     head = 'roi_head'
     advice = "compare 'roi.feats' or 'neck'"
 

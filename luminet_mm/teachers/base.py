@@ -29,6 +29,7 @@ class Teacher(ABC):
             they are others.
         whose: What it is, for messages; of several with its key.
         random: Whether its weights are random, as for a benchmark.
+        seen: On what its known accuracy was measured.
     """
 
     name: str
@@ -37,10 +38,11 @@ class Teacher(ABC):
     classes: tuple[str, ...] = ()
     class_map: ClassMap | None = None
     random = False
+    seen = 'training views'  # what its accuracy is of
 
     @property
     def top1(self) -> float | None:
-        """Its known accuracy on the training views, in %."""
+        """Its known accuracy on what it has seen, in %."""
         return None
 
     @property
@@ -125,6 +127,31 @@ class Teacher(ABC):
         Returns:
             What :meth:`answer` wants to have.
         """
+
+    def read_as(self, student: Any) -> Any:
+        """The network that its answers are read as; None if there is none.
+
+        Args:
+            student: The student.
+        """
+        return self.model
+
+    def reads(self, student: Any) -> list[Signal]:
+        """What :meth:`rows` needs of the student's pass; by default nothing.
+
+        Args:
+            student: The student.
+        """
+        return []
+
+    def rows(self, ahead: Any, record: Record) -> Record:
+        """The student's rows that it answers about; by default its own.
+
+        Args:
+            ahead: What :meth:`begin` gave.
+            record: What the student did.
+        """
+        return record
 
     @abstractmethod
     def answer(

@@ -7,6 +7,7 @@ only when all files are: an unfinished cache has ``unfinished.json``.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -16,12 +17,15 @@ import numpy as np
 
 from luminet_mm.datasets.replay import ReplayDataset
 from luminet_mm.teachers.cache_files import (
+    BOXES,
     FORMAT,
+    LOGITS,
     UNCHECKED,
     UNFINISHED,
     WRITE,
     CacheError,
     check_round,
+    file_shape,
     open_round,
 )
 from luminet_mm.teachers.cache_header import header_differences, read_header
@@ -36,6 +40,10 @@ from luminet_mm.teachers.fingerprints import (
 # Bytes of rounds that are read through before the first step; further ones
 # are when they are first used.
 AT_ONCE = 4e9
+_HELD = {
+    LOGITS: "a classifier's logits",
+    BOXES: "a detector's answers for boxes",
+}
 
 
 class TeacherCache:
@@ -49,11 +57,19 @@ class TeacherCache:
             has other bytes than were written shows in :meth:`check`.
     """
 
+    kind = LOGITS
+
     def __init__(self, folder: str | os.PathLike) -> None:
         if not isinstance(folder, (str, os.PathLike)):
             raise CacheError(f'it is {folder!r}; name a folder')
         self.folder = Path(folder).expanduser()
         self.header = self._read_header()
+        found = self.header.get('kind', LOGITS)
+        if found != self.kind:
+            raise CacheError(
+                f'{self.folder} holds {_HELD[found]}, and this model needs '
+                f'{_HELD[self.kind]}; write another one: {WRITE} --out DIR'
+            )
         self.images: int = self.header['images']
         self.classes: int = self.header['classes']
         self.rounds: int = self.header['rounds']
@@ -107,8 +123,8 @@ class TeacherCache:
 
     def first_rounds(self, wanted: int) -> range:
         """The rounds that are read through before the first step."""
-        size = self.images * self.classes
-        size *= np.dtype(self.header['dtype']).itemsize
+        shape, dtype = file_shape(self.header)
+        size = math.prod(shape) * np.dtype(dtype).itemsize
         return range(min(wanted, self.rounds, int(AT_ONCE // size)))
 
     def take(self, rounds: Iterable[int]) -> None:
@@ -201,19 +217,25 @@ def stale(key: str, folder: Path, lines: Iterable[str]) -> str:
     )
 
 
-def cache_problems(key: str, block: Mapping, dataset: Any) -> list[str]:
+def cache_problems(
+    key: str,
+    block: Mapping,
+    dataset: Any,
+    kind: type[TeacherCache] = TeacherCache,
+) -> list[str]:
     """Find what is wrong with a teacher's cache before anything is built.
 
     Args:
         key: Where the teacher stands in the config.
         block: Its entry, with ``cache``.
         dataset: Config of ``train_dataloader.dataset``.
+        kind: The cache's class.
 
     Returns:
         A line per fault.
     """
     try:
-        cache = TeacherCache(block['cache'])
+        cache = kind(block['cache'])
         lines = cache.stale_teacher(block)
     except FileNotFoundError:
         return []  # a missing file of the teacher is a fault of its own

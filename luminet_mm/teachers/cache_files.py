@@ -17,9 +17,12 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.lib import format as npy
 
+from luminet_mm.teachers.box_layout import item_type
+
 FORMAT = 2
 UNCHECKED = 1  # the format before rounds had checksums
 DTYPES = ('float32', 'float16')
+LOGITS, BOXES = 'logits', 'boxes'  # kinds of caches
 WHOLE, UNFINISHED = 'cache.json', 'unfinished.json'
 WRITE = 'python tools/cache_teacher.py CONFIG'
 ANEW = f'delete the folder and write it anew: {WRITE}'
@@ -33,6 +36,19 @@ class CacheError(ValueError):
 def round_file(folder: Path, number: int) -> Path:
     """Where the logits of a round lie."""
     return folder / f'round_{number:03d}.npy'
+
+
+def file_shape(header: Mapping) -> tuple[tuple[int, int], str]:
+    """Shape and type of each file of a cache.
+
+    Args:
+        header: The cache's. Logits are ``(images, classes)``; of a detector's
+            boxes an entry is a row of bytes.
+    """
+    if header.get('kind') == BOXES:
+        item = item_type(header['boxes'], header['classes']).itemsize
+        return (header['entries'], item), 'uint8'
+    return (header['images'], header['classes']), header['dtype']
 
 
 def open_file(path: Path) -> BinaryIO:
@@ -64,13 +80,13 @@ def open_round(folder: Path, number: int, header: Mapping) -> np.memmap:
         header: Says how many numbers it has, and of which type.
 
     Returns:
-        np.memmap: ``(images, classes)``, read-only.
+        np.memmap: Of :func:`file_shape`, read-only.
 
     Raises:
         CacheError: If the file is not there, a link, or of another size.
     """
     path = round_file(folder, number)
-    expected = (header['images'], header['classes']), header['dtype']
+    expected = file_shape(header)
     try:
         with open_file(path) as file:
             size = os.fstat(file.fileno()).st_size
@@ -106,7 +122,7 @@ def create_round(
 
     The numbers are written and not left to the file system, whose holes read
     as zeros, and where a full disk shows only when a page is written, as a
-    signal that kills.
+    signal that kills. Bytes begin as zeros.
 
     Raises:
         FileExistsError: If something is there, a link too.
@@ -122,6 +138,7 @@ def create_round(
         npy.write_array_header_1_0(file, header)
         start = file.tell()
         rows = max(1, (1 << 22) // shape[1])
+        fill = fill if np.dtype(dtype).kind == 'f' else 0
         for first in range(0, shape[0], rows):
             count = min(rows, shape[0] - first)
             file.write(np.full((count, shape[1]), fill, dtype).tobytes())

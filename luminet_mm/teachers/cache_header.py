@@ -11,11 +11,14 @@ from typing import Any
 from luminet_mm.datasets.replay import ReplayDataset
 from luminet_mm.teachers.cache_files import (
     ANEW,
+    BOXES,
     DTYPES,
     FORMAT,
+    LOGITS,
     UNCHECKED,
     WHOLE,
     CacheError,
+    file_shape,
     open_file,
 )
 from luminet_mm.teachers.fingerprints import (
@@ -28,14 +31,29 @@ from luminet_mm.teachers.fingerprints import (
 )
 
 # Entries of a header that one cache has in common, however many rounds.
-BELONGS = (
-    'dtype',
-    'classes',
-    'teacher',
-    'data',
-    'augmentation',
-    'views',
-)
+BELONGS: dict[str, tuple[str, ...]] = {
+    LOGITS: (
+        'dtype',
+        'classes',
+        'teacher',
+        'data',
+        'augmentation',
+        'views',
+    ),
+    BOXES: (
+        'boxes',
+        'jittered',
+        'classes',
+        'flips',
+        'teacher',
+        'data',
+        'augmentation',
+        'ids',
+        'entries',
+        'rounds',
+        'views',
+    ),
+}
 SHOWN = 4  # differences in one message
 LARGEST = 1 << 24  # bytes of a header
 
@@ -78,8 +96,18 @@ def _count(value: Any) -> bool:
     return isinstance(value, int) and value > 0 and value is not True
 
 
+def _count_or_none(value: Any) -> bool:
+    return value == 0 or _count(value)
+
+
 def _part(value: Any) -> bool:
     return isinstance(value, dict)
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(each, str) for each in value
+    )
 
 
 def _texts_by_round(value: Any) -> bool:
@@ -89,12 +117,12 @@ def _texts_by_round(value: Any) -> bool:
     )
 
 
+Fields = dict[str, tuple[str, Callable[[Any], bool]]]
 # What a header has, and how it has to be.
-FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = dict(
+_COMMON: Fields = dict(
     images=('a number from 1 up', _count),
     classes=('a number from 1 up', _count),
     rounds=('a number from 1 up', _count),
-    dtype=(f'one of {", ".join(DTYPES)}', lambda value: value in DTYPES),
     teacher=('a dict', _part),
     data=(
         'a dict with the names of the classes',
@@ -105,6 +133,20 @@ FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = dict(
     versions=('a dict', _part),
     checksums=('a dict of texts by round', _texts_by_round),
 )
+FIELDS: dict[str, Fields] = {
+    LOGITS: dict(
+        dtype=(f'one of {", ".join(DTYPES)}', lambda value: value in DTYPES),
+        **_COMMON,
+    ),
+    BOXES: dict(
+        boxes=('a number from 1 up', _count),
+        jittered=('a number from 0 up', _count_or_none),
+        entries=('a number from 1 up', _count),
+        flips=('a list of texts', _texts),
+        ids=('a list of texts', _texts),
+        **_COMMON,
+    ),
+}
 
 
 def read_header(folder: Path, name: str = WHOLE) -> dict:
@@ -153,7 +195,10 @@ def _field_problem(header: dict) -> str:
         header['checksums'] = {}
     elif header['format'] != FORMAT:
         return ''  # it may have other fields
-    for key, (what, fits) in FIELDS.items():
+    kind = header.get('kind', LOGITS)
+    if not isinstance(kind, str) or kind not in FIELDS:
+        return f'kind is not one of {", ".join(FIELDS)}'
+    for key, (what, fits) in FIELDS[kind].items():
         if key not in header:
             return f'it has no {key}'
         if not fits(header[key]):
@@ -170,3 +215,23 @@ def header_differences(header: Mapping, parts: Mapping[str, Any]) -> list[str]:
     ]
     more = len(lines) - SHOWN
     return lines[:SHOWN] + [f'and {more} more'] * (more > 0)
+
+
+def summary(folder: Path, header: Mapping) -> str:
+    """What a whole cache has, in words."""
+    if header.get('kind') == BOXES:
+        size = file_shape(header)[0][1] / 1000
+        return (
+            f'{folder} is whole: {header["images"]} images, '
+            f'{len(header["flips"])} views of each, {header["boxes"]} '
+            f'boxes of a view with {header["classes"]} logits each, '
+            f"{size:.1f} kB a view; the teacher's accuracy on the boxes "
+            'of objects that were written now: '
+            f'{header.get("top1", "not known")}'
+        )
+    return (
+        f'{folder} is whole: {header["images"]} images, '
+        f'{header["rounds"]} views of each, {header["classes"]} logits in '
+        f"{header['dtype']}; the teacher's accuracy/top1 on the views "
+        f'that were written now: {header.get("top1", "not known")}'
+    )

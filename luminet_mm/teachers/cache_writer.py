@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable
@@ -18,7 +19,9 @@ from luminet_mm.files.atomic import (
 )
 from luminet_mm.files.lock import LockedError, hold
 from luminet_mm.teachers.cache_files import (
+    BOXES,
     FORMAT,
+    LOGITS,
     UNCHECKED,
     UNFINISHED,
     WHOLE,
@@ -26,6 +29,7 @@ from luminet_mm.teachers.cache_files import (
     check_round,
     checksum,
     create_round,
+    file_shape,
     open_round,
     round_file,
 )
@@ -33,9 +37,14 @@ from luminet_mm.teachers.cache_header import (
     BELONGS,
     header_differences,
     read_header,
+    summary,
 )
 
 LOCK = 'lock'
+_FEWER = {
+    LOGITS: 'fewer rounds, or --dtype float16',
+    BOXES: 'or fewer --boxes',
+}
 
 
 class CacheWriter:
@@ -62,6 +71,7 @@ class CacheWriter:
     def __init__(self, folder: str | os.PathLike, header: dict) -> None:
         self.folder = Path(folder).expanduser()
         self.header = header
+        self.kind: str = header.get('kind', LOGITS)
         self.damaged: list[int] = []
         self._map: np.memmap | None = None
         self._stack = contextlib.ExitStack()
@@ -113,7 +123,11 @@ class CacheWriter:
                     'folder with --out DIR'
                 )
             lines = header_differences(
-                there, {key: self.header[key] for key in BELONGS}
+                dict(dict(kind=LOGITS), **there),
+                {
+                    'kind': self.kind,
+                    **{key: self.header[key] for key in BELONGS[self.kind]},
+                },
             )
             if lines:
                 raise CacheError(
@@ -179,14 +193,15 @@ class CacheWriter:
         remove_parts(self.folder)  # of writers that were killed
         for part in self.folder.glob('round_*.part'):  # the format before
             part.unlink()
-        size = self.header['images'] * self.header['classes']
-        size *= np.dtype(self.header['dtype']).itemsize * len(self.missing())
+        shape, dtype = file_shape(self.header)
+        size = math.prod(shape) * np.dtype(dtype).itemsize
+        size *= len(self.missing())
         free = shutil.disk_usage(self.folder).free
         if size > free:
             raise CacheError(
-                f'{self.folder}: the logits take {size / 1e9:.1f} GB and '
-                f'{free / 1e9:.1f} GB are free. Take another folder, fewer '
-                'rounds, or --dtype float16'
+                f'{self.folder}: the {self.kind} take {size / 1e9:.1f} GB and '
+                f'{free / 1e9:.1f} GB are free. Take another folder, '
+                f'{_FEWER[self.kind]}'
             )
         # in this order: files without a header belong to nobody
         self._write_header(UNFINISHED)
@@ -196,17 +211,16 @@ class CacheWriter:
         """Begin a round.
 
         Returns:
-            np.memmap: ``(images, classes)``, to be filled. What is not is
-            NaN, so that no round is taken for whole that is not.
+            np.memmap: Of :func:`file_shape`, to be filled. Logits are NaN
+            before, so that no round is taken for whole that is not.
 
         Raises:
             CacheError: If there is no room.
         """
         path = self._part(number)
         path.unlink(missing_ok=True)
-        shape = self.header['images'], self.header['classes']
         try:
-            self._map = create_round(path, shape, self.header['dtype'])
+            self._map = create_round(path, *file_shape(self.header))
         except OSError as error:
             path.unlink(missing_ok=True)
             free = shutil.disk_usage(self.folder).free
@@ -252,13 +266,7 @@ class CacheWriter:
 
     def summary(self) -> str:
         """What the cache has, in words."""
-        header = self.header
-        return (
-            f'{self.folder} is whole: {header["images"]} images, '
-            f'{header["rounds"]} views of each, {header["classes"]} logits in '
-            f"{header['dtype']}; the teacher's accuracy/top1 on the views "
-            f'that were written now: {header.get("top1", "not known")}'
-        )
+        return summary(self.folder, self.header)
 
     def _part(self, number: int) -> Path:
         name = round_file(self.folder, number).name

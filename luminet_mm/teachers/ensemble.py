@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_map
 from luminet_mm.rng import preserved_rng
 from luminet_mm.signals.family import Comparison, Family, Question, Size
 from luminet_mm.signals.record import Record
-from luminet_mm.signals.signal import quoted
+from luminet_mm.signals.signal import Signal, quoted
 from luminet_mm.streams import Pending
 from luminet_mm.teachers.base import Teacher
 from luminet_mm.teachers.dry_run import dry_sizes, first_that_runs, noise
@@ -172,6 +172,16 @@ class Ensemble(Sequence[Teacher]):
             for i, teacher in enumerate(self)
             if (questions := _questions(i, comparisons))
         }
+
+    def reads(self, started: dict, student: Any) -> list[Signal]:
+        """What those that began need of the student's pass for its rows."""
+        return sum((self[i].reads(student) for i in started), [])
+
+    def rows(self, started: dict[int, Pending], record: Record) -> Record:
+        """The student's rows: those of its own pass, or a cache's."""
+        for i, pending in started.items():
+            record = self[i].rows(pending.wait(), record)
+        return record
 
     def answer(
         self,

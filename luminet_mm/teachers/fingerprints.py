@@ -124,19 +124,19 @@ def augmentation_part(dataset: Mapping, seed: int) -> dict:
             wraps.
         seed: That of ``ReplayDataset``.
     """
-    return dict(seed=seed, pipelines=plain(list(_pipelines(dataset))))
+    return dict(seed=seed, pipelines=plain(list(pipelines(dataset))))
 
 
-def _pipelines(node: Any) -> Iterator[Any]:
+def pipelines(node: Any) -> Iterator[Any]:
     """The pipelines of a data set's config, wrapped ones included."""
     if isinstance(node, Mapping):
         if node.get('pipeline'):
             yield node['pipeline']
         for key in ('dataset', 'datasets'):
-            yield from _pipelines(node.get(key))
+            yield from pipelines(node.get(key))
     elif isinstance(node, (list, tuple)):
         for item in node:
-            yield from _pipelines(item)
+            yield from pipelines(item)
 
 
 def data_part(dataset: ReplayDataset, leaves: Sequence) -> dict:
@@ -151,7 +151,7 @@ def data_part(dataset: ReplayDataset, leaves: Sequence) -> dict:
         the data's folder) and labels, or of pixels that lie in memory, and
         the sizes of some files.
     """
-    roots = _roots(leaves)
+    prefixes = roots(leaves)
     digest = hashlib.sha256()
     paths = []
     for index in range(len(dataset)):
@@ -162,34 +162,40 @@ def data_part(dataset: ReplayDataset, leaves: Sequence) -> dict:
         if 'img_path' in info:
             path = os.fspath(info['img_path'])
             paths.append(path)
-            digest.update(f'{_below(path, roots)}\n'.encode())
+            digest.update(f'{below(path, prefixes)}\n'.encode())
         elif isinstance(image, (np.ndarray, torch.Tensor)):
             digest.update(np.ascontiguousarray(image).tobytes())
-    step = max(len(paths) // FILES, 1)
     return dict(
         classes=list(map(str, dataset.metainfo.get('classes') or ())),
         images=len(dataset),
         paths_and_labels=digest.hexdigest(),
-        bytes={
-            _below(path, roots): os.path.getsize(path)
-            for path in paths[::step][:FILES]
-            if os.path.isfile(path)
-        },
+        bytes=file_sizes(paths, prefixes),
     )
 
 
-def _roots(leaves: Sequence) -> list[str]:
+def file_sizes(paths: Sequence[str], prefixes: Sequence[str]) -> dict:
+    """The sizes of some of the files, by their paths below a prefix."""
+    step = max(len(paths) // FILES, 1)
+    return {
+        below(path, prefixes): os.path.getsize(path)
+        for path in paths[::step][:FILES]
+        if os.path.isfile(path)
+    }
+
+
+def roots(leaves: Sequence) -> list[str]:
     """The folders of data sets, longest first: data may be moved."""
-    roots = set()
+    found = set()
     for leaf in leaves:
         prefix = getattr(leaf, 'data_prefix', None) or {}
-        roots.add(getattr(leaf, 'data_root', None) or '')
-        roots.add(prefix.get('img_path') or '')
-    return sorted((root for root in roots if root), key=len, reverse=True)
+        found.add(getattr(leaf, 'data_root', None) or '')
+        found |= {prefix.get(key) or '' for key in ('img_path', 'img')}
+    return sorted((root for root in found if root), key=len, reverse=True)
 
 
-def _below(path: str, roots: Iterable[str]) -> str:
-    for root in roots:
+def below(path: str, prefixes: Iterable[str]) -> str:
+    """A path below the first of some folders that it lies in."""
+    for root in prefixes:
         if path.startswith(root):
             return path[len(root) :].lstrip('/\\')
     return path
@@ -209,7 +215,7 @@ def view_digests(dataset: ReplayDataset) -> dict[str, str]:
     views = sorted({i * len(dataset) // PROBES for i in range(PROBES)})
     first, second = (
         {
-            view: _pixels(item['inputs'])
+            view: pixels(item['inputs'])
             for view, item in zip(order, dataset.__getitems__(order))
         }
         for order in (views, views[::-1])
@@ -225,7 +231,8 @@ def view_digests(dataset: ReplayDataset) -> dict[str, str]:
     return {str(view): digest for view, digest in first.items()}
 
 
-def _pixels(inputs: Any) -> str:
+def pixels(inputs: Any) -> str:
+    """Hash an image, or several views of one."""
     digest = hashlib.sha256()
     for image in inputs if isinstance(inputs, (list, tuple)) else [inputs]:
         digest.update(str(tuple(image.shape)).encode())

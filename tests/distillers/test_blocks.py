@@ -5,6 +5,7 @@ import re
 import pytest
 import tiny
 import tiny_cls
+import tiny_dense
 from mmdet.apis import init_detector
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
@@ -15,8 +16,8 @@ from luminet_mm.distillers.blocks import (
     build_loss,
     build_teachers,
     compares_classes,
-    registered,
 )
+from luminet_mm.distillers.caches import registered
 from luminet_mm.losses import (
     FCFDLoss,
     FitNetLoss,
@@ -241,8 +242,12 @@ def test_an_inferencer_needs_no_teacher(mmpretrain_scope, tmp_path):
         ImageClassificationInferencer(str(path), pretrained=False)
 
 
-def test_detectors_are_refused():
+def test_one_stage_detectors_have_no_cache():
+    model = tiny_dense.distiller()
+    model.teacher.cache = 'somewhere'
+    with pytest.raises(ValueError, match="which holds a classifier's 'log"):
+        tiny.build(model)
     model = tiny.distiller()
     model.teacher.cache = 'somewhere'
-    with pytest.raises(ValueError, match="it reads 'roi.cls_score' of the"):
+    with pytest.raises(ValueError, match='teacher.cache: no cache in somewh'):
         tiny.build(model)

@@ -31,6 +31,18 @@ HEADER = dict(
     versions={},
     checksums={'0': 'abc'},
 )
+BOX_HEADER = {
+    **{key: value for key, value in HEADER.items() if key != 'dtype'},
+    **dict(
+        kind='boxes',
+        boxes=8,
+        jittered=0,
+        entries=3,
+        flips=['', 'horizontal'],
+        ids=['7', '9'],
+    ),
+}
+HEADERS = dict(logits=HEADER, boxes=BOX_HEADER)
 
 
 def write(folder, header):
@@ -41,20 +53,25 @@ def write(folder, header):
 
 def test_what_is_written_is_read(tmp_path):
     assert read_header(write(tmp_path, HEADER)) == HEADER
-    assert set(FIELDS) == set(HEADER) - {'format'}
-    assert set(BELONGS) <= set(FIELDS)
+    assert read_header(write(tmp_path, BOX_HEADER)) == BOX_HEADER
+    for kind, header in HEADERS.items():
+        assert set(FIELDS[kind]) == set(header) - {'format', 'kind'}
+        assert set(BELONGS[kind]) <= set(FIELDS[kind])
     with pytest.raises(FileNotFoundError):
         read_header(tmp_path, 'unfinished.json')
 
 
-@pytest.mark.parametrize('key', FIELDS)
-def test_each_field_has_to_be_there_and_of_its_kind(tmp_path, key):
-    what, _ = FIELDS[key]
-    rest = {name: value for name, value in HEADER.items() if name != key}
+@pytest.mark.parametrize(
+    ('kind', 'key'), [(kind, key) for kind in FIELDS for key in FIELDS[kind]]
+)
+def test_each_field_has_to_be_there_and_of_its_kind(tmp_path, kind, key):
+    what, _ = FIELDS[kind][key]
+    header = HEADERS[kind]
+    rest = {name: value for name, value in header.items() if name != key}
     with pytest.raises(CacheError, match=f'it has no {key}'):
         read_header(write(tmp_path, rest))
     with pytest.raises(CacheError) as error:
-        read_header(write(tmp_path, dict(HEADER, **{key: [1]})))
+        read_header(write(tmp_path, dict(header, **{key: [1]})))
     assert f'cache.json cannot be read ({key} is not {what})' in str(
         error.value
     )
@@ -71,6 +88,7 @@ def test_each_field_has_to_be_there_and_of_its_kind(tmp_path, key):
         dict(data={}),
         dict(checksums={'first': 'abc'}),
         dict(checksums={'0': 1}),
+        dict(kind=['boxes']),
     ],
 )
 def test_values_are_looked_at(tmp_path, change):
@@ -177,8 +195,8 @@ def test_what_a_cache_of_a_teacher_says(block, mmpretrain_scope):
     live = {key: value for key, value in block.items() if key != 'cache'}
     own = make_header(live, data, leaf_datasets(data), CLASSES, 'float16')
     assert own.keys() == rounds.header().keys() and own['checksums'] == {}
-    assert set(BELONGS) <= own.keys()
-    for key, (_, fits) in FIELDS.items():
+    assert set(BELONGS['logits']) <= own.keys()
+    for key, (_, fits) in FIELDS['logits'].items():
         assert fits(own[key]), key
     assert json.loads(json.dumps(own)) == own, 'it is plain JSON'
     counts = own['images'], own['rounds'], own['classes'], own['dtype']

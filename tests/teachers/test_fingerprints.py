@@ -16,8 +16,8 @@ from mmengine.config import ConfigDict
 from luminet_mm.teachers.cache_files import CacheError
 from luminet_mm.teachers.fingerprints import (
     PROBES,
-    _below,
     augmentation_part,
+    below,
     data_part,
     differences,
     file_sha256,
@@ -254,5 +254,5 @@ def test_other_pixels_are_refused(block, whole, tmp_path, monkeypatch):
 
 def test_paths_are_compared_below_the_datas_folder(tmp_path):
     roots = [str(tmp_path / 'data' / 'train'), str(tmp_path / 'data')]
-    assert _below(f'{roots[0]}/cat/1.png', roots) == 'cat/1.png'
-    assert _below('/other/1.png', roots) == '/other/1.png'
+    assert below(f'{roots[0]}/cat/1.png', roots) == 'cat/1.png'
+    assert below('/other/1.png', roots) == '/other/1.png'

@@ -19,7 +19,7 @@ from tiny_cls import build, classifier, distiller
 
 from luminet_mm.datasets.replay import ReplayDataset, ReplaySampler
 from luminet_mm.hooks import TeacherCheckHook
-from luminet_mm.preflight.distill import cached_problems
+from luminet_mm.preflight.caches import cached_problems
 from luminet_mm.runs.launchers import LaunchError
 
 ROOT = Path(__file__).parents[2]

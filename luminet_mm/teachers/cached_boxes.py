@@ -1,0 +1,296 @@
+"""CachedBoxes: a detector whose answers for fixed boxes are read from disk."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.logging import print_log
+from torch import Tensor
+
+from luminet_mm.datasets.views import ViewError, check_views, flip_of
+from luminet_mm.signals.box_rows import (
+    SIGNALS,
+    as_rois,
+    check_one_head,
+    maps_signal,
+    score_boxes,
+)
+from luminet_mm.signals.family import Family, Question
+from luminet_mm.signals.record import Record
+from luminet_mm.signals.roi_heads import bbox_heads
+from luminet_mm.signals.signal import Signal, regroup
+from luminet_mm.streams import Pending, upload
+from luminet_mm.teachers.base import Teacher
+from luminet_mm.teachers.box_cache import BoxCache, notes
+from luminet_mm.teachers.box_layout import BoxAnswers
+from luminet_mm.teachers.cache import stale
+from luminet_mm.teachers.cache_files import CacheError
+from luminet_mm.teachers.cached import HOOK
+
+FIX = 'or remove `cache`: the teacher then runs in each step.'
+
+
+class Views(NamedTuple):
+    """What a teacher said of a batch's views, on the batch's device.
+
+    Attributes:
+        boxes: ``(B, N, 4)`` corners in pixels.
+        scores: ``(B * N, C)`` logits.
+        goals: ``(B * N, 4)`` the box of the best class, in pixels.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    goals: Tensor
+
+
+def check_detector(key: str, model: Any) -> None:
+    """Refuse students whose images or heads a box cache cannot serve.
+
+    Args:
+        key: Where the teacher stands in the config.
+        model: The student.
+
+    Raises:
+        CacheError: If it changes images after they were loaded, or does not
+            have a single box head.
+    """
+    augments = getattr(model.data_preprocessor, 'batch_augments', None)
+    if augments:
+        names = ', '.join(type(each).__name__ for each in augments)
+        raise CacheError(
+            f'{key}.cache: model.data_preprocessor.batch_augments ({names}) '
+            f'change images after they were loaded. Remove them, {FIX}'
+        )
+    try:
+        check_one_head(model, 'student')
+    except ValueError as error:
+        raise CacheError(f'{key}.cache: {error}, {FIX}') from None
+
+
+class CachedBoxes(Teacher):
+    """A detector whose answers are read from disk; its model is never built.
+
+    The student's box head scores the cached boxes after its stock pass, and
+    its answers are the rows that losses compare.
+
+    Args:
+        cache: Folder that ``tools/cache_teacher.py`` wrote.
+        key: Where the teacher stands in the config, for messages.
+        **block: The rest of the block ``teacher``; it has to be the one that
+            the cache was written with.
+
+    Raises:
+        CacheError: If there is no such cache, or one of another teacher.
+    """
+
+    fitted = True  # to its device: it is on none
+    seen = 'cached boxes of objects'
+
+    def __init__(
+        self, cache: str, key: str = 'model.teacher', **block: Any
+    ) -> None:
+        self.key = key
+        try:
+            self.cache = BoxCache(cache)
+            lines = self.cache.stale_teacher(block)
+        except (ValueError, FileNotFoundError) as error:
+            raise CacheError(f'{key}.cache: {error}') from None
+        if lines:
+            raise CacheError(stale(key, self.cache.folder, lines))
+        self.name = f'{self.cache.header["teacher"]["model"]["type"]}, cached'
+        self.classes = tuple(self.cache.header['data']['classes'])
+        self.checked = False
+
+    @property
+    def top1(self) -> float | None:
+        """Its accuracy on the boxes of objects, in %."""
+        return self.cache.header.get('top1')
+
+    def accept(self, student: Any) -> None:
+        """Refuse a student that a box cache cannot serve."""
+        check_detector(self.key, student)
+
+    def find(self, family: Family, name: str) -> Signal:
+        """Look a signal up: a box cache has logits and boxes of RoIs."""
+        if name not in SIGNALS:
+            raise ValueError(
+                f'{self.key}.cache holds {" and ".join(map(repr, SIGNALS))}, '
+                f'and not {name!r}. Compare those, {FIX}'
+            )
+        return Signal(name, 'roi', name.removeprefix('roi.'))
+
+    def check(self, family: Family, key: str, student, ours, theirs) -> None:
+        """Refuse other rows, and another number of classes."""
+        names = [signal.name for signal in ours]
+        if names != [signal.name for signal in theirs]:
+            raise ValueError(
+                f'model.distill.{key}: the student compares {names} with '
+                f'{[signal.name for signal in theirs]} of a box cache. Name '
+                'the same signals for both.'
+            )
+        own = family.num_classes(student, ours)
+        family.check_classes(key, own, self.cache.classes - 1, self.whose)
+
+    def read_as(self, student: Any) -> Any:
+        """The student: its answers are deltas of the student's coder."""
+        return student
+
+    def reads(self, student: Any) -> list[Signal]:
+        """The maps on which the student's box head scores the boxes."""
+        return [maps_signal(student)]
+
+    def __deepcopy__(self, memo: dict) -> CachedBoxes:
+        return self
+
+    def apply(self, fn: Any) -> None:
+        """Nothing to move or cast: answers go where the batch is."""
+
+    def prepare(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing to make fast."""
+
+    def fit(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing that depends on a device."""
+
+    def begin(
+        self,
+        student: Any,
+        images: Tensor,
+        samples: Sequence,
+        questions: Sequence[Question],
+    ) -> Pending:
+        """Look up the views of a batch; there is nothing to wait for.
+
+        Raises:
+            CacheError: If the data were not compared with the cache, or a
+                sample does not say which view it is.
+        """
+        if not self.checked:
+            raise CacheError(
+                f'{self.key}.cache: it was not compared with the training '
+                f'data. Add {HOOK} to custom_hooks.'
+            )
+        sizes = [tuple(sample.img_shape[:2]) for sample in samples]
+        try:
+            ids = [str(sample.img_id) for sample in samples]
+            found = self.cache.look_up(ids, list(map(flip_of, samples)))
+        except AttributeError as error:
+            raise CacheError(
+                f'{self.key}.cache: the batch does not say which views it '
+                f'has ({error}). Put img_id, flip and flip_direction into '
+                "PackDetInputs' meta_keys."
+            ) from None
+        except CacheError as error:
+            raise CacheError(f'{self.key}.cache: {error}') from None
+        return Pending(on_device(found, sizes, images))
+
+    def rows(self, ahead: Views, record: Any) -> Record:
+        """The student's answers for the cached boxes."""
+        return score_boxes(record, ahead.boxes)
+
+    def answer(
+        self,
+        family: Family,
+        ahead: Views,
+        questions: Sequence[Question],
+        record: Any,
+    ) -> list:
+        """See :meth:`Teacher.answer`; boxes are deltas of the student."""
+        return self._regrouped(ahead, questions, record.own.model)
+
+    def _regrouped(
+        self, views: Views, questions: Sequence[Question], student: Any
+    ) -> list:
+        groups = [question.asked for question in questions]
+        values = {
+            signal.name: views.scores
+            if signal.field == 'cls_score'
+            else _deltas(views, student)
+            for signal in sum(groups, [])
+        }
+        return regroup([values[s.name] for s in sum(groups, [])], groups)
+
+    def dry(
+        self, family: Family, questions: Sequence[Question], images: Tensor
+    ) -> list:
+        """Nothing asks: losses that a cache serves need no dry run.
+
+        Raises:
+            CacheError: Always.
+        """
+        raise CacheError(
+            f'{self.key}.cache: a loss asks what the teacher says of noise, '
+            f'which is in no cache. Take another loss, {FIX}'
+        )
+
+    def check_data(self, dataset: Any, leaves: Sequence) -> None:
+        """Compare the training data with those that the teacher saw.
+
+        Every rank has to call it; the first one does the work.
+
+        Args:
+            dataset: Of the training data loader.
+            leaves: The data sets inside it, without wrappers.
+
+        Raises:
+            CacheError: On all ranks, if anything differs.
+        """
+        message = ['']
+        rounds = self.cache.first_rounds(self.cache.rounds)
+        if is_main_process():
+            message[0] = self._data_problem(dataset, leaves, rounds)
+        broadcast_object_list(message)
+        if message[0]:
+            raise CacheError(message[0])
+        self.cache.take(rounds)
+        self.checked = True
+
+    def _data_problem(
+        self, dataset: Any, leaves: Sequence, rounds: range
+    ) -> str:
+        try:
+            check_views(dataset, leaves)
+            lines = self.cache.stale_views(leaves)
+            lines = lines or self.cache.stale_boxes(leaves)
+        except ViewError as error:
+            return f'{self.key}.cache: {error}.'
+        if lines:
+            return stale(self.key, self.cache.folder, lines)
+        try:
+            self.cache.check(rounds)
+        except CacheError as error:
+            return f'{self.key}.cache: {error}'
+        for line in [*self.cache.other_versions(), *notes(leaves)]:
+            print_log(f'{self.key}.cache: {line}', 'current', logging.WARNING)
+        return ''
+
+
+def on_device(
+    found: BoxAnswers, sizes: Sequence[tuple[int, int]], images: Tensor
+) -> Views:
+    """Answers in pixels of a batch's images, on their device.
+
+    Args:
+        found: With corners over the image's width and height.
+        sizes: Height and width of each image, without padding.
+        images: The batch.
+    """
+    device = images.device
+    dtype = torch.promote_types(images.dtype, torch.float32)
+    whole = upload([[w, h, w, h] for h, w in sizes], device).to(dtype)
+    boxes, scores, goals = (upload(x, device).to(dtype) for x in found)
+    return Views(
+        boxes * whole[:, None],
+        scores.flatten(0, 1),
+        (goals * whole[:, None]).flatten(0, 1),
+    )
+
+
+def _deltas(views: Views, student: Any) -> Tensor:
+    """The teacher's boxes ``(B * N, 4)`` as deltas of the student's coder."""
+    coder = bbox_heads(student)[0].bbox_coder
+    return coder.encode(as_rois(views.boxes)[:, 1:], views.goals)

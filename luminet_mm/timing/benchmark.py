@@ -56,9 +56,9 @@ def benchmark(
         warmup: Warm-up rounds, which do not count.
         compare: Also time a step whose teacher computes its whole loss
             on its own RoIs, as MMRazor's does; one in which the student's head
-            runs twice; for a classifier, one with the teacher's logits on
-            disk; and a product of large matrices, as a reference for the
-            teacher's speed.
+            runs twice; one with the teacher's answers on disk, where a cache
+            can have them; and a product of large matrices, as a reference for
+            the teacher's speed.
         device: Device to run on.
 
     Returns:
@@ -163,11 +163,10 @@ def _ratios(
     for name, values in seconds.items():
         if name.startswith(('distillation step, ', 'step with')):
             ratios[f'distillation step / {name}'] = over(step, values)
-    cached = seconds.get('step with cached logits')
-    if cached:
-        ratios['step with cached logits / student step'] = over(
-            cached, student
-        )
+    for what in ('logits', 'boxes'):
+        name = f'step with cached {what}'
+        if name in seconds:
+            ratios[f'{name} / student step'] = over(seconds[name], student)
     for name in flops:
         if name != PRODUCT:
             share = flops[name] / flops[PRODUCT]

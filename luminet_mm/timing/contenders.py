@@ -24,6 +24,7 @@ from luminet_mm.timing.alternatives import (
     second_head_pass,
     whole_teacher,
 )
+from luminet_mm.timing.cached_boxes import boxes_step, has_box_cache
 from luminet_mm.timing.step import (
     TrainingStep,
 )
@@ -102,6 +103,9 @@ def make_contenders(
             runs['step with a second head pass'] = partial(
                 distiller, batch, second_head_pass
             )
+            if has_box_cache(cfg, distiller.model):
+                boxes = boxes_step(cfg, plain, len(batch['inputs']), where)
+                runs['step with cached boxes'] = partial(boxes, batch)
         elif is_cacheable(distiller.model):
             images = len(batch['inputs'])
             cached = cached_step(cfg, plain, images, where)

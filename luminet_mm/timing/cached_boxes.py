@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
-from luminet_mm.distillers.blocks import teacher_list
 from luminet_mm.distillers.caches import cache_problems
 from luminet_mm.signals.roi_heads import bbox_heads
 from luminet_mm.teachers.box_layout import BoxAnswers, pack
@@ -24,6 +23,7 @@ from luminet_mm.teachers.cache_files import (
     round_file,
 )
 from luminet_mm.teachers.cached_boxes import check_detector
+from luminet_mm.teachers.entries import teacher_list
 from luminet_mm.teachers.fingerprints import teacher_part
 from luminet_mm.timing.step import TrainingStep
 
@@ -67,6 +67,7 @@ def boxes_step(
             images=images,
             flips=[''],
             boxes=boxes,
+            jittered=0,
             classes=classes,
             entries=images,
             rounds=1,

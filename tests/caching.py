@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import DATASETS
@@ -54,7 +55,8 @@ def write(block, dtype='float32', rounds=ROUNDS, data=None, stop=None):
         missing = writer.missing()
         writer.begin()
         for number in missing[:stop]:
-            writer.open(number)[:] = answers(block, data, number)
+            writer.open(number)
+            writer.put(np.arange(IMAGES), answers(block, data, number))
             writer.close(number)
         if stop is None:
             writer.finish()

@@ -34,16 +34,12 @@ from luminet_mm.preflight import check_config, leaf_datasets
 from luminet_mm.preflight.models import distiller_class
 from luminet_mm.runs.launchers import LaunchError
 from luminet_mm.signals.family import Question
-from luminet_mm.teachers.cache_files import (
-    BOXES,
-    DTYPES,
-    LOGITS,
-    CacheError,
-)
+from luminet_mm.teachers.cache_files import BOXES, LOGITS, CacheError
 from luminet_mm.teachers.cache_header import make_header
 from luminet_mm.teachers.cache_writer import CacheWriter
 from luminet_mm.teachers.cached import DATASET, check_student
 from luminet_mm.teachers.entries import teacher_entries
+from luminet_mm.teachers.row_forms import USAGE, is_form
 
 
 def parse_args() -> argparse.Namespace:
@@ -57,10 +53,11 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--dtype',
-        choices=DTYPES,
-        default=DTYPES[0],
-        help='float16 halves the files and keeps three digits of each logit; '
-        "for classifiers, a detector's logits take 8 bits",
+        default='float32',
+        help='float32; float16: half the size, three digits of each logit; '
+        'int8: a byte for each; topK, such as top10: the K most likely '
+        'classes alone, for KD with tau=1 (%(default)s). For classifiers; a '
+        "detector's logits take 8 bits",
     )
     parser.add_argument(
         '--boxes',
@@ -74,7 +71,10 @@ def parse_args() -> argparse.Namespace:
         help='how many of them are objects that are moved a little; default: '
         'the share of positives that it draws',
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    if not is_form(args.dtype):
+        parser.error(f'--dtype {args.dtype}: it is not {USAGE}')
+    return args
 
 
 def cache_kind(cfg: Config) -> str:
@@ -265,16 +265,17 @@ def _write_rounds(
         started = time.monotonic()
         # by image: the sampler repeats some of them
         marks = np.full(images, -1, np.int8)
-        rows = writer.open(number) if writer else None
+        if writer:
+            writer.open(number)
         loader.sampler.set_epoch(number)
         for batch in loader:
             # every process has the same number: the sampler rounds up
             gathered = [gather(each) for each in views.ask(batch)]
-            if rows is None:
+            if writer is None:
                 continue
             for parts in zip(*gathered, strict=True):
                 which, logits, hits = (part.cpu().numpy() for part in parts)
-                rows[which % images] = logits
+                writer.put(which % images, logits)
                 marks[which % images] = hits
         right += int((marks == 1).sum())
         seen += int((marks >= 0).sum())

@@ -70,6 +70,22 @@ def check_comparison(
     check_mapping(student, loss, comparison)
     check_points(student, loss, comparison)
     check_anchors(student, loss, comparison.key)
+    check_served(student, loss, comparison)
+
+
+def check_served(
+    student: Any, loss: nn.Module, comparison: Comparison
+) -> None:
+    """Refuse a loss that asks for more than a teacher knows.
+
+    Raises:
+        ValueError: Names both, and the fix.
+    """
+    for index in comparison.teachers:
+        heard = len(comparison.teachers)
+        problem = student.teachers[index].refuses(loss, heard)
+        if problem:
+            raise ValueError(f'model.distill.{comparison.key}: {problem}')
 
 
 def check_activation(

@@ -98,6 +98,10 @@ class HardLabelLoss(LogitLoss):
         formula_alone=True,
     )
 
+    def needs_every_class(self) -> str:
+        """See :meth:`DistillLoss.needs_every_class`."""
+        return ''
+
     def compute(
         self,
         student: Tensor,

@@ -110,6 +110,10 @@ class KDLoss(LogitLoss):
         super().__init__(**kwargs)
         self.tau = self._temperature(tau)
 
+    def needs_every_class(self) -> str:
+        """See :meth:`DistillLoss.needs_every_class`."""
+        return '' if self.tau == 1 else f'tau={self.tau:g} is not 1'
+
     def compute(
         self,
         student: Tensor,

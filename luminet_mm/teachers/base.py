@@ -108,6 +108,15 @@ class Teacher(ABC):
     ) -> None:
         """Refuse to be compared with a student, see :meth:`Family.check`."""
 
+    def refuses(self, loss: Any, heard: int) -> str:
+        """Why a loss asks for more than it knows; '' if it does not.
+
+        Args:
+            loss: A :class:`~luminet_mm.losses.DistillLoss`.
+            heard: How many teachers the loss listens to.
+        """
+        return ''
+
     @abstractmethod
     def begin(
         self,

@@ -7,9 +7,9 @@ only when all files are: an unfinished cache has ``unfinished.json``.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from luminet_mm.teachers.cache_files import (
     WRITE,
     CacheError,
     check_round,
-    file_shape,
+    file_size,
     open_round,
 )
 from luminet_mm.teachers.cache_header import header_differences, read_header
@@ -36,6 +36,7 @@ from luminet_mm.teachers.fingerprints import (
     teacher_part,
     view_digests,
 )
+from luminet_mm.teachers.row_forms import RowForm
 
 # Bytes of rounds that are read through before the first step; further ones
 # are when they are first used.
@@ -110,6 +111,11 @@ class TeacherCache:
             self._files[number] = open_round(self.folder, number, self.header)
         return self._files[number]
 
+    @cached_property
+    def form(self) -> RowForm:
+        """How logits are stored."""
+        return RowForm(self.header['dtype'], self.classes)
+
     def check(self, rounds: Iterable[int]) -> None:
         """Compare rounds with what was written, each once.
 
@@ -123,8 +129,7 @@ class TeacherCache:
 
     def first_rounds(self, wanted: int) -> range:
         """The rounds that are read through before the first step."""
-        shape, dtype = file_shape(self.header)
-        size = math.prod(shape) * np.dtype(dtype).itemsize
+        size = file_size(self.header)
         return range(min(wanted, self.rounds, int(AT_ONCE // size)))
 
     def take(self, rounds: Iterable[int]) -> None:
@@ -151,11 +156,12 @@ class TeacherCache:
         turns, indices = np.divmod(np.asarray(views), self.images)
         self.check({*turns.tolist()} - self._checked)
         if len(turns) and turns[0] == turns[-1] and np.ptp(turns) == 0:
-            return self._open(int(turns[0]))[indices].astype(np.float32)
+            return self.form.unpack(self._open(int(turns[0]))[indices])
         logits = np.empty((len(turns), self.classes), np.float32)
         for turn in np.unique(turns):
             rows = turns == turn
-            logits[rows] = self._open(int(turn))[indices[rows]]
+            stored = self._open(int(turn))[indices[rows]]
+            logits[rows] = self.form.unpack(stored)
         return logits
 
     def stale_teacher(self, block: Mapping) -> list[str]:

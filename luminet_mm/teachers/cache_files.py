@@ -8,9 +8,10 @@ expected before anything is read.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -18,10 +19,10 @@ import numpy as np
 from numpy.lib import format as npy
 
 from luminet_mm.teachers.box_layout import item_type
+from luminet_mm.teachers.row_forms import UNWRITTEN, RowForm
 
 FORMAT = 2
 UNCHECKED = 1  # the format before rounds had checksums
-DTYPES = ('float32', 'float16')
 LOGITS, BOXES = 'logits', 'boxes'  # kinds of caches
 WHOLE, UNFINISHED = 'cache.json', 'unfinished.json'
 WRITE = 'python tools/cache_teacher.py CONFIG'
@@ -42,13 +43,20 @@ def file_shape(header: Mapping) -> tuple[tuple[int, int], str]:
     """Shape and type of each file of a cache.
 
     Args:
-        header: The cache's. Logits are ``(images, classes)``; of a detector's
-            boxes an entry is a row of bytes.
+        header: The cache's. Logits are ``(images, classes)``; what is
+            compressed, and an entry of a detector's boxes, is a row of bytes.
     """
     if header.get('kind') == BOXES:
         item = item_type(header['boxes'], header['classes']).itemsize
         return (header['entries'], item), 'uint8'
-    return (header['images'], header['classes']), header['dtype']
+    form = RowForm(header['dtype'], header['classes'])
+    return (header['images'], form.columns), form.dtype
+
+
+def file_size(header: Mapping) -> int:
+    """Bytes of a file's numbers."""
+    shape, dtype = file_shape(header)
+    return math.prod(shape) * np.dtype(dtype).itemsize
 
 
 def open_file(path: Path) -> BinaryIO:
@@ -122,7 +130,7 @@ def create_round(
 
     The numbers are written and not left to the file system, whose holes read
     as zeros, and where a full disk shows only when a page is written, as a
-    signal that kills. Bytes begin as zeros.
+    signal that kills. Bytes begin as :data:`UNWRITTEN`.
 
     Raises:
         FileExistsError: If something is there, a link too.
@@ -138,7 +146,7 @@ def create_round(
         npy.write_array_header_1_0(file, header)
         start = file.tell()
         rows = max(1, (1 << 22) // shape[1])
-        fill = fill if np.dtype(dtype).kind == 'f' else 0
+        fill = fill if np.dtype(dtype).kind == 'f' else UNWRITTEN
         for first in range(0, shape[0], rows):
             count = min(rows, shape[0] - first)
             file.write(np.full((count, shape[1]), fill, dtype).tobytes())
@@ -178,3 +186,22 @@ def check_round(folder: Path, number: int, header: Mapping) -> None:
             f'{path} is damaged: its bytes are not those that were written '
             f'(SHA-256 {found[:12]}...); {_AGAIN}'
         )
+
+
+def all_rows(
+    test: Callable[[np.ndarray], np.ndarray],
+    rows: np.ndarray,
+    step: int = 4096,
+) -> bool:
+    """Whether all rows pass a test; some at a time, there can be many."""
+    return all(
+        test(rows[first : first + step]).all()
+        for first in range(0, len(rows), step)
+    )
+
+
+def is_written(rows: np.ndarray, form: RowForm) -> bool:
+    """Whether all rows are finite, and none is all zeros."""
+    return all_rows(form.whole, rows) and all_rows(
+        lambda part: (part != 0).any(axis=1), rows
+    )

@@ -12,7 +12,6 @@ from luminet_mm.datasets.replay import ReplayDataset
 from luminet_mm.teachers.cache_files import (
     ANEW,
     BOXES,
-    DTYPES,
     FORMAT,
     LOGITS,
     UNCHECKED,
@@ -28,6 +27,12 @@ from luminet_mm.teachers.fingerprints import (
     package_versions,
     teacher_part,
     view_digests,
+)
+from luminet_mm.teachers.row_forms import (
+    USAGE,
+    FormError,
+    RowForm,
+    is_form,
 )
 
 # Entries of a header that one cache has in common, however many rounds.
@@ -72,11 +77,16 @@ def make_header(
         dataset: The training data.
         leaves: The data sets inside it, without wrappers.
         classes: Number of logits of an image.
-        dtype: One of :data:`DTYPES`.
+        dtype: A form of :mod:`luminet_mm.teachers.row_forms`.
 
     Raises:
-        ValueError: If the views cannot be replayed.
+        ValueError: If the views cannot be replayed, or there is no such form
+            for so many classes.
     """
+    try:
+        RowForm(dtype, classes)
+    except FormError as error:
+        raise CacheError(f'--dtype {dtype}: {error}') from None
     return dict(
         format=FORMAT,
         images=len(dataset),
@@ -135,7 +145,7 @@ _COMMON: Fields = dict(
 )
 FIELDS: dict[str, Fields] = {
     LOGITS: dict(
-        dtype=(f'one of {", ".join(DTYPES)}', lambda value: value in DTYPES),
+        dtype=(USAGE, is_form),
         **_COMMON,
     ),
     BOXES: dict(
@@ -203,6 +213,11 @@ def _field_problem(header: dict) -> str:
             return f'it has no {key}'
         if not fits(header[key]):
             return f'{key} is not {what}'
+    if kind == LOGITS:
+        try:
+            RowForm(header['dtype'], header['classes'])
+        except FormError as error:
+            return f'dtype: {error}'
     return ''
 
 

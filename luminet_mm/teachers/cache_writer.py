@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import shutil
-from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -26,10 +25,13 @@ from luminet_mm.teachers.cache_files import (
     UNFINISHED,
     WHOLE,
     CacheError,
+    all_rows,
     check_round,
     checksum,
     create_round,
     file_shape,
+    file_size,
+    is_written,
     open_round,
     round_file,
 )
@@ -39,10 +41,11 @@ from luminet_mm.teachers.cache_header import (
     read_header,
     summary,
 )
+from luminet_mm.teachers.row_forms import FormError, RowForm
 
 LOCK = 'lock'
 _FEWER = {
-    LOGITS: 'fewer rounds, or --dtype float16',
+    LOGITS: 'fewer rounds, or --dtype int8',
     BOXES: 'or fewer --boxes',
 }
 
@@ -157,7 +160,7 @@ class CacheWriter:
         for number in range(rounds):
             with contextlib.suppress(CacheError):
                 rows = open_round(self.folder, number, self.header)
-                if _each(np.isfinite, rows) and _each(_any_number, rows):
+                if is_written(rows, self.form):
                     self.header['checksums'][str(number)] = checksum(
                         round_file(self.folder, number)
                     )
@@ -193,9 +196,7 @@ class CacheWriter:
         remove_parts(self.folder)  # of writers that were killed
         for part in self.folder.glob('round_*.part'):  # the format before
             part.unlink()
-        shape, dtype = file_shape(self.header)
-        size = math.prod(shape) * np.dtype(dtype).itemsize
-        size *= len(self.missing())
+        size = file_size(self.header) * len(self.missing())
         free = shutil.disk_usage(self.folder).free
         if size > free:
             raise CacheError(
@@ -211,8 +212,8 @@ class CacheWriter:
         """Begin a round.
 
         Returns:
-            np.memmap: Of :func:`file_shape`, to be filled. Logits are NaN
-            before, so that no round is taken for whole that is not.
+            np.memmap: Of :func:`file_shape`, which :meth:`put` fills. What
+            it does not is NaN, so that no round is taken for whole.
 
         Raises:
             CacheError: If there is no room.
@@ -232,6 +233,23 @@ class CacheWriter:
             ) from None
         return self._map
 
+    @cached_property
+    def form(self) -> RowForm:
+        """How logits are stored."""
+        return RowForm(self.header['dtype'], self.header['classes'])
+
+    def put(self, images: np.ndarray, logits: np.ndarray) -> None:
+        """Write ``(N, classes)`` logits of ``(N,)`` images of the round.
+
+        Raises:
+            CacheError: If the form of the cache cannot hold them.
+        """
+        assert self._map is not None
+        try:
+            self._map[images] = self.form.pack(logits)
+        except FormError as error:
+            raise CacheError(f'{self.folder}: {error}') from None
+
     def close(self, number: int) -> None:
         """End a round: it is whole now.
 
@@ -241,11 +259,11 @@ class CacheWriter:
         assert self._map is not None
         rows, self._map = self._map, None
         part = self._part(number)
-        if not _each(np.isfinite, rows):
+        if self.kind == LOGITS and not all_rows(self.form.whole, rows):
             part.unlink(missing_ok=True)
             what = (
                 'the teacher is broken'
-                if self.header['dtype'] == 'float32'
+                if self.header['dtype'] != 'float16'
                 else 'they do not fit into float16; take --dtype float32, or '
                 'the teacher is broken'
             )
@@ -278,19 +296,3 @@ class CacheWriter:
             write_atomically(self.folder / name, text)
         except WriteError as error:
             raise CacheError(str(error)) from None
-
-
-def _each(
-    test: Callable[[np.ndarray], np.ndarray],
-    rows: np.ndarray,
-    step: int = 4096,
-) -> bool:
-    """Whether all rows pass a test; some at a time, there can be many."""
-    return all(
-        test(rows[first : first + step]).all()
-        for first in range(0, len(rows), step)
-    )
-
-
-def _any_number(rows: np.ndarray) -> np.ndarray:
-    return (rows != 0).any(axis=1)

@@ -19,7 +19,7 @@ from luminet_mm.signals.signal import Signal
 from luminet_mm.streams import Pending, upload
 from luminet_mm.teachers.base import Teacher
 from luminet_mm.teachers.cache import TeacherCache, stale
-from luminet_mm.teachers.cache_files import CacheError
+from luminet_mm.teachers.cache_files import WRITE, CacheError
 
 DATASET = "train_dataloader.dataset=dict(type='luminet_mm.ReplayDataset', "
 SAMPLER = "train_dataloader.sampler=dict(type='luminet_mm.ReplaySampler')"
@@ -118,6 +118,19 @@ class CachedTeacher(Teacher):
         if family.activation(student, ours):
             own = family.num_classes(student, ours)
             family.check_classes(key, own, self.cache.classes, self.whose)
+
+    def refuses(self, loss: Any, heard: int) -> str:
+        """Why the largest logits, if it has those alone, do not suffice."""
+        top = self.cache.form.top
+        why = loss.needs_every_class() if top else ''
+        if top and heard > 1:
+            why = why or f'the logits of {heard} teachers are averaged'
+        return why and (
+            f'{type(loss).__name__} needs all {self.cache.classes} classes '
+            f'({why}), and {self.key}.cache holds the {top} most likely ones '
+            f'of each view. Write another cache: {WRITE} --dtype int8 --out '
+            'DIR; KDLoss with tau=1 and HardLabelLoss can use this one.'
+        )
 
     def __deepcopy__(self, memo: dict) -> CachedTeacher:
         return self

@@ -74,6 +74,16 @@ class DistillLoss(nn.Module, metaclass=ABCMeta):
     needs_anchors = False
     """Whether it needs the anchors of the student's pyramid."""
 
+    def needs_every_class(self) -> str:
+        """Why the most likely classes of a teacher do not suffice.
+
+        Returns:
+            '' if they do: if it reads nothing of a teacher but probabilities
+            at temperature 1, and may take those of the other classes as
+            equal.
+        """
+        return 'it compares every class'
+
     def __init__(
         self, *, loss_weight: Weight = 1.0, sync_stats: bool = True
     ) -> None:

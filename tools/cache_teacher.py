@@ -8,38 +8,42 @@ Then every student with this folder as ``model.teacher.cache`` trains without a
 running teacher. To continue an interrupted run, run the same command again.
 """
 
+from __future__ import annotations
+
 import argparse
 import time
 from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-import torch
 from mmengine.config import Config
-from mmengine.dist import broadcast_object_list, gather, is_main_process
-from mmengine.runner import Runner
-from torch import Tensor
-from torch.utils.data import DataLoader
 
 from luminet_mm.config_types import is_type
-from luminet_mm.datasets.replay import ReplayDataset
-from luminet_mm.distillers.blocks import block_problems
-from luminet_mm.distillers.classifier import ClassifierDistiller
-from luminet_mm.hooks.distiller import distiller_of
-from luminet_mm.launch.box_cache import write_boxes
+from luminet_mm.later import Later
 from luminet_mm.launch.command_line import add_arguments, load_config
 from luminet_mm.launch.console import reported
-from luminet_mm.launch.runner import build_runner
-from luminet_mm.preflight import check_config, leaf_datasets
-from luminet_mm.preflight.models import distiller_class
 from luminet_mm.runs.launchers import LaunchError
-from luminet_mm.signals.family import Question
 from luminet_mm.teachers.cache_files import BOXES, LOGITS, CacheError
-from luminet_mm.teachers.cache_header import make_header
-from luminet_mm.teachers.cache_writer import CacheWriter
-from luminet_mm.teachers.cached import DATASET, check_student
 from luminet_mm.teachers.entries import teacher_entries
 from luminet_mm.teachers.row_forms import USAGE, is_form
+
+# what takes seconds to import, when it is needed
+replay = Later('luminet_mm.datasets.replay')
+blocks = Later('luminet_mm.distillers.blocks')
+classifiers = Later('luminet_mm.distillers.classifier')
+distilling = Later('luminet_mm.hooks.distiller')
+box_cache = Later('luminet_mm.launch.box_cache')
+runners = Later('luminet_mm.launch.runner')
+preflight = Later('luminet_mm.preflight')
+models = Later('luminet_mm.preflight.models')
+families = Later('luminet_mm.signals.family')
+cache_header = Later('luminet_mm.teachers.cache_header')
+cache_writer = Later('luminet_mm.teachers.cache_writer')
+cached = Later('luminet_mm.teachers.cached')
+dist = Later('mmengine.dist')
+mmengine_runner = Later('mmengine.runner')
+torch = Later('torch')
+torch_data = Later('torch.utils.data')
 
 
 def parse_args() -> argparse.Namespace:
@@ -79,7 +83,7 @@ def parse_args() -> argparse.Namespace:
 
 def cache_kind(cfg: Config) -> str:
     """What a cache of a config's teacher would hold."""
-    cls = distiller_class(cfg)
+    cls = models.distiller_class(cfg)
     return LOGITS if cls is None else cls.family.cached  # type: ignore
 
 
@@ -110,7 +114,7 @@ def take_caches(cfg: Config, out: str | None) -> dict[int, str]:
     if out is not None:
         entries[0][1]['cache'] = out
     kind = cache_kind(cfg)
-    problems = block_problems(
+    problems = blocks.block_problems(
         cfg.model.teacher, cfg.model.get('distill'), cached=kind
     )
     if problems:
@@ -129,7 +133,7 @@ def take_caches(cfg: Config, out: str | None) -> dict[int, str]:
     if kind == LOGITS and not is_type(dataset, 'luminet_mm.ReplayDataset'):
         raise LaunchError(
             f'views that are drawn again in each run cannot be cached. Set '
-            f'{DATASET}rounds=..., dataset=<the data set>).'
+            f'{cached.DATASET}rounds=..., dataset=<the data set>).'
         )
     return folders
 
@@ -142,14 +146,14 @@ class Views:
         index: Number of the teacher.
     """
 
-    def __init__(self, runner: Runner, index: int) -> None:
-        model = distiller_of(runner, 'tools/cache_teacher.py')
-        if not isinstance(model, ClassifierDistiller):
+    def __init__(self, runner: mmengine_runner.Runner, index: int) -> None:
+        model = distilling.distiller_of(runner, 'tools/cache_teacher.py')
+        if not isinstance(model, classifiers.ClassifierDistiller):
             raise CacheError(
                 f'{type(model).__name__}: only classifiers and two-stage '
                 'detectors have caches. Remove `cache`.'
             )
-        check_student('model.teacher', model)
+        cached.check_student('model.teacher', model)
         model.eval()
         self.model = model
         self.index = index
@@ -157,9 +161,11 @@ class Views:
         self.size: tuple[int, int] | None = None
         model.fit_teacher(index)
         signal = self.teacher.find(model.family, 'logits')
-        self.questions = [Question([signal], [signal])]
+        self.questions = [families.Question([signal], [signal])]
 
-    def ask(self, batch: dict) -> tuple[Tensor, Tensor, Tensor]:
+    def ask(
+        self, batch: dict
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Run the teacher on a batch's views.
 
         Returns:
@@ -202,7 +208,9 @@ class Views:
         )
 
 
-def write(runner: Runner, folder: str, index: int, dtype: str) -> None:
+def write(
+    runner: mmengine_runner.Runner, folder: str, index: int, dtype: str
+) -> None:
     """Write the missing part of one teacher's cache, with all processes.
 
     Raises:
@@ -220,9 +228,9 @@ def write(runner: Runner, folder: str, index: int, dtype: str) -> None:
         )
     )
     dataset = loader.dataset
-    assert isinstance(dataset, ReplayDataset)
+    assert isinstance(dataset, replay.ReplayDataset)
     views = Views(runner, index)
-    leaves = leaf_datasets(dataset)
+    leaves = preflight.leaf_datasets(dataset)
     for leaf in leaves:
         views.teacher.check_names(
             (getattr(leaf, 'metainfo', None) or {}).get('classes') or ()
@@ -234,28 +242,32 @@ def write(runner: Runner, folder: str, index: int, dtype: str) -> None:
     plan: list = [None, '']
     with ExitStack() as stack:
         writer = None
-        if is_main_process():
+        if dist.is_main_process():
             try:
-                header = make_header(block, dataset, leaves, classes, dtype)
-                writer = stack.enter_context(CacheWriter(folder, header))
+                header = cache_header.make_header(
+                    block, dataset, leaves, classes, dtype
+                )
+                writer = stack.enter_context(
+                    cache_writer.CacheWriter(folder, header)
+                )
                 plan[0] = writer.missing()
                 _check_rounds(folder, plan[0], dataset.rounds)
                 if plan[0]:
                     writer.begin()
             except ValueError as error:
                 plan[1] = str(error)
-        broadcast_object_list(plan)
+        dist.broadcast_object_list(plan)
         if plan[1]:
             raise CacheError(plan[1])
         _write_rounds(runner, loader, views, plan[0], writer)
 
 
 def _write_rounds(
-    runner: Runner,
-    loader: DataLoader,
+    runner: mmengine_runner.Runner,
+    loader: torch_data.DataLoader,
     views: Views,
     missing: list[int],
-    writer: CacheWriter | None,
+    writer: cache_writer.CacheWriter | None,
 ) -> None:
     """Answer for the views of some rounds; the first process writes."""
     images, right, seen = len(loader.dataset), 0, 0
@@ -270,7 +282,7 @@ def _write_rounds(
         loader.sampler.set_epoch(number)
         for batch in loader:
             # every process has the same number: the sampler rounds up
-            gathered = [gather(each) for each in views.ask(batch)]
+            gathered = [dist.gather(each) for each in views.ask(batch)]
             if writer is None:
                 continue
             for parts in zip(*gathered, strict=True):
@@ -312,12 +324,13 @@ def main() -> None:
     args = parse_args()
     with reported(args):
         cfg = load_config(args)
+        preflight.check_text(cfg, ('train',), args.faults)
         folders = take_caches(cfg, args.out)
-        check_config(cfg, phases=('train',))
-        runner = build_runner(cfg, args=args)
+        preflight.check_config(cfg, phases=('train',))
+        runner = runners.build_runner(cfg, args=args)
         for index, folder in folders.items():
             if cache_kind(cfg) == BOXES:
-                write_boxes(
+                box_cache.write_boxes(
                     runner, str(Path(folder)), index, args.boxes, args.jittered
                 )
             else:

@@ -91,10 +91,12 @@ def boxes_step(
 
 
 def _random(boxes: int, classes: int, seed: int) -> BoxAnswers:
+    """Boxes as anchors are: small ones are as many as large ones."""
     draw = np.random.default_rng(seed)
-    corner = draw.random((boxes, 2)) * 0.6
-    corners = np.concatenate(
-        [corner, corner + draw.uniform(0.05, 0.4, (boxes, 2))], axis=1
-    )
+    scale = np.exp(draw.uniform(np.log(0.02), np.log(0.5), (boxes, 1)))
+    ratio = np.exp(draw.uniform(-0.35, 0.35, (boxes, 1)))
+    sides = np.concatenate([scale * ratio, scale / ratio], axis=1)
+    corner = (1 - sides) * draw.random((boxes, 2))
+    corners = np.concatenate([corner, corner + sides], axis=1)
     scores = draw.standard_normal((boxes, classes))
     return BoxAnswers(corners, scores, corners)

@@ -11,6 +11,8 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.config import config as mmengine_config
 
+from luminet_mm.files.installed_configs import found_by_name
+
 ENDINGS = ('.py', '.json', '.yaml', '.yml')
 
 
@@ -34,7 +36,8 @@ def read_config(path: str | os.PathLike, what: str = 'config') -> Config:
     """
     _check_file(Path(path), what)
     try:
-        cfg = Config.fromfile(path)
+        with found_by_name():
+            cfg = Config.fromfile(path)
         _import_all(cfg)
     except Exception as error:
         own = os.path.abspath(os.path.expanduser(path))

@@ -15,6 +15,8 @@ from typing import Any
 
 from mmengine.config import Config, DictAction
 
+from luminet_mm.files.installed_configs import found_by_name
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -64,13 +66,13 @@ _PARSING = threading.Lock()
 
 @functools.cache
 def _read(config: str) -> Config:
-    with _PARSING:
-        return Config.fromfile(config)  # takes most of a second
+    with _PARSING, found_by_name():
+        return Config.fromfile(config)
 
 
 @functools.cache
 def _fingerprint(config: str) -> str:
-    with _PARSING:
+    with _PARSING, found_by_name():
         text = Config.fromfile(config).pretty_text  # with its bases
     return hashlib.sha256(text.encode()).hexdigest()
 

@@ -11,6 +11,7 @@ from typing import Any
 from mmengine.config import Config
 
 from luminet_mm.config_types import type_text
+from luminet_mm.files.installed_configs import found_by_name
 from luminet_mm.student import (
     ZOOS,
     built_class,
@@ -72,7 +73,8 @@ def _students(
     """
     if not depth or not file or not os.path.isfile(file):
         return
-    model = Config.fromfile(file).get('model')
+    with found_by_name():
+        model = Config.fromfile(file).get('model')
     if not isinstance(model, dict) or not model.get('type'):
         return
     kind = find_model(model['type'], scope)

@@ -8,11 +8,19 @@ from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
 from mmengine.registry import MODELS, RUNNERS, DefaultScope
 from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import Dataset
 
 from luminet_mm.launch.console import reported
 from luminet_mm.launch.quiet import make_runner
+
+
+@pytest.fixture(autouse=True)
+def no_visualizer_of_before():
+    """One is named by the second, and its folder may be gone by then."""
+    Visualizer._instance_dict.clear()
+
 
 LONG = ('System environment:', 'Config:', 'before_train_epoch:')
 

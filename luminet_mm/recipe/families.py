@@ -1,7 +1,9 @@
 """Which losses distil a student of which family: the one table of it.
 
-The weights of losses on logits and boxes of RoIs set themselves ('auto'), so
-that they need no data set of their own. The others have their papers'.
+The weights of losses on RoIs set themselves ('auto'), so that they need no
+data set of their own. The others have their papers': at an RPN, the student's
+own gradient is next to nothing once it has learnt to find objects, and a share
+of that is too little (docs/results.md, "Where things are").
 """
 
 from __future__ import annotations
@@ -25,7 +27,10 @@ CROSSED = (RetinaHead, ATSSHead, FCOSHead, GFLHead)
 
 
 def two_stage(student: Config, teacher: Config) -> dict[str, dict]:
-    """LumiNet on the classes of RoIs, and the teacher's boxes of them."""
+    """LumiNet on the classes of RoIs, the teacher's boxes, and its RPN.
+
+    The RPN is left out if anchors are not the same in both.
+    """
     head = student.model.roi_head
     if isinstance(head.get('bbox_head'), list) or head.get('num_stages'):
         stages = [f'.{stage}' for stage in range(head.num_stages)]
@@ -45,6 +50,15 @@ def two_stage(student: Config, teacher: Config) -> dict[str, dict]:
             type='luminet_mm.RoIBoxLoss',
             signal=[scores, boxes],
             loss_weight='auto',
+        )
+    ours, theirs = (each.model.get('rpn_head') for each in (student, teacher))
+    if all(rpn and rpn.type == 'RPNHead' for rpn in (ours, theirs)) and (
+        ours.anchor_generator == theirs.anchor_generator
+    ):
+        losses['loss_rpn'] = dict(
+            type='luminet_mm.BCKDLoss',
+            signal=['rpn.objectness', 'rpn.deltas'],
+            loss_weight=1.0,
         )
     return losses
 

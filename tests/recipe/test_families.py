@@ -28,15 +28,24 @@ def test_two_stage_detectors_learn_classes_and_boxes():
     cfg = whole(detector())
     kind, losses, why = recipe_for(cfg, cfg)
     assert kind == 'luminet_mm.TwoStageDistiller'
-    assert types(losses) == ['LumiNetLoss', 'RoIBoxLoss']
+    assert types(losses) == ['LumiNetLoss', 'RoIBoxLoss', 'BCKDLoss']
     assert why == 'their weights set themselves'
     cascade = whole(detector('cascade'))
     _, losses, _ = recipe_for(cascade, cascade)
-    assert types(losses) == ['LumiNetLoss', 'RoIBoxLoss'] * 3
+    assert types(losses) == ['LumiNetLoss', 'RoIBoxLoss'] * 3 + ['BCKDLoss']
     assert losses['loss_boxes_2']['signal'] == [
         'roi.2.cls_score',
         'roi.2.bbox_pred',
     ]
+
+
+def test_an_rpn_with_other_anchors_is_left_out():
+    ours, theirs = whole(detector()), whole(detector())
+    theirs.model.rpn_head.anchor_generator.scales = [3]
+    assert types(recipe_for(ours, theirs)[1]) == ['LumiNetLoss', 'RoIBoxLoss']
+    theirs = whole(detector())
+    theirs.model.rpn_head.type = 'GARPNHead'
+    assert types(recipe_for(ours, theirs)[1]) == ['LumiNetLoss', 'RoIBoxLoss']
 
 
 def test_a_head_that_can_be_cut_is_crossed():

@@ -203,14 +203,15 @@ def measure(
     Args:
         cfg: A whole config with ``model.distill``.
         steps: Number of batches.
-        checkpoint: The student's weights; None for those of the start.
+        checkpoint: Of a run with these losses; None for the start.
         seed: Seed of the weights and of the order of the images.
 
     Returns:
         As :func:`weights_by_rule`.
 
     Raises:
-        ValueError: If no layer is known for the signals of a loss.
+        ValueError: If no layer is known for the signals of a loss, or the
+            checkpoint is not one of this distiller.
     """
     cfg = copy.deepcopy(cfg)
     layers = {}
@@ -227,9 +228,37 @@ def measure(
         layers[key] = LAYERS[signals[0]]
     model = build_distiller(cfg, seed)
     if checkpoint:
-        load_checkpoint(model, checkpoint, map_location='cpu')
+        load_all(model, checkpoint)
     loader = Runner.build_dataloader(cfg.train_dataloader, seed=seed)
     return weights_by_rule(model.train(), islice(loader, steps), layers)
+
+
+def load_all(model: Any, checkpoint: str) -> None:
+    """Load a student and the connectors of its losses.
+
+    Connectors that have learnt nothing would be measured for what they are:
+    FGFI's weight was 200 times too large with a trained student and new ones.
+
+    Args:
+        model: A distiller.
+        checkpoint: Of a run.
+
+    Raises:
+        ValueError: If it has no weights for a part.
+    """
+    found = load_checkpoint(model, checkpoint, map_location='cpu')
+    state = found.get('state_dict', found)
+    missing = [
+        key
+        for key in model.state_dict()
+        if key not in state and '.auto.' not in key
+    ]
+    if missing:
+        raise ValueError(
+            f'{checkpoint}: it has no {missing[0]}'
+            f'{" and others" if len(missing) > 1 else ""}. Take a checkpoint '
+            'of a run with the same losses.'
+        )
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -237,7 +266,7 @@ def main(args: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('grid', help='Python file with `runs`')
     parser.add_argument('--steps', type=int, default=20, help='batches')
-    parser.add_argument('--checkpoint', help="the student's weights")
+    parser.add_argument('--checkpoint', help='of a run with these losses')
     parser.add_argument('--only', nargs='+', help='names of groups')
     parser.add_argument('--json', help='file to write')
     options = parser.parse_args(args)

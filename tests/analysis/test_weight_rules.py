@@ -12,6 +12,7 @@ from mmengine.registry import DefaultScope
 from luminet_mm.analysis import weight_rules
 from luminet_mm.analysis.weight_rules import (
     RULES,
+    load_all,
     measure,
     weight_at_share,
     weights_by_rule,
@@ -131,3 +132,23 @@ def test_a_signal_without_a_known_layer_is_refused():
     cfg = Config(dict(model=distiller(), default_scope='mmpretrain'))
     with pytest.raises(ValueError, match="no layer is known for 'logits'"):
         measure(cfg, steps=1, checkpoint=None)
+
+
+def test_connectors_that_were_not_trained_are_refused(tmp_path):
+    """A student's checkpoint knows nothing of a loss's connectors."""
+    cfg = distiller()
+    cfg['distill']['loss_hint'] = dict(
+        type='luminet_mm.FitNetLoss',
+        signal='feats',
+        connector='linear',
+        loss_weight='auto',
+    )
+    model = tiny_cls.build(cfg)
+    whole, student = tmp_path / 'whole.pth', tmp_path / 'student.pth'
+    state = model.state_dict()
+    torch.save(dict(state_dict=state), whole)
+    own = {k: v for k, v in state.items() if not k.startswith('distill.')}
+    torch.save(dict(state_dict=own), student)
+    load_all(model, str(whole))
+    with pytest.raises(ValueError, match='student.pth: it has no distill'):
+        load_all(model, str(student))

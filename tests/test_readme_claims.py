@@ -20,7 +20,7 @@ RESULTS = re.search(r'<!-- results -->\n(.*?)<!-- /results -->', README, re.S)[
 ]
 CLAIMS = {
     'A small Faster R-CNN on digits in scenes': 'test_same_number_of_tries',
-    "With the teacher's boxes as a second target": (
+    "With the teacher's boxes and its RPN": (
         'test_results_boxes.py::test_readme_has_the_same_figure'
     ),
     'A one-stage student on the same data': (

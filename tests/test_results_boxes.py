@@ -19,12 +19,20 @@ HEADING = 'Where things are: boxes beside classes'
 HEADINGS = {'digits_boxes': HEADING, 'bccd_boxes': 'Boxes on blood cells'}
 TITLES = {
     'boxes alone': 'boxes',
+    'the RPN alone': 'rpn',
     'student alone': 'student',
     'LumiNet': 'luminet',
     'LumiNet + boxes, GIoU': 'luminet_boxes_giou',
     "LumiNet + boxes, `'auto'`, share 1": 'luminet_boxes_auto1',
     'LumiNet + boxes': 'luminet_boxes',
     "LumiNet + boxes, `'auto'`, share 3": 'luminet_boxes_auto3',
+    "LumiNet + boxes, `'auto'`, shares 1 and 3": 'luminet_boxes_auto_1_3',
+    "LumiNet + boxes + RPN, `'auto'`, shares 1, 3 and 3": (
+        'luminet_boxes_rpn_auto'
+    ),
+    "LumiNet + boxes, `'auto'`, share 1, + RPN": 'luminet_boxes_auto1_rpn',
+    "LumiNet + boxes, `'auto'`, share 3, + RPN": 'luminet_boxes_auto3_rpn',
+    'LumiNet + boxes + RPN': 'luminet_boxes_rpn',
 }
 METRICS = ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75')
 
@@ -70,12 +78,37 @@ def test_what_the_page_says_of_runs():
         assert min(auto) > max(alone)
         assert min(both) < max(auto) and min(auto) < max(both)
     assert max(runs['boxes']) < 0.18
+    for name in ('', '_auto1', '_auto3'):
+        pair, three = (
+            100 * mean(runs[f'luminet_boxes{name}{more}'])
+            for more in ('', '_rpn')
+        )
+        assert 1.0 <= round(three - pair, 1) <= 1.5
+    means = {name: mean(each) for name, each in runs.items()}
+    best = means['luminet_boxes_auto3_rpn']
+    assert best == max(means.values())
+    assert f'{100 * (best - means["student"]):.1f}' == '7.7'
+    assert means['luminet_boxes_auto_1_3'] < min(
+        means[f'luminet_boxes_auto{share}'] for share in (1, 3)
+    )
+    assert abs(means['rpn'] - means['student']) < 0.005
+    assert means['luminet_boxes_rpn_auto'] <= means['luminet_boxes_auto_1_3']
     assert mean(runs['boxes']) < mean(runs['student'])
+
+
+def test_what_the_page_says_of_a_share_at_the_rpn():
+    logs = load('digits_boxes_rpn')
+    shares = logs['luminet_boxes_rpn_seed0']['share_rpn'].values()
+    weights = logs['luminet_boxes_rpn_auto_seed0']['weight_rpn'].values()
+    text = ' '.join(PAGE.split())
+    assert f'there is {min(shares):.0f} to {max(shares):.0f} times' in text
+    low, high = round(min(weights), 2), round(max(weights), 1)
+    assert f'a weight of {low:g} to {high:g}' in text
 
 
 def test_readme_has_the_same_figure():
     text = ' '.join((ROOT / 'README.md').read_text(encoding='utf-8').split())
-    entry = load('digits_boxes')['luminet_boxes_auto3']['coco/bbox_mAP']
+    entry = load('digits_boxes')['luminet_boxes_auto3_rpn']['coco/bbox_mAP']
     assert f'by themselves, LumiNet has {spread(entry)}' in text
 
 

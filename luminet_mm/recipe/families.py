@@ -22,6 +22,8 @@ from luminet_mm.student import built_class
 
 WARMUP = 8
 """A loss has its full weight after this fraction of the training."""
+BOXES = dict(share=3)
+"""On blood cells boxes need more than classes (docs/results.md)."""
 # Heads whose last layers can run on another head's maps.
 CROSSED = (RetinaHead, ATSSHead, FCOSHead, GFLHead)
 
@@ -49,7 +51,7 @@ def two_stage(student: Config, teacher: Config) -> dict[str, dict]:
         losses[f'loss_boxes{mark}'] = dict(
             type='luminet_mm.RoIBoxLoss',
             signal=[scores, boxes],
-            loss_weight='auto',
+            loss_weight=BOXES,
         )
     ours, theirs = (each.model.get('rpn_head') for each in (student, teacher))
     if all(rpn and rpn.type == 'RPNHead' for rpn in (ours, theirs)) and (

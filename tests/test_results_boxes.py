@@ -32,7 +32,12 @@ TITLES = {
     ),
     "LumiNet + boxes, `'auto'`, share 1, + RPN": 'luminet_boxes_auto1_rpn',
     "LumiNet + boxes, `'auto'`, share 3, + RPN": 'luminet_boxes_auto3_rpn',
+    "LumiNet + boxes, `'auto'`, shares 1 and 3, + RPN": (
+        'luminet_boxes_auto_1_3_rpn'
+    ),
     'LumiNet + boxes + RPN': 'luminet_boxes_rpn',
+    'LumiNet + boxes, weight 4': 'luminet_boxes_4',
+    'LumiNet + boxes, weight 4, + RPN': 'luminet_boxes_4_rpn',
 }
 METRICS = ('bbox_mAP', 'bbox_mAP_50', 'bbox_mAP_75')
 
@@ -85,6 +90,10 @@ def test_what_the_page_says_of_runs():
         )
         assert 1.0 <= round(three - pair, 1) <= 1.5
     means = {name: mean(each) for name, each in runs.items()}
+    gain = (
+        means['luminet_boxes_auto_1_3_rpn'] - means['luminet_boxes_auto_1_3']
+    )
+    assert f'{100 * gain:.1f}' == '0.4'
     best = means['luminet_boxes_auto3_rpn']
     assert best == max(means.values())
     assert f'{100 * (best - means["student"]):.1f}' == '7.7'
@@ -166,3 +175,75 @@ def test_what_the_page_says_of_classes():
         with_classes['student'] - with_classes['boxes'],
     ):
         assert 3 < each < 5
+
+
+def test_weights_tried_on_blood_cells():
+    means = {
+        name: percent(group['coco/bbox_mAP']['mean'])
+        for name, group in load('bccd_boxes_settings').items()
+    }
+    head, *shown = rows('Weights tried on blood cells', width=5)
+    assert head == ['weight of the boxes', '0', '2', '4', '8']
+    names = {'without LumiNet': '', 'LumiNet 1': '1', 'LumiNet 4': '4'}
+    for title, *cells in shown:
+        luminet = names.pop(title)
+        for box, cell in zip(head[1:], cells, strict=True):
+            parts = [f'luminet_{luminet}'] * bool(luminet)
+            parts += [f'boxes_{box}'] * (box != '0')
+            key = '_'.join(parts) or 'student'
+            assert cell == means.pop(key, '–'), key
+    assert not names
+    text = ' '.join(PAGE.split())
+    for key, end in dict(
+        luminet_1_boxes_4_rpn_1='with weight 1 ({})',
+        luminet_1_boxes_4_rpn_4='with weight 4 ({})',
+        auto_1_3='{} with shares of 1 and 3',
+        auto_03_3='{} with 0.3 and 3',
+    ).items():
+        assert end.format(means.pop(key)) in text, key
+    assert not means
+
+
+def test_the_sweep_of_weights_has_the_settings_that_were_run():
+    path = ROOT / 'configs' / 'sweeps' / 'bccd_boxes_settings.py'
+    runs = Config.fromfile(path).runs
+    summary = load('bccd_boxes_settings')
+    assert set(runs) == set(summary)
+    for name, group in summary.items():
+        assert flat(runs[name].to_dict()['options']) == group['options']
+
+
+def test_what_the_page_says_of_blood_cells():
+    runs = {
+        name: group['coco/bbox_mAP']['last']
+        for name, group in load('bccd_boxes').items()
+    }
+    means = {name: 100 * mean(each) for name, each in runs.items()}
+    best = max(runs['student'])
+    sure = [
+        f'luminet_boxes_{name}'
+        for name in ('4_rpn', 'rpn_auto', 'auto_1_3_rpn')
+    ]
+    assert all(min(runs[name]) > best for name in sure)
+    assert [
+        f'{each(means[name] for name in sure):.1f}' for each in (min, max)
+    ] == ['53.1', '53.5']
+    for name in ('boxes', 'luminet_boxes', 'luminet_boxes_4'):
+        assert min(runs[name]) < best
+    text = ' '.join(PAGE.split())
+    pair = [f'luminet_boxes_auto{share}_rpn' for share in (1, 3)]
+    assert all(min(runs[name]) < best for name in pair)
+    shown = ' and '.join(f'{means[name]:.1f}' for name in pair)
+    assert f'the RPN the means are {shown}' in text
+    assert f'the RPN alone has {means["rpn"]:.1f}' in text
+    name = 'luminet_boxes_auto_1_3_rpn'
+    digits = {
+        key: group['coco/bbox_mAP']['last']
+        for key, group in load('digits_boxes').items()
+    }
+    gain = 100 * (mean(digits[name]) - mean(digits['student']))
+    assert min(digits[name]) > max(digits['student'])
+    assert (
+        f'{means[name] - means["student"]:.1f} AP above the student here and '
+        f'{gain:.1f} on digits, in each run'
+    ) in text

@@ -12,15 +12,43 @@ box = dict(
     signal=['roi.cls_score', 'roi.bbox_pred'],
     loss_weight=2.0,
 )
+rpn = dict(
+    type='luminet_mm.BCKDLoss',
+    signal=['rpn.objectness', 'rpn.deltas'],
+    loss_weight=1.0,
+)
 methods = dict(
     boxes=dict(loss_roi_box=box),
+    rpn=dict(loss_rpn=rpn),
     luminet_boxes=dict(loss_luminet=luminet, loss_roi_box=box),
+    # the best of bccd_boxes_settings.py, without and with the RPN
+    luminet_boxes_4=dict(
+        loss_luminet=luminet, loss_roi_box=dict(box, loss_weight=4.0)
+    ),
+    luminet_boxes_4_rpn=dict(
+        loss_luminet=luminet,
+        loss_roi_box=dict(box, loss_weight=4.0),
+        loss_rpn=rpn,
+    ),
 )
-# weights that set themselves, both alike
+# weights that set themselves, both alike, and with a larger one for boxes
 for share in (1, 3):
     methods[f'luminet_boxes_auto{share}'] = dict(
         loss_luminet=dict(luminet, loss_weight=dict(share=share)),
         loss_roi_box=dict(box, loss_weight=dict(share=share)),
+    )
+methods['luminet_boxes_auto_1_3'] = dict(
+    loss_luminet=dict(luminet, loss_weight=dict(share=1)),
+    loss_roi_box=dict(box, loss_weight=dict(share=3)),
+)
+methods['luminet_boxes_rpn_auto'] = dict(
+    **methods['luminet_boxes_auto_1_3'],
+    loss_rpn=dict(rpn, loss_weight=dict(share=3)),
+)
+# the RPN with its own weight; tools/distill.py has shares 1 and 3
+for share in ('1', '3', '_1_3'):
+    methods[f'luminet_boxes_auto{share}_rpn'] = dict(
+        **methods[f'luminet_boxes_auto{share}'], loss_rpn=rpn
     )
 last = {'train_cfg.val_interval': 8}  # only the last epoch counts
 runs = {

@@ -42,8 +42,8 @@ methods['luminet_boxes_rpn_auto'] = dict(
     **methods['luminet_boxes_auto_1_3'],
     loss_rpn=dict(rpn, loss_weight=dict(share=3)),
 )
-# the RPN with its own weight; tools/distill.py has the first
-for share in (1, 3):
+# the RPN with its own weight; tools/distill.py has shares 1 and 3
+for share in ('1', '3', '_1_3'):
     methods[f'luminet_boxes_auto{share}_rpn'] = dict(
         **methods[f'luminet_boxes_auto{share}'], loss_rpn=rpn
     )

@@ -8,7 +8,8 @@ Needs    COCO 2017 in data/coco (tools/prepare_coco.py says what is missing),
          torchvision's ResNet-18.
 Run      tools/dist_train.sh \
          configs/cached/luminet_cached_frcnn_r101_r18_coco.py 8
-Paper    AP 35.34 with a live teacher (LumiNet, Table 4). Not run here yet.
+Paper    none; with a live teacher AP 35.34 (LumiNet, Table 4). Not run here
+         yet.
 Derived  tau, loss_weight and warm-up, as in luminet_frcnn_r101_r18_coco.py.
          The teacher sees each image at 1333 x 800 alone, the student at six
          sizes.

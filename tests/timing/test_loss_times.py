@@ -21,9 +21,11 @@ class Slow(nn.Module):
 def test_slow_is_slow():
     torch.manual_seed(0)
     losses = dict(KDLoss=KDLoss(), slow=Slow())
-    found = loss_times.ratios(loss_times.loss_times(losses, (256, 81), 5))
+    found = loss_times.ratios(loss_times.loss_times(losses, (256, 81), 15))
     assert found['KDLoss'] == 1
-    assert 3 < found['slow'] < 24
+    # 8 on a quiet machine, 25 seen on a busy one; seconds taken for
+    # milliseconds would be a thousand times off
+    assert 3 < found['slow'] < 80
 
 
 def test_luminet_costs_hardly_more_than_kd():

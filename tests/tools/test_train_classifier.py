@@ -110,15 +110,24 @@ def test_tta_is_the_mean_of_image_and_mirror_image(
     np.testing.assert_allclose(both, (plain + scores()) / 2, rtol=1e-4)
 
 
-def test_tta_is_not_painted(run_tool, config, dump, capsys):
+@pytest.fixture
+def checkpoint(tmp_path):
+    """A file, which nobody reads."""
+    (tmp_path / 'any.pth').touch()
+    return str(tmp_path / 'any.pth')
+
+
+def test_tta_is_not_painted(run_tool, config, dump, checkpoint, capsys):
     flags = '--tta', '--show-dir', 'x'
     with pytest.raises(SystemExit):
-        run_tool('test', dump(config), 'gone.pth', *flags)
+        run_tool('test', dump(config), checkpoint, *flags)
     assert 'cannot draw' in capsys.readouterr().err
 
 
-def test_show_needs_the_hook_of_classifiers(run_tool, config, dump, capsys):
+def test_show_needs_the_hook_of_classifiers(
+    run_tool, config, dump, checkpoint, capsys
+):
     del config.default_hooks['visualization']
     with pytest.raises(SystemExit):
-        run_tool('test', dump(config), 'gone.pth', '--show-dir', 'x')
+        run_tool('test', dump(config), checkpoint, '--show-dir', 'x')
     assert "dict(type='VisualizationHook')" in capsys.readouterr().err

@@ -1,6 +1,6 @@
 """docs/results.md: boxes beside classes, against the raw numbers."""
 
-from statistics import mean
+from statistics import mean, stdev
 
 import pytest
 from mmengine.config import Config
@@ -247,3 +247,24 @@ def test_what_the_page_says_of_blood_cells():
         f'{means[name] - means["student"]:.1f} AP above the student here and '
         f'{gain:.1f} on digits, in each run'
     ) in text
+
+
+def test_what_own_data_says_of_blood_cells():
+    found = load('bccd_distill')
+    text = (ROOT / 'docs' / 'own-data.md').read_text(encoding='utf-8')
+    text = ' '.join(text.split())
+    many = {3: 'three', 4: 'four', 5: 'five'}[len(found['seeds'])]
+    student, distilled = (
+        f'{100 * mean(found[name]):.1f} ± {100 * stdev(found[name]):.1f}'
+        for name in ('student', 'distilled')
+    )
+    assert f'(AP {percent(found["teacher"])})' in text
+    assert f'had {student} AP over {many} seeds' in text
+    assert f'the distilled one {distilled}' in text
+    by_hand = load('bccd_boxes')
+    own = spread(by_hand['student']['coco/bbox_mAP'])
+    same = spread(by_hand['luminet_boxes_auto_1_3_rpn']['coco/bbox_mAP'])
+    assert f'have {own} and' in text and f', {same}: the fitted' in text
+    # within 1 AP of what was made by hand
+    best = by_hand['luminet_boxes_auto_1_3_rpn']['coco/bbox_mAP']['mean']
+    assert mean(found['distilled']) > best - 0.01

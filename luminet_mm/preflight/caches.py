@@ -15,9 +15,9 @@ from luminet_mm.preflight.faults import guarded, shown
 from luminet_mm.teachers.box_cache import BoxCache
 from luminet_mm.teachers.cache import TeacherCache, cache_problems
 from luminet_mm.teachers.cache_files import BOXES
-from luminet_mm.teachers.cached import HOOK
 from luminet_mm.teachers.entries import teacher_entries
 from luminet_mm.teachers.fingerprints import pipelines
+from luminet_mm.teachers.stored import HOOK
 
 _REPLAYED = ('dataset', 'sampler')
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from mmengine.dist import broadcast_object_list, is_main_process
-from mmengine.logging import print_log
 from torch import Tensor
 
 from luminet_mm.datasets.replay import ReplayDataset
@@ -17,13 +14,12 @@ from luminet_mm.signals.family import Family, Question
 from luminet_mm.signals.record import Record
 from luminet_mm.signals.signal import Signal
 from luminet_mm.streams import Pending, upload
-from luminet_mm.teachers.base import Teacher
 from luminet_mm.teachers.cache import TeacherCache, stale
 from luminet_mm.teachers.cache_files import WRITE, CacheError
+from luminet_mm.teachers.stored import StoredTeacher
 
 DATASET = "train_dataloader.dataset=dict(type='luminet_mm.ReplayDataset', "
 SAMPLER = "train_dataloader.sampler=dict(type='luminet_mm.ReplaySampler')"
-HOOK = "dict(type='luminet_mm.TeacherCheckHook', evaluate=False)"
 
 
 def check_student(key: str, model: Any) -> None:
@@ -62,43 +58,12 @@ def check_student(key: str, model: Any) -> None:
         )
 
 
-class CachedTeacher(Teacher):
-    """A teacher whose logits are read from disk; its model is never built.
+class CachedTeacher(StoredTeacher):
+    """A classifier whose logits are read from disk."""
 
-    It stands in the place of a
-    :class:`~luminet_mm.teachers.frozen.FrozenTeacher` with the same config.
-
-    Args:
-        cache: Folder that ``tools/cache_teacher.py`` wrote.
-        key: Where the teacher stands in the config, for messages.
-        **block: The rest of the block ``teacher``; it has to be the one that
-            the cache was written with.
-
-    Raises:
-        CacheError: If there is no such cache, or one of another teacher.
-    """
-
-    def __init__(
-        self, cache: str, key: str = 'model.teacher', **block: Any
-    ) -> None:
-        self.key = key
-        try:
-            self.cache = TeacherCache(cache)
-            lines = self.cache.stale_teacher(block)
-        except (ValueError, FileNotFoundError) as error:
-            raise CacheError(f'{key}.cache: {error}') from None
-        if lines:
-            raise CacheError(stale(key, self.cache.folder, lines))
-        self.name = f'{self.cache.header["teacher"]["model"]["type"]}, cached'
-        self.classes = tuple(self.cache.header['data']['classes'])
-        self.checked = False
-
-    fitted = True  # to its device: it is on none
-
-    @property
-    def top1(self) -> float | None:
-        """Its accuracy on the training views, in %, where they have labels."""
-        return self.cache.header.get('top1')
+    def open(self, folder: str) -> TeacherCache:
+        """See :meth:`StoredTeacher.open`."""
+        return TeacherCache(folder)
 
     def accept(self, student: Any) -> None:
         """Refuse a student that a cache cannot serve."""
@@ -132,18 +97,6 @@ class CachedTeacher(Teacher):
             'DIR; KDLoss with tau=1 and HardLabelLoss can use this one.'
         )
 
-    def __deepcopy__(self, memo: dict) -> CachedTeacher:
-        return self
-
-    def apply(self, fn: Any) -> None:
-        """Nothing to move or cast: logits go where the batch is."""
-
-    def prepare(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing to make fast."""
-
-    def fit(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing that depends on a device."""
-
     def begin(
         self,
         student: Any,
@@ -172,31 +125,12 @@ class CachedTeacher(Teacher):
         rows = upload(self.cache.rows(views), images.device)
         return [rows] * len(questions)
 
-    def check_data(self, dataset: Any, leaves: Sequence) -> None:
-        """Compare the training data with those that the teacher saw.
+    def rounds_of(self, dataset: Any) -> int:
+        """As many as the data replay."""
+        return getattr(dataset, 'rounds', 0)
 
-        Every rank has to call it; the first one does the work.
-
-        Args:
-            dataset: Of the training data loader.
-            leaves: The data sets inside it, without wrappers.
-
-        Raises:
-            CacheError: On all ranks, if anything differs.
-        """
-        message = ['']
-        rounds = self.cache.first_rounds(getattr(dataset, 'rounds', 0))
-        if is_main_process():
-            message[0] = self._data_problem(dataset, leaves, rounds)
-        broadcast_object_list(message)
-        if message[0]:
-            raise CacheError(message[0])
-        self.cache.take(rounds)
-        self.checked = True
-
-    def _data_problem(
-        self, dataset: Any, leaves: Sequence, rounds: Iterable[int]
-    ) -> str:
+    def other_data(self, dataset: Any, leaves: Sequence) -> str:
+        """See :meth:`StoredTeacher.other_data`."""
         if not isinstance(dataset, ReplayDataset):
             return (
                 f'{self.key}.cache: the training data is a '
@@ -207,15 +141,7 @@ class CachedTeacher(Teacher):
         lines = self.cache.stale_augmentation(
             dataset.config, dataset.rounds, dataset.seed
         ) or self.cache.stale_data(dataset, leaves)
-        if lines:
-            return stale(self.key, self.cache.folder, lines)
-        try:
-            self.cache.check(rounds)
-        except CacheError as error:
-            return f'{self.key}.cache: {error}'
-        for line in self.cache.other_versions():
-            print_log(f'{self.key}.cache: {line}', 'current', logging.WARNING)
-        return ''
+        return stale(self.key, self.cache.folder, lines) if lines else ''
 
     def logits(self, data_samples: Sequence, inputs: Tensor) -> Tensor:
         """Look up what the teacher said about a batch.
@@ -231,11 +157,7 @@ class CachedTeacher(Teacher):
             CacheError: If a sample has no ``view``, or the data were not
                 compared with the cache.
         """
-        if not self.checked:
-            raise CacheError(
-                f'{self.key}.cache: it was not compared with the training '
-                f'data. Add {HOOK} to custom_hooks.'
-            )
+        self.need_check()
         try:
             views = [sample.view for sample in data_samples]
         except AttributeError:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from mmengine.dist import broadcast_object_list, is_main_process
-from mmengine.logging import print_log
 from torch import Tensor
 
 from luminet_mm.datasets.views import ViewError, check_views, flip_of
@@ -24,12 +21,11 @@ from luminet_mm.signals.record import Record
 from luminet_mm.signals.roi_heads import bbox_heads
 from luminet_mm.signals.signal import Signal, regroup
 from luminet_mm.streams import Pending, upload
-from luminet_mm.teachers.base import Teacher
 from luminet_mm.teachers.box_cache import BoxCache, notes
 from luminet_mm.teachers.box_layout import BoxAnswers
 from luminet_mm.teachers.cache import stale
 from luminet_mm.teachers.cache_files import CacheError
-from luminet_mm.teachers.cached import HOOK
+from luminet_mm.teachers.stored import StoredTeacher
 
 FIX = 'or remove `cache`: the teacher then runs in each step.'
 
@@ -72,44 +68,18 @@ def check_detector(key: str, model: Any) -> None:
         raise CacheError(f'{key}.cache: {error}, {FIX}') from None
 
 
-class CachedBoxes(Teacher):
+class CachedBoxes(StoredTeacher):
     """A detector whose answers are read from disk; its model is never built.
 
     The student's box head scores the cached boxes after its stock pass, and
     its answers are the rows that losses compare.
-
-    Args:
-        cache: Folder that ``tools/cache_teacher.py`` wrote.
-        key: Where the teacher stands in the config, for messages.
-        **block: The rest of the block ``teacher``; it has to be the one that
-            the cache was written with.
-
-    Raises:
-        CacheError: If there is no such cache, or one of another teacher.
     """
 
-    fitted = True  # to its device: it is on none
     seen = 'cached boxes of objects'
 
-    def __init__(
-        self, cache: str, key: str = 'model.teacher', **block: Any
-    ) -> None:
-        self.key = key
-        try:
-            self.cache = BoxCache(cache)
-            lines = self.cache.stale_teacher(block)
-        except (ValueError, FileNotFoundError) as error:
-            raise CacheError(f'{key}.cache: {error}') from None
-        if lines:
-            raise CacheError(stale(key, self.cache.folder, lines))
-        self.name = f'{self.cache.header["teacher"]["model"]["type"]}, cached'
-        self.classes = tuple(self.cache.header['data']['classes'])
-        self.checked = False
-
-    @property
-    def top1(self) -> float | None:
-        """Its accuracy on the boxes of objects, in %."""
-        return self.cache.header.get('top1')
+    def open(self, folder: str) -> BoxCache:
+        """See :meth:`StoredTeacher.open`."""
+        return BoxCache(folder)
 
     def accept(self, student: Any) -> None:
         """Refuse a student that a box cache cannot serve."""
@@ -144,18 +114,6 @@ class CachedBoxes(Teacher):
         """The maps on which the student's box head scores the boxes."""
         return [maps_signal(student)]
 
-    def __deepcopy__(self, memo: dict) -> CachedBoxes:
-        return self
-
-    def apply(self, fn: Any) -> None:
-        """Nothing to move or cast: answers go where the batch is."""
-
-    def prepare(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing to make fast."""
-
-    def fit(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing that depends on a device."""
-
     def begin(
         self,
         student: Any,
@@ -169,11 +127,7 @@ class CachedBoxes(Teacher):
             CacheError: If the data were not compared with the cache, or a
                 sample does not say which view it is.
         """
-        if not self.checked:
-            raise CacheError(
-                f'{self.key}.cache: it was not compared with the training '
-                f'data. Add {HOOK} to custom_hooks.'
-            )
+        self.need_check()
         sizes = [tuple(sample.img_shape[:2]) for sample in samples]
         try:
             ids = [str(sample.img_id) for sample in samples]
@@ -227,46 +181,23 @@ class CachedBoxes(Teacher):
             f'which is in no cache. Take another loss, {FIX}'
         )
 
-    def check_data(self, dataset: Any, leaves: Sequence) -> None:
-        """Compare the training data with those that the teacher saw.
+    def rounds_of(self, dataset: Any) -> int:
+        """All of them: a round is a flip."""
+        return self.cache.rounds
 
-        Every rank has to call it; the first one does the work.
-
-        Args:
-            dataset: Of the training data loader.
-            leaves: The data sets inside it, without wrappers.
-
-        Raises:
-            CacheError: On all ranks, if anything differs.
-        """
-        message = ['']
-        rounds = self.cache.first_rounds(self.cache.rounds)
-        if is_main_process():
-            message[0] = self._data_problem(dataset, leaves, rounds)
-        broadcast_object_list(message)
-        if message[0]:
-            raise CacheError(message[0])
-        self.cache.take(rounds)
-        self.checked = True
-
-    def _data_problem(
-        self, dataset: Any, leaves: Sequence, rounds: range
-    ) -> str:
+    def other_data(self, dataset: Any, leaves: Sequence) -> str:
+        """See :meth:`StoredTeacher.other_data`."""
         try:
             check_views(dataset, leaves)
             lines = self.cache.stale_views(leaves)
             lines = lines or self.cache.stale_boxes(leaves)
         except ViewError as error:
             return f'{self.key}.cache: {error}.'
-        if lines:
-            return stale(self.key, self.cache.folder, lines)
-        try:
-            self.cache.check(rounds)
-        except CacheError as error:
-            return f'{self.key}.cache: {error}'
-        for line in [*self.cache.other_versions(), *notes(leaves)]:
-            print_log(f'{self.key}.cache: {line}', 'current', logging.WARNING)
-        return ''
+        return stale(self.key, self.cache.folder, lines) if lines else ''
+
+    def notes(self, leaves: Sequence) -> list[str]:
+        """See :meth:`StoredTeacher.notes`."""
+        return notes(leaves)
 
 
 def on_device(

@@ -328,7 +328,7 @@ def test_damaged_rounds_are_refused_before_they_teach(
 def test_other_versions_are_a_warning(block, whole, tmp_path, monkeypatch):
     logged = []
     monkeypatch.setattr(
-        'luminet_mm.teachers.cached.print_log',
+        'luminet_mm.teachers.stored.print_log',
         lambda text, *args: logged.append(text),
     )
     train(block, tmp_path / 'a', max_epochs=1)

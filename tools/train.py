@@ -6,7 +6,6 @@ import argparse
 
 from mmengine.config import Config
 
-from luminet_mm.config_types import is_type
 from luminet_mm.later import Later
 from luminet_mm.launch.command_line import (
     add_arguments,
@@ -69,12 +68,8 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
     Raises:
         LaunchError: If a flag needs what the config lacks.
     """
-    if args.amp and not is_type(cfg.optim_wrapper, *processes.AMP):
-        dot = is_type(cfg.optim_wrapper, 'luminet_mm.DOTOptimWrapper')
-        cfg.optim_wrapper.type = (
-            'luminet_mm.DOTAmpOptimWrapper' if dot else 'AmpOptimWrapper'
-        )
-        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if args.amp:
+        processes.set_amp(cfg)
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise LaunchError(

@@ -12,26 +12,69 @@ from mmengine.device import get_device
 from luminet_mm.config_types import is_type, type_name
 from luminet_mm.launch.parent import end_with_launcher
 from luminet_mm.runs.launchers import RANK_VARIABLES, LaunchError
+from luminet_mm.teachers.form import computes_bf16
 
 # Model wrappers to which DDP's settings apply.
 DDP = ('MMDistributedDataParallel', 'DistributedDataParallel')
 
+DOT = ('luminet_mm.DOTOptimWrapper',)
 # Wrappers of the optimizer that compute in mixed precision.
-AMP = ('mmengine.AmpOptimWrapper', 'luminet_mm.DOTAmpOptimWrapper')
+GPU_AMP = ('mmengine.AmpOptimWrapper', 'luminet_mm.DOTAmpOptimWrapper')
+CPU_AMP = (
+    'luminet_mm.CPUAmpOptimWrapper',
+    'luminet_mm.DOTCPUAmpOptimWrapper',
+)
+
+
+def set_amp(cfg: Config) -> None:
+    """Switch mixed precision on, as ``--amp`` asks for it.
+
+    On a GPU by MMEngine's wrapper, with dynamic loss scaling; on a CPU in
+    bf16. A config that has a wrapper for mixed precision keeps it.
+
+    Args:
+        cfg: ``optim_wrapper`` is adapted.
+    """
+    wrapper = cfg.optim_wrapper
+    if is_type(wrapper, *GPU_AMP, *CPU_AMP):
+        return
+    dot = is_type(wrapper, *DOT)
+    if _on_cpu():
+        wrapper.type = CPU_AMP[dot]
+        return
+    wrapper.type = GPU_AMP[1] if dot else 'AmpOptimWrapper'
+    wrapper.setdefault('loss_scale', 'dynamic')
 
 
 def check_amp(cfg: Config) -> None:
-    """Refuse automatic mixed precision without an accelerator.
+    """Refuse automatic mixed precision that this machine cannot do.
 
     Raises:
-        LaunchError: If the config asks for it on a CPU.
+        LaunchError: If the config asks for a GPU's where there is none, or
+            for bf16 on a processor that has no instructions for it.
     """
     wrapper = cfg.get('optim_wrapper') or {}
-    if is_type(wrapper, *AMP) and _on_cpu():
+    if is_type(wrapper, *GPU_AMP) and _on_cpu():
         raise LaunchError(
-            'Mixed precision (--amp, or optim_wrapper.type=AmpOptimWrapper) '
-            'needs a GPU, and this machine has none. Leave it out.'
+            'Mixed precision with optim_wrapper.type=AmpOptimWrapper needs a '
+            'GPU, and this machine has none. Leave it out, or set '
+            "type='luminet_mm.CPUAmpOptimWrapper' without loss_scale and "
+            'dtype.'
         )
+    if is_type(wrapper, *CPU_AMP):
+        if not _on_cpu():
+            raise LaunchError(
+                'Mixed precision with optim_wrapper.type=CPUAmpOptimWrapper '
+                'is for a CPU, and this run is on a GPU. Set '
+                "type='AmpOptimWrapper'."
+            )
+        if not computes_bf16(torch.device('cpu')):
+            raise LaunchError(
+                'Mixed precision (--amp, or optim_wrapper.type='
+                'CPUAmpOptimWrapper) is not worth it on this processor: it '
+                'has no instructions for bf16 (AVX512-BF16, AMX), and would '
+                'compute it by way of float32, more slowly. Leave it out.'
+            )
 
 
 def start_processes(cfg: Config) -> None:

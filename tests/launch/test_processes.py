@@ -17,8 +17,12 @@ from torch.nn.parallel import DistributedDataParallel
 from luminet_mm.hooks.schedule import LossSchedule
 from luminet_mm.launch import processes  # (the ranks load this file by itself)
 from luminet_mm.launch.processes import (
+    CPU_AMP,
+    DOT,
+    GPU_AMP,
     check_amp,
     ddp_settings,
+    set_amp,
     start_processes,
 )
 from luminet_mm.runs.launchers import LaunchError
@@ -259,6 +263,40 @@ def test_a_wrapper_as_a_class(one_process, monkeypatch):
         cfg = Config(dict(optim_wrapper=dict(type=kind)))
         with pytest.raises(LaunchError, match='needs a GPU'):
             check_amp(cfg)
+
+
+@pytest.mark.parametrize('kind', CPU_AMP)
+def test_bf16_on_a_cpu_needs_its_instructions(monkeypatch, kind):
+    cfg = Config(dict(optim_wrapper=dict(type=kind)))
+    monkeypatch.setattr(processes, '_on_cpu', lambda: True)
+    monkeypatch.setattr(processes, 'computes_bf16', lambda device: True)
+    check_amp(cfg)
+    monkeypatch.setattr(processes, 'computes_bf16', lambda device: False)
+    with pytest.raises(LaunchError, match='no instructions for bf16'):
+        check_amp(cfg)
+    monkeypatch.setattr(processes, '_on_cpu', lambda: False)
+    with pytest.raises(LaunchError, match='this run is on a GPU'):
+        check_amp(cfg)
+    check_amp(Config(dict(optim_wrapper=dict(type='OptimWrapper'))))
+
+
+def test_amp_is_that_of_the_device(monkeypatch):
+    def chosen(kind, on_cpu):
+        monkeypatch.setattr(processes, '_on_cpu', lambda: on_cpu)
+        cfg = Config(dict(optim_wrapper=dict(type=kind)))
+        set_amp(cfg)
+        return dict(cfg.optim_wrapper)
+
+    dynamic = dict(loss_scale='dynamic')
+    for on_cpu, plain, dot, more in (
+        (False, 'AmpOptimWrapper', GPU_AMP[1], dynamic),
+        (True, *CPU_AMP, {}),
+    ):
+        assert chosen('OptimWrapper', on_cpu) == dict(type=plain, **more)
+        assert chosen(DOT[0], on_cpu) == dict(type=dot, **more)
+        # a config's own choice stays, right or wrong: check_amp() tells
+        for kind in (*GPU_AMP, *CPU_AMP):
+            assert chosen(kind, on_cpu) == dict(type=kind)
 
 
 def test_other_wrappers_are_left_alone(one_process):

@@ -9,6 +9,7 @@ import torch
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from tiny import build, detector
 
+from luminet_mm.launch import processes
 from luminet_mm.launch.processes import start_processes
 from luminet_mm.runs.launchers import RANK_VARIABLES, LaunchError
 
@@ -146,14 +147,18 @@ def test_missing_checkpoint(run_tool, config, dump, capsys):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='has a GPU')
-def test_amp_needs_a_gpu(run_tool, config, dump, capsys):
+def test_amp_needs_instructions_for_bf16(
+    run_tool, config, dump, capsys, monkeypatch
+):
+    monkeypatch.setattr(processes, 'computes_bf16', lambda device: False)
     error = refusal(run_tool, capsys, 'train', dump(config), '--amp')
-    assert '--amp' in error and 'needs a GPU' in error
+    assert '--amp' in error and 'no instructions for bf16' in error
 
 
-def test_amp_keeps_a_configs_own_scaling(load_tool, config):
+def test_amp_keeps_a_configs_own_scaling(load_tool, config, monkeypatch):
     from argparse import Namespace
 
+    monkeypatch.setattr(processes, '_on_cpu', lambda: False)
     tool = load_tool('train')
     flags = Namespace(
         amp=True, auto_scale_lr=False, resume=None, overwrite=False

@@ -98,3 +98,22 @@ def test_all_of_them_train_alike():
         assert cfg.optim_wrapper == first.optim_wrapper
         assert cfg.param_scheduler == first.param_scheduler
         assert cfg.train_dataloader.batch_size == 64
+
+
+def test_the_grid_of_forms_differs_in_the_form_alone():
+    path = SWEEP.with_name('cifar10_cache_forms.py')
+    cells = make_cells(Config.fromfile(path).runs)
+    assert len(cells) == 25
+    folder = 'work_dirs/resnet56_cifar10-third'
+    for cell in cells:
+        plain, *others = cell.group.split('_')
+        form = others[-1]
+        wanted, found = groups()[plain].to_dict(), cell.load().to_dict()
+        cache = wanted['model']['teacher']['cache']
+        assert cache == f'{folder}/logits'
+        if form in ('int8', 'top3'):
+            wanted['model']['teacher']['cache'] = f'{folder}/{form}'
+        if 'tau1' in others:
+            wanted['model']['distill']['loss_kd']['tau'] = 1.0
+        wanted['randomness']['seed'] = cell.options['randomness.seed']
+        assert found == wanted, cell.group

@@ -174,7 +174,8 @@ class DistillMixin(_StockModel):
 
         The step of every family: teachers begin with what needs nothing of
         the student, the student makes its one stock pass and is recorded in
-        it, the teachers answer about its rows, each loss compares.
+        it, the teachers answer about its rows, each loss compares. Maps of
+        a teacher are let go as soon as nothing reads them any more.
 
         Args:
             inputs: Normalised images, ``(B, C, H, W)``.
@@ -202,10 +203,12 @@ class DistillMixin(_StockModel):
         record = self.teachers.rows(started, record)
         students = [record.value(each.student) for each in active]
         teachers = self.ask_teachers(active, started, record)
-        triples = zip(active, students, teachers, strict=True)
-        for each, student, teacher in triples:
+        watched = self.watch is not None and self.watch.due
+        for i, each in enumerate(active):
             batch = record.batch(each.student)
-            self.add_loss(losses, each.key, student, teacher, batch)
+            self.add_loss(losses, each.key, students[i], teachers[i], batch)
+            if not watched:  # then nothing else reads what they said
+                teachers[i] = None
         step = Step(inputs, own, losses, active, students, teachers, record)
         set_weights(self, step)
         return losses
@@ -213,10 +216,7 @@ class DistillMixin(_StockModel):
     def begin_teachers(
         self, active: list[Comparison], inputs: Tensor, data_samples: list
     ) -> dict:
-        """Let teachers begin, see :meth:`Ensemble.begin`.
-
-        Each is fitted to its device before its first step.
-        """
+        """Begin, see :meth:`Ensemble.begin`; first each is fitted once."""
         for index in {index for each in active for index in each.teachers}:
             self.fit_teacher(index)
         return self.teachers.begin(self, inputs, data_samples, active)

@@ -22,7 +22,8 @@ class Step:
         losses: These and the others, by the names that they are logged by.
         active: What the losses compare that are not switched off.
         students: For each of those what it compares of the student.
-        teachers: For each what the teachers say; None without a teacher.
+        teachers: For each what the teachers say; None without a teacher, and
+            where nobody watches the step.
         record: The student's pass.
     """
 

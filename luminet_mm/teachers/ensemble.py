@@ -194,7 +194,8 @@ class Ensemble(Sequence[Teacher]):
 
         Args:
             family: The student's.
-            started: What :meth:`begin` gave.
+            started: What :meth:`begin` gave. It is emptied: a teacher's maps
+                are let go once it has answered.
             comparisons: As for :meth:`begin`.
             record: What the student did.
 
@@ -204,7 +205,7 @@ class Ensemble(Sequence[Teacher]):
         """
 
         def ask(index: int, questions: list[Question]) -> list:
-            ahead = started[index].wait()
+            ahead = started.pop(index).wait()
             return self[index].answer(family, ahead, questions, record)
 
         return self._means(comparisons, ask)

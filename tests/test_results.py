@@ -388,3 +388,33 @@ def test_a_compiled_teacher():
         f'the features cost {features["median"]:.3f} of the plain ones '
         f'({features["low"]:.3f} to {features["high"]:.3f})'
     ) in text
+
+
+@pytest.mark.parametrize(
+    'name', ['memory_frcnn_r101_r18', 'memory_frcnn_r101_r18_800']
+)
+def test_what_memory_a_step_takes(name):
+    result = load(name)
+    size = ' × '.join(map(str, result['sizes']['image_size']))
+    assert result['sizes']['batch_size'] == 2
+    table = [row[1:] for row in rows('Memory', SPEED) if row[0] == size]
+    keys = {
+        "student's weights": ['student'],
+        "optimizer's state": ['optimizer'],
+        "teacher's weights": ['teacher'],
+        'added by a step': ['adds'],
+        'peak': ['peak'],
+        "peak without the teacher's weights": ['student', 'optimizer', 'adds'],
+    }
+    assert [row[0] for row in table] == list(keys)
+    memory = result['memory']
+    for row, parts in zip(table, keys.values(), strict=True):
+        student, distilled = (
+            sum(memory[step][part] for part in parts)
+            for step in ('student step', 'distillation step')
+        )
+        shown = [f'{each / 2**20:,.0f}' for each in (student, distilled)]
+        last = f'{distilled / student:.2f}' if student else '—'
+        assert row[1:] == [*shown, last]
+    ratios = [row[-1] for row in table[-2:]]
+    assert ratios == [f'{each:.2f}' for each in memory['ratios'].values()]

@@ -1,9 +1,10 @@
 """Time a distillation step: ``python tools/benchmark.py CONFIG``.
 
 Times side by side, in one run: the student's own step, the distillation step
-and its parts, and the teacher's forward pass, plain and prepared. Images,
-boxes, labels and weights are random, so neither data nor checkpoints are
-needed. Writes ``benchmark.json`` and ``benchmark.png``.
+and its parts, and the teacher's forward pass, plain and prepared; then
+measures the memory of both steps. Images, boxes, labels and weights are
+random, so neither data nor checkpoints are needed. Writes ``benchmark.json``
+and ``benchmark.png``; with ``--memory`` only the first of them, and no times.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from luminet_mm.launch.console import reported
 
 # what takes seconds to import, when it is needed
 timing = Later('luminet_mm.timing.benchmark')
+memory = Later('luminet_mm.timing.memory')
 torch = Later('torch')
 
 
@@ -49,6 +51,9 @@ def parse_args() -> argparse.Namespace:
         "and one with a second pass of the student's head",
     )
     parser.add_argument(
+        '--memory', action='store_true', help='measure memory, time nothing'
+    )
+    parser.add_argument(
         '--device', help='default: cuda where there is a GPU, else cpu'
     )
     parser.add_argument(
@@ -65,28 +70,50 @@ def main() -> None:
         torch.set_num_threads(args.threads)
     with reported(args):
         cfg = load_config(args)
-        result = timing.benchmark(
-            cfg,
+        sizes = dict(
             batch_size=args.batch_size or _batch_size(cfg),
             image_size=tuple(args.image_size or _image_size(cfg)),
-            rounds=args.rounds,
-            warmup=args.warmup,
-            compare=args.compare,
             device=args.device or _device(),
         )
+        if args.memory:
+            result = memory.measure(cfg, **sizes)
+        else:
+            result = timing.benchmark(
+                cfg,
+                **sizes,
+                rounds=args.rounds,
+                warmup=args.warmup,
+                compare=args.compare,
+            )
         out = Path(cfg.work_dir)
         out.mkdir(parents=True, exist_ok=True)
         result = dict(config=args.config, **result)
         (out / 'benchmark.json').write_text(
             json.dumps(result, indent=1) + '\n'
         )
+        if args.memory:
+            print(report_memory(result['memory']))
+            print(f'wrote {out}/benchmark.json')
+            return
         timing.draw(result, out / 'benchmark.png')
         print(report(result))
+        print(report_memory(result['memory']))
         print(f'wrote {out}/benchmark.json and benchmark.png')
 
 
+def report_memory(result: dict) -> str:
+    """The memory of both steps as text."""
+    lines = ['memory in MiB']
+    for name, parts in result.items():
+        if name != 'ratios':
+            each = (f'{key} {x / 2**20:.1f}' for key, x in parts.items())
+            lines.append(f'  {name:34}{", ".join(each)}')
+    lines += [f'  {key:62}{x:6.3f}' for key, x in result['ratios'].items()]
+    return '\n'.join(lines)
+
+
 def report(result: dict) -> str:
-    """The figures as text."""
+    """The times as text."""
     lines = ['milliseconds, median (quartiles)']
     for name, entry in result['seconds'].items():
         low, middle, high = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import resource
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +12,11 @@ from matplotlib.figure import Figure
 from mmengine.config import Config
 
 from luminet_mm.timing.contenders import PRODUCT, Contender, make_contenders
+from luminet_mm.timing.memory import STEPS, memory_of
 from luminet_mm.timing.step import (
-    BenchmarkError,
     Clock,
     TrainingStep,
+    check_distils,
     random_batch,
     without_files,
 )
@@ -65,20 +65,14 @@ def benchmark(
         ``machine``, ``sizes``, ``seconds`` and ``ratios`` (median and
         quartiles of each), ``parts`` of the distillation step (medians in
         seconds), ``flops`` (of the parts compared to a matrix product) and
-        ``peak_memory`` (bytes).
+        ``memory`` (bytes, see :func:`~luminet_mm.timing.memory.memory_of`).
 
     Raises:
         BenchmarkError: If the config is not a distillation config.
     """
     clock = Clock(torch.device(device))
     cfg = without_files(cfg)
-    if not (cfg.get('model') or {}).get('distill') or not cfg.model.get(
-        'teacher'
-    ):
-        raise BenchmarkError(
-            f'{cfg.filename}: it has no model.teacher and model.distill. Give '
-            'the config of a distillation run.'
-        )
+    check_distils(cfg)
     distiller = TrainingStep(cfg, device)
     batch = random_batch(distiller.model, batch_size, image_size)
     contenders, flops = make_contenders(
@@ -102,10 +96,10 @@ def benchmark(
         ratios=_ratios({n: c.seconds for n, c in contenders.items()}, flops),
         flops=flops,
         parts={name: statistics.median(parts[name]) for name in PARTS},
-        peak_memory=(
-            {name: c.peak_memory for name, c in contenders.items()}
-            if clock.device.type == 'cuda'
-            else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        memory=memory_of(
+            {name: contenders[name].step for name in STEPS},
+            batch,
+            clock.device,
         ),
     )
 
@@ -116,17 +110,10 @@ def _time_round(
     """Run each once, starting with a different one in every round."""
     first = index % len(contenders)
     for contender in [*contenders[first:], *contenders[:first]]:
-        if clock.device.type == 'cuda':
-            torch.cuda.reset_peak_memory_stats(clock.device)
         start = clock.now()
         contender.run()
         if counts:
             contender.seconds.append(clock.now() - start)
-        if clock.device.type == 'cuda':
-            contender.peak_memory = max(
-                contender.peak_memory,
-                torch.cuda.max_memory_allocated(clock.device),
-            )
 
 
 def _spread(seconds: Sequence[float]) -> dict[str, float]:

@@ -48,12 +48,12 @@ class Contender:
     Args:
         run: The function.
         seconds: One entry for each round.
-        peak_memory: Peak allocated bytes, on CUDA.
+        step: What it runs, where that is a step.
     """
 
     run: Callable[[], Any]
     seconds: list[float] = field(default_factory=list)
-    peak_memory: int = 0
+    step: Any = None
 
 
 def make_contenders(
@@ -116,7 +116,11 @@ def make_contenders(
                 flops[name] = count_flops(runs[f'{name}, plain'])
         runs[PRODUCT] = matrix_product(device)
         flops[PRODUCT] = count_flops(runs[PRODUCT])
-    return {name: Contender(run) for name, run in runs.items()}, flops
+    steps = {'student step': student, 'distillation step': distiller}
+    return {
+        name: Contender(run, step=steps.get(name))
+        for name, run in runs.items()
+    }, flops
 
 
 def matrix_product(device: torch.device) -> Callable[[], Tensor]:

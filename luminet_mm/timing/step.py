@@ -31,6 +31,20 @@ class BenchmarkError(ValueError):
     """A config cannot be timed."""
 
 
+def check_distils(cfg: Config) -> None:
+    """Refuse a config that does not distil.
+
+    Raises:
+        BenchmarkError: If it has no losses of distillation, or no teacher.
+    """
+    model = cfg.get('model') or {}
+    if not model.get('distill') or not model.get('teacher'):
+        raise BenchmarkError(
+            f'{cfg.filename}: it has no model.teacher and model.distill. Give '
+            'the config of a distillation run.'
+        )
+
+
 class Clock:
     """Wall-clock time; on CUDA, of finished work, not of queued work.
 

@@ -50,6 +50,9 @@ def test_times_add_up(kind, config, tmp_path):
     assert len(speeds) == len(flops) - 1
     # convolutions may be the faster ones, but not by much
     assert all(0 < result['ratios'][name]['median'] < 4 for name in speeds)
+    memory = result['memory']
+    assert memory['distillation step']['teacher'] > 0
+    assert memory['student step']['teacher'] == 0
     assert list(result['parts']) == list(PARTS)
     assert all(part > 0 for part in result['parts'].values())
     # of the same work on the same machine, whatever else it does

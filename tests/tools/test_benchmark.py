@@ -27,12 +27,27 @@ def test_the_tool_reads_no_file_and_writes_two(tmp_path):
     cfg.dump(tmp_path / 'run.py')
     command = [sys.executable, 'tools/benchmark.py', str(tmp_path / 'run.py')]
     command += ['--batch-size', '2', '--image-size', '32', '32']
-    command += ['--rounds', '2', '--warmup', '1', '--threads', '1']
     command += ['--work-dir', str(tmp_path), '--device', 'cpu']
-    said = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
+
+    def run(*options):
+        said = subprocess.run(
+            [*command, *options],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        assert "the same without the teacher's weights" in said
+        written = json.loads((tmp_path / 'benchmark.json').read_text())
+        assert written['sizes'] == dict(batch_size=2, image_size=[32, 32])
+        assert written['config'] == str(tmp_path / 'run.py')
+        assert written['memory']['distillation step']['teacher'] > 0
+        return said, written
+
+    said, written = run('--memory')
+    assert 'milliseconds' not in said and 'seconds' not in written
+    assert not (tmp_path / 'benchmark.png').exists()
+    said, written = run('--rounds', '2', '--warmup', '1', '--threads', '1')
     assert 'distillation step / (student step + teacher)' in said
-    written = json.loads((tmp_path / 'benchmark.json').read_text())
-    assert written['sizes'] == dict(batch_size=2, image_size=[32, 32])
+    assert written['seconds']['teacher']['median'] > 0
     assert (tmp_path / 'benchmark.png').is_file()

@@ -23,7 +23,7 @@ from luminet_mm.later import Later
 from luminet_mm.launch.command_line import add_arguments, load_config
 from luminet_mm.launch.console import reported
 from luminet_mm.runs.launchers import LaunchError
-from luminet_mm.teachers.entries import teacher_list
+from luminet_mm.teachers.entries import teacher_list, without_cache
 
 # what takes seconds to import, when it is needed
 analysis = Later('luminet_mm.analysis')
@@ -122,7 +122,7 @@ def build_pair(
     teachers = []
     for block in blocks:
         weight = block.pop('weight', 1.0)
-        block.pop('cache', None)  # of the training data
+        without_cache(block)  # which is of the training data
         teachers.append(
             (frozen.FrozenTeacher(**block, default_scope=scope), weight)
         )

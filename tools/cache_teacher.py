@@ -24,7 +24,7 @@ from luminet_mm.launch.command_line import add_arguments, load_config
 from luminet_mm.launch.console import reported
 from luminet_mm.runs.launchers import LaunchError
 from luminet_mm.teachers.cache_files import BOXES, LOGITS, CacheError
-from luminet_mm.teachers.entries import teacher_entries
+from luminet_mm.teachers.entries import teacher_entries, without_cache
 from luminet_mm.teachers.row_forms import USAGE, is_form
 
 # what takes seconds to import, when it is needed
@@ -122,7 +122,7 @@ def take_caches(cfg: Config, out: str | None) -> dict[int, str]:
     folders = {
         index: folder
         for index, (_, teacher) in enumerate(entries)
-        if (folder := teacher.pop('cache', None)) is not None
+        if (folder := without_cache(teacher)) is not None
     }
     if not folders:
         raise LaunchError(

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from luminet_mm.launch.grid import make_cells
 from luminet_mm.stock import model_block
-from luminet_mm.teachers.entries import teacher_list
+from luminet_mm.teachers.entries import teacher_list, without_cache
 
 SHARED = ('backbone', 'neck')
 
@@ -84,7 +84,7 @@ def build_distiller(cfg: Config, seed: int) -> nn.Module:
     init_default_scope(cfg.get('default_scope', 'mmengine'))
     set_random_seed(seed)
     for teacher in teacher_list(cfg.model.teacher):
-        teacher.pop('cache', None)  # it needs a run's hooks
+        without_cache(teacher)  # it needs a run's hooks
     model = MODELS.build(model_block(cfg))
     model.init_weights()
     return model

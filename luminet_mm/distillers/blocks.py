@@ -20,11 +20,16 @@ from luminet_mm.distillers.caches import (
 from luminet_mm.losses import DistillLoss, LogitLoss
 from luminet_mm.registry import MODELS
 from luminet_mm.teachers.base import Teacher
+from luminet_mm.teachers.box_part import part_problem
 from luminet_mm.teachers.cache_files import BOXES, LOGITS
 from luminet_mm.teachers.cached import CachedTeacher
 from luminet_mm.teachers.cached_boxes import CachedBoxes
 from luminet_mm.teachers.ensemble import Ensemble
-from luminet_mm.teachers.entries import teacher_entries, teacher_list
+from luminet_mm.teachers.entries import (
+    teacher_entries,
+    teacher_list,
+    without_cache,
+)
 from luminet_mm.teachers.frozen import FrozenTeacher
 
 _SIDES = ('student', 'teacher')
@@ -91,6 +96,7 @@ def block_problems(
         ]
         if 'classes' in cfg and cfg.get('cache') is not None:
             problems.append(f'{key}.classes: {UNMAPPED}')
+        problems += filter(None, [part_problem(key, cfg, cached)])
         weight = cfg.get('weight', 1)
         if (
             not isinstance(weight, Real)
@@ -158,7 +164,7 @@ def build_teachers(teacher: Any, scope: str, cached: str = LOGITS) -> Ensemble:
         weights.append(float(cfg.pop('weight', 1)))
         cfg.setdefault('default_scope', scope)
         if cfg.get('cache') is None:
-            cfg.pop('cache', None)
+            without_cache(cfg)
             teachers.append(_frozen_teacher(key, cfg))
         else:
             kind = CachedBoxes if cached == BOXES else CachedTeacher

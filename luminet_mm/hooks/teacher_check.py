@@ -6,6 +6,7 @@ import math
 from numbers import Real
 from typing import Any
 
+from mmengine.dist import broadcast_object_list
 from mmengine.hooks import Hook
 
 from luminet_mm.distillers.blocks import compares_classes
@@ -70,12 +71,18 @@ class TeacherCheckHook(Hook):
         self.metric = metric
         self.min_metric = min_metric
         self._scored = False
+        self._seed = 0  # the run's, once that begins
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         self._scored = same_teacher(checkpoint.get('meta') or {}, runner.cfg)
 
     def before_train(self, runner) -> None:
         model = distiller_of(runner, 'TeacherCheckHook')
+        # with `diff_rank_seed` each rank has its own: what teachers draw may
+        # not depend on the rank
+        seed = [runner.seed]
+        broadcast_object_list(seed)
+        self._seed = seed[0]
         data = runner.train_dataloader.dataset
         datasets = leaf_datasets(data)
         foreign = {}
@@ -109,6 +116,10 @@ class TeacherCheckHook(Hook):
                 self._cannot(runner, teacher, foreign[i])
             else:
                 self._score(runner, teacher, device)
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        for teacher in distiller_of(runner, 'TeacherCheckHook').teachers:
+            teacher.at_step(self._seed, runner.iter)
 
     def _compare_classes(self, runner, model, index: int, datasets) -> str:
         """Compare the classes; return an allowed difference as text."""

@@ -13,6 +13,7 @@ from luminet_mm.datasets.views import refused_transform
 from luminet_mm.preflight import models
 from luminet_mm.preflight.faults import guarded, shown
 from luminet_mm.teachers.box_cache import BoxCache
+from luminet_mm.teachers.box_part import NAME, most
 from luminet_mm.teachers.cache import TeacherCache, cache_problems
 from luminet_mm.teachers.cache_files import BOXES
 from luminet_mm.teachers.entries import teacher_entries
@@ -63,7 +64,21 @@ def cached_problems(cfg: Config) -> list[str]:
             )
             or []
         )
+        if boxes:
+            lines += guarded(lines, where, _too_many, key, teacher) or []
     return lines
+
+
+def _too_many(key: str, teacher: Mapping) -> list[str]:
+    """More boxes in a step than a cache has; a broken one says so itself."""
+    count = teacher.get(NAME)
+    if type(count) is not int:
+        return []
+    try:
+        boxes = BoxCache(teacher['cache']).boxes
+    except (ValueError, FileNotFoundError):
+        return []
+    return [*filter(None, [most(key, count, boxes)])]
 
 
 def _has_hook(cfg: Config) -> tuple[bool, str]:

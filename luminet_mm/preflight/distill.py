@@ -29,6 +29,7 @@ from luminet_mm.preflight.signatures import (
 from luminet_mm.preflight.text import checkpoint_problems, missing_config
 from luminet_mm.registry import MODELS as OWN_MODELS
 from luminet_mm.stock import model_config, stock_config
+from luminet_mm.teachers.box_part import NAME as PART
 from luminet_mm.teachers.entries import teacher_entries
 from luminet_mm.teachers.frozen import FrozenTeacher
 from luminet_mm.teachers.speed import Speed
@@ -104,7 +105,7 @@ def loss_names() -> list[str]:
 def teacher_problems(key: str, teacher: dict, scope: str | None) -> list[str]:
     """Check one teacher: its options, files and config."""
     lines = unknown_options(
-        key, FrozenTeacher, teacher, also=('weight', 'cache')
+        key, FrozenTeacher, teacher, also=('weight', 'cache', PART)
     )
     try:
         Speed(

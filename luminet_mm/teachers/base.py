@@ -145,6 +145,15 @@ class Teacher(ABC):
         """
         return self.model
 
+    def at_step(self, seed: int, step: int) -> None:
+        """Say which step comes next, for a teacher that draws something.
+
+        Args:
+            seed: The run's.
+            step: Its number, of the whole run; a resumed run counts on.
+        """
+        return None
+
     def reads(self, student: Any) -> list[Signal]:
         """What :meth:`rows` needs of the student's pass; by default nothing.
 

@@ -23,6 +23,7 @@ from luminet_mm.signals.signal import Signal, regroup
 from luminet_mm.streams import Pending, upload
 from luminet_mm.teachers.box_cache import BoxCache, notes
 from luminet_mm.teachers.box_layout import BoxAnswers
+from luminet_mm.teachers.box_part import BoxPart
 from luminet_mm.teachers.cache import stale
 from luminet_mm.teachers.cache_files import CacheError
 from luminet_mm.teachers.stored import StoredTeacher
@@ -73,9 +74,23 @@ class CachedBoxes(StoredTeacher):
 
     The student's box head scores the cached boxes after its stock pass, and
     its answers are the rows that losses compare.
+
+    Args:
+        boxes_per_step: How many boxes of each image a step compares, drawn
+            anew in each step, each with the same chance. None for all.
+        **block: See :class:`StoredTeacher`.
+
+    Raises:
+        CacheError: If the cache has fewer boxes, see also there.
     """
 
     seen = 'cached boxes of objects'
+
+    def __init__(
+        self, *args: Any, boxes_per_step: int | None = None, **block: Any
+    ) -> None:
+        super().__init__(*args, **block)
+        self.part = BoxPart(self.key, boxes_per_step, self.cache.boxes)
 
     def open(self, folder: str) -> BoxCache:
         """See :meth:`StoredTeacher.open`."""
@@ -124,8 +139,9 @@ class CachedBoxes(StoredTeacher):
         """Look up the views of a batch; there is nothing to wait for.
 
         Raises:
-            CacheError: If the data were not compared with the cache, or a
-                sample does not say which view it is.
+            CacheError: If the data were not compared with the cache, a
+                sample does not say which view it is, or nothing says which
+                step it is and only a part of the boxes is compared.
         """
         self.need_check()
         sizes = [tuple(sample.img_shape[:2]) for sample in samples]
@@ -140,7 +156,12 @@ class CachedBoxes(StoredTeacher):
             ) from None
         except CacheError as error:
             raise CacheError(f'{self.key}.cache: {error}') from None
+        found = self.part(found, ids)
         return Pending(on_device(found, sizes, images))
+
+    def at_step(self, seed: int, step: int) -> None:
+        """Say which boxes are drawn next, if not all are compared."""
+        self.part.now = seed, step
 
     def rows(self, ahead: Views, record: Any) -> Record:
         """The student's answers for the cached boxes."""

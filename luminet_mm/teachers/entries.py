@@ -12,6 +12,19 @@ def teacher_list(teacher: Any) -> list:
     return [] if teacher is None else [teacher]
 
 
+def without_cache(block: dict) -> str | None:
+    """Let a teacher run: take its cache out of its entry.
+
+    Args:
+        block: Changed in place.
+
+    Returns:
+        The folder, if it had one.
+    """
+    block.pop('boxes_per_step', None)
+    return block.pop('cache', None)
+
+
 def teacher_entries(teacher: Any) -> list[tuple[str, Any]]:
     """The teachers of a block ``teacher``, with the keys that name them."""
     teachers = teacher_list(teacher)

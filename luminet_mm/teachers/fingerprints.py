@@ -31,7 +31,14 @@ PACKAGES = (
     ('pillow', 'pillow'),
 )
 # Keys of a block `teacher` that do not say how it is run.
-_NOT_OPTIONS = ('config', 'checkpoint', 'cache', 'weight', 'default_scope')
+_NOT_OPTIONS = (
+    'config',
+    'checkpoint',
+    'cache',
+    'boxes_per_step',
+    'weight',
+    'default_scope',
+)
 PROBES = 8
 FILES = 64
 

@@ -23,7 +23,7 @@ from torch import nn
 from luminet_mm.config_types import PRETRAINED, is_type
 from luminet_mm.signals.roi_heads import bbox_heads
 from luminet_mm.stock import model_block
-from luminet_mm.teachers.entries import teacher_list
+from luminet_mm.teachers.entries import teacher_list, without_cache
 from luminet_mm.teachers.inputs import image_channels
 
 
@@ -203,7 +203,7 @@ def without_files(cfg: Config) -> Config:
     cfg = copy.deepcopy(cfg)
     for teacher in teacher_list((cfg.get('model') or {}).get('teacher')):
         teacher['checkpoint'] = None
-        teacher.pop('cache', None)
+        without_cache(teacher)
 
     def strip(node: Any) -> None:
         if isinstance(node, dict):

@@ -14,6 +14,7 @@ from luminet_mm.teachers.box_layout import item_type
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(path.stem for path in (ROOT / 'configs/cached').glob('*.py'))
 SWEEP = ROOT / 'configs' / 'sweeps' / 'digits_box_cache.py'
+PARTS = ROOT / 'configs' / 'sweeps' / 'digits_box_cache_part.py'
 
 
 def load(name):
@@ -78,3 +79,19 @@ def test_the_sweep_compares_each_loss_with_its_own_settings():
         assert run.seeds == [0, 1, 2, 3, 4]
         cached = 'cache' in (cfg.model.get('teacher') or {})
         assert cached == name.endswith('_cached')
+
+
+def test_the_sweep_of_parts_has_half_of_the_boxes_beside_all():
+    whole, parts = Config.fromfile(SWEEP).runs, Config.fromfile(PARTS).runs
+    added = {*parts} - {*whole}
+    assert added == {'luminet_cached_32', 'kd_cached_32'}
+    for name, run in whole.items():
+        assert parts[name] == run
+    for name in added:
+        run, full = parts[name], whole[name.removesuffix('_32')]
+        assert run.pop('options') == dict(
+            full.options, **{'model.teacher.boxes_per_step': 32}
+        )
+        assert run == {k: v for k, v in full.items() if k != 'options'}
+        cfg = Config.fromfile(ROOT / run.config)
+        assert cfg.model.train_cfg.rcnn.sampler.num == 32

@@ -99,6 +99,11 @@ def test_a_missing_block_has_an_example_of_its_kind(distiller, example):
             r'loss_a: ATLoss .*model\.teacher has a cache',
         ),
         (
+            dict(TEACHER, cache='folder', boxes_per_step=3),
+            dict(loss_kd=KD),
+            r'model\.teacher\.boxes_per_step: 3, but only a cache of boxes',
+        ),
+        (
             dict(TEACHER, cache='folder'),
             dict(loss_kd=dict(KD, signal='head.fc')),
             "loss_kd: it reads 'head.fc' of the teacher, .* has a cache",

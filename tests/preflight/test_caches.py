@@ -27,6 +27,8 @@ def test_a_box_cache_needs_no_replay():
     (line,) = cached_problems(config())
     assert 'model.teacher.cache: no cache in nowhere; write it: pyth' in line
     assert cached_problems(config(cache=None)) == []
+    (line,) = cached_problems(config(boxes_per_step=3))
+    assert 'no cache in nowhere' in line
     (line,) = cached_problems(config(cache=3))
     assert '3 is not the path of a folder' in line
 
@@ -60,5 +62,11 @@ def test_a_cache_of_another_teacher(tmp_path, change):
         cfg.model.teacher.config.model.backbone.depth = 34
     lines = cached_problems(cfg)
     assert len(lines) == bool(change)
+    cfg.model.teacher.boxes_per_step = box_caching.BOXES + 1
+    *others, line = cached_problems(cfg)
+    assert others == lines
+    assert line.startswith('model.teacher.boxes_per_step: 13, and the cache')
+    cfg.model.teacher.boxes_per_step = box_caching.BOXES
+    assert cached_problems(cfg) == lines
     if change:
         assert 'is stale. teacher.model.backbone.depth: 18 in' in lines[0]

@@ -21,6 +21,7 @@ def gradients(block, config, order):
     """Losses and their gradients of some images, in float64."""
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = box_caching.ready(block, config, **LOSSES).double()
+        model.teacher.at_step(2, 9)
         raw = box_caching.batch(box_caching.built(config)[0], order)
     done = model.data_preprocessor(raw, True)
     for sample in done['data_samples']:
@@ -53,7 +54,11 @@ def on_rank(rank, world_size):
             box_caching.write(block, config)
             barrier()
         entries = Path(block['cache'], 'round_000.npy').read_bytes()
-        return gradients(block, config, [rank]), entries
+        return (
+            gradients(block, config, [rank]),
+            gradients(dict(block, boxes_per_step=5), config, [rank]),
+            entries,
+        )
     finally:
         barrier()
         if rank == 0:
@@ -67,18 +72,26 @@ def alone(tmp_path):
     config = data(tmp_path / 'photos', STEPS)
     box_caching.write(block, config)
     entries = Path(block['cache'], 'round_000.npy').read_bytes()
-    return gradients(block, config, [0, 1]), entries
+    return (
+        gradients(block, config, [0, 1]),
+        gradients(dict(block, boxes_per_step=5), config, [0, 1]),
+        entries,
+    )
 
 
 @pytest.mark.two_ranks(run=on_rank)
 def test_two_ranks_write_and_learn_what_one_does(two_ranks, alone):
-    expected, entries = alone
-    for key, (loss, gradient) in expected.items():
-        shares = torch.stack([found[key][0] for found, _ in two_ranks])
-        torch.testing.assert_close(shares.mean(), loss, rtol=1e-9, atol=0)
-        parts = torch.stack([found[key][1] for found, _ in two_ranks])
-        gap = (parts.mean(dim=0) - gradient).norm() / gradient.norm()
-        assert gap < 1e-9 and gradient.norm() > 0, key
-        apart = (parts[0] - parts[1]).norm() / gradient.norm()
-        assert apart > 0.01, 'each rank has rows of its own'
-    assert {other for _, other in two_ranks} == {entries}
+    *each, entries = alone  # of all boxes, and of a part
+    losses = []
+    for way, expected in enumerate(each):
+        for key, (loss, gradient) in expected.items():
+            shares = torch.stack([found[way][key][0] for found in two_ranks])
+            torch.testing.assert_close(shares.mean(), loss, rtol=1e-9, atol=0)
+            parts = torch.stack([found[way][key][1] for found in two_ranks])
+            gap = (parts.mean(dim=0) - gradient).norm() / gradient.norm()
+            assert gap < 1e-9 and gradient.norm() > 0, key
+            apart = (parts[0] - parts[1]).norm() / gradient.norm()
+            assert apart > 0.01, 'each rank has rows of its own'
+            losses.append(loss.item())
+    assert len({*losses}) == 2 * len(LOSSES)
+    assert {found[-1] for found in two_ranks} == {entries}

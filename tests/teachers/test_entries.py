@@ -1,6 +1,10 @@
 """The teachers of a config, with the keys that name them."""
 
-from luminet_mm.teachers.entries import teacher_entries, teacher_list
+from luminet_mm.teachers.entries import (
+    teacher_entries,
+    teacher_list,
+    without_cache,
+)
 
 TEACHER = dict(config='a.py', checkpoint='a.pth')
 
@@ -14,3 +18,10 @@ def test_teachers_are_one_several_or_none():
         'model.teacher.0',
         'model.teacher.1',
     ]
+
+
+def test_a_teacher_without_its_cache_runs():
+    block = dict(TEACHER, cache='folder', boxes_per_step=3)
+    assert without_cache(block) == 'folder'
+    assert block == TEACHER
+    assert without_cache(block) is None

@@ -1,9 +1,26 @@
 """A step with cached boxes: the teacher is not there, the losses are."""
 
+import itertools
+import json
+
+import pytest
 import torch
 
-from luminet_mm.timing.cached_boxes import boxes_step, has_box_cache
-from luminet_mm.timing.step import TrainingStep, random_batch, step_losses
+from luminet_mm.losses import KDLoss
+from luminet_mm.timing import cached_boxes
+from luminet_mm.timing.cached_boxes import (
+    boxes_step,
+    has_box_cache,
+    time_parts,
+)
+from luminet_mm.timing.step import (
+    BenchmarkError,
+    TrainingStep,
+    random_batch,
+    step_losses,
+)
+
+KD = dict(type='luminet_mm.KDLoss', signal='roi.cls_score')
 
 
 def test_cached_boxes_are_those_of_one_teacher_alone(config):
@@ -31,3 +48,66 @@ def test_cached_boxes_are_those_of_one_teacher_alone(config):
     assert not has_box_cache(cfg, plain.model)
     dense = config('dense')
     assert not has_box_cache(dense, TrainingStep(dense, 'cpu').model)
+
+
+def test_parts_are_timed_beside_all_boxes(config, monkeypatch):
+    cfg = config('detector')
+    cfg.model.distill = dict(loss_kd=KD)
+    cfg.model.teacher.update(cache='gone', boxes_per_step=3)
+    rows = []
+    forward = KDLoss.forward
+    monkeypatch.setattr(
+        KDLoss,
+        'forward',
+        lambda self, *args: rows.append(len(args[0])) or forward(self, *args),
+    )
+    turns = itertools.count()
+    result = time_parts(
+        cfg,
+        batch_size=2,
+        image_size=(64, 64),
+        boxes=9,
+        parts=[4],
+        rounds=1,
+        warmup=0,
+        now=lambda: float(next(turns)) ** 2,
+    )
+    assert rows == [18, 8]
+    # from 0 to 1, from 4 to 9 and from 16 to 25, squares of the readings
+    assert result['student'] == 1
+    assert result['ratios'] == {
+        '9': dict(median=5.0, low=5.0, high=5.0),
+        '4': dict(median=9.0, low=9.0, high=9.0),
+    }
+    assert result['sizes'] == dict(batch_size=2, image_size=[64, 64])
+
+
+def test_the_command_writes_what_it_prints(config, tmp_path, capsys):
+    cfg = config('detector')
+    cfg.model.distill = dict(loss_kd=KD)
+    cfg.dump(tmp_path / 'cfg.py')
+    out = tmp_path / 'parts.json'
+    command = '--image-size 64 64 --boxes 6 --boxes-per-step 2 3 --rounds 2'
+    cached_boxes.main(
+        [str(tmp_path / 'cfg.py'), *command.split(), '--json', str(out)]
+    )
+    result = json.loads(out.read_text())
+    assert [*result['ratios']] == ['6', '2', '3']
+    lines = capsys.readouterr().out.splitlines()
+    for name, ratio in result['ratios'].items():
+        (line,) = (each for each in lines if each.split()[0] == name)
+        assert line.split()[1] == f'{ratio["median"]:.3f}'
+        assert 0 < ratio['low'] <= ratio['median'] <= ratio['high']
+    assert torch.get_num_threads() == result['threads'] == 1
+
+
+def test_a_config_that_a_cache_of_boxes_cannot_serve(config):
+    with pytest.raises(BenchmarkError, match='a cache of boxes cannot serve'):
+        time_parts(
+            config('dense'),
+            batch_size=1,
+            image_size=(64, 64),
+            boxes=4,
+            parts=[],
+            rounds=1,
+        )

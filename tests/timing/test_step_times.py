@@ -92,6 +92,14 @@ def test_a_turn_of_several_steps_counts_by_its_mean(monkeypatch):
     assert len(counts) == 15  # with the round that warms up
 
 
+def test_another_clock_may_be_read():
+    readings = iter([0.0, 2.0, 10.0, 15.0])
+    seconds = step_times.time_in_turns(
+        {'a': lambda: None}, rounds=2, warmup=0, now=lambda: next(readings)
+    )
+    assert seconds == {'a': [2.0, 5.0]}
+
+
 def test_ratios_are_taken_within_a_round():
     """A machine that slows down tenfold in between changes no ratio."""
     seconds = dict(student=[1.0, 10.0, 1.0], kd=[2.0, 20.0, 2.0])

@@ -32,6 +32,7 @@ def boxes(tmp_path):
 
 
 def test_write_boxes_then_train(run_tool, boxes, dump, tmp_path, capsys):
+    boxes.model.teacher.boxes_per_step = 4
     path = dump(boxes)
     with pytest.raises(SystemExit):
         run_tool('train', path)
@@ -45,6 +46,11 @@ def test_write_boxes_then_train(run_tool, boxes, dump, tmp_path, capsys):
     assert 'file 1 of' not in capsys.readouterr().out, 'it is whole'
     run_tool('train', path)
     assert (tmp_path / 'work' / 'epoch_1.pth').is_file()
+    boxes.model.teacher.boxes_per_step = 11
+    with pytest.raises(SystemExit):
+        run_tool('train', dump(boxes))
+    error = capsys.readouterr().err
+    assert 'model.teacher.boxes_per_step: 11, and the cache has 10' in error
     steps = [*PIPELINE[:-1], dict(type='PhotoMetricDistortion'), PACK]
     boxes.train_dataloader.dataset.pipeline = steps
     with pytest.raises(SystemExit):

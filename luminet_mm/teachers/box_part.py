@@ -1,0 +1,147 @@
+"""A random part of an image's cached boxes: which ones a step compares."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from luminet_mm.teachers.box_layout import BoxAnswers
+from luminet_mm.teachers.cache_files import BOXES, CacheError
+
+NAME = 'boxes_per_step'
+
+
+def part_problem(key: str, block: Mapping, kind: str) -> str:
+    """What is wrong with the setting in a teacher's entry; '' if nothing is.
+
+    How many boxes there are is only known to the cache, see :func:`most`.
+
+    Args:
+        key: Where the teacher stands in the config.
+        block: Its entry.
+        kind: What a cache of the student's family holds.
+    """
+    count = block.get(NAME)
+    if count is None:
+        return ''
+    what = ''
+    if type(count) is not int or count < 1:
+        what = f'{count!r}; set a whole number of boxes from 1'
+    elif block.get('cache') is None:
+        what = (
+            f'{count}, but there is no `cache` of which a part could be '
+            f'taken. Leave {NAME} out, or set it to None'
+        )
+    elif kind != BOXES:
+        what = f'{count}, but only a cache of boxes has those; leave it out'
+    return what and f'{key}.boxes_per_step: {what}'
+
+
+def most(key: str, count: int | None, boxes: int) -> str:
+    """Why a cache cannot give so many boxes of a view; '' if it can.
+
+    Args:
+        key: Where the teacher stands in the config.
+        count: Of a step; None for all.
+        boxes: Of the cache.
+    """
+    if count is None or count <= boxes:
+        return ''
+    return (
+        f'{key}.boxes_per_step: {count}, and the cache has {boxes} boxes of '
+        f'each view. Set {boxes} or fewer, or leave it out for all'
+    )
+
+
+def draw_boxes(
+    seed: int, step: int, image: str, boxes: int, count: int
+) -> np.ndarray:
+    """Which boxes of an image a step compares: each with the same chance.
+
+    The draw depends on nothing but the arguments, so it is the same on any
+    rank, at any place of a batch and in a resumed run. PCG64's raw numbers
+    are the same in every version of NumPy.
+
+    Args:
+        seed: The run's.
+        step: The number of the step.
+        image: The image's id.
+        boxes: How many boxes there are.
+        count: How many are drawn, without putting back.
+
+    Returns:
+        ``(count,)`` their numbers, in rising order.
+
+    Examples:
+        >>> from luminet_mm.teachers.box_part import draw_boxes
+        >>> first, next_ = (draw_boxes(0, step, '7', 64, 3) for step in (0, 1))
+        >>> len(first), bool((first == draw_boxes(0, 0, '7', 64, 3)).all())
+        (3, True)
+        >>> bool((first == next_).all())
+        False
+    """
+    text = f'{seed}\t{step}\t{image}'.encode()
+    number = int.from_bytes(hashlib.sha256(text).digest()[:16], 'little')
+    keys = np.random.PCG64(number).random_raw(boxes)
+    return np.sort(np.argsort(keys, kind='stable')[:count])
+
+
+def part_of(found: BoxAnswers, chosen: Sequence[np.ndarray]) -> BoxAnswers:
+    """Some boxes of each view.
+
+    Args:
+        found: ``(B, N, ...)`` what the teacher said of all.
+        chosen: ``(count,)`` numbers of boxes, of each view.
+    """
+    which = np.stack(chosen)[..., None]
+    return BoxAnswers(*(np.take_along_axis(x, which, axis=1) for x in found))
+
+
+class BoxPart:
+    """Takes the part of a step, once it is told which step it is.
+
+    Args:
+        key: Where the teacher stands in the config.
+        count: Boxes of a view and step; None for all.
+        boxes: Boxes of a view in the cache.
+
+    Raises:
+        CacheError: If the cache has fewer.
+    """
+
+    def __init__(self, key: str, count: int | None, boxes: int) -> None:
+        problem = most(key, count, boxes)
+        if problem:
+            raise CacheError(f'{problem}.')
+        self.key = key
+        self.count = None if count == boxes else count
+        self.boxes = boxes
+        self.now: tuple[int, int] | None = None
+
+    def __call__(self, found: BoxAnswers, ids: Sequence[str]) -> BoxAnswers:
+        """The boxes of this step.
+
+        Args:
+            found: All boxes of the views of a batch.
+            ids: The images'.
+
+        Raises:
+            CacheError: If it was not told the step.
+        """
+        if self.count is None:
+            return found
+        if self.now is None:
+            raise CacheError(
+                f'{self.key}.boxes_per_step: nothing says which step it '
+                'is. TeacherCheckHook does; a loop of your own calls '
+                'model.teacher.at_step(seed, step) before each step.'
+            )
+        return part_of(
+            found,
+            [
+                draw_boxes(*self.now, image, self.boxes, self.count)
+                for image in ids
+            ],
+        )

@@ -13,6 +13,7 @@ from mmengine.registry import MODELS, DefaultScope
 
 from luminet_mm.analysis.rows import AnalysisError
 from luminet_mm.distillers.blocks import build_loss
+from luminet_mm.files.errors import CheckpointError
 from luminet_mm.files.plain_config import (
     check_building,
     only_registered,
@@ -163,7 +164,14 @@ def run_sizes(work_dir: Path, config: str, counted: dict) -> dict:
         sizes = dict(counted[content])
     saved = _newest(work_dir, '*.pth')
     if saved:
-        weights = get_state_dict(load_checkpoint(saved))
+        try:
+            weights = get_state_dict(load_checkpoint(saved))
+        except CheckpointError as error:  # the run may have died as it saved
+            print(
+                f'{saved}: parameters of the method are counted as its config '
+                f'builds them, because the file cannot be read: {error}'
+            )
+            return sizes
         sizes['extra_parameters'] = sum(
             value.numel()
             for key, value in weights.items()

@@ -65,6 +65,14 @@ def test_without_a_checkpoint_the_losses_are_built(runs):
     assert [entry['extra_parameters'] for entry in found] == [0, 0]
 
 
+def test_a_checkpoint_that_is_cut_short(runs, capsys):
+    path = runs / 'method' / 'epoch_2.pth'
+    path.write_bytes(path.read_bytes()[:-100])
+    (found,) = read_runs([runs / 'method'])
+    assert found['extra_parameters'] == 0 and found['accuracy'] == 0.3
+    assert str(path) in capsys.readouterr().out
+
+
 def test_runs_that_are_none(runs, tmp_path):
     with pytest.raises(AnalysisError, match='no validation'):
         read_runs([tmp_path / 'nowhere'])

@@ -74,9 +74,10 @@ format: install-dev  ## format the code in the house style
 docs: $(VENV)/.installed-docs  ## build the site in site/, links checked
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict $(ARGS)
 
-wheel: install-dev  ## build a wheel in dist/
+wheel: install-dev  ## build a wheel and a source archive in dist/
 	rm -rf build
-	$(BIN)/python -m build --wheel
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
 	rm -rf build
 
 clean:  ## remove what was built, except the environment

@@ -6,7 +6,7 @@ import warnings
 from importlib import metadata
 from typing import NamedTuple
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'
 
 
 class Supported(NamedTuple):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from luminet_mm.__main__ import USAGE, find_script, main
+from luminet_mm.__main__ import find_script, main, tools
 
 ROOT = Path(__file__).parents[1]
 
@@ -53,7 +53,8 @@ def test_scripts_of_installed_packages(name):
 @pytest.mark.parametrize(
     'name, message',
     [
-        ('tools/trian.py', 'no such file. Give the path of a script, or'),
+        ('tools/trian.py', 'no such file. Give the path of a script, a tool'),
+        ('trian', 'no such file; did you mean the tool train? Give'),
         ('mmdett::test.py', 'mmdett is not installed.'),
         ('mmdet::nothing_like_it.py', 'mmdet has no such script.'),
         (
@@ -74,7 +75,67 @@ def test_usage(words, code, capsys):
     with pytest.raises(SystemExit) as error:
         main(words)
     assert error.value.code == code
-    assert capsys.readouterr().out.strip() == USAGE
+    text = capsys.readouterr().out
+    assert text.startswith('usage: python -m luminet_mm TOOL')
+    assert set(tools()) <= set(text.split())
+    assert all(len(line) < 80 for line in text.splitlines())
+
+
+def test_tools_go_by_their_names(tmp_path, monkeypatch):
+    assert {'train', 'test', 'distill', 'sweep', 'report'} <= set(tools())
+    assert 'install' not in tools()
+    monkeypatch.chdir(tmp_path)
+    for name in tools():
+        assert find_script(name) == ROOT / 'tools' / f'{name}.py'
+    assert find_script('train.py') == ROOT / 'tools' / 'train.py'
+    (tmp_path / 'train.py').touch()  # a file of one's own comes first
+    assert find_script('train.py') == Path('train.py')
+
+
+def test_a_tool_says_what_it_needs(tmp_path):
+    result = subprocess.run(
+        [sys.executable, '-m', 'luminet_mm', 'train'],
+        cwd=tmp_path,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 2
+    assert 'usage: train.py' in result.stderr
+
+
+def test_copy(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for words in (['copy', 'there'], ['copy', 'there'], ['copy']):
+        with pytest.raises(SystemExit) as error:
+            main(words)
+        assert error.value.code is None
+    first, second, third = capsys.readouterr().out.splitlines()
+    count = first.split()[3]
+    assert first == (
+        f'configs, tools, weights: {count} files copied to '
+        f'{tmp_path / "there"}'
+    )
+    assert int(count) > 400
+    assert ': 0 files' in second
+    assert third.endswith(str(tmp_path)) and f': {count} files' in third
+
+
+@pytest.mark.parametrize(
+    'words, message',
+    [
+        (['a', 'b'], 'error: copy a b: give one folder, or none.'),
+        (['--force'], 'error: copy --force: give one folder, or none.'),
+        (['file'], 'error: '),
+    ],
+)
+def test_a_copy_that_cannot_be(words, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path('file').touch()
+    with pytest.raises(SystemExit) as error:
+        main(['copy', *words])
+    assert str(error.value).startswith(message)
+    assert [path.name for path in tmp_path.iterdir()] == ['file']
 
 
 def test_the_command_line_is_the_scripts(tmp_path, monkeypatch, capsys):

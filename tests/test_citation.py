@@ -15,6 +15,8 @@ def test_it_cites_this_version_and_the_paper():
     required = {'cff-version', 'message', 'title', 'authors'}
     assert required <= found.keys()
     assert str(found['version']) == __version__
+    released = f'## [{__version__}] - {found["date-released"]}\n'
+    assert released in (ROOT / 'CHANGELOG.md').read_text('utf-8')
     assert f'license = "{found["license"]}"' in (
         ROOT / 'pyproject.toml'
     ).read_text('utf-8')

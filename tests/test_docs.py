@@ -312,9 +312,22 @@ def test_the_example_of_a_new_method_is_a_whole_one():
     assert loss(student[:0], teacher[:0]).item() == 0
 
 
-def test_changelog_names_this_version():
+def test_changelog_keeps_its_form():
+    """Keep a Changelog 1.1.0; the newest version is this one, and dated."""
     text = read('CHANGELOG.md')
-    assert re.search(rf'\b{re.escape(__version__)}\b', text)
+    unreleased, *versions = re.findall(r'^## (.+)$', text, re.M)
+    assert unreleased == '[Unreleased]'
+    assert versions[0].split(' - ')[0] == f'[{__version__}]'
+    for version in versions:
+        assert re.fullmatch(r'\[\d+\.\d+\.\d+\] - \d{4}-\d\d-\d\d', version)
+    for part in re.split(r'^## ', text, flags=re.M)[1:]:
+        kinds = re.findall(r'^### (.+)$', part, re.M)
+        order = 'Added Changed Deprecated Removed Fixed Security'.split()
+        assert kinds == [kind for kind in order if kind in kinds]
+
+
+def test_changelog_names_every_tool():
+    text = read('CHANGELOG.md')
     for tool in (ROOT / 'tools').iterdir():
         if tool.suffix in ('.py', '.sh'):
             assert f'`{tool.name}`' in text, tool.name

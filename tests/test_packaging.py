@@ -1,5 +1,6 @@
 """What a wheel and an editable install carry, and what they ask for."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -131,6 +132,42 @@ def test_wheel_declares_its_licence_as_spdx(wheel):
     assert 'Requires-Python: >=3.10' in metadata
 
 
+def test_installed_wheel_serves_its_tools_from_elsewhere(wheel, tmp_path):
+    """Unpacked as pip would, in a folder without a clone."""
+    _, file = wheel
+    file.extractall(tmp_path / 'site')
+    here = tmp_path / 'here'
+    here.mkdir()
+    script = """
+import os, sys
+from luminet_mm.__main__ import find_script, main, tools
+from luminet_mm.files.shipped import COPIED, INSTALLED, shipped, working_folder
+assert shipped() == INSTALLED and INSTALLED.is_relative_to(sys.argv[1])
+for name in tools():
+    assert find_script(name) == INSTALLED / 'tools' / f'{name}.py', name
+print(working_folder(), sorted(os.listdir()) == sorted(COPIED))
+"""
+    result = subprocess.run(
+        [sys.executable, '-c', script, str(tmp_path / 'site')],
+        cwd=here,
+        env={**os.environ, 'PYTHONPATH': str(tmp_path / 'site')},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == f'{here} True'
+    copied = {
+        path.relative_to(here).as_posix()
+        for path in here.rglob('*')
+        if path.is_file()
+    }
+    assert copied == {
+        name
+        for folder in ('configs', 'tools', 'weights')
+        for name in expected_files(folder)
+    }
+
+
 def test_build_leaves_no_mim_in_the_source(wheel, project):
     assert not (project / MIM).exists()
 
@@ -143,12 +180,14 @@ def test_sdist_holds_all_that_a_wheel_needs(project, tmp_path):
         *expected_files('configs'),
         *expected_files('tools'),
         *expected_files('weights'),
+        'CITATION.cff',
         'LICENSE',
         'model-index.yml',
         'setup.py',
     ):
         assert (unpacked / name).is_file(), name
     assert not (unpacked / MIM).exists()
+    assert not (unpacked / 'tests').exists()
 
 
 def test_editable_install_links_configs(tmp_path):

@@ -10,6 +10,7 @@ import os
 import time
 from pathlib import Path
 
+from luminet_mm.files.shipped import working_folder
 from luminet_mm.later import Later
 from luminet_mm.launch.console import reported
 from luminet_mm.launch.progress import clock
@@ -19,7 +20,6 @@ from luminet_mm.recipe.request import Request
 datasets = Later('luminet_mm.datasets')
 command = Later('luminet_mm.recipe.command')
 
-ROOT = Path(__file__).resolve().parent.parent
 DATA = 'data/digits'
 TEACHER = ('configs/frcnn_teacher_digits.py', 'weights/digits_teacher.pth')
 STUDENT = ('configs/frcnn_student_digits.py',)
@@ -36,7 +36,8 @@ def main() -> None:
     )
     args = parser.parse_args()
     out = Path(args.out).resolve()
-    os.chdir(ROOT)
+    root = working_folder()
+    os.chdir(root)
     started = time.monotonic()
 
     print('data: digits in scenes (40 MB, made once)', flush=True)
@@ -44,7 +45,7 @@ def main() -> None:
         datasets.make_digits(f'{DATA}/', split)
     command.distill(
         Request(
-            data=str(ROOT / DATA),
+            data=str(root / DATA),
             out=str(out),
             student=STUDENT,
             teacher=TEACHER,

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
+from luminet_mm.files.shipped import working_folder
 from luminet_mm.later import Later
 from luminet_mm.launch.console import reported
 from luminet_mm.launch.grid import Cell
@@ -30,7 +31,6 @@ stock = Later('luminet_mm.stock')
 matplotlib = Later('matplotlib')
 pyplot = Later('matplotlib.pyplot')
 
-ROOT = Path(__file__).resolve().parent.parent
 TEACHER = 'configs/handwritten/resnet_teacher_handwritten.py'
 RUNS = {
     'student': (
@@ -143,7 +143,7 @@ def main() -> None:
     parser.add_argument('--teacher-epochs', type=int)
     args = parser.parse_args()
     out = Path(args.out).resolve()
-    os.chdir(ROOT)
+    os.chdir(working_folder())
     out.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
 

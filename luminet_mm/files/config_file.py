@@ -12,6 +12,7 @@ from mmengine.config import Config
 from mmengine.config import config as mmengine_config
 
 from luminet_mm.files.installed_configs import found_by_name
+from luminet_mm.files.shipped import copy_hint
 
 ENDINGS = ('.py', '.json', '.yaml', '.yml')
 
@@ -102,7 +103,7 @@ def _check_file(path: Path, what: str) -> None:
             f'{name} is a folder. Give a config file, such as one in it.'
         )
     if not path.is_file():
-        raise ConfigFileError(f'{name} does not exist.')
+        raise ConfigFileError(f'{name} does not exist.{copy_hint(path)}')
     if path.suffix not in ENDINGS:
         raise ConfigFileError(
             f'{name} is not a config: its name must end in '

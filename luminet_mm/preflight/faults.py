@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 from mmengine.logging import print_log
 
+from luminet_mm.files.shipped import copy_hint
+
 T = TypeVar('T')
 
 
@@ -96,7 +98,8 @@ def file_problem(key: str, path: Any, fix: str) -> list[str]:
     text = os.fspath(path)
     if is_remote(text) or os.path.isfile(os.path.expanduser(text)):
         return []
-    return [f'{key}: no file {text}; {fix}']
+    hint = copy_hint(text)
+    return [f'{key}: no file {text}; {fix}' + (f'.{hint}' if hint else '')]
 
 
 def is_remote(path: str) -> bool:

@@ -40,9 +40,7 @@ def copy_shipped(folder: Path) -> int:
     """
     root = shipped()
     missing = []
-    for source in sorted(
-        path for name in COPIED for path in (root / name).rglob('*')
-    ):
+    for source in [p for name in COPIED for p in (root / name).rglob('*')]:
         if source.is_dir() or '__pycache__' in source.parts:
             continue
         target = folder / source.relative_to(root)
@@ -87,10 +85,7 @@ def copy_hint(path: str | os.PathLike) -> str:
         A sentence with a space before it, or ''.
     """
     file = Path(path)
-    if (
-        file.is_absolute()
-        or file.parts[:1] not in [(name,) for name in COPIED]
-        or not (shipped() / file).is_file()
-    ):
+    ours = file.parts[:1] in [(name,) for name in COPIED]
+    if not ours or not (shipped() / file).is_file():
         return ''
     return f' It comes with the package: `{COPY}` copies it to this folder.'

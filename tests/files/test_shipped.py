@@ -73,6 +73,19 @@ def test_a_file_of_ones_own_is_not_replaced(installed):
     assert (installed / 'weights/small.pth').read_text() == 'mine'
 
 
+def test_a_copy_that_was_interrupted_is_completed(installed, monkeypatch):
+    def half(source, target):
+        Path(target).write_text('wei')
+        raise OSError('disk full')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module.shutil, 'copy2', half)
+        with pytest.raises(OSError, match='disk full'):
+            copy_shipped(installed)
+    assert copy_shipped(installed) == 3
+    assert _files(installed) == sorted(FILES)
+
+
 def test_a_quickstart_writes_nothing_into_the_package(installed, capsys):
     before = _files(module.INSTALLED)
     assert working_folder() == installed

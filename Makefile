@@ -57,7 +57,8 @@ quickstart-cls: install  ## distil a classifier on this machine
 	$(BIN)/python tools/quickstart_cls.py $(ARGS)
 
 test: install-dev  ## run the tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) -m 'not slow' $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal \
+		-m 'not slow' $(ARGS)
 
 test-slow: install-dev  ## run the slow tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow $(ARGS)

@@ -1,6 +1,7 @@
 """Run a test's function on several gloo processes of this machine."""
 
 import importlib.util
+import os
 import sys
 import tempfile
 import time
@@ -12,6 +13,19 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from quick import quick_mmengine
+
+# One process imports these, and the ranks are its forks: importing takes more
+# than most functions. Nothing else happens in it.
+PRELOADED = (
+    'torch.distributed',
+    'luminet_mm.losses',
+    'mmdet.models',
+    'mmdet.evaluation',
+    'mmpretrain.models',
+    'mmengine.runner',
+    'scipy.stats',
+)
 
 
 def run_ranks(fn, world_size, *args, timeout=120):
@@ -19,7 +33,8 @@ def run_ranks(fn, world_size, *args, timeout=120):
 
     Args:
         fn: A function at the top level of a module, of whatever file: each
-            process loads that file anew.
+            process loads that file anew, with the packages of ``PRELOADED``
+            there already.
         world_size: Number of processes.
         args: Passed on; must be picklable.
         timeout: Seconds, starting of the processes included.
@@ -32,12 +47,21 @@ def run_ranks(fn, world_size, *args, timeout=120):
         TimeoutError: The ranks did not end in time.
     """
     with tempfile.TemporaryDirectory() as folder:
-        context = mp.get_context('spawn')
+        context = mp.get_context('forkserver')
+        context.set_forkserver_preload(list(PRELOADED))
         where = fn.__code__.co_filename, fn.__qualname__
         ranks = [
             context.Process(
                 target=_run_rank,
-                args=(rank, world_size, folder, timeout, *where, args),
+                args=(
+                    rank,
+                    world_size,
+                    folder,
+                    timeout,
+                    dict(os.environ),
+                    *where,
+                    args,
+                ),
                 daemon=True,
             )
             for rank in range(world_size)
@@ -102,7 +126,10 @@ def _wait(ranks, folder, timeout):
         )
 
 
-def _run_rank(rank, world_size, folder, timeout, file, name, args):
+def _run_rank(rank, world_size, folder, timeout, env, file, name, args):
+    # the server has those of the test that came first
+    os.environ.clear()
+    os.environ.update(env)
     torch.set_num_threads(1)
     try:
         dist.init_process_group(
@@ -112,7 +139,8 @@ def _run_rank(rank, world_size, folder, timeout, file, name, args):
             world_size=world_size,
             timeout=timedelta(seconds=timeout),
         )
-        result = getattr(_load(file), name)(rank, world_size, *args)
+        with quick_mmengine():
+            result = getattr(_load(file), name)(rank, world_size, *args)
         torch.save(result, Path(folder, f'{rank}.pt'))
         dist.barrier()  # no rank leaves while another still talks to it
         dist.destroy_process_group()

@@ -1,6 +1,7 @@
 """Small detectors, images and annotations that the tests share."""
 
 import copy
+from functools import cache
 
 import torch
 from mmdet.structures import DetDataSample
@@ -22,9 +23,14 @@ _CONFIGS = dict(
 )
 
 
+@cache
+def _stock(kind):
+    return get_config(_CONFIGS[kind]).model
+
+
 def detector(kind='faster', depth=18, width=8, num_classes=4):
     """A stock detector's config, narrow enough for a step in 0.1 s."""
-    model = copy.deepcopy(get_config(_CONFIGS[kind]).model)
+    model = copy.deepcopy(_stock(kind))
     channels = [width, width * 2, width * 4, width * 8]
     if depth >= 50:
         channels = [c * 4 for c in channels]

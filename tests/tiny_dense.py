@@ -1,6 +1,7 @@
 """Small one-stage detectors that the tests share."""
 
 import copy
+from functools import cache
 
 import tiny
 from mmengine.hub import get_config
@@ -17,9 +18,14 @@ _CONFIGS = dict(
 KINDS = tuple(_CONFIGS)
 
 
+@cache
+def _stock(kind):
+    return get_config(f'mmdet::{_CONFIGS[kind]}').model
+
+
 def detector(kind='retinanet', width=8, num_classes=4):
     """A stock detector's config, narrow enough for a step in 0.1 s."""
-    model = copy.deepcopy(get_config(f'mmdet::{_CONFIGS[kind]}').model)
+    model = copy.deepcopy(_stock(kind))
     model.backbone.init_cfg = None
     if kind == 'rtmdet':
         model.backbone.update(deepen_factor=0.17, widen_factor=0.125)

@@ -1,10 +1,13 @@
 """Texts of configs and their differences."""
 
+import pytest
 from made_runs import LOSS, config, write_run
 
 from luminet_mm.report.configs import config_text, diff, written
 from luminet_mm.report.groups import make_groups
 from luminet_mm.report.runs import find_runs
+
+pytestmark = pytest.mark.usefixtures('laid_out')
 
 
 def test_a_text_is_without_the_runs_folder(tmp_path):

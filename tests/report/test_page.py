@@ -68,6 +68,7 @@ def test_the_verdict_comes_first(tmp_path, teacher):
     )
 
 
+@pytest.mark.usefixtures('laid_out')
 def test_plots_and_differences_are_there(tmp_path):
     page = page_of(pair(tmp_path, ALONE, HIGHER))
     assert page.tags.count('svg') >= 4

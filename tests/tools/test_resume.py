@@ -17,10 +17,8 @@ from mmengine.fileio import LocalBackend
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner, ValLoop
-from mmengine.runner import runner as runner_module
 from mmengine.visualization import Visualizer
 from tiny_cls import build, classifier, distiller
-from yapf.yapflib import yapf_api
 
 from luminet_mm.files import atomic
 from luminet_mm.files.lock import hold
@@ -40,9 +38,6 @@ def train(*arguments):
     # undone afterwards: what a tool changes for its process
     with pytest.MonkeyPatch.context() as patch, strict_loading():
         patch.setenv('LOCAL_RANK', '0')
-        # what takes seconds: formatting configs, asking for compilers
-        patch.setattr(yapf_api, 'FormatCode', lambda t, **_: (t, True))
-        patch.setattr(runner_module, 'collect_env', dict)
         patch.setattr(sys, 'argv', ['train.py', *map(str, arguments)])
         names['main']()
 

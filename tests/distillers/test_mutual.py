@@ -1,7 +1,7 @@
 """Deep mutual learning: two students, one run, either may be published."""
 
 import copy
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -150,7 +150,7 @@ def test_peers_start_apart():
 
 
 @pytest.mark.parametrize('peer', [None, 0])
-def test_either_may_be_published(tmp_path, peer):
+def test_either_may_be_published(tmp_path, monkeypatch, peer):
     """What is published is a stock checkpoint with a stock config."""
     cfg = Config(dict(model=mutual(), default_scope='mmpretrain'))
     model = tiny_cls.build(cfg.model)
@@ -159,10 +159,10 @@ def test_either_may_be_published(tmp_path, peer):
         dict(meta=dict(cfg=cfg.pretty_text), state_dict=model.state_dict()),
         tmp_path / 'run.pth',
     )
-    command = [sys.executable, 'tools/publish.py']
-    command += [str(tmp_path / 'run.pth'), str(tmp_path / 'out')]
+    command = ['publish.py', str(tmp_path / 'run.pth'), str(tmp_path / 'out')]
     command += [] if peer is None else ['--peer', str(peer)]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    monkeypatch.setattr(sys, 'argv', command)
+    runpy.run_path(str(ROOT / 'tools' / 'publish.py'), run_name='__main__')
     (path,) = tmp_path.glob('out-*.pth')
     checkpoint = load_checkpoint(path)
     trained = model if peer is None else model.peers[peer]

@@ -1,6 +1,6 @@
 """What ``python -m luminet_mm.methods`` prints and writes."""
 
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
@@ -12,14 +12,12 @@ from luminet_mm.methods import __main__ as command
 ROOT = Path(__file__).parents[2]
 
 
-def test_it_prints_the_page():
-    printed = subprocess.run(
-        [sys.executable, '-m', 'luminet_mm.methods'],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=ROOT,
-    ).stdout
+def test_it_prints_the_page(monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['methods'])
+    # imported above, which runpy would warn of
+    monkeypatch.delitem(sys.modules, 'luminet_mm.methods.__main__')
+    runpy.run_module('luminet_mm.methods', run_name='__main__')
+    printed = capsys.readouterr().out
     page = (ROOT / 'docs' / 'methods.md').read_text(encoding='utf-8')
     assert printed == page
 

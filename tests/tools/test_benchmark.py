@@ -1,17 +1,12 @@
 """tools/benchmark.py: reads no file but the config, writes two."""
 
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import tiny_cls
 from mmengine.config import Config
 
-ROOT = Path(__file__).parents[2]
 
-
-def test_the_tool_reads_no_file_and_writes_two(tmp_path):
+def test_the_tool_reads_no_file_and_writes_two(run_tool, tmp_path, capsys):
     sgd = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.1))
     cfg = Config(
         dict(
@@ -25,18 +20,13 @@ def test_the_tool_reads_no_file_and_writes_two(tmp_path):
         type='Pretrained', checkpoint='not/there.pth'
     )
     cfg.dump(tmp_path / 'run.py')
-    command = [sys.executable, 'tools/benchmark.py', str(tmp_path / 'run.py')]
-    command += ['--batch-size', '2', '--image-size', '32', '32']
-    command += ['--work-dir', str(tmp_path), '--device', 'cpu']
+    flags = [tmp_path / 'run.py', '--batch-size', 2]
+    flags += ['--image-size', 32, 32, '--work-dir', tmp_path]
+    flags += ['--device', 'cpu']
 
     def run(*options):
-        said = subprocess.run(
-            [*command, *options],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
+        run_tool('benchmark', *flags, *options)
+        said = capsys.readouterr().out
         assert "the same without the teacher's weights" in said
         written = json.loads((tmp_path / 'benchmark.json').read_text())
         assert written['sizes'] == dict(batch_size=2, image_size=[32, 32])
@@ -47,7 +37,7 @@ def test_the_tool_reads_no_file_and_writes_two(tmp_path):
     said, written = run('--memory')
     assert 'milliseconds' not in said and 'seconds' not in written
     assert not (tmp_path / 'benchmark.png').exists()
-    said, written = run('--rounds', '2', '--warmup', '1', '--threads', '1')
+    said, written = run('--rounds', 2, '--warmup', 1, '--threads', 1)
     assert 'distillation step / (student step + teacher)' in said
     assert written['seconds']['teacher']['median'] > 0
     assert (tmp_path / 'benchmark.png').is_file()

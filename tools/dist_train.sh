@@ -22,6 +22,15 @@ export LUMINET_LAUNCHER=$$  # the processes end when this one is killed
 LUMINET_WORK_DIR=$(mktemp)  # where the training writes its folder's name
 export LUMINET_WORK_DIR
 trap 'rm -f "$LUMINET_WORK_DIR"' EXIT
+# Whoever stops this script (Ctrl-C, Slurm, Kubernetes) means the training,
+# even before the line that notes which process that is.
+job=
+stop() {
+    local running=${job:-$(jobs -p)}
+    if [ -z "$running" ]; then exit 143; fi
+    kill -TERM "$running" 2> /dev/null || true
+}
+trap stop INT TERM
 "${PYTHON:-python}" -m torch.distributed.run \
     --nnodes="${NNODES:-1}" \
     --node_rank="${NODE_RANK:-0}" \
@@ -31,8 +40,6 @@ trap 'rm -f "$LUMINET_WORK_DIR"' EXIT
     "$tools/train.py" "$config" --launcher pytorch "${@:3}" <&0 &
 job=$!
 
-# Whoever stops this script (Ctrl-C, Slurm, Kubernetes) means the training.
-trap 'kill -TERM "$job" 2> /dev/null || true' INT TERM
 code=0
 wait "$job" || code=$?
 while kill -0 "$job" 2> /dev/null; do  # a signal ends `wait` before its time

@@ -1,5 +1,7 @@
 """The shell scripts: CPU processes for real, Slurm through a fake srun."""
 
+import contextlib
+import io
 import os
 import re
 import shlex
@@ -12,6 +14,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.logging import MessageHub, MMLogger
+from mmengine.registry import DefaultScope
+from mmengine.visualization import Visualizer
+from ranks import run_ranks
+
+from luminet_mm.loading.strict import strict_loading
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / 'tools'
@@ -53,7 +61,7 @@ def run(script, *arguments, tools=TOOLS, cwd=None, **env):
         env=environment(**env),
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
     )
 
 
@@ -79,7 +87,7 @@ def run_nodes(*arguments, cwd, **env):
                         stderr=subprocess.STDOUT,
                     )
                 )
-        deadline = time.monotonic() + 240
+        deadline = time.monotonic() + 600
         codes = [
             node.wait(max(deadline - time.monotonic(), 0)) for node in nodes
         ]
@@ -106,6 +114,58 @@ def without_validation(config):
     return config
 
 
+def train_on_rank(rank, world_size, config, folder):
+    """What tools/train.py prints: with all on one node, then each on its own.
+
+    The launcher's part is its variables; the group is there already.
+    """
+    said = []
+    script = TOOLS / 'train.py'
+    for work_dir, local_rank in (('one', rank), ('own', 0)):
+        for manager in (MMLogger, MessageHub, Visualizer, DefaultScope):
+            manager._instance_dict.clear()
+        words = ['--work-dir', f'{folder}/{work_dir}', '--verbose']
+        words += ['--launcher', 'pytorch']
+        variables = dict(
+            RANK=rank, WORLD_SIZE=world_size, LOCAL_RANK=local_rank
+        )
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            strict_loading(),
+            contextlib.redirect_stdout(io.StringIO()) as out,
+        ):
+            for name, value in variables.items():
+                patch.setenv(name, str(value))
+            patch.setattr(sys, 'argv', ['train.py', config, *words])
+            # the second training needs it
+            patch.setattr(
+                torch.distributed, 'destroy_process_group', lambda: None
+            )
+            names = dict(__name__='__main__', __file__=str(script))
+            exec(compile(script.read_text(), str(script), 'exec'), names)
+        said.append(out.getvalue())
+    return said
+
+
+def test_processes_on_one_node_and_on_two_train_alike(
+    distilled, dump, tmp_path
+):
+    """They halve the steps, and the first one writes."""
+    path = dump(without_validation(distilled))
+    first, second = run_ranks(
+        train_on_rank, 2, str(path), str(tmp_path), timeout=240
+    )
+    for output in first:
+        assert 'Distributed training: True' in output
+        assert re.search(r'Epoch\(train\) +\[1\]\[2/2\]', output)
+    for output in second:
+        assert 'Epoch(train)' not in output
+    one, own = (weights(tmp_path / f'{w}/epoch_1.pth') for w in ('one', 'own'))
+    assert_equal(one, own)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_two_nodes_train_as_one(distilled, dump, tmp_path):
     """One launcher with two processes, then two with one process each.
 
@@ -141,6 +201,7 @@ class Death(Hook):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_a_killed_rank_ends_the_job_and_the_run_resumes(
     distilled, dump, tmp_path
 ):
@@ -182,6 +243,7 @@ def test_a_killed_rank_ends_the_job_and_the_run_resumes(
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_dist_resume_and_test(distilled, dump, tmp_path):
     path = dump(distilled)
     work = tmp_path / 'work'
@@ -208,6 +270,7 @@ def test_dist_resume_and_test(distilled, dump, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_dist_failure_prints_one_message(distilled, dump, tmp_path):
     distilled.load_from = 'gone.pth'
     result = run('dist_train.sh', dump(distilled), 2, cwd=tmp_path)
@@ -486,14 +549,14 @@ def test_stopping_the_script_stops_the_launcher(fake):
     """As Slurm, Kubernetes and Ctrl-C do."""
     script = subprocess.Popen(
         [TOOLS / 'dist_train.sh', 'a.py', '2'],
-        env=environment(PYTHON=fake, SECONDS_LEFT='30'),
+        env=environment(PYTHON=fake, SECONDS_LEFT='90'),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
     assert script.stdout.readline() == 'started\n'
     script.terminate()
-    output, _ = script.communicate(timeout=20)
+    output, _ = script.communicate(timeout=60)
     assert output == 'stopped\n'
     assert script.returncode != 0
 

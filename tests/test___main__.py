@@ -1,10 +1,9 @@
 """``python -m luminet_mm SCRIPT``: a script of others, with this package."""
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
+import fresh
 import pytest
 
 from luminet_mm.__main__ import find_script, main, tools
@@ -27,13 +26,8 @@ def test_a_script_runs_as_it_is(tmp_path):
     folder.mkdir()
     (folder / 'neighbour.py').write_text("NAME = 'beside it'")
     (folder / 'script.py').write_text(SCRIPT)
-    result = subprocess.run(
-        [sys.executable, '-m', 'luminet_mm', 'scripts/script.py', '--a', 'b'],
-        cwd=tmp_path,
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
+    words = ['-m', 'luminet_mm', 'scripts/script.py', '--a', 'b']
+    result = fresh.run(words, tmp_path)
     assert result.returncode == 0, result.stderr
     assert "__main__ ['--a', 'b'] beside it" in result.stdout
     assert 'KDLoss' in result.stdout

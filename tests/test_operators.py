@@ -7,6 +7,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import fresh
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -17,37 +18,46 @@ without_ext = pytest.mark.skipif(
 
 
 def run(code):
-    """The last line that code prints in a fresh interpreter."""
-    environment = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT))
-    process = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-c', textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        env=environment,
-    )
+    """The last line that code prints in a new process."""
+    process = fresh.run(['-c', textwrap.dedent(code)])
     assert process.returncode == 0, process.stderr
     return process.stdout.strip().splitlines()[-1]
 
 
 @without_ext
-def test_the_package_alone_imports_nothing_and_serves_everything():
-    """Then by name, as a stock script, as a config type, and by module."""
+def test_the_package_alone_imports_nothing():
+    code = """
+        import sys
+        import luminet_mm
+        import luminet_mm.operators as operators
+        heavy = {'torch', 'torchvision', 'mmcv', 'mmdet', 'mmpretrain'}
+        assert not heavy & set(sys.modules)
+        finders = [type(each).__name__ for each in sys.meta_path]
+        assert finders.count('Operators') == 1
+        operators.serve_operators()
+        assert [type(each).__name__ for each in sys.meta_path] == finders
+
+        from importlib.util import find_spec
+        assert find_spec('mmdet').origin.endswith('__init__.py')
+        assert 'torch' not in sys.modules
+        print('nothing')
+    """
+    result = subprocess.run(
+        [sys.executable, '-c', textwrap.dedent(code)],
+        env=dict(os.environ, PYTHONPATH=str(ROOT)),
+        capture_output=True,
+        text=True,
+    )
+    assert result.stdout == 'nothing\n', result.stderr
+
+
+@without_ext
+def test_it_serves_everything():
+    """By name, as a stock script, as a config type, and by module."""
     assert (
         run("""
             import sys
             import luminet_mm
-            import luminet_mm.operators as operators
-            heavy = {'torch', 'torchvision', 'mmcv', 'mmdet', 'mmpretrain'}
-            assert not heavy & set(sys.modules)
-            finders = [type(each).__name__ for each in sys.meta_path]
-            assert finders.count('Operators') == 1
-            operators.serve_operators()
-            assert [type(each).__name__ for each in sys.meta_path] == finders
-
-            from importlib.util import find_spec
-            assert find_spec('mmdet').origin.endswith('__init__.py')
-            assert 'torch' not in sys.modules
-
             from mmcv.ops import roi_align
             assert roi_align.__module__ == 'luminet_mm.ops.roi'
             assert 'Operators' not in [

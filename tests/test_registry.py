@@ -1,13 +1,7 @@
 """``type='luminet_mm.X'`` in a process that never says `import luminet_mm`."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
-
+import fresh
 import pytest
-
-ROOT = Path(__file__).parents[1]
 
 # What MMDetection's own tools/train.py does with a config.
 SCRIPT = """
@@ -43,14 +37,7 @@ def run(folder, text):
 
 def started(folder, script, path):
     """Run a script on a file; return its exit code and output."""
-    paths = [str(ROOT), os.environ.get('PYTHONPATH', '')]
-    result = subprocess.run(
-        [sys.executable, '-c', script, str(path)],
-        cwd=folder,
-        env={**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, paths))},
-        capture_output=True,
-        text=True,
-    )
+    result = fresh.run(['-c', script, path], folder)
     return result.returncode, result.stdout + result.stderr
 
 

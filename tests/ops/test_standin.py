@@ -9,6 +9,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import fresh
 import pytest
 
 from luminet_mm import ops
@@ -21,17 +22,9 @@ without_ext = pytest.mark.skipif(
 ROOT = Path(ops.__file__).parents[2]
 
 
-def _run(code, path=()):
-    """Run code in a fresh interpreter; returns its process."""
-    paths = [*map(str, path), str(ROOT)]
-    environment = dict(os.environ, OMP_NUM_THREADS='1')
-    environment['PYTHONPATH'] = os.pathsep.join(paths)
-    return subprocess.run(
-        [sys.executable, '-W', 'ignore', '-c', textwrap.dedent(code)],
-        capture_output=True,
-        text=True,
-        env=environment,
-    )
+def _run(code):
+    """Run code in a new process; returns it."""
+    return fresh.run(['-c', textwrap.dedent(code)])
 
 
 def _last_line(process):
@@ -255,7 +248,12 @@ def test_torchvision_of_another_torch(tmp_path):
     (package / '__init__.py').write_text(
         "raise RuntimeError('operator torchvision::nms does not exist')\n"
     )
-    process = _run('import luminet_mm, mmpretrain', [tmp_path])
+    process = subprocess.run(
+        [sys.executable, '-c', 'import luminet_mm, mmpretrain'],
+        capture_output=True,
+        text=True,
+        env=dict(os.environ, PYTHONPATH=f'{tmp_path}{os.pathsep}{ROOT}'),
+    )
     assert process.returncode == 1
     last = process.stderr.strip().splitlines()[-1]
     assert last.startswith('ImportError: torchvision ')

@@ -400,10 +400,14 @@ def _says(text, pieces):
     return True
 
 
-@pytest.mark.parametrize('message', _quoted_messages())
-def test_quoted_messages_are_the_packages_own(message):
-    pieces = message.split('…')
-    assert any(_says(text, pieces) for text in _messages())
+def test_quoted_messages_are_the_packages_own():
+    quoted = list(_quoted_messages())
+    assert len(quoted) > 200
+    assert not [
+        message
+        for message in quoted
+        if not any(_says(text, message.split('…')) for text in _messages())
+    ]
 
 
 def test_faults_cover_what_the_operators_leave_out():

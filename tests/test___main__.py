@@ -87,13 +87,7 @@ def test_tools_go_by_their_names(tmp_path, monkeypatch):
 
 
 def test_a_tool_says_what_it_needs(tmp_path):
-    result = subprocess.run(
-        [sys.executable, '-m', 'luminet_mm', 'train'],
-        cwd=tmp_path,
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
+    result = fresh.run(['-m', 'luminet_mm', 'train'], tmp_path)
     assert result.returncode == 2
     assert 'usage: train.py' in result.stderr
 

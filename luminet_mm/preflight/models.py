@@ -11,6 +11,7 @@ from luminet_mm.config_types import PRETRAINED, is_type
 from luminet_mm.distillers import DISTILLERS, distiller_of, supported
 from luminet_mm.distillers.mixin import DistillMixin
 from luminet_mm.preflight.faults import file_problem, shown
+from luminet_mm.preflight.names import PARTS
 from luminet_mm.preflight.signatures import (
     find_class,
     missing_options,
@@ -41,7 +42,6 @@ FITTING = dict(  # the distillers of models that have a part
     rpn_head=('TwoStageDistiller',),
     roi_head=('TwoStageDistiller',),
 )
-PARTS = ('backbone', 'neck', 'rpn_head', 'roi_head', 'bbox_head', 'head')
 
 
 def model_problems(cfg: Config) -> list[str]:

@@ -8,6 +8,7 @@ from mmengine.registry import DefaultScope, Registry
 from torch import nn
 
 from luminet_mm.preflight.faults import closest, did_you_mean, shown
+from luminet_mm.preflight.names import unknown_line
 
 SCOPES = ('mmdet', 'mmpretrain', 'luminet_mm')
 # in every block; the registry removes them
@@ -157,12 +158,8 @@ def unknown_type(
         for scope in SCOPES
         if '.' not in kind and find_class(f'{scope}.{kind}', registry, None)
     ]
-    return (
-        f'{key}.type: {kind!r} is not a registered {what}'
-        + (did_you_mean(kind, elsewhere or candidates) or '.')
-        + ' Your own is only known once its module is imported: '
-        "custom_imports=dict(imports=['...'])"
-    )
+    near = did_you_mean(kind, elsewhere or candidates)
+    return unknown_line(key, kind, what, near)
 
 
 def names_in(

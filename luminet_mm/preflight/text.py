@@ -1,8 +1,9 @@
 """Faults that a config's text shows, before anything heavy is imported.
 
-Half of all mistakes are a misspelt key or a missing file. To find those takes
-a fraction of a second; the other checks need the zoos, whose import takes
-several. :func:`luminet_mm.preflight.check.check_config` finds these again.
+Most mistakes are a misspelt key or type, or a missing file. To find those
+takes a fraction of a second; the other checks need the zoos, whose import
+takes several. :func:`luminet_mm.preflight.check.check_config` finds these
+again.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.utils import get_installed_path
 
-from luminet_mm.preflight import keys
+from luminet_mm.preflight import keys, names
 from luminet_mm.preflight.faults import (
     file_problem,
     guarded,
@@ -59,7 +60,7 @@ def check_text(
 
 
 def text_problems(cfg: Config, phases: Sequence[str]) -> list[str]:
-    """Keys and files that are missing or misspelt, a line each."""
+    """Keys, files and types that are missing or misspelt, a line each."""
     lines: list[str] = []
 
     def run(key: str, check: Callable[..., list[str]], *args: Any) -> None:
@@ -72,6 +73,7 @@ def text_problems(cfg: Config, phases: Sequence[str]) -> list[str]:
     for phase in phases:
         run('config', keys.missing_problems, cfg, phase)
         run('data', _data_problems, cfg, phase)
+    run('config', names.unknown_names, cfg, phases)
     return lines
 
 

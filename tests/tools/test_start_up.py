@@ -83,6 +83,11 @@ CONFIG = 'configs/luminet_frcnn_digits.py'
             '  - model.teacher.checkpoint: no file gone.pth; train ',
         ),
         (
+            [CONFIG, '--cfg-options', 'model.backbone.type=ResNett'],
+            "1 fault(s) in the config:\n  - model.backbone.type: 'ResNett' is "
+            "not a registered backbone; did you mean 'ResNet'? Your own is ",
+        ),
+        (
             ['configs/frcnn_r18_coco.py', '--cfg-options']
             + ['train_dataloader.dataset.data_root=gone/coco'],
             'train_dataloader.dataset.data_root: no folder gone/coco; put '

@@ -154,3 +154,25 @@ def communication(
         last_bucket=times[-1],
         statistics=sum(cluster.all_reduce(size) for size in statistics),
     )
+
+
+def link_of(ranks: int, small: float, large: float, size: int) -> Cluster:
+    """The network between ranks, from the times of two all-reduces.
+
+    Args:
+        ranks: Number of ranks.
+        small: Seconds of an all-reduce of a few bytes.
+        large: Seconds of one of ``size`` bytes.
+        size: Its bytes.
+
+    Examples:
+        >>> link = link_of(4, small=4e-4, large=0.1006, size=10**7)
+        >>> round(link.latency, 6), round(link.bandwidth / 1e6)
+        (0.0001, 150)
+        >>> round(link.all_reduce(10**7), 6)
+        0.1006
+    """
+    latency = small / 2 / min(ranks - 1, (ranks - 1).bit_length())
+    piece = max(large / 2 / (ranks - 1) - latency, 1e-9)
+    bandwidth = size / ranks / piece
+    return Cluster(ranks, ranks, bandwidth, bandwidth, latency)

@@ -51,7 +51,7 @@ def stock_config(cfg: Config) -> Config:
     model = cfg.get('model') or {}
     if 'teacher' not in model and 'distill' not in model:
         return cfg
-    for key in ('teacher', 'distill', 'peers', 'dry_run_size'):
+    for key in ('teacher', 'distill', 'peers', 'dry_run_size', 'student'):
         model.pop(key, None)
     scope = cfg.get('default_scope')
     model['type'] = _stock_type(model, scope)

@@ -418,3 +418,55 @@ def test_what_memory_a_step_takes(name):
         assert row[1:] == [*shown, last]
     ratios = [row[-1] for row in table[-2:]]
     assert ratios == [f'{each:.2f}' for each in memory['ratios'].values()]
+
+
+def test_which_shapes_crashed_in_channels_last():
+    runs = load('channels_last_shapes')['runs']
+    table = rows('The student in channels-last', SPEED, width=5)[1:]
+    assert table == [
+        [
+            run['torch'],
+            run['onednn'].removeprefix('v'),
+            run['kernels'],
+            str(run['shapes']),
+            str(len(run['crashed'])),
+        ]
+        for run in runs
+    ]
+    crashed = [shape for run in runs for shape in run['crashed']]
+    assert {(x['kernel'], x['stride'], x['batch']) for x in crashed} == {
+        (1, 2, 2)
+    }
+    assert {x['in_channels'] for x in crashed} == set(range(2, 8))
+    assert all(
+        x['gradient_of_weights']
+        and not x['gradient_of_maps']
+        and not x['forward']
+        for x in crashed
+    )
+    scans = {
+        (run['torch'], run['kernels']): run['scan']
+        for run in runs
+        if 'scan' in run
+    }
+    assert {key[0] for key in scans} == {'2.14.1', '2.15.0'}
+    for (_, kernels), scan in scans.items():
+        shapes = dict(AVX2=1568)
+        assert scan['shapes'] == shapes.get(kernels, 1904)
+        assert not scan['crashed'] and scan['deviation_float32'] < 1e-6
+
+
+def test_what_channels_last_saves_a_student():
+    result = load('channels_last_resnet18')
+    table = rows('The student in channels-last', SPEED, width=4)[1:]
+    found = []
+    for precision, entries in result['ratios'].items():
+        for step, entry in entries.items():
+            spread = f'{entry["low"]:.3f} to {entry["high"]:.3f}'
+            found.append([precision, step, f'{entry["median"]:.3f}', spread])
+            if step == 'student':  # 'a tenth less'
+                assert 0.85 < entry['median'] < 0.95
+    assert table == found and len(found) == 4
+    assert result['rounds'] == 5 and result['threads'] == 1
+    assert result['batch_size'] == 8 and result['image_size'] == [224, 224]
+    assert result['processor'] == 'AMD EPYC, AVX512'

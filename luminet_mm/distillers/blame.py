@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -24,19 +24,18 @@ def image_names(data_samples: Sequence | None) -> list[str]:
 
 def explain(
     error: NotFiniteInputError,
+    model: Any,
     inputs: Any,
     data_samples: Sequence | None,
-    networks: Iterable[tuple[str, nn.Module]],
     previous: Sequence[str] = (),
 ) -> NotFiniteInputError:
     """Find the cause of an error of a loss.
 
     Args:
         error: What a loss raised.
+        model: The distiller.
         inputs: The batch of that step, ``(B, C, H, W)``.
         data_samples: What belongs to the images.
-        networks: The teachers and then the student, each with the
-            word for it.
         previous: Names of the images of the step before, to
             which an error that comes late belongs.
 
@@ -50,7 +49,7 @@ def explain(
             f'{_shown(names)}. Look at these files, at the transforms that '
             "change them, and at the data_preprocessor's std."
         )
-    for whose, network in networks:
+    for whose, network in _networks(model):
         if error.late and error.both and not whose.startswith('teacher'):
             continue  # what the NaN of the step before has made of it
         entries = broken_weights(network)
@@ -69,6 +68,16 @@ def explain(
             f'{error}\nThe images of that step were {_shown(previous, 16)}.'
         )
     return error
+
+
+def _networks(model: Any) -> list[tuple[str, nn.Module]]:
+    """The teachers of a distiller and then itself, each with a word for it."""
+    teachers = [
+        (f'{each.whose} ({each.name})', each.model)
+        for each in model.teachers
+        if each.model is not None
+    ]
+    return [*teachers, ('student', model)]
 
 
 def _broken_images(inputs: Any, data_samples: Sequence | None) -> list[str]:

@@ -17,6 +17,7 @@ from luminet_mm.distillers.caches import (
     listens,
     names_of,
 )
+from luminet_mm.distillers.layout import student_problems
 from luminet_mm.losses import DistillLoss, LogitLoss
 from luminet_mm.registry import MODELS
 from luminet_mm.teachers.base import Teacher
@@ -59,8 +60,11 @@ def block_problems(
     needs_teacher: bool = True,
     example: str = 'loss_x=dict(type=..., signal=...)',
     cached: str = LOGITS,
+    student: Any = None,
 ) -> list[str]:
     """What the blocks ``teacher`` and ``distill`` lack, a line each.
+
+    And what is wrong with the block ``student``.
 
     Args:
         teacher: The block.
@@ -68,8 +72,9 @@ def block_problems(
         needs_teacher: Whether a model without a teacher is a fault.
         example: A loss, for messages.
         cached: What a cache of the student's family holds.
+        student: The block; None if there is none.
     """
-    problems = []
+    problems = student_problems(student)
     teachers, what = teacher_list(teacher), 'missing'
     if distill and not isinstance(distill, dict):
         what, distill = f'{distill!r} is not a block of losses', None

@@ -17,6 +17,7 @@ from luminet_mm.distillers.blocks import (
     build_teachers,
 )
 from luminet_mm.distillers.connectors import build_connectors
+from luminet_mm.distillers.layout import compared_values, trained_in
 from luminet_mm.distillers.refusals import (
     check_comparison,
     check_free,
@@ -59,6 +60,7 @@ class DistillMixin(_StockModel):
             the loss listens to, all by default.
         dry_run_size: Side, or height and width, of the random images that
             all models see once, here. By default one is found that runs.
+        student: Its memory layout, see :mod:`luminet_mm.distillers.layout`.
 
     Raises:
         ValueError: If a block, a key or a signal is missing or wrong.
@@ -74,17 +76,18 @@ class DistillMixin(_StockModel):
         teacher: dict | Sequence[dict] | None = None,
         distill: dict | None = None,
         dry_run_size: int | Sequence[int] | None = None,
+        student: dict | None = None,
         **kwargs,
     ) -> None:
         check_keys(type(self), self.family, kwargs)
         kind = self.family
-        problems = block_problems(
-            teacher, distill, self.needs_teacher, kind.example(), kind.cached
-        )
+        known = self.needs_teacher, kind.example(), kind.cached, student
+        problems = block_problems(teacher, distill, *known)
         if problems:
             raise ValueError('\n'.join(problems))
         super().__init__(*args, **kwargs)
         self.dry_size = read_size(dry_run_size)
+        self.channels_last = bool(student and student.get('channels_last'))
         self.teachers = build_teachers(teacher, kind.scope, kind.cached)
         for each in self.teachers:
             each.accept(self)
@@ -159,14 +162,8 @@ class DistillMixin(_StockModel):
         try:
             return super().forward(inputs, data_samples, mode)
         except NotFiniteInputError as error:
-            teachers = [
-                (f'{each.whose} ({each.name})', each.model)
-                for each in self.teachers
-                if each.model is not None
-            ]
-            networks = [*teachers, ('student', self)]
             raise explain(
-                error, inputs, data_samples, networks, previous
+                error, self, inputs, data_samples, previous
             ) from None
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict:
@@ -193,15 +190,18 @@ class DistillMixin(_StockModel):
         started = self.begin_teachers(active, inputs, data_samples)
         signals = sum((each.student for each in active), [])
         signals += self.teachers.reads(started, self)
-        with self.family.record(self, signals, inputs, data_samples) as record:
-            losses = super().loss(inputs, data_samples)
+        with (
+            self.family.record(self, signals, inputs, data_samples) as record,
+            trained_in(self, inputs) as images,
+        ):
+            losses = super().loss(images, data_samples)
         losses = self.family.own_losses(losses)
         own = dict(losses)
         self.add_idle_losses(losses, inputs)
         if not active:
             return losses
         record = self.teachers.rows(started, record)
-        students = [record.value(each.student) for each in active]
+        students = compared_values(self, record, active)
         teachers = self.ask_teachers(active, started, record)
         watched = self.watch is not None and self.watch.due
         for i, each in enumerate(active):

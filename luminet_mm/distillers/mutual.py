@@ -98,6 +98,12 @@ class MutualClassifier(ClassifierDistiller):
                 'another. Remove the block, or set model.type to '
                 "'luminet_mm.ClassifierDistiller'."
             )
+        if kwargs.get('student'):
+            raise ValueError(
+                'model.student: the networks of a MutualClassifier are all '
+                'students, and train in the usual memory layout. Remove the '
+                'block.'
+            )
         if not isinstance(peers, (list, tuple)) or not peers:
             raise ValueError(
                 f'model.peers: {peers!r}; list the configs of the other '

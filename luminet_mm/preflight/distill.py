@@ -45,11 +45,15 @@ def distill_problems(cfg: Config) -> list[str]:
     scope = cfg.get('default_scope')
     cls = models.distiller_class(cfg)
     family = getattr(cls, 'family', None)
+    own: dict[str, Any] = {}
+    if family:
+        own = dict(example=family.example(), cached=family.cached)
     lines = block_problems(
         model.get('teacher'),
         model.get('distill'),
         getattr(cls, 'needs_teacher', True),
-        *([family.example(), family.cached] if family else []),
+        student=model.get('student'),
+        **own,
     )
     losses = model.get('distill')
     for name, loss in losses.items() if isinstance(losses, dict) else ():

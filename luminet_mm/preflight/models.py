@@ -139,7 +139,7 @@ def _part_problems(
     lines = []
     for name, part in block.items():
         where = f'{key}.{name}'
-        if name in ('teacher', 'distill', 'peers') or any(
+        if name in ('teacher', 'distill', 'peers', 'student') or any(
             line.startswith(f'{where}:') for line in said
         ):
             continue

@@ -33,7 +33,14 @@ COMPARED = (
     'val_dataloader',
     'val_evaluator',
 )
-_DISTILLER = ('teacher', 'distill', 'peers', 'dry_run_size', 'type')
+_DISTILLER = (
+    'teacher',
+    'distill',
+    'peers',
+    'dry_run_size',
+    'student',
+    'type',
+)
 
 
 @dataclass

@@ -32,6 +32,7 @@ _NO_MATTER = re.compile(
     r'|train_dataloader\.(num_workers|persistent_workers|pin_memory'
     r'|prefetch_factor|multiprocessing_context|timeout)'
     r'|model\.teacher(\.\d+)?\.(dtype|compile|stream|channels_last|fold_bn)'
+    r'|model\.student(\.channels_last)?'
     r'|train_cfg\.(val_interval|val_begin|dynamic_intervals)(\..*)?'
 )
 # Changing one of these changes the training ...

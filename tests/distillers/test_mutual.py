@@ -280,6 +280,7 @@ def test_name_of_a_stock_loss_is_refused(factor):
             'model.peers.0: its data_preprocessor has another',
         ),
         (dict(distill={}), 'model.distill: missing'),
+        (dict(student=dict(channels_last=True)), 'model.student: the netw'),
     ],
 )
 def test_bad_input_is_named(change, message):

@@ -101,6 +101,7 @@ def test_what_people_have_to_change_is_only_said(key, value):
     [
         ('model.backbone.init_cfg.checkpoint', 'moved.pth'),
         ('model.teacher.dtype', 'bf16'),
+        ('model.student', dict(channels_last=True)),
         ('train_dataloader.num_workers', 8),
         ('train_cfg.val_interval', 2),
         ('val_dataloader.batch_size', 2),

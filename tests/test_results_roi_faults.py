@@ -142,6 +142,9 @@ def test_what_is_left_of_the_gain(runs):
 def test_softmax_without_the_background(runs):
     found = ap(runs, 'kd_no_bg_column')['last']
     assert min(found) > max(ap(runs, 'kd_right')['last'])
+    losses = (ROOT / 'docs' / 'losses.md').read_text('utf-8')
+    gain = difference(runs, 'kd_no_bg_column').strip('+')
+    assert f'KD [gained {gain} AP by it]' in ' '.join(losses.split())
 
 
 def test_the_log_tells_mistakes_apart(runs):

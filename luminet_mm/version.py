@@ -94,7 +94,7 @@ PYTHON = Supported(
     'python',
     '3.10',
     '',
-    '3.12',
+    '3.13',
     'the OpenMMLab forks need 3.10, and declare themselves up to 3.12',
 )
 

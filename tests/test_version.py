@@ -162,7 +162,7 @@ def test_newer_than_tried_is_a_warning_only():
     )  # of a series that was tried
     assert find_problems(newer) == []
     assert find_untested(newer) == [
-        'python 3.16.1 (newest tried: 3.12)',
+        'python 3.16.1 (newest tried: 3.13)',
         'torch 2.99.0+cu140 (newest tried: 2.15)',
     ]
 

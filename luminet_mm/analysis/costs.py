@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -143,13 +143,20 @@ def _metric(metric: str | None, entry: dict, where: str) -> str:
         raise AnalysisError(f'--runs {where}: {error}') from error
 
 
-def run_sizes(work_dir: Path, config: str, counted: dict) -> dict:
+def run_sizes(
+    work_dir: Path,
+    config: str,
+    counted: dict,
+    say: Callable[[str], Any] = print,
+) -> dict:
     """Count parameters: the student's as built, the method's as saved.
 
     Args:
         work_dir: The run's folder.
         config: A config file, for a folder that has none.
         counted: Results by a config's text, to build each model once.
+        say: Told of a checkpoint that cannot be read; then the method's are
+            counted as its config builds them.
 
     Returns:
         ``parameters`` and ``extra_parameters``, None if unknown.
@@ -167,7 +174,7 @@ def run_sizes(work_dir: Path, config: str, counted: dict) -> dict:
         try:
             weights = get_state_dict(load_checkpoint(saved))
         except CheckpointError as error:  # the run may have died as it saved
-            print(
+            say(
                 f'{saved}: parameters of the method are counted as its config '
                 f'builds them, because the file cannot be read: {error}'
             )

@@ -89,7 +89,9 @@ def render(report: Report, parts: dict[str, Any] | None = None) -> str:
 
     def sizes(group: Group) -> dict:
         try:
-            return run_sizes(group.runs[0].folder, '', counted)
+            return run_sizes(
+                group.runs[0].folder, '', counted, report.notes.append
+            )
         except (ValueError, OSError) as error:
             report.notes.append(
                 f'{group.title}: parameters are not counted: {reason(error)}.'

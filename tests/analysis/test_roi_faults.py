@@ -68,8 +68,9 @@ class Seen:
 
         def ask_teachers(stock, active, started, record):
             self.record = record
-            self.answers = stock(active, started, record)
-            return self.answers
+            answers = stock(active, started, record)
+            self.answers = list(answers)  # the step lets go of each
+            return answers
 
         model.fit_teacher(0)  # it asks about noise
         means = [norm.running_mean.clone() for norm in norms(model)]

@@ -160,9 +160,9 @@ def run(
 
 
 def _end(process: Any, pipe: Any) -> None:
-    pipe.close()
-    process.kill()
+    process.kill()  # first, or it would report that the pipe has ended
     process.join()
+    pipe.close()
 
 
 def main(

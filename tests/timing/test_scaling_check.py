@@ -2,8 +2,10 @@
 
 import json
 import os
+from types import SimpleNamespace
 
 import pytest
+from result_page import SPEED, load, rows
 
 from luminet_mm.timing import scaling_check
 from luminet_mm.timing.cores import CoresError
@@ -117,3 +119,26 @@ def test_two_gloo_ranks_of_a_small_detector(config, tmp_path):
     assert row['measured']['median'] > 0 and row['predicted'] > 1
     expected = row['predicted'] / row['measured']['median'] - 1
     assert row['off'] == pytest.approx(expected, abs=2e-3)
+
+
+def test_a_process_ends_before_its_pipe():
+    """Or it would print that the pipe has ended."""
+    done = []
+    process = SimpleNamespace(
+        kill=lambda: done.append('kill'), join=lambda: done.append('join')
+    )
+    pipe = SimpleNamespace(close=lambda: done.append('close'))
+    scaling_check._end(process, pipe)
+    assert done == ['kill', 'join', 'close']
+
+
+def test_the_page_has_what_was_measured():
+    row = load('scaling_check_digits')['ranks']['2']
+    (_, *shown), (four, *_) = rows('Several ranks', page=SPEED, width=4)[1:]
+    each = row['measured']
+    assert shown == [
+        f'{each["median"]:.2f} ({each["low"]:.2f} to {each["high"]:.2f})',
+        f'{row["predicted"]:.2f}',
+        f'{100 * row["off"]:.0f} %'.replace('-', '−'),
+    ]
+    assert four == '4'

@@ -5,6 +5,7 @@ import json
 
 import pytest
 import torch
+from result_page import ROOT, load, rows
 
 from luminet_mm.losses import KDLoss
 from luminet_mm.timing import cached_boxes
@@ -111,3 +112,18 @@ def test_a_config_that_a_cache_of_boxes_cannot_serve(config):
             parts=[],
             rounds=1,
         )
+
+
+def test_the_page_has_what_was_measured():
+    page = (ROOT / 'docs' / 'teacher-cache.md').read_text('utf-8')
+    found = load('cached_boxes_parts')['ratios']
+    _, *shown = rows('What a step costs', page=page, width=3)
+    assert shown == [
+        [
+            boxes,
+            f'{found[boxes]["median"]:.2f}',
+            f'{found[boxes]["low"]:.2f} to {found[boxes]["high"]:.2f}',
+        ]
+        for boxes in ('64', '128', '256', '512')
+    ]
+    assert found['256']['median'] <= 1.08 < found['512']['median']

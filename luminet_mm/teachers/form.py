@@ -17,14 +17,21 @@ from torch.utils._pytree import tree_map
 
 DTYPES = {'bf16': torch.bfloat16, 'fp16': torch.float16}
 PARTS = ('backbone', 'neck')
+# of box heads: all but their predictors
+HEAD_LAYERS = frozenset(
+    f'{branch}_{kind}'
+    for branch in ('shared', 'cls', 'reg')
+    for kind in ('convs', 'fcs')
+)
 
 
 @dataclass
 class Form:
-    """What backbone and neck of a network run in; all their hooks share it.
+    """What a network's parts run in; all their hooks share it.
 
     Attributes:
-        inside: Precision; None for that of the model.
+        inside: Precision of backbone, neck and the inner layers of box
+            heads; None for that of the model.
         outside: Precision of what leaves them.
         channels_last: Memory layout of the maps.
         converts_inputs, converts_outputs: Whether the hooks for that
@@ -57,9 +64,23 @@ def parts(model: nn.Module) -> Iterator[nn.Module]:
             yield part
 
 
+def head_layers(model: nn.Module) -> Iterator[nn.Module]:
+    """The layers of box heads that multiply matrices, but no predictors.
+
+    A rounded logit or box is a loss's target; what comes before them is
+    rounded once more by each layer after it and evens out.
+    """
+    heads = getattr(getattr(model, 'roi_head', None), 'bbox_head', None)
+    if isinstance(heads, nn.Module):
+        for path, layer in heads.named_modules():
+            inner = not HEAD_LAYERS.isdisjoint(path.split('.'))
+            if inner and isinstance(layer, (nn.Linear, nn.Conv2d)):
+                yield layer
+
+
 def part_tensors(model: nn.Module) -> Iterator[Tensor]:
-    """Parameters and buffers of backbone and neck that hold real numbers."""
-    for part in parts(model):
+    """What may run in another precision: parameters and buffers, real ones."""
+    for part in chain(parts(model), head_layers(model)):
         for tensor in chain(part.parameters(), part.buffers()):
             if tensor.is_floating_point():
                 yield tensor
@@ -171,7 +192,11 @@ def count_norms(module: nn.Module) -> int:
 
 
 def cast_parts(model: nn.Module, form: Form, dtype: torch.dtype) -> None:
-    """Let backbone and neck run in another precision."""
+    """Let backbone, neck and box heads run in another precision.
+
+    The predictors of a box head keep theirs, and so does what samples its
+    RoIs: bf16 would move the corner of a box by pixels.
+    """
     for tensor in part_tensors(model):
         tensor.data = tensor.data.to(dtype)
     form.inside = dtype
@@ -180,6 +205,10 @@ def cast_parts(model: nn.Module, form: Form, dtype: torch.dtype) -> None:
 
 def _hook(model: nn.Module, form: Form) -> None:
     """Give the parts their maps in their own layout and precision."""
+    if form.inside is not None and not form.converts_outputs:
+        for layer in head_layers(model):
+            layer.register_forward_pre_hook(partial(_cast_inputs, form=form))
+            layer.register_forward_hook(partial(_convert_outputs, form=form))
     for part in parts(model):
         if not form.converts_inputs:
             part.register_forward_pre_hook(partial(_convert_inputs, form=form))
@@ -192,6 +221,12 @@ def _hook(model: nn.Module, form: Form) -> None:
 # Functions of the module and not closures: a run's model can be pickled.
 def _convert_inputs(module: nn.Module, args: Any, *, form: Form) -> Any:
     return tree_map(partial(_inward, form=form), args)
+
+
+def _cast_inputs(module: nn.Module, args: Any, *, form: Form) -> Any:
+    if form.inside is None:
+        return None  # as they are
+    return tuple(each.to(form.inside) for each in args)
 
 
 def _convert_outputs(

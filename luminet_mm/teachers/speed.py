@@ -47,10 +47,11 @@ class Speed:
             them, wherever this leaves the answers as they are to 1e-4.
         channels_last: Lay maps out channel by channel;
             ``'auto'`` where the device gains by it.
-        dtype: ``'bf16'`` or ``'fp16'`` for backbone and neck;
-            what leaves them is float32 again, and heads keep it. ``'auto'``
-            is bf16 where the device computes it natively and the answers
-            move by no more than 1 %. None leaves their precision alone.
+        dtype: ``'bf16'`` or ``'fp16'`` for backbone, neck, and the layers of
+            box heads before the predictors; what leaves them is float32
+            again, and RoIs are sampled in it. ``'auto'`` is bf16 where the
+            device computes it natively and the answers move by no more than
+            1 %. None leaves their precision alone.
         compile: ``torch.compile`` backbone and neck, for images of any
             size.
         stream: Compute what needs nothing of the student's step on a
@@ -95,7 +96,7 @@ def prepare(
 ) -> str:
     """Do what holds on every device: norms, and a precision that was named.
 
-    Heads stay as they are: logits and box coordinates keep their precision.
+    What predicts stays as it is: logits and boxes keep their precision.
 
     Args:
         model: The network, in eval mode; changed in place.

@@ -318,13 +318,16 @@ def test_a_teacher_says_how_it_was_prepared(monkeypatch):
     assert next(head.parameters()).dtype == torch.float32
 
 
-def test_a_low_precision_detector_keeps_its_heads():
+def test_a_low_precision_detector_predicts_in_float32():
     cfg = tiny.distiller()
     cfg['teacher']['dtype'] = 'bf16'
     model = tiny.build(cfg)
     teacher = model.teacher.model
     assert next(teacher.neck.parameters()).dtype == torch.bfloat16
-    assert next(teacher.roi_head.parameters()).dtype == torch.float32
+    head = teacher.roi_head.bbox_head
+    assert head.shared_fcs[0].weight.dtype == torch.bfloat16
+    assert head.fc_cls.weight.dtype == torch.float32
+    assert head.fc_reg.weight.dtype == torch.float32
     batch = tiny.prepared(model)
     losses = model.loss(batch['inputs'], batch['data_samples'])
     assert losses['loss_luminet'].isfinite()

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from mmengine.config import Config
 
 from luminet_mm.timing.contenders import PRODUCT, Contender, make_contenders
+from luminet_mm.timing.machine import processor
 from luminet_mm.timing.memory import STEPS, memory_of
 from luminet_mm.timing.step import (
     Clock,
@@ -164,7 +165,7 @@ def _ratios(
 
 
 def _machine(device: torch.device) -> dict:
-    name = platform.processor() or platform.machine()
+    name = processor()
     if device.type == 'cuda':
         name = torch.cuda.get_device_name(device)
     return dict(

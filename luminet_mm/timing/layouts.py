@@ -1,7 +1,8 @@
-"""Time a student's memory layouts: ``python -m luminet_mm.timing.layouts``.
+"""Time a student's layouts and precisions: ``… luminet_mm.timing.layouts``.
 
-A step with ``student=dict(channels_last=True)`` against one without, on random
-images, in turns in one process. What is taken is the CPU time of the process,
+A step with ``student=dict(channels_last=True)`` against one without, each in
+float32 and under bf16 autocast (``--amp``), on random images, in turns in one
+process. What is taken is the CPU time of the process,
 so that other work on the machine counts little.
 """
 
@@ -9,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +21,7 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 
+from luminet_mm.timing.machine import processor
 from luminet_mm.timing.step import (
     TrainingStep,
     check_distils,
@@ -104,26 +105,36 @@ def ratios(seconds: Mapping[str, Sequence[float]]) -> dict[str, dict]:
     for name in dict.fromkeys(key.partition(', ')[0] for key in seconds):
         usual, last = (seconds[f'{name}, {layout}'] for layout in LAYOUTS)
         each = [b / a for a, b in zip(usual, last, strict=True)]
-        found[name] = dict(
-            median=statistics.median(each), low=min(each), high=max(each)
-        )
+        found[name] = _spread(each)
     return found
 
 
-def processor() -> str:
-    """The processor's name, and what of its vector units torch uses."""
-    name = platform.processor() or platform.machine()
-    info = Path('/proc/cpuinfo')
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith('model name'):
-                name = line.partition(':')[2].strip()
-                break
-    return f'{name}, {torch.backends.cpu.get_cpu_capability()}'
+def over_float32(
+    seconds: Mapping[str, Mapping[str, Sequence[float]]],
+) -> dict[str, dict]:
+    """bf16 over float32 in the usual layout, within a round.
+
+    Examples:
+        >>> over_float32(dict(
+        ...     float32={'a, usual': [2.0, 4.0]},
+        ...     bf16={'a, channels_last': [1.0, 1.0]},
+        ... ))
+        {'a, channels_last': {'median': 0.375, 'low': 0.25, 'high': 0.5}}
+    """
+    found = {}
+    for name, bf16 in seconds['bf16'].items():
+        usual = seconds['float32'][f'{name.partition(", ")[0]}, usual']
+        each = [b / a for a, b in zip(usual, bf16, strict=True)]
+        found[name] = _spread(each)
+    return found
+
+
+def _spread(each: Sequence[float]) -> dict[str, float]:
+    return dict(median=statistics.median(each), low=min(each), high=max(each))
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Time both precisions and print the ratios."""
+    """Time both precisions in turns and print the ratios."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config of a distillation run')
     parser.add_argument('--batch-size', type=int, required=True)
@@ -151,24 +162,33 @@ def main(args: Sequence[str] | None = None) -> None:
         seconds={},
         ratios={},
     )
-    for precision in PRECISIONS:
-        runs = make_steps(
+    runs = {
+        f'{precision}: {name}': run
+        for precision in PRECISIONS
+        for name, run in make_steps(
             Config.fromfile(options.config),
             options.batch_size,
             tuple(options.image_size),
             precision,
-        )
-        seconds = cpu_seconds(runs, options.rounds)
-        result['seconds'][precision] = seconds
+        ).items()
+    }
+    for name, each in cpu_seconds(runs, options.rounds).items():
+        precision, _, step = name.partition(': ')
+        result['seconds'].setdefault(precision, {})[step] = each
+    for precision, seconds in result['seconds'].items():
         result['ratios'][precision] = ratios(seconds)
         for name, entry in result['ratios'][precision].items():
-            print(
-                f'{precision:9}{name:11}{entry["median"]:.3f} '
-                f'({entry["low"]:.3f} to {entry["high"]:.3f})'
-            )
-        if options.json:
-            text = json.dumps(result, indent=1) + '\n'
-            Path(options.json).write_text(text)
+            print(f'{precision:9}{name:11}{_said(entry)}')
+    result['bf16 / float32'] = over_float32(result['seconds'])
+    for name, entry in result['bf16 / float32'].items():
+        print(f'bf16 / float32  {name:26}{_said(entry)}')
+    if options.json:
+        text = json.dumps(result, indent=1) + '\n'
+        Path(options.json).write_text(text)
+
+
+def _said(entry: Mapping[str, float]) -> str:
+    return '{median:.3f} ({low:.3f} to {high:.3f})'.format(**entry)
 
 
 if __name__ == '__main__':

@@ -72,6 +72,20 @@ def test_the_command_writes_what_it_prints(config, tmp_path, capsys):
             in said
         )
     assert list(written['ratios']) == ['float32', 'bf16']
+    over = layouts.over_float32(written['seconds'])
+    assert written['bf16 / float32'] == over and list(over) == NAMES
+    for name, entry in over.items():
+        assert f'bf16 / float32  {name:26}{entry["median"]:.3f}' in said
+
+
+def test_low_precision_is_compared_with_the_usual_layout_of_float32():
+    seconds = dict(
+        float32={'student, usual': [2, 4], 'student, channels_last': [9, 9]},
+        bf16={'student, usual': [1, 3], 'student, channels_last': [1, 1]},
+    )
+    over = layouts.over_float32(seconds)
+    assert over['student, usual'] == dict(median=0.625, low=0.5, high=0.75)
+    assert over['student, channels_last']['median'] == 0.375
 
 
 def test_a_config_without_distillation_is_refused():

@@ -9,6 +9,7 @@ import torch
 from mmengine.optim import OptimWrapper
 from torch import nn
 
+from luminet_mm.optim.tiny_maps import keep_tiny_maps_in_float32
 from luminet_mm.optim.wrapper import DOTOptimWrapper
 from luminet_mm.registry import OPTIM_WRAPPERS
 
@@ -19,7 +20,8 @@ class CPUAmpOptimWrapper(OptimWrapper):
 
     MMEngine's ``AmpOptimWrapper`` asks for an accelerator. Weights, optimizer
     and the losses of this package stay in float32. Gradients are not scaled:
-    bf16 has the range of float32.
+    bf16 has the range of float32. Strided convolutions on maps of up to four
+    pixels stay in float32 (:mod:`luminet_mm.optim.tiny_maps`).
 
     ``tools/train.py`` refuses it on a processor that computes bf16 by way of
     float32, where it costs time. Built by hand it runs there too.
@@ -40,6 +42,7 @@ class CPUAmpOptimWrapper(OptimWrapper):
         Args:
             model: The model, with or without DDP.
         """
+        keep_tiny_maps_in_float32(model)
         with (
             super().optim_context(model),
             torch.autocast('cpu', dtype=torch.bfloat16),

@@ -55,6 +55,14 @@ def test_layers_compute_in_bf16_and_weights_stay_in_float32(kind):
     assert buffer.dtype == torch.float32
 
 
+def test_tiny_maps_leave_it():
+    model = classifier()
+    conv = model.backbone.layer2[0].conv1
+    with wrapper(model, AMP).optim_context(model):
+        small = torch.randn(2, conv.in_channels, 2, 2)
+        assert conv(small).dtype == torch.float32
+
+
 def test_autocast_ends_with_the_step():
     model = classifier()
     optim = wrapper(model, AMP)

@@ -1,7 +1,9 @@
 """What a figure was measured on."""
 
 import platform
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,7 +19,7 @@ def processor() -> str:
                 break
     units = [torch.backends.cpu.get_cpu_capability()]
     ask = getattr(torch.cpu, 'get_capabilities', dict)  # of newer torch
-    known = ask()
+    known: Mapping[str, Any] = ask()
     for key, unit in (('avx512_bf16', 'AVX512-BF16'), ('amx_bf16', 'AMX')):
         if known.get(key):
             units.append(unit)

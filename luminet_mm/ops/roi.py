@@ -1,5 +1,9 @@
 """RoIAlign and RoIPool with mmcv's signatures, on torchvision's kernels."""
 
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from mmengine.utils import deprecated_api_warning
 from torch import Tensor, nn
@@ -19,6 +23,33 @@ def _prepare(input: Tensor, rois: Tensor) -> tuple[Tensor, Tensor]:
         )
     features = widen(input)
     return features, rois.detach().to(features.dtype)
+
+
+def _tv_roi_align(features: Tensor, rois: Tensor, *where: Any) -> Tensor:
+    """Torchvision's; on a CPU its kernel is serial, so RoIs are dealt out.
+
+    RoIs are independent of each other, so the numbers are the same. Where a
+    gradient is wanted each part would have one of the size of the whole map.
+    """
+    threads = min(torch.get_num_threads(), len(rois))
+    alone = (
+        threads < 2
+        or type(features) is not Tensor  # traced, or a parameter
+        or features.device.type != 'cpu'
+        or (features.requires_grad and torch.is_grad_enabled())
+        or torch.jit.is_tracing()
+    )
+    if alone:
+        return tv_ops.roi_align(features, rois, *where)
+    # once and not in each thread
+    features = features.contiguous()
+
+    def pool(part: Tensor) -> Tensor:
+        with torch.no_grad():  # threads do not inherit it
+            return tv_ops.roi_align(features, part, *where)
+
+    with ThreadPoolExecutor(threads) as pools:
+        return torch.cat(list(pools.map(pool, rois.chunk(threads))))
 
 
 def roi_align(
@@ -56,7 +87,7 @@ def roi_align(
     features, rois = _prepare(input, rois)
     height, width = _pair(output_size)
     if pool_mode == 'avg':
-        pooled = tv_ops.roi_align(
+        pooled = _tv_roi_align(
             features,
             rois,
             (height, width),
@@ -69,7 +100,7 @@ def roi_align(
             raise missing_op("roi_align(pool_mode='max', sampling_ratio=0)")
         # With one sample per bin, a finer grid has the same sample points as
         # the coarse bins, so the maximum over the finer bins is the result.
-        samples = tv_ops.roi_align(
+        samples = _tv_roi_align(
             features,
             rois,
             (height * sampling_ratio, width * sampling_ratio),

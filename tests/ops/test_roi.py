@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torchvision import ops as tv_ops
 
 from luminet_mm.ops import RoIAlign, RoIPool, roi_align, roi_pool
 
@@ -203,3 +204,47 @@ def test_names_of_old_configs():
     with pytest.warns(DeprecationWarning, match='out_size'):
         layer = RoIAlign(out_size=5, sample_num=2)
     assert layer.output_size == (5, 5) and layer.sampling_ratio == 2
+
+
+@pytest.fixture
+def dealt(monkeypatch):
+    """Three threads; sizes of what each gets."""
+    kernel, sizes = tv_ops.roi_align, []
+
+    def roi_align(features, rois, *where):
+        sizes.append(len(rois))
+        return kernel(features, rois, *where)
+
+    monkeypatch.setattr(tv_ops, 'roi_align', roi_align)
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: 3)
+    return sizes
+
+
+@pytest.mark.parametrize('mode', ['avg', 'max'])
+def test_rois_are_dealt_out_to_threads(dealt, monkeypatch, mode):
+    features = _features().requires_grad_()
+    rois = ROIS.repeat(2, 1)
+    with torch.no_grad():
+        ours = roi_align(features, rois, 3, SCALE, 2, mode)
+    assert sorted(dealt) == [2, 3, 3]
+    assert not ours.requires_grad
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: 1)
+    with torch.no_grad():
+        serial = roi_align(features, rois, 3, SCALE, 2, mode)
+    assert torch.equal(ours, serial)
+    assert len(dealt) == 4
+
+
+def test_rois_stay_together_where_a_gradient_is_wanted(dealt):
+    features = _features().requires_grad_()
+    roi_align(features, ROIS, 3, SCALE, 2).sum().backward()
+    assert dealt == [4] and features.grad.abs().sum() > 0
+    with torch.no_grad():
+        roi_align(features, ROIS[:1], 3, SCALE, 2)  # nothing to deal out
+        assert dealt == [4, 1]
+        assert roi_align(features, ROIS[:0], 3, SCALE, 2).shape[0] == 0
+
+
+def test_an_error_of_a_thread_arrives(dealt):
+    with pytest.raises(RuntimeError), torch.no_grad():
+        roi_align(_features()[0], ROIS, 3, SCALE, 2)

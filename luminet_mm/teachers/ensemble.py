@@ -226,9 +226,8 @@ class Ensemble(Sequence[Teacher]):
                 asking = _asking(i, comparisons)
                 if not asking:
                     continue
-                # in the usual layout: convolutions that are trained on maps
-                # in another one can crash oneDNN (torch 2.15, on a CPU)
-                values = tree_map(_contiguous, ask(i, _questions(i, asking)))
+                # convolutions trained in another layout can crash oneDNN
+                values = _contiguous(ask(i, _questions(i, asking)))
                 for comparison, value in zip(asking, values, strict=True):
                     answers[comparison.key].append(value)
             return [
@@ -289,5 +288,13 @@ def _averages(family: Family, teacher: Teacher, signals: list) -> bool:
     return own.ordered and logits and len(signals) == 1
 
 
-def _contiguous(value: Any) -> Any:
-    return value.contiguous() if isinstance(value, Tensor) else value
+def _contiguous(values: Any) -> Any:
+    """Tensors in the usual layout; one that several losses read, once."""
+    made: dict[int, Tensor] = {}
+
+    def usual(value: Any) -> Any:
+        if isinstance(value, Tensor) and id(value) not in made:
+            made[id(value)] = value.contiguous()
+        return made.get(id(value), value)
+
+    return tree_map(usual, values)

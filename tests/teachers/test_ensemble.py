@@ -305,15 +305,19 @@ def test_several_teachers_cannot_share_features():
 def test_losses_get_maps_in_the_usual_layout():
     model = tiny_cls.build(
         tiny_cls.distiller(
-            loss_x=dict(type='luminet_mm.ATLoss', signal='backbone')
+            loss_x=dict(type='luminet_mm.ATLoss', signal='backbone'),
+            loss_y=dict(type='luminet_mm.SPLoss', signal='backbone'),
         )
     )
     seen = []
-    model.distill.loss_x.register_forward_pre_hook(
-        lambda module, args: seen.append(args[1])
-    )
+    for loss in model.distill.values():
+        loss.register_forward_pre_hook(
+            lambda module, args: seen.append(args[1])
+        )
     data = tiny_cls.prepared(model)
     model.loss(data['inputs'], data['data_samples'])
     assert all(each.is_contiguous() for each in seen[0])
+    # both losses read the same copy of a map
+    assert len(seen) == 2 and seen[0][0] is seen[1][0]
     raw = model.teacher.model.backbone(data['inputs'])
     assert not raw[0].is_contiguous()

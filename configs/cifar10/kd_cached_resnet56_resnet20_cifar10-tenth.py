@@ -1,8 +1,7 @@
 """KD from cached logits: ResNet-56 teaches ResNet-20 without being run.
 
-Needs    CIFAR-10 as JPEG files in data/cifar10 (docs/classifiers.md), the
-         teacher: train configs/cifar10/resnet56_cifar10-third.py first, and
-         its logits: python tools/cache_teacher.py
+Needs    CIFAR-10 as JPEG files in data/cifar10 (docs/classifiers.md), and the
+         logits of the teacher in weights/: python tools/cache_teacher.py
          configs/cifar10/kd_cached_resnet56_resnet20_cifar10-tenth.py
 Run      python tools/train.py \
          configs/cifar10/kd_cached_resnet56_resnet20_cifar10-tenth.py

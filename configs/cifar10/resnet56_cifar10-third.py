@@ -2,6 +2,8 @@
 
 Needs    CIFAR-10 as JPEG files in data/cifar10 (docs/classifiers.md).
 Run      python tools/train.py configs/cifar10/resnet56_cifar10-third.py
+Result   weights/cifar10_teacher.pth, by the same with --amp and
+         tools/publish.py
 """
 
 _base_ = 'resnet20_cifar10-tenth.py'

@@ -1,5 +1,5 @@
 # The result table on a tenth of CIFAR-10: three seeds of the student alone and
-# of each method. Train configs/cifar10/resnet56_cifar10-third.py first.
+# of each method.
 pair = 'resnet56_resnet20_cifar10-tenth'
 runs = {
     name: dict(config=f'configs/cifar10/{name}.py', seeds=[0, 1, 2])

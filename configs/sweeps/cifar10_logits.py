@@ -8,8 +8,7 @@
 # too, run the teacher; the others have its logits from disk, for ten views of
 # each image, the same for all seeds.
 #
-# bf16 autocast on a CPU, losses in float32. First train
-# configs/cifar10/resnet56_cifar10-third.py and write the logits:
+# bf16 autocast on a CPU, losses in float32. First write the teacher's logits:
 #   python tools/cache_teacher.py \
 #       configs/cifar10/kd_cached_resnet56_resnet20_cifar10-tenth.py
 _base_ = 'cifar10_methods.py'

@@ -1,6 +1,5 @@
 # Every method for classifiers on equal terms: a tenth of CIFAR-10, ResNet-56
-# and ResNet-20, 2 epochs, three seeds. Train
-# configs/cifar10/resnet56_cifar10-third.py first.
+# and ResNet-20, 2 epochs, three seeds.
 #
 # Each method is its own term beside cross entropy, also where its paper adds
 # KD (SemCKD, SRD, VkD) or trains in two phases (FSP, AB). Settings are the

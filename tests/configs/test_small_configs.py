@@ -113,6 +113,18 @@ def test_subsets_of_cifar10_are_balanced(path, per_class):
     assert 'indices' not in cfg.val_dataloader.dataset
 
 
+def test_the_teacher_of_cifar10_is_in_weights():
+    kd = Config.fromfile(
+        'configs/cifar10/kd_resnet56_resnet20_cifar10-tenth.py'
+    )
+    teacher = kd.model.teacher
+    model = MODELS.build(Config.fromfile(teacher.config).model)
+    saved = torch.load(teacher.checkpoint, weights_only=True)
+    model.load_state_dict(saved['state_dict'])
+    # trained: statistics of its norms are not those of the start
+    assert model.backbone.bn1.running_var.std() > 0.01
+
+
 def test_cifar10_is_read_from_a_folder_per_class(tmp_path):
     cfg = Config.fromfile(STUDENTS['cifar10'])
     for name in ('cat', 'airplane'):

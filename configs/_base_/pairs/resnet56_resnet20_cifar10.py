@@ -4,7 +4,7 @@ model = dict(
     type='luminet_mm.ClassifierDistiller',
     teacher=dict(
         config='configs/cifar10/resnet56_cifar10-third.py',
-        checkpoint='work_dirs/resnet56_cifar10-third/epoch_8.pth',
+        checkpoint='weights/cifar10_teacher.pth',
     ),
 )
 default_hooks = dict(

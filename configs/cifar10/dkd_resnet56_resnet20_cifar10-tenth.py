@@ -1,7 +1,7 @@
 """DKD: ResNet-56 teaches ResNet-20 on a tenth of CIFAR-10.
 
-Needs    CIFAR-10 as JPEG files in data/cifar10 (docs/classifiers.md); the teacher
-         is in weights/.
+Needs    CIFAR-10 as JPEG files in data/cifar10 (docs/classifiers.md); the
+         teacher is in weights/.
 Run      python tools/train.py \
          configs/cifar10/dkd_resnet56_resnet20_cifar10-tenth.py
 Derived  nothing: the settings are those for this pair on CIFAR-100.

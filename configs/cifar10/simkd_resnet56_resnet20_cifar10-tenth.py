@@ -1,7 +1,7 @@
 """SimKD: ResNet-20 with ResNet-56's classifier on a tenth of CIFAR-10.
 
-Needs    CIFAR-10 as JPEG files in data/cifar10 (docs/classifiers.md); the teacher
-         is in weights/.
+Needs    CIFAR-10 as JPEG files in data/cifar10 (docs/classifiers.md); the
+         teacher is in weights/.
 Run      python tools/train.py \
          configs/cifar10/simkd_resnet56_resnet20_cifar10-tenth.py
 Derived  nothing: the settings are the authors' for other pairs on CIFAR-100.

@@ -65,7 +65,7 @@ def join(
                 f'`{group}` was not timed. Run `python -m '
                 'luminet_mm.timing.step_times` on the same grid.'
             )
-        loss = _loss(found['options'])
+        loss = loss_of(found['options'])
         rows.append(
             dict(
                 group=group,
@@ -144,7 +144,7 @@ def _accuracy(row: Mapping) -> str:
     return f'{row["mean"]:.1f}{spread}'
 
 
-def _loss(options: Mapping) -> dict:
+def loss_of(options: Mapping) -> dict:
     """The loss that a group adds; empty for the student alone."""
     path = (key.split('.') for key in options)
     names = {'.'.join(each[:3]) for each in path if each[:2] == DISTILL}

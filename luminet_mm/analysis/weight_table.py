@@ -1,0 +1,137 @@
+"""Methods with the weight that sets itself, and with the published one.
+
+``python -m luminet_mm.analysis.weight_table SUMMARY`` reads what a sweep wrote
+for a grid such as configs/sweeps/cifar10_logits.py, where a group
+``kd_published`` is ``kd`` with another weight. It prints a table in Markdown,
+best method first, and with ``--compare kd dist`` one of differences.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from luminet_mm.analysis.method_table import TITLES, loss_of
+from luminet_mm.report.verdict import Comparison
+from luminet_mm.runs.logs import choose_metric
+from luminet_mm.runs.metrics import factor_of
+from luminet_mm.timing.step_times import BASE
+
+PUBLISHED = '_published'
+
+
+def join(summary: Mapping[str, dict], metric: str | None = None) -> list[dict]:
+    """One row for each method of a grid, the most accurate first.
+
+    Args:
+        summary: ``summary.json`` of a sweep.
+        metric: The accuracy to use; by default the main one.
+
+    Returns:
+        ``group``, ``title``, ``last`` (for each seed) in percent, and
+        ``published``, the same for its other weight, empty without any.
+
+    Raises:
+        ValueError: If the metric is ambiguous, or a group with another weight
+            has no partner.
+    """
+    there = [
+        [key for key in group if '/' in key] for group in summary.values()
+    ]
+    metric = choose_metric(there, metric)
+    scale = factor_of(metric)
+    last = {
+        group: [scale * value for value in found[metric]['last']]
+        for group, found in summary.items()
+    }
+    rows = []
+    for group, values in last.items():
+        name = group.removesuffix(PUBLISHED)
+        if name not in last:
+            raise ValueError(f'`{group}` is in the summary without `{name}`.')
+        if name == group:
+            loss = loss_of(summary[group]['options'])
+            rows.append(
+                dict(
+                    group=group,
+                    title=TITLES[loss['type']] if loss else 'student alone',
+                    last=values,
+                    published=last.get(group + PUBLISHED, []),
+                )
+            )
+    return sorted(rows, key=lambda row: -statistics.fmean(row['last']))
+
+
+def markdown(rows: Sequence[dict], metric: str) -> str:
+    """The rows as a table; the student in bold type."""
+    lines = [
+        f"| | {metric}, `'auto'` | by seed | published weight | by seed |",
+        '|---|---|---|---|---|',
+    ]
+    for row in rows:
+        mark = '**' if row['group'] == BASE else ''
+        cells = [f'{mark}{row["title"]}{mark}']
+        for values in (row['last'], row['published']):
+            cells += [_spread(values), ', '.join(f'{v:.1f}' for v in values)]
+        lines.append(f'| {" | ".join(cell or "—" for cell in cells)} |')
+    return '\n'.join(lines)
+
+
+def differences(rows: Sequence[dict], groups: Sequence[str]) -> str:
+    """Each of some methods over the student and the others, with p.
+
+    p is that of :class:`luminet_mm.report.verdict.Comparison`: two-sided,
+    exact, and of one comparison alone.
+    """
+    by_group = {row['group']: row for row in rows}
+    chosen = [by_group[group] for group in groups]
+    columns = [by_group[BASE], *chosen]
+    lines = [
+        f'| | over {" | ".join(row["title"] for row in columns)} |',
+        '|---' * (len(columns) + 1) + '|',
+    ]
+    for row in chosen:
+        cells = [
+            _difference(row['last'], other['last']) if other != row else '—'
+            for other in columns
+        ]
+        lines.append(f'| {row["title"]} | {" | ".join(cells)} |')
+    return '\n'.join(lines)
+
+
+def _difference(ours: Sequence[float], theirs: Sequence[float]) -> str:
+    found = Comparison(ours, theirs)
+    sign = '−' if found.gain < 0 else '+'
+    return f'{sign}{abs(found.gain):.1f} (p = {found.p:.3f})'
+
+
+def _spread(values: Sequence[float]) -> str:
+    if len(values) < 2:
+        return ''.join(f'{value:.1f}' for value in values)
+    mean, std = statistics.fmean(values), statistics.stdev(values)
+    return f'{mean:.1f} ± {std:.1f}'
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('summary', type=Path, help="a sweep's summary.json")
+    parser.add_argument('--name', default='top-1', help='of the metric')
+    parser.add_argument(
+        '--compare', nargs='+', default=[], help='groups to compare'
+    )
+    options = parser.parse_args(args)
+    rows = join(json.loads(options.summary.read_text()))
+    print(markdown(rows, options.name))
+    if options.compare:
+        print(f'\n{differences(rows, options.compare)}')
+
+
+if __name__ == '__main__':
+    main()

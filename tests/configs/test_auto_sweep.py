@@ -1,0 +1,53 @@
+"""The sweep of weights that set themselves differs in the weight alone."""
+
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+from luminet_mm.launch.grid import make_cells
+
+ROOT = Path(__file__).parents[2]
+SWEEPS = ROOT / 'configs' / 'sweeps'
+
+
+@pytest.fixture(autouse=True)
+def _root(monkeypatch):
+    """Configs name files from the project's folder."""
+    monkeypatch.chdir(ROOT)
+
+
+def groups(name):
+    return Config.fromfile(SWEEPS / f'{name}.py').runs.to_dict()
+
+
+def test_the_weight_alone_differs():
+    by_hand, auto = groups('digits_methods'), groups('digits_auto_methods')
+    assert list(auto) == list(by_hand)
+    for name, run in auto.items():
+        wanted = by_hand[name]
+        assert run['config'] == wanted['config']
+        if name != 'student':
+            wanted['options'][f'model.distill.loss_{name}'].update(
+                loss_weight='auto'
+            )
+        assert run['options'] == wanted['options']
+        assert run['seeds'][:2] == wanted['seeds'] == [0, 1]
+
+
+def test_logits_have_five_seeds():
+    auto = groups('digits_auto_methods')
+    five = {name for name, run in auto.items() if len(run['seeds']) == 5}
+    assert 'student' in five and len(five) == 16
+    for name in five - {'student'}:
+        loss = auto[name]['options'][f'model.distill.loss_{name}']
+        assert loss['signal'] == 'roi.cls_score'
+    assert {len(run['seeds']) for run in auto.values()} == {2, 5}
+
+
+def test_its_runs_are_read():
+    cells = make_cells(Config.fromfile(SWEEPS / 'digits_auto_methods.py').runs)
+    assert len(cells) == 16 * 5 + 19 * 2
+    cfg = next(each for each in cells if each.group == 'fgfi').load()
+    assert cfg.model.distill.loss_fgfi.loss_weight == 'auto'
+    assert cfg.model.distill.loss_fgfi.type == 'luminet_mm.FGFILoss'

@@ -1,5 +1,7 @@
-"""The sweep of weights that set themselves differs in the weight alone."""
+"""The sweeps of weights that set themselves differ in the weight alone."""
 
+import copy
+import json
 from pathlib import Path
 
 import pytest
@@ -51,3 +53,19 @@ def test_its_runs_are_read():
     cfg = next(each for each in cells if each.group == 'fgfi').load()
     assert cfg.model.distill.loss_fgfi.loss_weight == 'auto'
     assert cfg.model.distill.loss_fgfi.type == 'luminet_mm.FGFILoss'
+
+
+def test_rules_have_the_weights_that_were_measured():
+    path = ROOT / 'docs' / 'results' / 'digits_rule_weights.json'
+    measured = json.loads(path.read_text())
+    rules, auto = groups('digits_weight_rules'), groups('digits_auto_methods')
+    assert rules.pop('student')['seeds'] == [100]
+    assert len(rules) == 5 * len(measured) == 30
+    for group, run in rules.items():
+        name, _, rule = group.rpartition('_')
+        key = f'model.distill.loss_{name}'
+        wanted = copy.deepcopy(auto[name]['options'])
+        if rule != 'auto':
+            wanted[key]['loss_weight'] = float(f'{measured[name][rule]:.3g}')
+        assert run['options'] == wanted and run['seeds'] == [100]
+        assert measured[name]['share'] == 0

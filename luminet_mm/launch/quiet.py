@@ -11,6 +11,7 @@ from mmengine.logging import MMLogger
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from luminet_mm.launch.config_text import lay_out_once
 from luminet_mm.launch.samples import name_samples
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def make_runner(
         (ConsoleRunner, base),
         dict(verbose=verbose, config_name=config_name),
     )
+    lay_out_once()
     runner = kind.from_cfg(cfg)
     runner.register_hook(DataCountHook())
     return runner

@@ -143,8 +143,8 @@ class DISTLoss(LogitLoss):
         >>> from luminet_mm.losses import DISTLoss
         >>> teacher = torch.tensor([[1., 2., 4.], [3., 0., 1.]])
         >>> loss = DISTLoss(beta=2.0, gamma=2.0)
-        >>> round(loss(teacher, teacher).item(), 3)
-        0.0
+        >>> loss(teacher, teacher).abs() < 1e-3
+        tensor(True)
         >>> round(loss(teacher.flip(1), teacher).item(), 3) > 1
         True
     """

@@ -31,16 +31,18 @@ def _tv_roi_align(features: Tensor, rois: Tensor, *where: Any) -> Tensor:
     RoIs are independent of each other, so the numbers are the same. Where a
     gradient is wanted each part would have one of the size of the whole map.
     """
-    threads = min(torch.get_num_threads(), len(rois))
     alone = (
-        threads < 2
+        torch.get_num_threads() < 2
         or type(features) is not Tensor  # traced, or a parameter
         or features.device.type != 'cpu'
         or (features.requires_grad and torch.is_grad_enabled())
         or torch.jit.is_tracing()
+        or torch.compiler.is_compiling()
     )
-    if alone:
+    # an export would take the number of RoIs for a constant
+    if alone or len(rois) < 2:
         return tv_ops.roi_align(features, rois, *where)
+    threads = min(torch.get_num_threads(), len(rois))
     # once and not in each thread
     features = features.contiguous()
 

@@ -248,3 +248,22 @@ def test_rois_stay_together_where_a_gradient_is_wanted(dealt):
 def test_an_error_of_a_thread_arrives(dealt):
     with pytest.raises(RuntimeError), torch.no_grad():
         roi_align(_features()[0], ROIS, 3, SCALE, 2)
+
+
+class Pool(torch.nn.Module):
+    def forward(self, features, rois):
+        return roi_align(features, rois, 3, SCALE, 2)
+
+
+def test_an_export_takes_any_number_of_rois(monkeypatch):
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: 3)
+    features = _features(torch.float32)
+    number = torch.export.Dim('number', min=2)
+    shapes = dict(features=None, rois={0: number})
+    with torch.no_grad():
+        found = torch.export.export(
+            Pool(), (features, ROIS), dynamic_shapes=shapes
+        ).module()
+        for rois in (ROIS[:2], ROIS.repeat(3, 1)):
+            wanted = roi_align(features, rois, 3, SCALE, 2)
+            torch.testing.assert_close(found(features, rois), wanted)

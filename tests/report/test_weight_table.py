@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from luminet_mm.analysis import weight_table
+from luminet_mm.report import weight_table
 
 
 def group(last, loss=None):

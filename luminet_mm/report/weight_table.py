@@ -1,6 +1,6 @@
 """Methods with the weight that sets itself, and with the published one.
 
-``python -m luminet_mm.analysis.weight_table SUMMARY`` reads what a sweep wrote
+``python -m luminet_mm.report.weight_table SUMMARY`` reads what a sweep wrote
 for a grid such as configs/sweeps/cifar10_logits.py, where a group
 ``kd_published`` is ``kd`` with another weight. It prints a table in Markdown,
 best method first, and with ``--compare kd dist`` one of differences.

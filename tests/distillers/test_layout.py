@@ -4,11 +4,9 @@ And what oneDNN cannot train in that layout is kept out of it.
 """
 
 import copy
-import os
-import subprocess
-import sys
 from pathlib import Path
 
+import fresh
 import pytest
 import tiny
 import tiny_cls
@@ -157,12 +155,9 @@ def test_which_convolutions_break(convolution, breaks):
 
 
 STEPS = """
-import sys
-sys.path[:0] = {paths!r}
 import luminet_mm
 import tiny_cls
 import torch
-torch.set_num_threads(1)
 cfg = tiny_cls.distiller(tiny_cls.classifier(width=4))
 model = tiny_cls.build(dict(cfg, student=dict(channels_last=True)))
 for seed in range(12):
@@ -171,16 +166,11 @@ print('trained')
 """
 
 
-def test_a_narrow_student_trains_with_avx2_kernels():
+def test_a_narrow_student_trains_with_avx2_kernels(monkeypatch):
     """Its downsampling reads 4 channels: without the guard, memory breaks."""
-    root = Path(__file__).parents[2]
-    paths = [str(root), str(root / 'tests')]
-    done = subprocess.run(
-        [sys.executable, '-c', STEPS.format(paths=paths)],
-        env=dict(os.environ, ONEDNN_MAX_CPU_ISA='AVX2'),
-        capture_output=True,
-        text=True,
-    )
+    monkeypatch.setenv('ONEDNN_MAX_CPU_ISA', 'AVX2')
+    tests = Path(__file__).parents[1]
+    done = fresh.run(['-c', STEPS], path=[tests.parent, tests])
     assert done.stdout.endswith('trained\n'), done.stderr[-2000:]
 
 

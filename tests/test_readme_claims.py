@@ -27,7 +27,9 @@ CLAIMS = {
         'test_results_one_stage.py::test_readme_has_the_same_figures'
     ),
     'On the two-stage student five seeds': 'test_lumi_net_and_dist',
-    'On a tenth of CIFAR-10': 'test_a_tenth_of_cifar',
+    'On a tenth of CIFAR-10': (
+        'test_results_logits.py::test_readme_has_the_same_figures'
+    ),
     'In these short runs CWD, OFD and ReviewKD': 'test_do_well_on_both',
     'every method had the same number of tries': 'test_same_number_of_tries',
 }
@@ -110,23 +112,6 @@ def test_lumi_net_and_dist():
         last('digits', 'luminet_frcnn'), last('digits', 'dist_frcnn')
     )
     assert found.kind == 'open'
-
-
-def test_a_tenth_of_cifar():
-    assert (
-        'On a tenth of CIFAR-10, KD, DKD and LumiNet add 6 to 7 points to a '
-        'ResNet-20, and DIST makes it worse.'
-    ) in text()
-
-    def scores(name):
-        return last('cifar10', name, 'accuracy/top1')
-
-    alone = scores('resnet20_cifar10-tenth')
-    for name in ('kd', 'dkd', 'luminet'):
-        found = scores(f'{name}_resnet56_resnet20_cifar10-tenth')
-        gain = statistics.fmean(found) - statistics.fmean(alone)
-        assert 6 <= round(gain, 1) <= 7.0
-    assert max(scores('dist_resnet56_resnet20_cifar10-tenth')) < min(alone)
 
 
 def test_do_well_on_both():

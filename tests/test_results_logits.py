@@ -1,0 +1,144 @@
+"""Methods on logits on a tenth of CIFAR-10: the page against raw numbers."""
+
+import re
+import statistics
+
+import pytest
+from mmengine.config import Config
+from result_page import PAGE, ROOT, flat, load
+
+from luminet_mm.report import weight_table
+from luminet_mm.report.verdict import Comparison
+
+MAPS = ('sdd', 'dist_plus')  # what reads maps too
+KINDS = dict(student='better', kd='open', dkd='open', dist='open', sdd='open')
+HEADLINE = ('luminet', 'kd', 'dkd', 'dist', 'sdd')
+
+
+@pytest.fixture(scope='module')
+def rows():
+    return weight_table.join(load('cifar10_logits'))
+
+
+@pytest.fixture(scope='module')
+def last(rows):
+    """Accuracies by method, with the weight that sets itself."""
+    return {row['group']: row['last'] for row in rows}
+
+
+def block(name):
+    return re.search(rf'<!-- {name} -->\n(.*?)<!-- /{name} -->', PAGE, re.S)[
+        1
+    ].strip()
+
+
+def spread(values):
+    mean, deviation = statistics.fmean(values), statistics.stdev(values)
+    return f'{mean:.1f} ± {deviation:.1f}'
+
+
+def section():
+    text = PAGE.split('## Every method on logits')[1].split('\n## ')[0]
+    return ' '.join(text.split())
+
+
+def test_the_tables_are_of_the_raw_numbers(rows):
+    assert block('cifar10_logits') == weight_table.markdown(rows, 'top-1')
+    found = weight_table.differences(rows, HEADLINE)
+    assert block('cifar10_logits_differences') == found
+
+
+def test_the_settings_are_those_of_the_grid():
+    path = ROOT / 'configs' / 'sweeps' / 'cifar10_logits.py'
+    grid = Config.fromfile(path).runs
+    summary = load('cifar10_logits')
+    for group, entry in summary.items():
+        assert flat(grid[group].to_dict()['options']) == entry['options']
+        runs = {f'{group}_seed{seed}' for seed in grid[group].seeds}
+        assert {*entry['runs'], *entry['missing']} == runs
+
+
+def test_seeds(rows):
+    """Five for those that are compared, as the page says."""
+    found = {row['group']: row for row in rows}
+    five = {name for name, row in found.items() if len(row['last']) == 5}
+    assert five == {'student', *HEADLINE}
+    assert {len(row['last']) for row in rows} == {2, 5}
+    once = [row for row in rows if row['published']]
+    assert len(once) == 10
+    assert all(len(row['published']) == 1 for row in once)
+    text = section()
+    assert (
+        'Methods in the second table have five seeds, the others two' in text
+    )
+
+
+def test_every_method_is_above_the_student(last):
+    """Each run above each."""
+    assert len(last) == 18
+    for name, values in last.items():
+        if name != 'student':
+            assert min(values) > max(last['student']), name
+    assert 'each run of each method is above each of the student' in section()
+
+
+def test_published_weights(rows):
+    (alone,) = (row['last'][0] for row in rows if row['group'] == 'student')
+    once = {row['group']: row for row in rows if row['published']}
+    below = {name for name, row in once.items() if row['published'][0] < alone}
+    assert below == {'normkd', 'mlld'}
+    worse = {
+        name
+        for name, row in once.items()
+        if row['published'][0] < row['last'][0]
+    }
+    assert once.keys() - worse == {'wsld'}
+    gains = [
+        row['last'][0] - row['published'][0]
+        for name, row in once.items()
+        if name not in ('normkd', 'mlld', 'lskd')
+    ]
+    text = section()
+    assert 'ten methods, one seed each: two end below the student' in text
+    assert "nine of the ten have more with `'auto'`" in text
+    scores = once['lskd']
+    gain = scores['last'][0] - scores['published'][0]
+    assert f'standardisation gains {gain:.1f} points' in text
+    low, high = (
+        f'{each:.1f}'.replace('-', '−') for each in (min(gains), max(gains))
+    )
+    assert f'the other seven from {low} to {high} points' in text
+
+
+def test_lumi_net_among_those_on_logits(last):
+    means = {name: statistics.fmean(values) for name, values in last.items()}
+    order = sorted(means, key=means.get, reverse=True)
+    assert [name for name in order if name not in MAPS][0] == 'luminet'
+    assert order[0] == 'sdd'
+    ours = last['luminet']
+    kinds = {
+        name: Comparison(ours, last[name]).kind
+        for name in ('student', 'kd', 'dkd', 'dist', 'sdd')
+    }
+    assert kinds == KINDS
+    above = {
+        name: Comparison(last['sdd'], last[name]).kind for name in HEADLINE[:4]
+    }
+    assert above == dict.fromkeys(('kd', 'dkd', 'dist'), 'better') | dict(
+        luminet='open'
+    )
+    assert all(means['sdd'] > means[name] for name in HEADLINE[:4])
+
+
+def test_readme_has_the_same_figures(last):
+    text = ' '.join((ROOT / 'README.md').read_text(encoding='utf-8').split())
+    student, luminet, sdd = map(
+        spread, (last['student'], last['luminet'], last['sdd'])
+    )
+    said = (
+        'On a tenth of CIFAR-10, with weights that set themselves, each run '
+        f'of 17 methods is above each of a ResNet-20 alone ({student}); '
+        f'LumiNet has {luminet}, SDD {sdd}'
+    )
+    assert said in text
+    assert len(last) == 18

@@ -53,10 +53,7 @@ def join(
     Raises:
         ValueError: If a group was not timed, or the metric is ambiguous.
     """
-    there = [
-        [key for key in group if '/' in key] for group in summary.values()
-    ]
-    metric = choose_metric(there, metric)
+    metric = metric_of(summary, metric)
     scale = factor_of(metric)
     rows = []
     for group, found in summary.items():
@@ -69,7 +66,7 @@ def join(
         rows.append(
             dict(
                 group=group,
-                title=TITLES[loss['type']] if loss else 'student alone',
+                title=title_of(loss),
                 reads=_reads(loss),
                 mean=scale * found[metric]['mean'],
                 std=scale * found[metric]['std'],
@@ -79,6 +76,19 @@ def join(
             )
         )
     return sorted(rows, key=lambda row: -row['mean'])
+
+
+def metric_of(summary: Mapping[str, dict], metric: str | None) -> str:
+    """The wanted metric of a summary, or its main one."""
+    there = [
+        [key for key in group if '/' in key] for group in summary.values()
+    ]
+    return choose_metric(there, metric)
+
+
+def title_of(loss: Mapping) -> str:
+    """The method's name; an empty loss is the student alone."""
+    return TITLES[loss['type']] if loss else 'student alone'
 
 
 def markdown(rows: Sequence[dict], metric: str) -> str:

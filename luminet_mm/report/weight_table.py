@@ -14,9 +14,8 @@ import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from luminet_mm.analysis.method_table import TITLES, loss_of
+from luminet_mm.analysis.method_table import loss_of, metric_of, title_of
 from luminet_mm.report.verdict import Comparison
-from luminet_mm.runs.logs import choose_metric
 from luminet_mm.runs.metrics import factor_of
 from luminet_mm.timing.step_times import BASE
 
@@ -38,10 +37,7 @@ def join(summary: Mapping[str, dict], metric: str | None = None) -> list[dict]:
         ValueError: If the metric is ambiguous, or a group with another weight
             has no partner.
     """
-    there = [
-        [key for key in group if '/' in key] for group in summary.values()
-    ]
-    metric = choose_metric(there, metric)
+    metric = metric_of(summary, metric)
     scale = factor_of(metric)
     last = {
         group: [scale * value for value in found[metric]['last']]
@@ -53,11 +49,10 @@ def join(summary: Mapping[str, dict], metric: str | None = None) -> list[dict]:
         if name not in last:
             raise ValueError(f'`{group}` is in the summary without `{name}`.')
         if name == group:
-            loss = loss_of(summary[group]['options'])
             rows.append(
                 dict(
                     group=group,
-                    title=TITLES[loss['type']] if loss else 'student alone',
+                    title=title_of(loss_of(summary[group]['options'])),
                     last=values,
                     published=last.get(group + PUBLISHED, []),
                 )

@@ -129,14 +129,18 @@ def gains_channels_last(
     return device.type == 'cpu'
 
 
+def cpu_capabilities() -> Mapping[str, Any]:
+    """What torch knows of the processor; older torch knows nothing."""
+    return getattr(torch.cpu, 'get_capabilities', dict)()
+
+
 def computes_bf16(device: torch.device) -> bool:
     """Whether a device computes bfloat16 itself and not by way of float32."""
     if device.type == 'cuda':
         with torch.cuda.device(device):
             return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == 'cpu':
-        ask = getattr(torch.cpu, 'get_capabilities', dict)  # of newer torch
-        known: Mapping[str, Any] = ask()
+        known = cpu_capabilities()
         return any(
             known.get(each, False) for each in ('avx512_bf16', 'amx_bf16')
         ) or bool(known.get('bf16') and known.get('architecture') != 'x86_64')

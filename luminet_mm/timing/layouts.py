@@ -2,8 +2,8 @@
 
 A step with ``student=dict(channels_last=True)`` against one without, each in
 float32 and under bf16 autocast (``--amp``), on random images, in turns in one
-process. What is taken is the CPU time of the process,
-so that other work on the machine counts little.
+process. What is taken is the CPU time of the process, so that other work on
+the machine counts little.
 """
 
 from __future__ import annotations

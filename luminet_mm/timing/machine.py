@@ -1,11 +1,11 @@
 """What a figure was measured on."""
 
 import platform
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
+
+from luminet_mm.teachers.form import cpu_capabilities
 
 
 def processor() -> str:
@@ -18,8 +18,7 @@ def processor() -> str:
                 name = line.partition(':')[2].strip()
                 break
     units = [torch.backends.cpu.get_cpu_capability()]
-    ask = getattr(torch.cpu, 'get_capabilities', dict)  # of newer torch
-    known: Mapping[str, Any] = ask()
+    known = cpu_capabilities()
     for key, unit in (('avx512_bf16', 'AVX512-BF16'), ('amx_bf16', 'AMX')):
         if known.get(key):
             units.append(unit)

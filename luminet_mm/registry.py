@@ -11,6 +11,9 @@ since looking up any type under ``default_scope='mmdet'`` imports
 ``mmdet.models``, and ``mmcv.ops`` must be available by then.
 """
 
+import importlib
+from typing import Any
+
 from mmengine.registry import DATA_SAMPLERS as MMENGINE_DATA_SAMPLERS
 from mmengine.registry import DATASETS as MMENGINE_DATASETS
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
@@ -20,6 +23,38 @@ from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 
 SCOPE = 'luminet_mm'
+
+
+class LateRegistry(Registry):
+    """A registry that imports its last location only where it has to.
+
+    That is when a name is in none of the others, or all names are wanted.
+
+    Args:
+        last: The module.
+        **kwargs: Arguments of :class:`mmengine.registry.Registry`.
+    """
+
+    def __init__(self, name: str, *, last: str, **kwargs: Any) -> None:
+        super().__init__(name, **kwargs)
+        self._last = last
+
+    def get(self, key: str) -> type | None:
+        """The class of a name, as in MMEngine's registry."""
+        self.import_from_location()
+        if key.rpartition('.')[2] not in self._module_dict:
+            self._import_last()
+        return super().get(key)
+
+    @property
+    def module_dict(self) -> dict:
+        """All classes by name."""
+        self._import_last()
+        return super().module_dict
+
+    def _import_last(self) -> None:
+        importlib.import_module(self._last)
+
 
 MODELS = Registry(
     'model',
@@ -34,11 +69,12 @@ MODELS = Registry(
 HOOKS = Registry(
     'hook', parent=MMENGINE_HOOKS, scope=SCOPE, locations=['luminet_mm.hooks']
 )
-DATASETS = Registry(
+DATASETS = LateRegistry(
     'dataset',
     parent=MMENGINE_DATASETS,
     scope=SCOPE,
     locations=['luminet_mm.datasets'],
+    last='luminet_mm.datasets.digits.dataset',
 )
 TRANSFORMS = Registry(
     'transform',

@@ -85,3 +85,49 @@ def test_a_published_student_needs_no_line(tmp_path, config):
     code, output = started(tmp_path, INFERENCE, file)
     assert code == 0, output
     assert 'TwoStageDetector True' in output
+
+
+# What tools/train.py does with a classifier's config, until it trains; and
+# then a name that is in the last location, and one that is nowhere.
+CLASSIFIER = """
+import sys
+import luminet_mm
+import torch
+from mmengine.registry import DATASETS, MODELS, init_default_scope
+from mmengine.runner import Runner
+from luminet_mm.files.config_file import read_config
+from luminet_mm.preflight import check_config
+from luminet_mm.stock import model_block
+cfg = read_config(sys.argv[1])
+cfg.work_dir = sys.argv[2]
+cfg.model.teacher.checkpoint = f'{cfg.work_dir}/teacher.pth'
+teacher = read_config(cfg.model.teacher.config)
+init_default_scope('mmpretrain')
+network = MODELS.build(model_block(teacher))
+torch.save(network.state_dict(), cfg.model.teacher.checkpoint)
+check_config(cfg)
+runner = Runner.from_cfg(cfg)
+runner.build_train_loop(cfg.train_cfg)
+print(type(runner.model).__name__, 'mmdet.datasets' in sys.modules)
+print(DATASETS.get('luminet_mm.DigitsDatasett'))
+print(DATASETS.get('luminet_mm.DigitsDataset').__module__)
+"""
+
+
+def test_a_classifier_leaves_mmdetections_data_sets_alone(tmp_path):
+    config = 'configs/handwritten/kd_resnet_handwritten.py'
+    result = fresh.run(['-c', CLASSIFIER, config, tmp_path])
+    assert result.returncode == 0, result.stderr
+    assert 'ClassifierDistiller False' in result.stdout
+    assert result.stdout.endswith('None\nluminet_mm.datasets.digits.dataset\n')
+
+
+def test_all_names_are_those_of_the_last_location_too(tmp_path):
+    script = (
+        'from luminet_mm.registry import DATASETS\n'
+        "print('DigitsDataset' in DATASETS.module_dict)\n"
+        'from luminet_mm.datasets import DigitsDataset\n'
+        'print(DigitsDataset is DATASETS.get("DigitsDataset"))\n'
+    )
+    result = fresh.run(['-c', script], tmp_path)
+    assert result.stdout.endswith('True\nTrue\n'), result.stderr

@@ -10,7 +10,6 @@ import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mmdet.datasets.transforms import RandomFlip
 from torch.utils.data import Dataset
 
 from luminet_mm.rng import kept_rng
@@ -168,7 +167,7 @@ def fixed_transforms(transforms: Sequence, flip: str) -> list:
             fixed.append(resize)
         elif name == FLIP:
             if flip:
-                fixed.append(RandomFlip(prob=1.0, direction=flip))
+                fixed.append(type(each)(prob=1.0, direction=flip))
         else:
             fixed.append(each)
     return fixed

@@ -8,7 +8,7 @@ from typing import Any
 
 from luminet_mm.preflight.coco_json import read_section
 from luminet_mm.preflight.findings import Findings, such_as
-from luminet_mm.preflight.leaves import Leaf
+from luminet_mm.preflight.leaves import Leaf, mmdets
 
 
 def class_names(leaf: Leaf) -> list[str]:
@@ -37,10 +37,8 @@ def _finds_by_name(leaf: Leaf) -> bool:
     Open-vocabulary detectors read the names themselves; the class list of
     MMDetection's video data sets is not what a tracker predicts.
     """
-    from mmdet.datasets import BaseVideoDataset
-
     return bool(leaf.settings.get('return_classes')) or (
-        leaf.cls is not None and issubclass(leaf.cls, BaseVideoDataset)
+        mmdets(leaf.cls, 'BaseVideoDataset') is not None
     )
 
 

@@ -126,6 +126,8 @@ class Leaf:
             return False
         if self.cls is None:
             return is_plain_coco(self.settings)
+        if mmdets(self.cls, 'BaseDetDataset') is None:
+            return False
         from mmdet.datasets import CocoDataset
 
         named = getattr(self.cls, 'METAINFO', {}).get('classes')
@@ -239,14 +241,28 @@ def path_problems(leaf: Leaf) -> list[str]:
 
 def is_coco(cls: Any) -> bool:
     """Whether a class reads COCO files like CocoDataset."""
-    from mmdet.datasets import CocoDataset
+    coco = mmdets(cls, 'CocoDataset')
+    return coco is not None and cls.load_data_list is coco.load_data_list
 
-    loads = getattr(cls, 'load_data_list', None)
-    return (
-        inspect.isclass(cls)
-        and issubclass(cls, CocoDataset)
-        and loads is CocoDataset.load_data_list
-    )
+
+def mmdets(cls: Any, name: str) -> Any:
+    """The class of MMDetection's data sets that a class is or extends.
+
+    MMDetection's data sets take seconds to import. Nothing is imported here:
+    what extends one has imported it.
+
+    Args:
+        cls: A data set's class, or None.
+        name: The name of MMDetection's class.
+
+    Returns:
+        None if the class does not extend it.
+    """
+    for base in inspect.getmro(cls) if inspect.isclass(cls) else ():
+        package = base.__module__.partition('.')[0]
+        if (package, base.__name__) == ('mmdet', name):
+            return base
+    return None
 
 
 def makes_own_data(leaf: Leaf) -> bool:

@@ -3,7 +3,9 @@
 ``python -m luminet_mm.report.weight_table SUMMARY`` reads what a sweep wrote
 for a grid such as configs/sweeps/cifar10_logits.py, where a group
 ``kd_published`` is ``kd`` with another weight. It prints a table in Markdown,
-best method first, and with ``--compare kd dist`` one of differences.
+best method first, and with ``--compare kd dist`` one of differences. With
+``--published SUMMARY`` the other weights are those of another sweep, which
+has its own student.
 """
 
 from __future__ import annotations
@@ -22,12 +24,18 @@ from luminet_mm.timing.step_times import BASE
 PUBLISHED = '_published'
 
 
-def join(summary: Mapping[str, dict], metric: str | None = None) -> list[dict]:
+def join(
+    summary: Mapping[str, dict],
+    metric: str | None = None,
+    published: Mapping[str, dict] | None = None,
+) -> list[dict]:
     """One row for each method of a grid, the most accurate first.
 
     Args:
         summary: ``summary.json`` of a sweep.
         metric: The accuracy to use; by default the main one.
+        published: That of the sweep with the published weights, whose groups
+            have the same names; by default they are in ``summary``.
 
     Returns:
         ``group``, ``title``, ``last`` (for each seed) in percent, and
@@ -39,6 +47,15 @@ def join(summary: Mapping[str, dict], metric: str | None = None) -> list[dict]:
     """
     metric = metric_of(summary, metric)
     scale = factor_of(metric)
+    if published is not None:
+        summary = {
+            **summary,
+            **{
+                name + PUBLISHED: group
+                for name, group in published.items()
+                if name in summary
+            },
+        }
     last = {
         group: [scale * value for value in found[metric]['last']]
         for group, found in summary.items()
@@ -117,12 +134,19 @@ def main(args: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('summary', type=Path, help="a sweep's summary.json")
+    parser.add_argument(
+        '--published', type=Path, help='that of the published weights'
+    )
     parser.add_argument('--name', default='top-1', help='of the metric')
     parser.add_argument(
         '--compare', nargs='+', default=[], help='groups to compare'
     )
     options = parser.parse_args(args)
-    rows = join(json.loads(options.summary.read_text()))
+    other = options.published
+    rows = join(
+        json.loads(options.summary.read_text()),
+        published=json.loads(other.read_text()) if other else None,
+    )
     print(markdown(rows, options.name))
     if options.compare:
         print(f'\n{differences(rows, options.compare)}')

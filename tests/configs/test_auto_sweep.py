@@ -47,6 +47,23 @@ def test_logits_have_five_seeds():
     assert {len(run['seeds']) for run in auto.values()} == {2, 5}
 
 
+def test_the_weight_alone_differs_for_a_classifier():
+    """And that of cross entropy, which is 1 for all."""
+    given, auto = groups('cifar10_methods'), groups('cifar10_auto_methods')
+    on_logits = groups('cifar10_logits')
+    assert auto.keys() | on_logits.keys() >= given.keys()
+    assert auto.keys() & on_logits.keys() == {'student'}
+    assert auto.pop('student') == given['student']
+    assert len(auto) == 23
+    for name, run in auto.items():
+        wanted = given[name]
+        wanted['options']['model.head.loss.loss_weight'] = 1.0
+        wanted['options'][f'model.distill.loss_{name}'].update(
+            loss_weight='auto'
+        )
+        assert run == dict(wanted, seeds=[0, 1])
+
+
 def test_its_runs_are_read():
     cells = make_cells(Config.fromfile(SWEEPS / 'digits_auto_methods.py').runs)
     assert len(cells) == 16 * 5 + 19 * 2

@@ -54,13 +54,31 @@ def test_a_weight_without_its_partner_is_refused():
         weight_table.join({k: v for k, v in SUMMARY.items() if k != 'dist'})
 
 
+def test_the_published_weights_of_another_sweep():
+    """With the student beside which they ran."""
+    ours = {k: v for k, v in SUMMARY.items() if k != 'dist_published'}
+    other = dict(
+        student=group([49.0, 48.0]),
+        dist=group([30.0], 'DISTLoss'),
+        at=group([20.0], 'ATLoss'),
+    )
+    rows = weight_table.join(ours, published=other)
+    assert [row['group'] for row in rows] == ['kd', 'dist', 'student']
+    assert [row['published'] for row in rows] == [[], [30.0], [49.0, 48.0]]
+
+
 def test_the_command_prints_both(tmp_path, capsys):
     path = tmp_path / 'summary.json'
     path.write_text(json.dumps(SUMMARY))
-    weight_table.main([str(path), '--name', 'accuracy', '--compare', 'kd'])
+    words = [str(path), '--name', 'accuracy', '--compare', 'kd']
+    weight_table.main(words)
     said = capsys.readouterr().out
     rows = weight_table.join(SUMMARY)
     assert said == (
         f'{weight_table.markdown(rows, "accuracy")}\n\n'
         f'{weight_table.differences(rows, ["kd"])}\n'
     )
+    weight_table.main([*words, '--published', str(path)])
+    rows = weight_table.join(SUMMARY, published=SUMMARY)
+    assert weight_table.markdown(rows, 'accuracy') in capsys.readouterr().out
+    assert [len(row['published']) for row in rows] == [5, 3, 5]

@@ -30,6 +30,18 @@ def rows(heading, page=PAGE, width=None):
     return [row for row in cells if width in (None, len(row))]
 
 
+def block(name, page=PAGE):
+    """What a page has between the two marks of a generated table."""
+    marks = rf'<!-- {name} -->\n(.*?)<!-- /{name} -->'
+    return re.search(marks, page, re.S)[1].strip()
+
+
+def section(heading):
+    """The text under a heading of the second rank, in one line."""
+    text = PAGE.split(f'\n## {heading}\n')[1].split('\n## ')[0]
+    return ' '.join(text.split())
+
+
 def percent(value):
     return f'{100 * value:.1f}'
 

@@ -10,6 +10,7 @@ from result_page import (
     PAGE,
     ROOT,
     SPEED,
+    block,
     flat,
     load,
     percent,
@@ -210,8 +211,7 @@ def test_every_method(name, metric):
     """The tables are what method_table makes of the raw numbers."""
     summary = load(name)
     found = method_table.join(summary, load(f'{name}_steps'))
-    block = re.search(rf'<!-- {name} -->\n(.*?)<!-- /{name} -->', PAGE, re.S)
-    assert block[1].strip() == method_table.markdown(found, metric)
+    assert block(name) == method_table.markdown(found, metric)
     grid = Config.fromfile(ROOT / 'configs' / 'sweeps' / f'{name}.py').runs
     # a method that came after the grid was run has no row yet
     assert set(summary) <= set(grid)

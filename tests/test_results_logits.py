@@ -1,15 +1,15 @@
 """Methods on logits on a tenth of CIFAR-10: the page against raw numbers."""
 
-import re
 import statistics
 
 import pytest
 from mmengine.config import Config
-from result_page import PAGE, ROOT, flat, load
+from result_page import ROOT, block, flat, load, section
 
 from luminet_mm.report import weight_table
 from luminet_mm.report.verdict import Comparison
 
+HEADING = 'Every method on logits, a tenth of CIFAR-10'
 MAPS = ('sdd', 'dist_plus')  # what reads maps too
 KINDS = dict(student='better', kd='open', dkd='open', dist='open', sdd='open')
 HEADLINE = ('luminet', 'kd', 'dkd', 'dist', 'sdd')
@@ -26,20 +26,9 @@ def last(rows):
     return {row['group']: row['last'] for row in rows}
 
 
-def block(name):
-    return re.search(rf'<!-- {name} -->\n(.*?)<!-- /{name} -->', PAGE, re.S)[
-        1
-    ].strip()
-
-
 def spread(values):
     mean, deviation = statistics.fmean(values), statistics.stdev(values)
     return f'{mean:.1f} ± {deviation:.1f}'
-
-
-def section():
-    text = PAGE.split('## Every method on logits')[1].split('\n## ')[0]
-    return ' '.join(text.split())
 
 
 def test_the_tables_are_of_the_raw_numbers(rows):
@@ -67,7 +56,7 @@ def test_seeds(rows):
     once = [row for row in rows if row['published']]
     assert len(once) == 10
     assert all(len(row['published']) == 1 for row in once)
-    text = section()
+    text = section(HEADING)
     assert (
         'Methods in the second table have five seeds, the others two' in text
     )
@@ -79,7 +68,8 @@ def test_every_method_is_above_the_student(last):
     for name, values in last.items():
         if name != 'student':
             assert min(values) > max(last['student']), name
-    assert 'each run of each method is above each of the student' in section()
+    said = 'each run of each method is above each of the student'
+    assert said in section(HEADING)
 
 
 def test_published_weights(rows):
@@ -98,7 +88,7 @@ def test_published_weights(rows):
         for name, row in once.items()
         if name not in ('normkd', 'mlld', 'lskd')
     ]
-    text = section()
+    text = section(HEADING)
     assert 'ten methods, one seed each: two end below the student' in text
     assert "nine of the ten have more with `'auto'`" in text
     scores = once['lskd']

@@ -72,6 +72,18 @@ def test_its_runs_are_read():
     assert cfg.model.distill.loss_fgfi.type == 'luminet_mm.FGFILoss'
 
 
+def test_its_cost_is_that_of_the_weight_alone():
+    auto = groups('digits_auto_methods')
+    by_hand = groups('digits_methods')
+    cost = groups('digits_auto_cost')
+    assert list(cost)[:2] == ['student', 'luminet'] and len(cost) == 7
+    assert cost.pop('student') == auto['student']
+    for name, run in cost.items():
+        method = name.removesuffix('_auto')
+        wanted = by_hand if name == method else auto
+        assert run['options'] == wanted[method]['options']
+
+
 def test_rules_have_the_weights_that_were_measured():
     path = ROOT / 'docs' / 'results' / 'digits_rule_weights.json'
     measured = json.loads(path.read_text())

@@ -1,6 +1,7 @@
 """Shared set-up: imports, one thread, one start of two processes."""
 
 import fcntl
+import gc
 import inspect
 import os
 import sys
@@ -16,6 +17,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from quick import LAY_OUT, quick_mmengine  # noqa: E402
 from ranks import run_jobs, run_ranks  # noqa: E402
+
+
+def pytest_collection_finish():
+    """No collection looks through twelve thousand tests and all modules."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope='session')

@@ -4,9 +4,11 @@ import ast
 import contextlib
 import functools
 import os
+from types import SimpleNamespace
 
 import pytest
 from mmengine.config import utils
+from mmengine.dataset import base_dataset
 from mmengine.registry import DefaultScope
 from mmengine.runner import runner
 from yapf.yapflib import yapf_api
@@ -38,6 +40,8 @@ def once(load):
 def quick_mmengine():
     """Lay no config out; read lists of models and ask for compilers once.
 
+    And collect no garbage for each data set, but as Python does.
+
     A Runner lays its config out four times and more: for its log, the file in
     its folder, each checkpoint. Text that is not Python raises as ever. Each
     config of a package, `mmdet::...`, is looked up in all of the package's
@@ -46,6 +50,7 @@ def quick_mmengine():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(yapf_api, 'FormatCode', checked)
         patch.setattr(utils, 'load', once(utils.load))
+        patch.setattr(base_dataset, 'gc', SimpleNamespace(collect=int))
         # neither its name nor its scope ever changes
         patch.setattr(
             DefaultScope, '__deepcopy__', lambda self, memo: self, False

@@ -155,6 +155,7 @@ def test_they_end_with_dist_train_too(started, tmp_path):
     assert runs(known['launcher'])
 
 
+@pytest.mark.slow  # torchrun and its ranks import torch, each by itself
 def test_ranks_of_torchrun_end_and_so_do_their_workers(started, tmp_path):
     (tmp_path / 'rank.py').write_text(RANK)
     with socket.socket() as free:

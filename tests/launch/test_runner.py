@@ -1,5 +1,6 @@
 """The runner of a tool: what it refuses, and what it is given."""
 
+import gc
 from argparse import Namespace
 
 import pytest
@@ -9,6 +10,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 
 from luminet_mm.hooks.weights import WeightsHook
 from luminet_mm.launch import processes
+from luminet_mm.launch import runner as runners
 from luminet_mm.launch.runner import build_runner
 from luminet_mm.loading.strict import strict_loading
 from luminet_mm.runs.launchers import LaunchError
@@ -60,3 +62,13 @@ def test_mixed_precision_is_refused_before_a_model_is_built(cfg, monkeypatch):
     cfg.pop('model')
     with pytest.raises(LaunchError, match='needs a GPU'):
         build_runner(cfg)
+
+
+def test_modules_are_kept_out_of_garbage_collections(cfg, monkeypatch):
+    """Once: what a second call froze might be garbage."""
+    calls = []
+    monkeypatch.setattr(gc, 'freeze', lambda: calls.append(gc.get_count()))
+    runners._keep_modules.cache_clear()
+    for _ in range(2):
+        build_runner(cfg)
+    assert len(calls) == 1

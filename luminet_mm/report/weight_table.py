@@ -22,6 +22,7 @@ from luminet_mm.runs.metrics import factor_of
 from luminet_mm.timing.step_times import BASE
 
 PUBLISHED = '_published'
+OTHER = 'published weight'
 
 
 def join(
@@ -77,10 +78,16 @@ def join(
     return sorted(rows, key=lambda row: -statistics.fmean(row['last']))
 
 
-def markdown(rows: Sequence[dict], metric: str) -> str:
-    """The rows as a table; the student in bold type."""
+def markdown(rows: Sequence[dict], metric: str, other: str = OTHER) -> str:
+    """The rows as a table; the student in bold type.
+
+    Args:
+        rows: From :func:`join`.
+        metric: Its name.
+        other: What the second weight is.
+    """
     lines = [
-        f"| | {metric}, `'auto'` | by seed | published weight | by seed |",
+        f"| | {metric}, `'auto'` | by seed | {other} | by seed |",
         '|---|---|---|---|---|',
     ]
     for row in rows:
@@ -137,6 +144,7 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument(
         '--published', type=Path, help='that of the published weights'
     )
+    parser.add_argument('--other', default=OTHER, help='its name')
     parser.add_argument('--name', default='top-1', help='of the metric')
     parser.add_argument(
         '--compare', nargs='+', default=[], help='groups to compare'
@@ -147,7 +155,7 @@ def main(args: Sequence[str] | None = None) -> None:
         json.loads(options.summary.read_text()),
         published=json.loads(other.read_text()) if other else None,
     )
-    print(markdown(rows, options.name))
+    print(markdown(rows, options.name, options.other))
     if options.compare:
         print(f'\n{differences(rows, options.compare)}')
 

@@ -78,7 +78,9 @@ def test_the_command_prints_both(tmp_path, capsys):
         f'{weight_table.markdown(rows, "accuracy")}\n\n'
         f'{weight_table.differences(rows, ["kd"])}\n'
     )
-    weight_table.main([*words, '--published', str(path)])
+    weight_table.main([*words, '--published', str(path), '--other', 'by hand'])
     rows = weight_table.join(SUMMARY, published=SUMMARY)
-    assert weight_table.markdown(rows, 'accuracy') in capsys.readouterr().out
+    table = weight_table.markdown(rows, 'accuracy', 'by hand')
+    assert "| | accuracy, `'auto'` | by seed | by hand | by seed |" in table
+    assert table in capsys.readouterr().out
     assert [len(row['published']) for row in rows] == [5, 3, 5]

@@ -11,6 +11,7 @@ from mmengine.config import utils
 from mmengine.dataset import base_dataset
 from mmengine.registry import DefaultScope
 from mmengine.runner import runner
+from mmengine.utils import ManagerMixin
 from yapf.yapflib import yapf_api
 
 LAY_OUT = yapf_api.FormatCode
@@ -34,6 +35,19 @@ def once(load):
         return keep(path, state.st_mtime_ns, state.st_size)
 
     return read
+
+
+def forget_runs():
+    """Forget what earlier runners of this process left behind by name.
+
+    Two that start in one second have one name, and the second would write
+    into the folder of the first, as each kind of visualizer does.
+    """
+    left = [ManagerMixin]
+    while left:
+        manager = left.pop()
+        manager._instance_dict.clear()
+        left += manager.__subclasses__()
 
 
 @contextlib.contextmanager

@@ -3,9 +3,10 @@
 import os
 
 import pytest
+from mmdet.visualization import DetLocalVisualizer
 from mmengine.config import Config, utils
 from mmengine.registry import DefaultScope
-from quick import once
+from quick import forget_runs, once
 
 
 def test_a_config_that_is_not_python_is_refused():
@@ -42,6 +43,14 @@ def test_a_scope_ends_with_its_block():
         assert scope.scope_name == 'mmpretrain'
     assert DefaultScope._instance_dict == before
     assert DefaultScope.get_current_instance().scope_name == 'mmdet'
+
+
+def test_runs_of_one_second_are_told_apart():
+    """A zoo's visualizer is kept under its own class."""
+    first = DetLocalVisualizer.get_instance('work_20260101_000000')
+    forget_runs()
+    assert DetLocalVisualizer.get_instance('work_20260101_000000') is not first
+    forget_runs()
 
 
 @pytest.mark.usefixtures('laid_out')

@@ -4,11 +4,10 @@ from argparse import Namespace
 
 import pytest
 from mmengine.config import Config
-from mmengine.logging import MMLogger
 from mmengine.model import BaseModel
-from mmengine.registry import MODELS, RUNNERS, DefaultScope
+from mmengine.registry import MODELS, RUNNERS
 from mmengine.runner import Runner
-from mmengine.visualization import Visualizer
+from quick import forget_runs
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -19,7 +18,7 @@ from luminet_mm.launch.quiet import make_runner
 @pytest.fixture(autouse=True)
 def no_visualizer_of_before():
     """One is named by the second, and its folder may be gone by then."""
-    Visualizer._instance_dict.clear()
+    forget_runs()
 
 
 LONG = ('System environment:', 'Config:', 'before_train_epoch:')
@@ -63,8 +62,7 @@ def cfg(tmp_path):
             optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01)),
         )
     )
-    for manager in (MMLogger, DefaultScope):
-        manager._instance_dict.clear()
+    forget_runs()
 
 
 def run(cfg, capsys, **kwargs):

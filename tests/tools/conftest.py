@@ -9,9 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from mmengine.config import Config
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import DefaultScope
-from mmengine.visualization import Visualizer
+from quick import forget_runs
 from tiny import CLASSES, detector, distiller
 
 from luminet_mm.loading.strict import strict_loading
@@ -41,10 +39,8 @@ def run_tool(load_tool, monkeypatch):
 
     def run(name, *arguments):
         monkeypatch.setattr(sys, 'argv', [name, *map(str, arguments)])
-        # What one Runner in a process leaves for the next one.
-        for manager in (MMLogger, MessageHub, Visualizer, DefaultScope):
-            manager._instance_dict.clear()
-        # and what a tool changes for its process
+        forget_runs()
+        # undone afterwards: what a tool changes for its process
         with strict_loading():
             load_tool(name).main()
 

@@ -14,9 +14,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import DefaultScope
-from mmengine.visualization import Visualizer
+from quick import forget_runs
 from ranks import run_ranks
 
 from luminet_mm.loading.strict import strict_loading
@@ -122,8 +120,7 @@ def train_on_rank(rank, world_size, config, folder):
     said = []
     script = TOOLS / 'train.py'
     for work_dir, local_rank in (('one', rank), ('own', 0)):
-        for manager in (MMLogger, MessageHub, Visualizer, DefaultScope):
-            manager._instance_dict.clear()
+        forget_runs()
         words = ['--work-dir', f'{folder}/{work_dir}', '--verbose']
         words += ['--launcher', 'pytorch']
         variables = dict(

@@ -14,10 +14,8 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.fileio import LocalBackend
-from mmengine.logging import MessageHub, MMLogger
-from mmengine.registry import DefaultScope
 from mmengine.runner import Runner, ValLoop
-from mmengine.visualization import Visualizer
+from quick import forget_runs
 from tiny_cls import build, classifier, distiller
 
 from luminet_mm.files import atomic
@@ -31,8 +29,7 @@ CLASSES = ['cat', 'dog']
 
 def train(*arguments):
     """Run tools/train.py in this process, as a command."""
-    for manager in (MMLogger, MessageHub, Visualizer, DefaultScope):
-        manager._instance_dict.clear()
+    forget_runs()
     names = dict(__name__='tool_train', __file__=str(TRAIN))
     exec(compile(TRAIN.read_text(), str(TRAIN), 'exec'), names)
     # undone afterwards: what a tool changes for its process

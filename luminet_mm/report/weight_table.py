@@ -39,8 +39,9 @@ def join(
             have the same names; by default they are in ``summary``.
 
     Returns:
-        ``group``, ``title``, ``last`` (for each seed) in percent, and
-        ``published``, the same for its other weight, empty without any.
+        ``group``, ``title``, ``last`` (for each seed) and its ``mean`` in
+        percent, and ``published`` and ``published_mean``, the same for its
+        other weight, empty and None without any.
 
     Raises:
         ValueError: If the metric is ambiguous, or a group with another weight
@@ -61,6 +62,11 @@ def join(
         group: [scale * value for value in found[metric]['last']]
         for group, found in summary.items()
     }
+    # as the summary has it: rounded alike wherever it is shown
+    means = {
+        group: scale * found[metric]['mean']
+        for group, found in summary.items()
+    }
     rows = []
     for group, values in last.items():
         name = group.removesuffix(PUBLISHED)
@@ -72,10 +78,12 @@ def join(
                     group=group,
                     title=title_of(loss_of(summary[group]['options'])),
                     last=values,
+                    mean=means[group],
                     published=last.get(group + PUBLISHED, []),
+                    published_mean=means.get(group + PUBLISHED),
                 )
             )
-    return sorted(rows, key=lambda row: -statistics.fmean(row['last']))
+    return sorted(rows, key=lambda row: -row['mean'])
 
 
 def markdown(rows: Sequence[dict], metric: str, other: str = OTHER) -> str:
@@ -93,8 +101,12 @@ def markdown(rows: Sequence[dict], metric: str, other: str = OTHER) -> str:
     for row in rows:
         mark = '**' if row['group'] == BASE else ''
         cells = [f'{mark}{row["title"]}{mark}']
-        for values in (row['last'], row['published']):
-            cells += [_spread(values), ', '.join(f'{v:.1f}' for v in values)]
+        for values, mean in (
+            (row['last'], row['mean']),
+            (row['published'], row['published_mean']),
+        ):
+            seeds = ', '.join(f'{value:.1f}' for value in values)
+            cells += [_spread(values, mean), seeds]
         lines.append(f'| {" | ".join(cell or "—" for cell in cells)} |')
     return '\n'.join(lines)
 
@@ -127,11 +139,10 @@ def _difference(ours: Sequence[float], theirs: Sequence[float]) -> str:
     return f'{sign}{abs(found.gain):.1f} (p = {found.p:.3f})'
 
 
-def _spread(values: Sequence[float]) -> str:
+def _spread(values: Sequence[float], mean: float | None) -> str:
     if len(values) < 2:
         return ''.join(f'{value:.1f}' for value in values)
-    mean, std = statistics.fmean(values), statistics.stdev(values)
-    return f'{mean:.1f} ± {std:.1f}'
+    return f'{mean:.1f} ± {statistics.stdev(values):.1f}'
 
 
 def main(args: Sequence[str] | None = None) -> None:

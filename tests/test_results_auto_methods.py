@@ -1,0 +1,138 @@
+"""Every method with a weight that sets itself: the page and raw numbers."""
+
+import pytest
+from mmengine.config import Config
+from result_page import PAGE, ROOT, block, flat, load
+
+from luminet_mm.report import weight_table
+
+NAME = 'digits_auto_methods'
+METRIC = 'coco/bbox_mAP'
+TEXT = ' '.join(
+    PAGE.split('\n### With weights that set themselves\n')[1]
+    .split('\n### ')[0]
+    .split()
+)
+BELOW = ('mlld', 'ttm', 'skd', 'at', 'pkt', 'cc', 'rkd', 'sp', 'srd')
+
+
+@pytest.fixture(scope='module')
+def found():
+    rows = weight_table.join(load(NAME), published=load('digits_methods'))
+    return {row['group']: row for row in rows}
+
+
+def test_the_table_is_of_the_raw_numbers(found):
+    table = weight_table.markdown([*found.values()], 'AP', 'by hand')
+    assert block(NAME) == table
+
+
+def test_the_settings_are_those_of_the_grid():
+    grid = Config.fromfile(ROOT / 'configs' / 'sweeps' / f'{NAME}.py').runs
+    summary = load(NAME)
+    assert set(summary) == set(grid)
+    for group, entry in summary.items():
+        assert flat(grid[group].to_dict()['options']) == entry['options']
+        assert len(entry[METRIC]['last']) == 2
+
+
+def test_who_is_above_the_student(found):
+    student = found['student']
+    above = [
+        row
+        for row in found.values()
+        if min(row['last']) > max(student['last'])
+    ]
+    assert len(found) == 35
+    assert (
+        f'{len(above)} of the 34 methods each run is above each of the '
+        "student's"
+    ) in TEXT
+    page = (ROOT / 'docs' / 'choosing.md').read_text(encoding='utf-8')
+    assert (
+        f'digits each run of {len(above)} of 34 methods is then above each '
+        "of the student's"
+    ) in ' '.join(page.split())
+    both = [row for row in found.values() if row['published_mean']]
+    gains = [
+        sum(row[key] - student[key] for row in both) / (len(both) - 1)
+        for key in ('mean', 'published_mean')
+    ]
+    auto, by_hand = (f'{gain:.1f}' for gain in gains)
+    assert (
+        f'the {len(both) - 1} that have both weights gain {auto} AP on '
+        f'average, and {by_hand} by hand'
+    ) in TEXT
+
+
+def gained(found, name):
+    """How much more a method is above the student than by hand."""
+    student, row = found['student'], found[name]
+    return (row['mean'] - student['mean']) - (
+        row['published_mean'] - student['published_mean']
+    )
+
+
+def test_who_gains_most_by_it(found):
+    names = ('mgd', 'fgd', 'lskd', 'ofd')
+    low, *_, high = sorted(gained(found, name) for name in names)
+    assert (
+        'MGD, FGD, logit standardisation and OFD gain '
+        f'{low:.1f} to {high:.1f} AP more'
+    ) in TEXT
+    logs = load(f'{NAME}_logs')
+    factors = [
+        logs[name]['weight']['450'] / by_hand
+        for name, by_hand in zip(names, (5e-7, 1, 0.2, 1e-4), strict=True)
+    ]
+    for name, by_hand in zip(names, (5e-7, 1, 0.2, 1e-4), strict=True):
+        options = load('digits_methods')[name]['options']
+        key = f'model.distill.loss_{name}.loss_weight'
+        assert options[key] == by_hand
+    assert (
+        f'The weights they end with are {min(factors):.0f} to '
+        f'{max(factors):.0f} times those'
+    ) in TEXT
+    assert f'CWD loses {-gained(found, "cwd"):.1f}' in TEXT
+
+
+def test_who_ends_below(found):
+    student = found['student']
+    below = {n for n, row in found.items() if row['mean'] < student['mean']}
+    assert below == {'kd', 'hard', *BELOW}
+    near = {n for n in below if student['mean'] - found[n]['mean'] < 0.35}
+    assert near == {'kd', 'hard', 'srd'}
+    worst = {n for n in below if max(found[n]['last']) < min(student['last'])}
+    assert worst == {'mlld', 'ttm', 'sp', 'pkt'}
+    assert (
+        'Eleven means are below the student: KD, hard labels and SRD by 0.3 '
+        'at most'
+    ) in TEXT
+    assert 'MLLD, TTM, SP and PKT with each run below each of its runs' in TEXT
+    by_hand = [
+        row['published_mean'] - student['published_mean']
+        for name, row in found.items()
+        if name in ('sp', 'pkt', 'rkd', 'cc', 'at')
+    ]
+    assert (
+        f'{min(by_hand):.1f} to {max(by_hand):.1f} AP from the student'
+    ).replace('-', '−') in TEXT
+
+
+def test_what_the_logs_say():
+    logs = load(f'{NAME}_logs')
+    last = {
+        name: (log['grad_norm']['450'], log['loss_cls']['450'])
+        for name, log in logs.items()
+    }
+    norm, _ = last.pop('mlld')
+    rest = sorted(each for each, _ in last.values())
+    assert (
+        f'the gradient of all parameters is {norm:.0f} long at the end, and '
+        f'{rest[0]:.1f} to {rest[-1]:.1f} with the others'
+    ) in TEXT
+    _, own = last['ttm']
+    assert (
+        f'ends at {own:.2f} with TTM, {last["wttm"][1]:.2f} with WTTM, and '
+        f'{last["student"][1]:.2f} for the student alone'
+    ) in TEXT

@@ -2,7 +2,7 @@
 
 import pytest
 from mmengine.config import Config
-from result_page import PAGE, ROOT, block, flat, load
+from result_page import PAGE, ROOT, block, flat, load, percent
 
 from luminet_mm.report import weight_table
 
@@ -13,7 +13,17 @@ TEXT = ' '.join(
     .split('\n### ')[0]
     .split()
 )
-BELOW = ('mlld', 'ttm', 'skd', 'at', 'pkt', 'cc', 'rkd', 'sp', 'srd')
+TITLES = {
+    'MLLD': 'mlld',
+    'TTM': 'ttm',
+    'SKD': 'skd',
+    'AT': 'at',
+    'PKT': 'pkt',
+    'CC': 'cc',
+    'RKD': 'rkd',
+    'SP': 'sp',
+    'SRD': 'srd',
+}
 
 
 @pytest.fixture(scope='module')
@@ -27,9 +37,10 @@ def test_the_table_is_of_the_raw_numbers(found):
     assert block(NAME) == table
 
 
-def test_the_settings_are_those_of_the_grid():
-    grid = Config.fromfile(ROOT / 'configs' / 'sweeps' / f'{NAME}.py').runs
-    summary = load(NAME)
+@pytest.mark.parametrize('name', [NAME, 'digits_auto_low_share'])
+def test_the_settings_are_those_of_the_grid(name):
+    grid = Config.fromfile(ROOT / 'configs' / 'sweeps' / f'{name}.py').runs
+    summary = load(name)
     assert set(summary) == set(grid)
     for group, entry in summary.items():
         assert flat(grid[group].to_dict()['options']) == entry['options']
@@ -99,7 +110,7 @@ def test_who_gains_most_by_it(found):
 def test_who_ends_below(found):
     student = found['student']
     below = {n for n, row in found.items() if row['mean'] < student['mean']}
-    assert below == {'kd', 'hard', *BELOW}
+    assert below == {'kd', 'hard', *TITLES.values()}
     near = {n for n in below if student['mean'] - found[n]['mean'] < 0.35}
     assert near == {'kd', 'hard', 'srd'}
     worst = {n for n in below if max(found[n]['last']) < min(student['last'])}
@@ -136,3 +147,30 @@ def test_what_the_logs_say():
         f'ends at {own:.2f} with TTM, {last["wttm"][1]:.2f} with WTTM, and '
         f'{last["student"][1]:.2f} for the student alone'
     ) in TEXT
+
+
+def test_a_lower_share(found):
+    low = load('digits_auto_low_share')
+    assert set(low) == {f'{name}_share0.3' for name in TITLES.values()}
+    for title, name in TITLES.items():
+        ap = percent(low[f'{name}_share0.3'][METRIC]['mean'])
+        assert f'{title} {ap}' in TEXT
+    student = found['student']
+    means = {
+        name: 100 * low[f'{name}_share0.3'][METRIC]['mean']
+        for name in TITLES.values()
+    }
+    assert all(means[name] > found[name]['mean'] for name in means)
+    above = {
+        name
+        for name in means
+        if 100 * min(low[f'{name}_share0.3'][METRIC]['last'])
+        > max(student['last'])
+    }
+    assert above == {'cc', 'srd', 'at'}
+    higher = {name for name in means if means[name] > student['mean']}
+    assert higher - above == {'ttm', 'rkd'}
+    assert "CC, SRD and AT then have each run above each of the student's" in (
+        TEXT
+    )
+    assert 'PKT, SP, SKD and MLLD stay below' in TEXT

@@ -72,6 +72,18 @@ def test_its_runs_are_read():
     assert cfg.model.distill.loss_fgfi.type == 'luminet_mm.FGFILoss'
 
 
+def test_a_lower_share_is_all_that_differs():
+    low, auto = groups('digits_auto_low_share'), groups('digits_auto_methods')
+    assert len(low) == 9
+    for group, run in low.items():
+        name = group.removesuffix('_share0.3')
+        wanted = auto[name]
+        wanted['options'][f'model.distill.loss_{name}'].update(
+            loss_weight=dict(share=0.3)
+        )
+        assert run == dict(wanted, seeds=[0, 1])
+
+
 def test_its_cost_is_that_of_the_weight_alone():
     auto = groups('digits_auto_methods')
     by_hand = groups('digits_methods')

@@ -4,6 +4,8 @@ import json
 import re
 from pathlib import Path
 
+from mmengine.config import Config
+
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / 'docs' / 'results'
 PAGE = (ROOT / 'docs' / 'results.md').read_text(encoding='utf-8')
@@ -14,14 +16,30 @@ def load(name):
     return json.loads((FOLDER / f'{name}.json').read_text())
 
 
+def grid(name):
+    """The groups of a sweep's grid."""
+    return Config.fromfile(ROOT / 'configs' / 'sweeps' / f'{name}.py').runs
+
+
+def check_settings(name):
+    """What was run, all of it, has the settings that are in the grid."""
+    runs = grid(name)
+    for group, entry in load(name).items():
+        assert flat(runs[group].to_dict()['options']) == entry['options']
+
+
+def under(heading, page=PAGE):
+    """What a page has between a heading and the next one."""
+    text = re.split(rf'^#+ {re.escape(heading)}$', page, flags=re.M)[1]
+    return re.split(r'^#+ ', text, flags=re.M)[0]
+
+
 def rows(heading, page=PAGE, width=None):
     """Cells of the tables under a heading, without marks of emphasis.
 
     All of them, or those of the tables with so many columns.
     """
-    text = re.split(rf'^#+ {re.escape(heading)}$', page, flags=re.M)[1]
-    text = re.split(r'^#+ ', text, flags=re.M)[0]
-    found = re.findall(r'^\| (.*) \|$', text, re.M)
+    found = re.findall(r'^\| (.*) \|$', under(heading, page), re.M)
     cells = [
         [cell.strip().replace('**', '') for cell in row.split('|')]
         for row in found
@@ -37,9 +55,8 @@ def block(name, page=PAGE):
 
 
 def section(heading):
-    """The text under a heading of the second rank, in one line."""
-    text = PAGE.split(f'\n## {heading}\n')[1].split('\n## ')[0]
-    return ' '.join(text.split())
+    """The text under a heading, in one line."""
+    return ' '.join(under(heading).split())
 
 
 def percent(value):

@@ -11,7 +11,7 @@ from result_page import (
     ROOT,
     SPEED,
     block,
-    flat,
+    check_settings,
     load,
     percent,
     rows,
@@ -242,9 +242,7 @@ def test_every_method(name, metric):
     ],
 )
 def test_the_sweep_has_the_settings_that_were_run(name):
-    grid = Config.fromfile(ROOT / 'configs' / 'sweeps' / f'{name}.py').runs
-    for group, entry in load(name).items():
-        assert flat(grid[group].to_dict()['options']) == entry['options']
+    check_settings(name)
 
 
 def test_below_the_student():

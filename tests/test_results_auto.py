@@ -1,7 +1,6 @@
 """docs/results.md: weights that set themselves, against the raw numbers."""
 
-from mmengine.config import Config
-from result_page import PAGE, ROOT, flat, load, percent, rows
+from result_page import PAGE, check_settings, grid, load, percent, rows
 
 HEADING = 'Weights that set themselves'
 TITLES = {
@@ -42,12 +41,9 @@ def test_the_tables():
 
 
 def test_the_sweep_has_the_settings_that_were_run():
-    path = ROOT / 'configs' / 'sweeps' / 'digits_auto_settings.py'
-    runs = Config.fromfile(path).runs
-    summary = load('digits_auto_settings')
-    assert set(runs) == set(summary)
-    for name, group in summary.items():
-        assert flat(runs[name].to_dict()['options']) == group['options']
+    name = 'digits_auto_settings'
+    assert set(grid(name)) == set(load(name))
+    check_settings(name)
 
 
 def test_who_ends_below_the_student():

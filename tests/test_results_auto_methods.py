@@ -1,18 +1,21 @@
 """Every method with a weight that sets itself: the page and raw numbers."""
 
 import pytest
-from mmengine.config import Config
-from result_page import PAGE, ROOT, block, flat, load, percent
+from result_page import (
+    ROOT,
+    block,
+    check_settings,
+    grid,
+    load,
+    percent,
+    section,
+)
 
 from luminet_mm.report import weight_table
 
 NAME = 'digits_auto_methods'
 METRIC = 'coco/bbox_mAP'
-TEXT = ' '.join(
-    PAGE.split('\n### With weights that set themselves\n')[1]
-    .split('\n### ')[0]
-    .split()
-)
+TEXT = section('With weights that set themselves')
 TITLES = {
     'MLLD': 'mlld',
     'TTM': 'ttm',
@@ -39,11 +42,9 @@ def test_the_table_is_of_the_raw_numbers(found):
 
 @pytest.mark.parametrize('name', [NAME, 'digits_auto_low_share'])
 def test_the_settings_are_those_of_the_grid(name):
-    grid = Config.fromfile(ROOT / 'configs' / 'sweeps' / f'{name}.py').runs
-    summary = load(name)
-    assert set(summary) == set(grid)
-    for group, entry in summary.items():
-        assert flat(grid[group].to_dict()['options']) == entry['options']
+    assert set(load(name)) == set(grid(name))
+    check_settings(name)
+    for entry in load(name).values():
         assert len(entry[METRIC]['last']) == 2
 
 
@@ -85,7 +86,7 @@ def gained(found, name):
 
 
 def test_who_gains_most_by_it(found):
-    names = ('mgd', 'fgd', 'lskd', 'ofd')
+    names = dict(mgd=5e-7, fgd=1, lskd=0.2, ofd=1e-4)
     low, *_, high = sorted(gained(found, name) for name in names)
     assert (
         'MGD, FGD, logit standardisation and OFD gain '
@@ -94,9 +95,9 @@ def test_who_gains_most_by_it(found):
     logs = load(f'{NAME}_logs')
     factors = [
         logs[name]['weight']['450'] / by_hand
-        for name, by_hand in zip(names, (5e-7, 1, 0.2, 1e-4), strict=True)
+        for name, by_hand in names.items()
     ]
-    for name, by_hand in zip(names, (5e-7, 1, 0.2, 1e-4), strict=True):
+    for name, by_hand in names.items():
         options = load('digits_methods')[name]['options']
         key = f'model.distill.loss_{name}.loss_weight'
         assert options[key] == by_hand

@@ -3,11 +3,11 @@
 from statistics import mean, stdev
 
 import pytest
-from mmengine.config import Config
 from result_page import (
     PAGE,
     ROOT,
-    flat,
+    check_settings,
+    grid,
     load,
     percent,
     rows,
@@ -61,11 +61,8 @@ def test_the_table(name):
 
 @pytest.mark.parametrize('name', HEADINGS)
 def test_the_sweep_has_the_settings_that_were_run(name):
-    runs = Config.fromfile(ROOT / 'configs' / 'sweeps' / f'{name}.py').runs
-    summary = load(name)
-    assert set(runs) == set(summary)
-    for name, group in summary.items():
-        assert flat(runs[name].to_dict()['options']) == group['options']
+    assert set(grid(name)) == set(load(name))
+    check_settings(name)
 
 
 def test_what_the_page_says_of_runs():
@@ -205,12 +202,9 @@ def test_weights_tried_on_blood_cells():
 
 
 def test_the_sweep_of_weights_has_the_settings_that_were_run():
-    path = ROOT / 'configs' / 'sweeps' / 'bccd_boxes_settings.py'
-    runs = Config.fromfile(path).runs
-    summary = load('bccd_boxes_settings')
-    assert set(runs) == set(summary)
-    for name, group in summary.items():
-        assert flat(runs[name].to_dict()['options']) == group['options']
+    name = 'bccd_boxes_settings'
+    assert set(grid(name)) == set(load(name))
+    check_settings(name)
 
 
 def test_what_the_page_says_of_blood_cells():

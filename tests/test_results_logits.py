@@ -3,8 +3,7 @@
 import statistics
 
 import pytest
-from mmengine.config import Config
-from result_page import ROOT, block, flat, load, section
+from result_page import ROOT, block, check_settings, grid, load, section
 
 from luminet_mm.report import weight_table
 from luminet_mm.report.verdict import Comparison
@@ -38,12 +37,10 @@ def test_the_tables_are_of_the_raw_numbers(rows):
 
 
 def test_the_settings_are_those_of_the_grid():
-    path = ROOT / 'configs' / 'sweeps' / 'cifar10_logits.py'
-    grid = Config.fromfile(path).runs
-    summary = load('cifar10_logits')
-    for group, entry in summary.items():
-        assert flat(grid[group].to_dict()['options']) == entry['options']
-        runs = {f'{group}_seed{seed}' for seed in grid[group].seeds}
+    check_settings('cifar10_logits')
+    groups = grid('cifar10_logits')
+    for group, entry in load('cifar10_logits').items():
+        runs = {f'{group}_seed{seed}' for seed in groups[group].seeds}
         assert {*entry['runs'], *entry['missing']} == runs
 
 

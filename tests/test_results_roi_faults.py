@@ -1,8 +1,7 @@
 """docs/why-roi-distillation-fails.md, against the raw numbers."""
 
 import pytest
-from mmengine.config import Config
-from result_page import ROOT, flat, load, percent, rows, spread
+from result_page import ROOT, check_settings, grid, load, percent, rows, spread
 
 NAME = 'digits_roi_faults'
 PAGE = (ROOT / 'docs' / 'why-roi-distillation-fails.md').read_text('utf-8')
@@ -83,10 +82,9 @@ def test_what_the_log_says(runs):
 
 
 def test_five_seeds_of_the_grid(runs):
-    grid = Config.fromfile(ROOT / 'configs' / 'sweeps' / f'{NAME}.py').runs
-    assert set(grid) == set(runs) and len(runs) == 1 + 2 * len(TITLES)
+    assert set(grid(NAME)) == set(runs) and len(runs) == 1 + 2 * len(TITLES)
+    check_settings(NAME)
     for name, group in runs.items():
-        assert flat(grid[name].to_dict()['options']) == group['options']
         assert len(ap(runs, name)['last']) == 5 and not group['missing']
 
 

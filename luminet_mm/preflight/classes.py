@@ -6,9 +6,10 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from luminet_mm.config_types import is_type
 from luminet_mm.preflight.coco_json import read_section
 from luminet_mm.preflight.findings import Findings, such_as
-from luminet_mm.preflight.leaves import Leaf, mmdets
+from luminet_mm.preflight.leaves import Leaf
 
 
 def class_names(leaf: Leaf) -> list[str]:
@@ -38,7 +39,7 @@ def _finds_by_name(leaf: Leaf) -> bool:
     MMDetection's video data sets is not what a tracker predicts.
     """
     return bool(leaf.settings.get('return_classes')) or (
-        mmdets(leaf.cls, 'BaseVideoDataset') is not None
+        is_type(dict(type=leaf.cls), 'mmdet.BaseVideoDataset')
     )
 
 

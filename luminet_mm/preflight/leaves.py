@@ -26,6 +26,7 @@ TYPES: dict[str, tuple[type, ...]] = dict(
     filter_cfg=(dict,),
     pipeline=(list, tuple),
 )
+COCO = 'mmdet.CocoDataset'
 COCO_FILE = re.compile(r'\w+_(train|val|test|test-dev|unlabeled)20(14|17)')
 
 
@@ -126,8 +127,6 @@ class Leaf:
             return False
         if self.cls is None:
             return is_plain_coco(self.settings)
-        if mmdets(self.cls, 'BaseDetDataset') is None:
-            return False
         from mmdet.datasets import CocoDataset
 
         named = getattr(self.cls, 'METAINFO', {}).get('classes')
@@ -216,7 +215,7 @@ def dataset_class(kind: Any, cfg: Config) -> type | None:
 
 def is_plain_coco(settings: dict) -> bool:
     """Whether a block's text says that it is MMDetection's CocoDataset."""
-    return is_type(settings, 'mmdet.CocoDataset')
+    return is_type(settings, COCO)
 
 
 def path_problems(leaf: Leaf) -> list[str]:
@@ -241,28 +240,12 @@ def path_problems(leaf: Leaf) -> list[str]:
 
 def is_coco(cls: Any) -> bool:
     """Whether a class reads COCO files like CocoDataset."""
-    coco = mmdets(cls, 'CocoDataset')
-    return coco is not None and cls.load_data_list is coco.load_data_list
+    if not is_type(dict(type=cls), COCO):
+        return False
+    # there already, since the class extends it; else it takes seconds
+    from mmdet.datasets import CocoDataset
 
-
-def mmdets(cls: Any, name: str) -> Any:
-    """The class of MMDetection's data sets that a class is or extends.
-
-    MMDetection's data sets take seconds to import. Nothing is imported here:
-    what extends one has imported it.
-
-    Args:
-        cls: A data set's class, or None.
-        name: The name of MMDetection's class.
-
-    Returns:
-        None if the class does not extend it.
-    """
-    for base in inspect.getmro(cls) if inspect.isclass(cls) else ():
-        package = base.__module__.partition('.')[0]
-        if (package, base.__name__) == ('mmdet', name):
-            return base
-    return None
+    return cls.load_data_list is CocoDataset.load_data_list
 
 
 def makes_own_data(leaf: Leaf) -> bool:

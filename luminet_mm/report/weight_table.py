@@ -49,40 +49,40 @@ def join(
     """
     metric = metric_of(summary, metric)
     scale = factor_of(metric)
+    own = {k: v for k, v in summary.items() if not k.endswith(PUBLISHED)}
+    others = {
+        group.removesuffix(PUBLISHED): found
+        for group, found in summary.items()
+        if group not in own
+    }
+    for name in others.keys() - own.keys():
+        raise ValueError(
+            f'`{name}{PUBLISHED}` is in the summary without `{name}`.'
+        )
     if published is not None:
-        summary = {
-            **summary,
-            **{
-                name + PUBLISHED: group
-                for name, group in published.items()
-                if name in summary
-            },
-        }
-    last = {
-        group: [scale * value for value in found[metric]['last']]
-        for group, found in summary.items()
-    }
-    # as the summary has it: rounded alike wherever it is shown
-    means = {
-        group: scale * found[metric]['mean']
-        for group, found in summary.items()
-    }
+        others = dict(published)
+
+    def figures(found: Mapping | None) -> tuple[list[float], float | None]:
+        if found is None:
+            return [], None
+        # the summary's own mean, so that it is rounded alike everywhere
+        values = [scale * value for value in found[metric]['last']]
+        return values, scale * found[metric]['mean']
+
     rows = []
-    for group, values in last.items():
-        name = group.removesuffix(PUBLISHED)
-        if name not in last:
-            raise ValueError(f'`{group}` is in the summary without `{name}`.')
-        if name == group:
-            rows.append(
-                dict(
-                    group=group,
-                    title=title_of(loss_of(summary[group]['options'])),
-                    last=values,
-                    mean=means[group],
-                    published=last.get(group + PUBLISHED, []),
-                    published_mean=means.get(group + PUBLISHED),
-                )
+    for group, found in own.items():
+        last, mean = figures(found)
+        other_last, other_mean = figures(others.get(group))
+        rows.append(
+            dict(
+                group=group,
+                title=title_of(loss_of(found['options'])),
+                last=last,
+                mean=mean,
+                published=other_last,
+                published_mean=other_mean,
             )
+        )
     return sorted(rows, key=lambda row: -row['mean'])
 
 

@@ -62,7 +62,6 @@ def cfg(tmp_path):
             optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01)),
         )
     )
-    forget_runs()
 
 
 def run(cfg, capsys, **kwargs):

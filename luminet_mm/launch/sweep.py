@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from luminet_mm.launch.grid import Cell
-from luminet_mm.launch.training import read_settings, run_cell, usable_cores
+from luminet_mm.launch.training import (
+    Training,
+    read_settings,
+    run_cell,
+    usable_cores,
+)
 from luminet_mm.runs.logs import is_finished
 
 
@@ -46,7 +50,7 @@ def run_cells(
     _check_settings(cells, out)
     threads = max(1, usable_cores() // slots)
     states = {cell.name: 'waiting' for cell in cells}
-    trainings: list[subprocess.Popen] = []
+    trainings: list[Training] = []
 
     def run(cell: Cell) -> str | None:
         states[cell.name] = 'running'

@@ -8,9 +8,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from luminet_mm.files.atomic import write_atomically
 from luminet_mm.files.lock import LockedError, hold
+from luminet_mm.later import Later
 from luminet_mm.launch.grid import Cell
 from luminet_mm.runs.logs import is_finished
 
@@ -18,6 +20,18 @@ _PACKAGE = Path(__file__).parents[1]
 TRAIN = _PACKAGE.parent / 'tools' / 'train.py'
 if not TRAIN.is_file():  # installed from a wheel, not from a clone
     TRAIN = _PACKAGE / '.mim' / 'tools' / 'train.py'
+
+fork_server = Later('luminet_mm.launch.fork_server')  # imports torch
+
+
+class Training(Protocol):
+    """A training that runs."""
+
+    def wait(self) -> int:
+        """Its exit status once it has ended."""
+
+    def terminate(self) -> None:
+        """Ask it to end."""
 
 
 def usable_cores() -> int:
@@ -84,15 +98,15 @@ def run_cell(
     cell: Cell,
     work_dir: Path,
     threads: int = 1,
-    started: Callable[[subprocess.Popen], None] | None = None,
+    started: Callable[[Training], None] | None = None,
 ) -> str | None:
-    """Train one cell in its own process.
+    """Train one cell in its own process, forked where that is possible.
 
     Args:
         cell: The run.
         work_dir: Its folder.
         threads: Threads for it, unless ``OMP_NUM_THREADS`` is set.
-        started: Called with the process.
+        started: Called with the running training.
 
     Returns:
         What went wrong, or None.
@@ -100,7 +114,7 @@ def run_cell(
     if is_finished(work_dir):
         return None
     work_dir.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, str(TRAIN), cell.config]
+    command = [str(TRAIN), cell.config]
     command += ['--work-dir', str(work_dir), '--resume']
     if cell.options:
         command += ['--cfg-options', *cell.arguments()]
@@ -110,18 +124,12 @@ def run_cell(
             before = stream.tell()
             settings = json.dumps(cell.settings(), indent=1)
             write_atomically(work_dir / 'settings.json', settings)
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                env=environment(threads),
-                # the training keeps the lock even when this process dies
-                pass_fds=[held.fileno()],
+            training = _start(
+                command, stream.fileno(), held.fileno(), environment(threads)
             )
             if started:
-                started(process)
-            code = process.wait()
+                started(training)
+            code = training.wait()
     except LockedError as error:
         return (
             f'{cell.name} is being trained by another process (it holds '
@@ -132,3 +140,19 @@ def run_cell(
         return f'{cell.name} ended with code {code}: {reason_of(log, before)}'
     (work_dir / 'finished').touch()
     return None
+
+
+def _start(
+    command: list[str], log: int, lock: int, environment: dict[str, str]
+) -> Training:
+    """Start a script that keeps the lock even when this process dies."""
+    if fork_server.can_fork():
+        return fork_server.start(command, log, lock, environment)
+    return subprocess.Popen(
+        [sys.executable, *command],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env=environment,
+        pass_fds=[lock],
+    )

@@ -10,7 +10,7 @@ import time
 import pytest
 from sweeps import cells
 
-from luminet_mm.launch import training
+from luminet_mm.launch import fork_server, training
 
 
 def test_cores_are_those_that_the_process_may_use(monkeypatch):
@@ -95,3 +95,25 @@ def test_a_training_that_outlived_its_sweep_is_not_doubled(train, tmp_path):
             break
         time.sleep(0.1)
     assert error is None
+
+
+def test_a_training_is_a_fork_where_that_is_possible(
+    train, tmp_path, monkeypatch
+):
+    """Of the same script with the same arguments, log, lock and variables."""
+    given = []
+
+    def start(command, log, lock, environment):
+        given.append((command, os.readlink(f'/proc/self/fd/{log}'), lock))
+        assert environment == training.environment(3)
+        return subprocess.Popen([sys.executable, *command])
+
+    monkeypatch.setattr(fork_server, 'can_fork', lambda: True)
+    monkeypatch.setattr(fork_server, 'start', start)
+    started = []
+    cell, folder = cells()[0], tmp_path / 'kd_0'
+    assert training.run_cell(cell, folder, 3, started.append) is None
+    ((command, log, lock),) = given
+    assert command[:2] == [str(training.TRAIN), 'good.py']
+    assert log == str(folder / 'train.log') and len(started) == 1
+    assert (folder / 'calls').read_text() == 'x'

@@ -14,6 +14,7 @@ from luminet_mm.files.shipped import working_folder
 from luminet_mm.later import Later
 from luminet_mm.launch.console import reported
 from luminet_mm.launch.progress import clock
+from luminet_mm.launch.training import prepare
 from luminet_mm.recipe.request import Request
 
 # what takes seconds to import, when it is needed
@@ -39,6 +40,8 @@ def main() -> None:
     root = working_folder()
     os.chdir(root)
     started = time.monotonic()
+    slots = min(2, os.cpu_count() or 1)
+    prepare(slots)
 
     print('data: digits in scenes (40 MB, made once)', flush=True)
     for split in ('train', 'val'):
@@ -52,7 +55,7 @@ def main() -> None:
             epochs=args.epochs,
             flip=False,  # a mirrored digit is another one, or none
         ),
-        slots=min(2, os.cpu_count() or 1),
+        slots=slots,
         timed=False,
     )
     print(f'\nall of it took {clock(time.monotonic() - started)}')

@@ -49,13 +49,28 @@ def can_fork() -> bool:
     return 'forkserver' in methods and not torch.cuda.device_count()
 
 
+def prepare(environment: dict[str, str]) -> None:
+    """Start the process that is forked, which imports in the background.
+
+    It ends with this one. Whoever can tell early that trainings will follow
+    calls this; otherwise the first training does.
+
+    Args:
+        environment: That of the trainings.
+    """
+    context = multiprocessing.get_context('forkserver')
+    with _starting, mock.patch.dict(os.environ, environment, clear=True):
+        context.set_forkserver_preload(list(PRELOADED))
+        # OpenMP reads its variables when it is loaded
+        multiprocessing.forkserver.ensure_running()
+
+
 def start(
     command: Sequence[str], log: int, lock: int, environment: dict[str, str]
 ) -> ForkedTraining:
     """Run a Python script in a fork, from the current folder.
 
-    The first call starts the process that is forked; it ends with this one,
-    a training that runs then does not.
+    It goes on when this process ends.
 
     Args:
         command: The script and its arguments.
@@ -63,16 +78,12 @@ def start(
         lock: File descriptor that stays open as long as it runs.
         environment: Its environment.
     """
-    context = multiprocessing.get_context('forkserver')
-    with _starting, mock.patch.dict(os.environ, environment, clear=True):
-        context.set_forkserver_preload(list(PRELOADED))
-        # OpenMP reads its variables when it is loaded
-        multiprocessing.forkserver.ensure_running()
-        process = context.Process(
-            target=_run,
-            args=(list(command), DupFd(log), DupFd(lock), environment),
-        )
-        process.start()
+    prepare(environment)
+    process = multiprocessing.get_context('forkserver').Process(
+        target=_run,
+        args=(list(command), DupFd(log), DupFd(lock), environment),
+    )
+    process.start()
     return ForkedTraining(process)
 
 

@@ -13,7 +13,7 @@ from luminet_mm.launch.training import (
     Training,
     read_settings,
     run_cell,
-    usable_cores,
+    threads_for,
 )
 from luminet_mm.runs.logs import is_finished
 
@@ -48,7 +48,7 @@ def run_cells(
     if slots < 1:
         raise ValueError(f'--slots is {slots}; set 1 or more.')
     _check_settings(cells, out)
-    threads = max(1, usable_cores() // slots)
+    threads = threads_for(slots)
     states = {cell.name: 'waiting' for cell in cells}
     trainings: list[Training] = []
 

@@ -54,6 +54,21 @@ def environment(threads: int) -> dict[str, str]:
     return {**ours, **os.environ}
 
 
+def threads_for(slots: int) -> int:
+    """Threads of each of so many trainings side by side."""
+    return max(1, usable_cores() // slots)
+
+
+def prepare(slots: int) -> None:
+    """Import what trainings need, in the background, where they are forks.
+
+    Args:
+        slots: Trainings at a time.
+    """
+    if fork_server.can_fork():
+        fork_server.prepare(environment(threads_for(slots)))
+
+
 def read_settings(path: Path) -> dict:
     """The settings that a run was started with.
 

@@ -6,7 +6,7 @@ import time
 import pytest
 from sweeps import calls, cells
 
-from luminet_mm.launch import grid, sweep
+from luminet_mm.launch import grid, training
 from luminet_mm.launch.grid import Cell
 from luminet_mm.launch.sweep import run_cells
 
@@ -36,7 +36,7 @@ def test_threads_are_a_share_of_the_cores_or_the_users(
         monkeypatch.delenv(name, raising=False)
     for name, value in own.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(sweep, 'usable_cores', lambda: 6)
+    monkeypatch.setattr(training, 'usable_cores', lambda: 6)
     run_cells(cells()[:1], tmp_path, slots)
     found = json.loads((tmp_path / 'kd_0' / 'environment').read_text())
     assert tuple(found[name] for name in names) == expected

@@ -19,6 +19,20 @@ def test_cores_are_those_that_the_process_may_use(monkeypatch):
     assert training.usable_cores() == 1
 
 
+def test_trainings_side_by_side_share_the_cores(monkeypatch):
+    """Those that are forked too, and so does what they are forked from."""
+    monkeypatch.setattr(training, 'usable_cores', lambda: 5)
+    assert [training.threads_for(slots) for slots in (1, 2, 9)] == [5, 2, 1]
+    prepared = []
+    monkeypatch.setattr(fork_server, 'prepare', prepared.append)
+    monkeypatch.setattr(fork_server, 'can_fork', lambda: False)
+    training.prepare(2)
+    assert not prepared
+    monkeypatch.setattr(fork_server, 'can_fork', lambda: True)
+    training.prepare(2)
+    assert prepared == [training.environment(2)]
+
+
 def test_what_the_user_set_is_kept(monkeypatch):
     monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
     monkeypatch.setenv('OMP_WAIT_POLICY', 'ACTIVE')

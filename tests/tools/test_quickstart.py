@@ -37,6 +37,8 @@ def test_it_distils_the_digits(quickstart, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(
         command, 'distill', lambda request, **k: asked.append((request, k))
     )
+    prepared = []
+    monkeypatch.setattr(quickstart, 'prepare', prepared.append)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(
         sys, 'argv', ['quickstart.py', '--out', 'here', '--epochs', '1']
@@ -49,6 +51,7 @@ def test_it_distils_the_digits(quickstart, tmp_path, monkeypatch, capsys):
     assert request.trained == ['student', 'distilled']
     assert request.epochs == 1 and not request.flip
     assert options['slots'] == min(2, os.cpu_count())
+    assert prepared == [options['slots']]
     assert 'all of it took 0 min' in capsys.readouterr().out
 
 

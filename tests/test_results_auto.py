@@ -1,6 +1,14 @@
 """docs/results.md: weights that set themselves, against the raw numbers."""
 
-from result_page import PAGE, check_settings, grid, load, percent, rows
+from result_page import (
+    PAGE,
+    SPEED,
+    check_settings,
+    grid,
+    load,
+    percent,
+    rows,
+)
 
 HEADING = 'Weights that set themselves'
 TITLES = {
@@ -95,3 +103,16 @@ def test_weights_over_time():
         f'{weight("share1", 450)} and {weight("slow", 450)}'
     ) in TEXT
     assert f'stays at {weight("frozen", 450)}' in TEXT
+
+
+def test_what_it_costs():
+    """Both relative to the student's step, as on the page; target 1.03."""
+    times = load('digits_auto_cost')
+    assert set(times) == set(grid('digits_auto_cost'))
+    _, *shown = rows('A weight that sets itself', SPEED)
+    assert [TITLES[row[0]] for row in shown] == ['luminet', 'fitnet', 'fgfi']
+    for title, *cells in shown:
+        name = TITLES[title]
+        fixed, auto = (times[key]['ratio'] for key in (name, f'{name}_auto'))
+        assert cells == [f'{fixed:.3f}', f'{auto:.3f}', f'{auto / fixed:.2f}']
+        assert auto / fixed < 1.03

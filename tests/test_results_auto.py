@@ -1,5 +1,8 @@
 """docs/results.md: weights that set themselves, against the raw numbers."""
 
+from statistics import fmean
+
+import pytest
 from result_page import (
     PAGE,
     SPEED,
@@ -8,6 +11,7 @@ from result_page import (
     load,
     percent,
     rows,
+    section,
 )
 
 HEADING = 'Weights that set themselves'
@@ -103,6 +107,65 @@ def test_weights_over_time():
         f'{weight("share1", 450)} and {weight("slow", 450)}'
     ) in TEXT
     assert f'stays at {weight("frozen", 450)}' in TEXT
+
+
+def test_where_a_weight_can_be_measured():
+    """Six losses by five rules, and what the page says of them."""
+    check_settings('digits_weight_rules')
+    found = load('digits_weight_rules')
+    assert set(found) == set(grid('digits_weight_rules'))
+    ap = {
+        name: 100 * group['coco/bbox_mAP']['mean']
+        for name, group in found.items()
+    }
+    assert all(
+        len(group['coco/bbox_mAP']['last']) == 1 for group in found.values()
+    )
+    text = section('Where a weight can be measured')
+    assert f'the student alone {ap["student"]:.1f}' in text
+    rules = ('signal', 'layer', 'network', 'value', 'auto')
+    (_, *shown) = rows('Where a weight can be measured')
+    *shown, last = shown
+    names = [TITLES[title] for title, *_ in shown]
+    for name, (_, *cells) in zip(names, shown, strict=True):
+        assert cells == [f'{ap[f"{name}_{rule}"]:.1f}' for rule in rules]
+    means = {
+        rule: fmean(ap[f'{name}_{rule}'] for name in names) for rule in rules
+    }
+    assert last == ['mean', *(f'{mean:.1f}' for mean in means.values())]
+    three = [means[rule] for rule in ('signal', 'layer', 'network')]
+    assert f'their means differ by {max(three) - min(three):.1f} AP' in text
+    assert max(three) - means['auto'] < 0.2
+    lost = {n: ap[f'{n}_signal'] - ap[f'{n}_value'] for n in names}
+    assert (
+        f'DIST loses {lost["dist"]:.1f} AP and FitNet {lost["fitnet"]:.1f}'
+    ) in text
+    best = {
+        n
+        for n in names
+        if ap[f'{n}_auto'] == max(ap[f'{n}_{rule}'] for rule in rules)
+    }
+    assert best >= {'kd', 'nkd'}
+
+
+def test_the_weights_of_the_rules():
+    """Those of the grid are the raw numbers, to three digits."""
+    weights = load('digits_rule_weights')
+    options = load('digits_weight_rules')
+    factors = {}
+    for name, by_rule in weights.items():
+        for rule in ('signal', 'layer', 'network', 'value'):
+            key = f'model.distill.loss_{name}.loss_weight'
+            weight = options[f'{name}_{rule}']['options'][key]
+            assert weight == pytest.approx(by_rule[rule], rel=5e-3)
+        assert by_rule['share'] == 0
+        factor = by_rule['value'] / by_rule['signal']
+        factors[name] = max(factor, 1 / factor)
+    *_, dist, fitnet = sorted(factors, key=factors.get)
+    assert (dist, fitnet) == ('dist', 'fitnet')
+    assert (
+        f'factors of {factors["dist"]:.1f} and {factors["fitnet"]:.1f}'
+    ) in section('Where a weight can be measured')
 
 
 def test_what_it_costs():

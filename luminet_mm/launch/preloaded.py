@@ -29,5 +29,9 @@ with (
     contextlib.redirect_stderr(io.StringIO()),
 ):
     for module in MODULES:
-        with contextlib.suppress(Exception):
+        try:
             importlib.import_module(module)
+        except KeyboardInterrupt:  # the sweep's, which says so itself
+            raise SystemExit(130) from None
+        except Exception:
+            continue

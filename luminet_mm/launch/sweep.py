@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,8 @@ from pathlib import Path
 from luminet_mm.launch.grid import Cell
 from luminet_mm.launch.training import (
     Training,
+    environment,
+    prepare,
     read_settings,
     run_cell,
     threads_for,
@@ -48,13 +51,21 @@ def run_cells(
     if slots < 1:
         raise ValueError(f'--slots is {slots}; set 1 or more.')
     _check_settings(cells, out)
-    threads = threads_for(slots)
+    variables = environment(threads_for(slots))
+    if not all(is_finished(out / cell.name) for cell in cells):
+        prepare(slots)
     states = {cell.name: 'waiting' for cell in cells}
     trainings: list[Training] = []
+    stopped = threading.Event()
+
+    def started(training: Training) -> None:
+        trainings.append(training)
+        if stopped.is_set():  # while it was being started
+            training.terminate()
 
     def run(cell: Cell) -> str | None:
         states[cell.name] = 'running'
-        error = run_cell(cell, out / cell.name, threads, trainings.append)
+        error = run_cell(cell, out / cell.name, variables, started)
         states[cell.name] = 'failed' if error else 'finished'
         return error
 
@@ -66,6 +77,7 @@ def run_cells(
                     watch(dict(states))
                 time.sleep(1)
         except BaseException:
+            stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)
             for training in trainings:
                 training.terminate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -66,7 +67,8 @@ def prepare(slots: int) -> None:
         slots: Trainings at a time.
     """
     if fork_server.can_fork():
-        fork_server.prepare(environment(threads_for(slots)))
+        with contextlib.suppress(OSError):  # then they are no forks
+            fork_server.prepare(environment(threads_for(slots)))
 
 
 def read_settings(path: Path) -> dict:
@@ -112,7 +114,7 @@ def reason_of(log: Path, before: int) -> str:
 def run_cell(
     cell: Cell,
     work_dir: Path,
-    threads: int = 1,
+    variables: dict[str, str] | None = None,
     started: Callable[[Training], None] | None = None,
 ) -> str | None:
     """Train one cell in its own process, forked where that is possible.
@@ -120,7 +122,8 @@ def run_cell(
     Args:
         cell: The run.
         work_dir: Its folder.
-        threads: Threads for it, unless ``OMP_NUM_THREADS`` is set.
+        variables: Its environment; by default :func:`environment` with one
+            thread.
         started: Called with the running training.
 
     Returns:
@@ -140,7 +143,10 @@ def run_cell(
             settings = json.dumps(cell.settings(), indent=1)
             write_atomically(work_dir / 'settings.json', settings)
             training = _start(
-                command, stream.fileno(), held.fileno(), environment(threads)
+                command,
+                stream.fileno(),
+                held.fileno(),
+                variables or environment(1),
             )
             if started:
                 started(training)
@@ -162,7 +168,8 @@ def _start(
 ) -> Training:
     """Start a script that keeps the lock even when this process dies."""
     if fork_server.can_fork():
-        return fork_server.start(command, log, lock, environment)
+        with contextlib.suppress(OSError, EOFError):
+            return fork_server.start(command, log, lock, environment)
     return subprocess.Popen(
         [sys.executable, *command],
         stdin=subprocess.DEVNULL,

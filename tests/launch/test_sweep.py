@@ -6,7 +6,7 @@ import time
 import pytest
 from sweeps import calls, cells
 
-from luminet_mm.launch import grid, training
+from luminet_mm.launch import grid, sweep, training
 from luminet_mm.launch.grid import Cell
 from luminet_mm.launch.sweep import run_cells
 
@@ -112,3 +112,41 @@ def test_interrupting_stops_the_training_and_starts_no_other(train, tmp_path):
     assert time.monotonic() - start < 200, 'the training slept to its end'
     assert not (tmp_path / 'kd_0' / 'finished').exists()
     assert not (tmp_path / 'kd_2').exists()
+
+
+def test_what_was_being_started_ends_too(tmp_path, monkeypatch):
+    """Starting a training takes as long as its imports."""
+    (tmp_path / 'good.py').write_text('x = 1')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sweep, 'prepare', lambda slots: None)
+    ended = []
+
+    class Training:
+        def terminate(self):
+            ended.append(self)
+
+    def run_cell(cell, folder, variables, started):
+        while not interrupted:
+            time.sleep(0.01)
+        time.sleep(0.2)
+        started(Training())
+
+    interrupted = []
+
+    def interrupt(states):
+        interrupted.append(states)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sweep, 'run_cell', run_cell)
+    with pytest.raises(KeyboardInterrupt):
+        run_cells(cells(), tmp_path, slots=1, watch=interrupt)
+    assert len(ended) == 1  # the other one was not started
+
+
+def test_imports_begin_before_the_first_training(train, tmp_path, monkeypatch):
+    """And not for a sweep that has nothing to do."""
+    prepared = []
+    monkeypatch.setattr(sweep, 'prepare', prepared.append)
+    for _ in range(2):
+        run_cells(cells(), tmp_path, slots=2)
+        assert prepared == [2]

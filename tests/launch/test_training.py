@@ -119,15 +119,32 @@ def test_a_training_is_a_fork_where_that_is_possible(
 
     def start(command, log, lock, environment):
         given.append((command, os.readlink(f'/proc/self/fd/{log}'), lock))
-        assert environment == training.environment(3)
+        assert environment == dict(os.environ, A='3')
         return subprocess.Popen([sys.executable, *command])
 
     monkeypatch.setattr(fork_server, 'can_fork', lambda: True)
     monkeypatch.setattr(fork_server, 'start', start)
     started = []
     cell, folder = cells()[0], tmp_path / 'kd_0'
-    assert training.run_cell(cell, folder, 3, started.append) is None
+    variables = dict(os.environ, A='3')
+    assert training.run_cell(cell, folder, variables, started.append) is None
     ((command, log, lock),) = given
     assert command[:2] == [str(training.TRAIN), 'good.py']
     assert log == str(folder / 'train.log') and len(started) == 1
     assert (folder / 'calls').read_text() == 'x'
+
+
+@pytest.mark.parametrize('fault', [OSError('path too long'), EOFError()])
+def test_what_cannot_be_forked_is_a_program(
+    train, tmp_path, monkeypatch, fault
+):
+    def fail(*args):
+        raise fault
+
+    monkeypatch.setattr(fork_server, 'can_fork', lambda: True)
+    monkeypatch.setattr(fork_server, 'start', fail)
+    assert training.run_cell(cells()[0], tmp_path / 'kd_0') is None
+    assert (tmp_path / 'kd_0' / 'calls').read_text() == 'x'
+    monkeypatch.setattr(fork_server, 'prepare', fail)
+    if isinstance(fault, OSError):
+        training.prepare(1)

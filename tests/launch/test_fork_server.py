@@ -79,9 +79,6 @@ training = begun('sleeps')
 training.terminate()
 tell(terminated=training.wait())
 training.terminate()  # too late, and not somebody else
-training = begun('orphan')
-os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
-tell(server_killed=training.wait())
 held = open('held', 'a')
 fcntl.flock(held, fcntl.LOCK_EX)
 with open('outlives', 'wb') as log:
@@ -90,6 +87,9 @@ with open('outlives', 'wb') as log:
         log.fileno(), held.fileno(), environment)
 while not Path('outlives').read_text().endswith('\\n'):
     time.sleep(0.05)
+training = begun('orphan')
+os.kill(forkserver._forkserver._forkserver_pid, signal.SIGKILL)
+tell(server_killed=training.wait())
 os.kill(os.getpid(), signal.SIGKILL)
 """
 

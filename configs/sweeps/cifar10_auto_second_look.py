@@ -1,8 +1,7 @@
 # The methods of cifar10_auto_methods.py that end below its student, once more
-# (seed 0): `..._share0.3` with a share of 0.3 instead of 1, and `..._long` with
-# a share of 1 over ten epochs instead of two, as in cifar10_logits.py (bf16
-# autocast on a CPU), whose student they are compared
-# with.
+# (seed 0): `..._share0.3` with a share of 0.3 instead of 1, and `..._long`
+# with a share of 1 over ten epochs instead of two, as in cifar10_logits.py
+# (bf16 autocast on a CPU), whose student they are compared with.
 _base_ = 'cifar10_auto_methods.py'
 schedules = {'norm': dict(warmup=66, decay=585, stop=785)}
 BELOW = ('ab', 'norm', 'vkd', 'vid', 'fsp', 'mgd', 'cc', 'crd', 'uskd')

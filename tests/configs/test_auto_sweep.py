@@ -84,6 +84,26 @@ def test_a_lower_share_is_all_that_differs():
         assert run == dict(wanted, seeds=[0, 1])
 
 
+def test_a_second_look_changes_the_share_or_the_length():
+    second = groups('cifar10_auto_second_look')
+    auto = groups('cifar10_auto_methods')
+    logits = groups('cifar10_logits')['kd']['options']
+    names = {group.rpartition('_')[0] for group in second}
+    assert len(names) == 9 and len(second) == 18
+    for name in names:
+        key = f'model.distill.loss_{name}'
+        wanted = copy.deepcopy(auto[name])
+        wanted['options'][key]['loss_weight'] = dict(share=0.3)
+        assert second[f'{name}_share0.3'] == dict(wanted, seeds=[0])
+        long = second[f'{name}_long']
+        assert long['config'] == auto[name]['config'] and long['seeds'] == [0]
+        options = long['options']
+        assert options[key] == auto[name]['options'][key]
+        assert options.pop(f'custom_hooks.1.loss_{name}')['warmup'] == 66
+        for other in set(options) - {key}:
+            assert options[other] == logits[other]
+
+
 def test_its_cost_is_that_of_the_weight_alone():
     auto = groups('digits_auto_methods')
     by_hand = groups('digits_methods')

@@ -127,3 +127,18 @@ def test_bad_options_are_named(weight, message):
 
 def test_numbers_are_left_alone():
     assert read_weight(2.0, 'KDLoss') is None
+
+
+def test_steps_go_on_where_a_loaded_state_was():
+    """Also in a weight that has counted steps of its own before."""
+    long = AutoWeight(window=2, interval=3)
+    for _ in range(4):
+        long.due()
+    other = AutoWeight(window=2, interval=3)
+    other.due()
+    other.load_state_dict(long.state_dict())
+    due = [long.due() for _ in range(4)]
+    assert (
+        [other.due() for _ in range(4)] == due == [False, True, False, False]
+    )
+    assert other.counts[0] == long.counts[0] == 8

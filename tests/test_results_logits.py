@@ -49,22 +49,32 @@ def test_seeds(rows):
     found = {row['group']: row for row in rows}
     five = {name for name, row in found.items() if len(row['last']) == 5}
     assert five == {'student', *HEADLINE}
-    assert {len(row['last']) for row in rows} == {2, 5}
+    assert {len(row['last']) for row in rows} == {3, 5}
     assert all(len(row['published']) in (0, 1) for row in rows)
     text = section(HEADING)
     assert (
-        'Methods in the second table have five seeds, the others two' in text
+        'Methods in the second table have five seeds, the others three' in text
     )
 
 
 def test_every_method_is_above_the_student(last):
-    """Each run above each."""
+    """By its mean, and 15 with each run above each."""
     assert len(last) == 18
-    for name, values in last.items():
-        if name != 'student':
-            assert min(values) > max(last['student']), name
-    said = 'each run of each method is above each of the student'
-    assert said in section(HEADING)
+    alone = last['student']
+    others = {name: last[name] for name in last if name != 'student'}
+    mean = statistics.fmean(alone)
+    assert all(statistics.fmean(each) > mean for each in others.values())
+    near = {n: v for n, v in others.items() if min(v) <= max(alone)}
+    assert near.keys() == {'mlld', 'ttm'}
+    for values in near.values():
+        below = [max(alone) - value for value in values if value < max(alone)]
+        assert len(below) == 1 and 0.05 < below[0] < 0.35
+    text = section(HEADING)
+    assert (
+        "each run of 15 of the 17 methods is above each of the student's"
+        in (text)
+    )
+    assert 'one run of each is 0.1 to 0.3 points below' in text
 
 
 def test_published_weights(rows):
@@ -125,7 +135,7 @@ def test_readme_has_the_same_figures(last):
     )
     said = (
         'On a tenth of CIFAR-10, with weights that set themselves, each run '
-        f'of 17 methods is above each of a ResNet-20 alone ({student}); '
+        f'of 15 of 17 methods is above each of a ResNet-20 alone ({student}); '
         f'LumiNet has {luminet}, SDD {sdd}'
     )
     assert said in text

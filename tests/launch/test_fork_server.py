@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import forkserver
 
 import pytest
 import torch
@@ -198,6 +199,22 @@ def test_it_outlives_its_parent_and_keeps_the_lock(folder):
                 time.sleep(0.1)
         else:
             pytest.fail('the lock is held by somebody else')
+
+
+def test_who_has_ended_is_not_asked_to_end(monkeypatch):
+    """By then its number may be another process's."""
+    asked = []
+    monkeypatch.setattr(os, 'kill', lambda *args: asked.append(args))
+    reader, writer = os.pipe()
+    forkserver.write_signed(writer, 1234)
+    training = fork_server.ForkedTraining(reader)
+    training.terminate()
+    assert asked == [(1234, signal.SIGTERM)]
+    forkserver.write_signed(writer, -15)
+    os.close(writer)
+    assert training.wait() == -15
+    training.terminate()
+    assert len(asked) == 1
 
 
 def test_where_there_is_a_gpu_nothing_is_forked(monkeypatch):

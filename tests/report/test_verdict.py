@@ -91,6 +91,14 @@ def test_p_counts_all_ways_to_deal_the_runs_out():
     assert Comparison([5.0, 6, 7], [1.0, 2, 3]).least_p == pytest.approx(0.1)
 
 
+def test_a_difference_is_called_one_below_five_percent():
+    """Three and four runs apart: 2 ways of 35, and of 56 with five."""
+    found = Comparison([5.0, 6, 7], [1.0, 2, 3, 4])
+    assert found.p == pytest.approx(2 / 35) and found.kind == 'open'
+    found = Comparison([5.0, 6, 7], [0.0, 1, 2, 3, 4])
+    assert found.p == pytest.approx(2 / 56) and found.kind == 'better'
+
+
 def test_the_docs_table_of_least_p():
     text = (Path(__file__).parents[2] / 'docs/report.md').read_text()
     rows = re.findall(r'^\| (\d) \| ([\d.]+) \|$', text, re.MULTILINE)

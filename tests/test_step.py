@@ -127,7 +127,14 @@ WAITS = {
     # few of a level's many points are picked, as the head's own loss does
     ('DenseLumiNetLoss', 'dense'): {'nonzero': 5},
     ('LDLoss', 'dense'): {'nonzero': 5},
+    ('DenseLumiNetLoss', 'detector'): {'nonzero': 5},  # of an RPN's
+    # queries are matched by SciPy, as in the head's own loss
+    ('DETRDistillLoss', 'detr'): {'cpu': 2, 'numpy': 2},
+    # sizes of levels, in each deformable attention of one more decoder pass
+    ('KDDETRLoss', 'detr'): {'_local_scalar_dense': 36},
 }
+# A stock DETR marks the padding of each image by itself, the teacher too.
+PADDING = ('lift_fresh', 'select', 'fill_', 'slice')
 # The work differs from step to step, not with the number of images.
 DRAWS_A_PATH = ('FCFDLoss', 'FCFDRoILoss')
 
@@ -166,9 +173,12 @@ def test_every_loss(method, task):
     known = {**HARMLESS, **WAITS}.get((method.loss, task), {})
     assert [reads for _, reads in counts] == [known] * len(counts)
     if method.loss not in DRAWS_A_PATH:
+        for count, _ in counts:
+            for name in PADDING if task == 'detr' else ():
+                count.pop(name, None)
         totals = [count.total() for count, _ in counts]
         # CRD's first step sets its constants
-        assert totals[-1] <= totals[0]
+        assert totals[-1] <= totals[0], counts[-1][0] - counts[0][0]
 
 
 def numbered(model, num_images):

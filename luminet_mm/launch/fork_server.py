@@ -1,9 +1,10 @@
 """Trainings forked from a process that has imported everything.
 
-Imports are five to twenty seconds of CPU time of each run, a third of a short
-one. The trainings of a sweep share one import: each is a fork of a process
-that has done nothing else. On a GPU each run is a program of its own: there
-the imports are nothing beside the training, and CUDA does not survive a fork.
+Imports are 5 to 14 s of CPU time of each run (docs/performance.md), a third of
+a short one. The trainings of a sweep share one import: each is a fork of a
+process that has done nothing else. On a GPU each run is a program of its own:
+there the imports are nothing beside the training, and CUDA does not survive a
+fork.
 
 The process is Python's own fork server. Its :class:`multiprocessing.Process`
 is not used: that runs the main module again in each fork, and when several

@@ -67,7 +67,7 @@ def prepare(slots: int) -> None:
         slots: Trainings at a time.
     """
     if fork_server.can_fork():
-        with contextlib.suppress(OSError):  # then they are no forks
+        with contextlib.suppress(OSError):  # then each is a program of its own
             fork_server.prepare(environment(threads_for(slots)))
 
 
@@ -164,17 +164,17 @@ def run_cell(
 
 
 def _start(
-    command: list[str], log: int, lock: int, environment: dict[str, str]
+    command: list[str], log: int, lock: int, variables: dict[str, str]
 ) -> Training:
     """Start a script that keeps the lock even when this process dies."""
     if fork_server.can_fork():
         with contextlib.suppress(OSError, EOFError):
-            return fork_server.start(command, log, lock, environment)
+            return fork_server.start(command, log, lock, variables)
     return subprocess.Popen(
         [sys.executable, *command],
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
-        env=environment,
+        env=variables,
         pass_fds=[lock],
     )

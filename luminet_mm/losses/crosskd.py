@@ -131,7 +131,7 @@ class CrossKDLoss(DenseLoss):
         self.box_weight = box_weight
         self.center_weight = self._number('center_weight', center_weight)
         self.beta = self._number('beta', beta)
-        self.tau = self._number('tau', tau, positive=True)
+        self.tau = self._temperature(tau)
         self.align = align
         self.form = ''  # of boxes, as the teacher's head has it
         self._head: CrossHead | None = None
@@ -167,6 +167,11 @@ class CrossKDLoss(DenseLoss):
                 f'{head.widths}; the layers of the teacher need the same. '
                 "Set the student's bbox_head.feat_channels to the teacher's, "
                 'or take BCKDLoss.'
+            )
+        if self.temperature is not None and head.form != 'bins':
+            raise ValueError(
+                f'{self.name}: tau is to be learned, but only heads with '
+                'distributions of box sides (GFL) read it. Leave it out.'
             )
         self._head, self.form = head, head.form
 

@@ -212,7 +212,13 @@ class DETRDistillLoss(QueryLoss):
         self.giou_weight = self._number('giou_weight', giou_weight)
         self.top_k = None if top_k is None else self._whole('top_k', top_k)
         self.classes = self._choice('classes', classes, ('bce', 'luminet'))
-        self.tau = self._number('tau', tau, positive=True)
+        self.tau = self._temperature(tau)
+        if self.temperature is not None and classes == 'bce':
+            raise ValueError(
+                f'{type(self).__name__}: tau is to be learned, but '
+                "classes='bce' does not read it. Leave it out, or set "
+                "classes='luminet'."
+            )
 
     def forward(
         self,

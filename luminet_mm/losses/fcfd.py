@@ -135,7 +135,7 @@ class FCFDLoss(CountedDraws, FeatureLoss):
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        self.tau = self._number('tau', tau, positive=True)
+        self.tau = self._temperature(tau)
         self.feature_weight = self._number('feature_weight', feature_weight)
         self.kd_weight = self._number('kd_weight', kd_weight)
         self.mixed_weight = self._number('mixed_weight', mixed_weight)

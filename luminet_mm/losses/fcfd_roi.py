@@ -120,7 +120,7 @@ class FCFDRoILoss(FeatureLoss):
                 'FCFDRoILoss: this loss has no levels; it compares all '
                 'levels of the pyramid. Leave it out.'
             )
-        self.tau = self._number('tau', tau, positive=True)
+        self.tau = self._temperature(tau)
         self.feature_weight = self._number('feature_weight', feature_weight)
         self.kd_weight = self._number('kd_weight', kd_weight)
         self.box_weight = self._number('box_weight', box_weight)

@@ -199,7 +199,7 @@ class KDDETRLoss(CountedDraws, QueryLoss):
         **kwargs,
     ) -> None:
         super().__init__(**kwargs)
-        self.tau = self._number('tau', tau, positive=True)
+        self.tau = self._temperature(tau)
         self.cls_weight = self._number('cls_weight', cls_weight)
         self.l1_weight = self._number('l1_weight', l1_weight)
         self.giou_weight = self._number('giou_weight', giou_weight)

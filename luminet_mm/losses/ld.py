@@ -138,7 +138,7 @@ class LDLoss(DenseLoss):
         self.main_weight = self._number('main_weight', main_weight)
         self.vlr_weight = self._number('vlr_weight', vlr_weight)
         self.kd_weight = self._number('kd_weight', kd_weight)
-        self.tau = self._number('tau', tau, positive=True)
+        self.tau = self._temperature(tau)
         self.kd_tau = self._number('kd_tau', kd_tau, positive=True)
         self.images = self._whole('images', images)
 

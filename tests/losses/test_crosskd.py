@@ -1,9 +1,11 @@
 """CrossKD: golden numbers of predictions that cross, and its options."""
 
 import pytest
+import tiny_dense
 import torch
 from goldens import golden_cases
 from losses.contracts import DenseContract
+from losses.temperature import assert_climbs, assert_same_for_the_student
 
 from luminet_mm.losses import BCKDLoss, CrossKDLoss, DistillBatch, Points
 from luminet_mm.losses.base.dense import DenseLoss
@@ -186,3 +188,29 @@ def test_a_loss_that_has_read_no_head_says_so():
 def test_bad_options_are_named(options):
     with pytest.raises(ValueError, match=f'CrossKDLoss: {[*options][0]} is'):
         CrossKDLoss(**options)
+
+
+def test_the_temperature_of_distributions_can_be_learned():
+    loss = TestBins.build(tau=dict(start=0.5, end=3.0)).double()
+    assert_same_for_the_student(
+        loss, lambda each: TestBins.gradients(each, *TestBins.case())
+    )
+    assert_climbs(loss, lambda each: each(*TestBins.case()))
+
+
+def test_a_head_without_distributions_learns_no_temperature():
+    model = tiny_dense.distiller(
+        loss_crosskd=dict(
+            type='luminet_mm.CrossKDLoss',
+            signal=[
+                'bbox_head.cls_convs.0.preact',
+                'bbox_head.reg_convs.0.preact',
+                *('cls_score', 'bbox_pred'),
+            ],
+            tau='learned',
+        )
+    )
+    with pytest.raises(
+        ValueError, match=r'only heads with .* \(GFL\) read it'
+    ):
+        tiny_dense.build(model)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from goldens import golden_cases
 from losses.contracts import QueryContract
+from losses.temperature import assert_climbs, assert_same_for_the_student
 from torch.nn import functional as F
 
 from luminet_mm.losses import (
@@ -239,3 +240,13 @@ def test_bad_input_is_named():
 def test_bad_options_are_named(options):
     with pytest.raises(ValueError, match=f'DETRDistillLoss: {[*options][0]}'):
         DETRDistillLoss(**options)
+
+
+def test_the_temperature_of_luminet_can_be_learned():
+    loss = TestLumiNet.build(tau=dict(start=0.5, end=3.0)).double()
+    assert_same_for_the_student(
+        loss, lambda each: TestLumiNet.gradients(each, *case())
+    )
+    assert_climbs(loss, lambda each: ask(each, *case()))
+    with pytest.raises(ValueError, match="tau is to be learned.*'luminet'"):
+        DETRDistillLoss(tau='learned')

@@ -12,6 +12,7 @@ from goldens import (
 )
 from losses.contracts import FeatureContract
 from losses.contracts.feature import MAPS
+from losses.temperature import assert_climbs, assert_same_for_the_student
 from mmengine.registry import DefaultScope
 from mmpretrain.models import ImageClassifier
 from torch import nn
@@ -306,3 +307,12 @@ def test_bad_options_are_named(options, message):
     if 'paths' not in options and 'direction' not in options:
         with pytest.raises(ValueError, match=f'FCFDRoILoss: {message}'):
             FCFDRoILoss(**options)
+
+
+def test_the_temperature_can_be_learned():
+    loss = TestFCFD.build(tau=dict(start=0.5, end=3.0))
+    sides = TestFCFD.features()
+    assert_same_for_the_student(
+        loss, lambda each: TestFCFD.run(each, *sides)[:2]
+    )
+    assert_climbs(loss, lambda each: each(*sides))

@@ -5,6 +5,7 @@ import copy
 import pytest
 import tiny
 import torch
+from losses.temperature import assert_climbs
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
 from torch import nn
@@ -139,3 +140,16 @@ def test_detectors_train():
     )
     log = model.train_step(tiny.batch(), optim)
     assert log['loss_fcfd'].isfinite()
+
+
+def test_the_temperature_can_be_learned():
+    model = detector_distiller(tau=dict(start=0.5, end=3.0)).double().eval()
+    # untrained, all its answers are near 0
+    model.teacher.model.roi_head.bbox_head.fc_cls.weight.data *= 50
+    loss = model.distill.loss_fcfd
+    signals = []
+    loss.register_forward_pre_hook(lambda _, args: signals.append(args))
+    data = tiny.prepared(model)
+    model.loss(data['inputs'].double(), data['data_samples'])
+    loss._forward_pre_hooks.clear()
+    assert_climbs(loss, lambda each: each(*signals[0]))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from goldens import golden_cases
 from losses.contracts import QueryContract
+from losses.temperature import assert_climbs, assert_same_for_the_student
 
 from luminet_mm.losses import (
     Decoder,
@@ -225,3 +226,12 @@ def test_bad_input_is_named():
 def test_bad_options_are_named(options):
     with pytest.raises(ValueError, match=f'KDDETRLoss: {[*options][0]} is'):
         KDDETRLoss(**options)
+
+
+@pytest.mark.parametrize('kind', [TestKDDETR, TestLumiNet])
+def test_the_temperature_can_be_learned(kind):
+    loss = kind.build(tau=dict(start=0.5, end=3.0)).double()
+    assert_same_for_the_student(
+        loss, lambda each: kind.gradients(each, *case())
+    )
+    assert_climbs(loss, lambda each: ask(each, *case()))

@@ -7,6 +7,7 @@ import torch
 from goldens import assert_golden_grads, golden_cases
 from losses.contracts import DenseContract
 from losses.contracts.dense import SIZES
+from losses.temperature import assert_climbs, assert_same_for_the_student
 
 from luminet_mm.losses import (
     DistillBatch,
@@ -218,3 +219,11 @@ def test_both_signals_and_the_boxes_are_needed():
 def test_bad_options_are_named(options):
     with pytest.raises(ValueError, match=f'LDLoss: {[*options][0]} is'):
         LDLoss(**options)
+
+
+def test_the_temperature_of_sides_can_be_learned():
+    loss = TestLD.build(tau=dict(start=0.5, end=3.0)).double()
+    assert_same_for_the_student(
+        loss, lambda each: TestLD.gradients(each, *case())
+    )
+    assert_climbs(loss, lambda each: each(*case()))

@@ -1,17 +1,24 @@
 """CTKD equals the authors' code, and works in every loss with a `tau`."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 from goldens import golden_cases
 from losses.contracts import DenseContract
+from losses.temperature import assert_climbs, assert_same_for_the_student
 
+from luminet_mm import losses
 from luminet_mm.hooks.schedule import LossSchedule
 from luminet_mm.losses import (
     CTKD,
     BinaryKDLoss,
     CWDLoss,
     DenseLumiNetLoss,
+    DETRDistillLoss,
     DistillBatch,
+    DistillLoss,
     DISTLoss,
     DKDLoss,
     FGDLoss,
@@ -111,23 +118,13 @@ def inputs(loss):
 
 @pytest.mark.parametrize('kind', LOSSES)
 def test_the_temperature_climbs_where_the_student_descends(kind):
-    """Its gradient is the reversed derivative by `tau`."""
     loss = kind(tau=dict(start=0.5, end=3.0), loss_weight=2.0).double()
     student, teacher, batch = inputs(kind)
-    loss.part_factors['temperature'] = 0.25
-    value = loss(student.requires_grad_(), teacher, batch)
-    value.backward()
-    tau = loss.tau.item()
-    low, here, high = (
-        kind(tau=tau + step, loss_weight=2.0)(student, teacher, batch).item()
-        for step in (-1e-5, 0, 1e-5)
-    )
-    assert value.item() == pytest.approx(here, rel=1e-9)
-    r = torch.ones((), dtype=torch.float64, requires_grad=True)
-    (0.5 + 3 * r.sigmoid()).backward()
-    slope = (high - low) / 2e-5 * r.grad.item()
-    assert loss.temperature.raw.grad.item() == pytest.approx(
-        -0.25 * slope, rel=1e-4
+    student.requires_grad_()
+    assert_climbs(loss, lambda each: each(student, teacher, batch))
+    number = kind(tau=loss.tau.item(), loss_weight=2.0)
+    torch.testing.assert_close(
+        loss(student, teacher, batch), number(student, teacher, batch)
     )
 
 
@@ -137,10 +134,10 @@ def test_points_of_dense_heads(kind):
         loss = kind
 
     loss = kind(tau=dict(start=0.5, end=3.0)).double()
-    number = kind(tau=loss.tau.item())
-    values = [Dense.gradients(each, *Dense.case()) for each in (loss, number)]
-    torch.testing.assert_close(*values)
-    assert loss.temperature.raw.grad.abs() > 0
+    assert_same_for_the_student(
+        loss, lambda each: Dense.gradients(each, *Dense.case())
+    )
+    assert_climbs(loss, lambda each: each(*Dense.case()))
 
 
 def test_a_row_of_luminet_gives_it_a_gradient_of_0():
@@ -238,6 +235,28 @@ def test_a_tau_of_another_meaning_is_not_learned(kind):
     for tau in ('learned', dict(start=1.0)):
         with pytest.raises(ValueError, match='tau is'):
             kind(tau=tau)
+
+
+def learns(kind):
+    options = dict(classes='luminet') if kind is DETRDistillLoss else {}
+    try:
+        return kind(tau='learned', **options).temperature is not None
+    except (TypeError, ValueError):
+        return False
+
+
+def test_the_page_names_every_loss_that_learns_it():
+    page = Path(__file__).parents[3].joinpath('docs', 'losses.md')
+    section = page.read_text().split('## A temperature that is learned')[1]
+    paragraph = section.split('\nIt works in ')[1].split('To combine it')[0]
+    kinds = [getattr(losses, name) for name in losses.__all__]
+    assert set(re.findall(r'`(\w+Loss)`', paragraph)) == {
+        kind.__name__
+        for kind in kinds
+        if isinstance(kind, type)
+        and issubclass(kind, DistillLoss)
+        and learns(kind)
+    }
 
 
 def test_options_are_read():

@@ -76,6 +76,9 @@ def _run(func, args, kwargs):
     out = func(*tree_map(_inner, args), **tree_map(_inner, kwargs))
     if not to_host:
         out = tree_map_only(torch.Tensor, Emulated, out)
+    target = kwargs.get('out')
+    if isinstance(target, Emulated) and target.shape != target.inner.shape:
+        raise NotImplementedError(f'{func} resizes its out')
     return return_and_correct_aliasing(func, args, kwargs, out)
 
 
@@ -110,6 +113,15 @@ def _empty(size, *, dtype=None, memory_format=None, **_):
 
 def _empty_strided(size, stride, *, dtype=None, **_):
     return Emulated(torch.empty_strided(size, stride, dtype=dtype))
+
+
+def _made(factory):
+    """A factory whose general form resizes a tensor, which this cannot do."""
+
+    def make(*args, device=None, layout=None, pin_memory=None, **kwargs):
+        return Emulated(factory(*args, **kwargs))
+
+    return make
 
 
 def _copy_from(source, target, non_blocking=False):
@@ -147,6 +159,10 @@ def _register() -> tuple[torch.device, list[Any]]:
     aten, rest = (Library(n, 'IMPL', 'PrivateUse1') for n in ('aten', '_'))
     aten.impl('empty.memory_format', _empty)
     aten.impl('empty_strided', _empty_strided)
+    for name in ('arange', 'arange.start', 'arange.start_step'):
+        aten.impl(name, _made(torch.arange))
+    for name in ('eye', 'eye.m'):
+        aten.impl(name, _made(torch.eye))
     # where torch reads Python numbers it asks the device itself
     aten.impl('_copy_from', _copy_from)
     rest.fallback(lambda func, *args, **kwargs: _run(func, args, kwargs))

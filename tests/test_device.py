@@ -48,6 +48,8 @@ def test_the_device_refuses(misplaced):
 
 def test_the_device_allows():
     """Copies, numbers, and indices of the CPU."""
+    made = torch.arange(3, device=DEVICE), torch.eye(3, device=DEVICE)
+    assert [len(each) for each in made] == [3, 3]
     x = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).to(DEVICE).requires_grad_()
     y = (x * torch.tensor(2.0))[torch.tensor([1])]
     y.sum().backward()

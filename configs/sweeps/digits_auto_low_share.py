@@ -1,6 +1,6 @@
-# The methods of digits_auto_methods.py whose means are below the student's
-# there, but KD and hard labels, once more with a share of 0.3 instead of 1.
-# Two seeds.
+# The methods of digits_auto_methods.py whose means of two seeds are below the
+# student's there, but KD and hard labels, once more with a share of 0.3
+# instead of 1. The same two seeds.
 _base_ = 'digits_auto_methods.py'
 BELOW = ('mlld', 'ttm', 'skd', 'at', 'pkt', 'cc', 'rkd', 'sp', 'srd')
 runs = dict(

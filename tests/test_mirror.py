@@ -40,6 +40,7 @@ CROSS_CUTTING = {
     'test_citation': 'CITATION.cff',
     'test_compare': 'docs/compare.md',
     'test_daily_work': 'docs/daily-work.md',
+    'test_device': 'what trains, on a device that is not the CPU',
     'test_docker': 'docker/',
     'test_docs': 'docs/ and the README',
     'test_doctests': 'the docstrings of all modules',

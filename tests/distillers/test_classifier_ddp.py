@@ -105,7 +105,9 @@ def on_rank(rank, world_size):
     return results
 
 
-@pytest.fixture(scope='module', params=[2, 4])
+@pytest.fixture(
+    scope='module', params=[2, pytest.param(4, marks=pytest.mark.slow)]
+)
 def ranks(request):
     return run_ranks(on_rank, request.param, timeout=280)
 

@@ -166,6 +166,7 @@ print('trained')
 """
 
 
+@pytest.mark.slow  # a process that loads oneDNN anew
 def test_a_narrow_student_trains_with_avx2_kernels(monkeypatch):
     """Its downsampling reads 4 channels: without the guard, memory breaks."""
     monkeypatch.setenv('ONEDNN_MAX_CPU_ISA', 'AVX2')

@@ -83,3 +83,11 @@ def small(config, task):
     if 'num_samples' in config:
         config.update(num_samples=100, num_negatives=16)
     return config
+
+
+def numbered(num_images):
+    """Raw images for classifiers, with their index in the data set."""
+    raw = tiny_cls.batch(num_images)
+    for index, sample in enumerate(raw['data_samples']):
+        sample.set_metainfo(dict(sample_idx=index))
+    return raw

@@ -16,7 +16,7 @@ import tiny
 import tiny_cls
 import torch
 from accelerator import DEVICE
-from cells import CELLS, DETECTORS, detector_pair, pair, small
+from cells import CELLS, DETECTORS, detector_pair, numbered, pair, small
 from mmengine.registry import DefaultScope
 from mmengine.runner import runner as runner_module
 
@@ -65,10 +65,7 @@ def build(method, task):
 def raw(method, task):
     if task in DETECTORS:
         return tiny.batch(masks=method.card.key == 'mask_kd')
-    batch = tiny_cls.batch(8)
-    for index, sample in enumerate(batch['data_samples']):
-        sample.set_metainfo(dict(sample_idx=index))
-    return batch
+    return numbered(8)
 
 
 def two_steps(model, method, task):

@@ -8,7 +8,7 @@ import pytest
 import tiny
 import tiny_cls
 import torch
-from cells import CELLS, DETECTORS, detector_pair, pair, small
+from cells import CELLS, DETECTORS, detector_pair, numbered, pair, small
 from mmengine.registry import DefaultScope
 
 LOSSES = ('LumiNetLoss', 'KDLoss', 'DKDLoss', 'DISTLoss')
@@ -167,7 +167,8 @@ def test_every_loss(method, task):
             )
             stock = tiny_cls.build(networks[0])
             batches = [
-                numbered(distiller, n) for n in ((8,) if fixed else (4, 8))
+                distiller.data_preprocessor(numbered(n), True)
+                for n in ((8,) if fixed else (4, 8))
             ]
         counts = [operators.own(distiller, stock, each) for each in batches]
     known = {**HARMLESS, **WAITS}.get((method.loss, task), {})
@@ -179,11 +180,3 @@ def test_every_loss(method, task):
         totals = [count.total() for count, _ in counts]
         # CRD's first step sets its constants
         assert totals[-1] <= totals[0], counts[-1][0] - counts[0][0]
-
-
-def numbered(model, num_images):
-    """A batch whose images have an index in the data set."""
-    raw = tiny_cls.batch(num_images)
-    for index, sample in enumerate(raw['data_samples']):
-        sample.set_metainfo(dict(sample_idx=index))
-    return model.data_preprocessor(raw, True)

@@ -263,3 +263,34 @@ def test_a_cache_of_boxes(tmp_path, monkeypatch):
             )
         )
     torch.testing.assert_close(*losses, rtol=1e-3, atol=1e-4)
+
+
+def test_boxes_of_a_teacher_on_the_device(tmp_path):
+    photos = box_caching.make_photos(tmp_path / 'photos')
+    block = box_caching.teacher_block(tmp_path)
+    del block['cache']
+    block['boxes_per_step'] = 8
+    data = box_caching.data(photos)
+    losses = []
+    for device in ('cpu', DEVICE):
+        model = tiny.build(
+            box_caching.model_config(
+                block,
+                loss_luminet=box_caching.LUMINET,
+                loss_box=box_caching.BOX,
+            )
+        ).to(device)
+        model.teachers.at_step(0, 1)
+        np.random.seed(0)
+        raw = box_caching.batch(box_caching.built(data)[0], [0, 3, 5])
+        done = model.data_preprocessor(raw, True)
+        with operators.as_on_a_gpu():
+            torch.manual_seed(0)
+            found = model.loss(done['inputs'], done['data_samples'])
+        sum(found[key] for key in ('loss_luminet', 'loss_box')).backward()
+        losses.append(
+            accelerator.to_cpu(
+                {key: found[key].detach() for key in model.distill}
+            )
+        )
+    torch.testing.assert_close(*losses, rtol=1e-3, atol=1e-4)

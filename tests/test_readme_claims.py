@@ -20,6 +20,9 @@ RESULTS = re.search(r'<!-- results -->\n(.*?)<!-- /results -->', README, re.S)[
 ]
 CLAIMS = {
     'A small Faster R-CNN on digits in scenes': 'test_same_number_of_tries',
+    'Compared on 64 boxes': (
+        'test_results_own_boxes.py::test_what_other_pages_say_of_it'
+    ),
     'From 64 [cached boxes]': (
         'test_results_box_cache.py::test_what_other_pages_say_of_it'
     ),

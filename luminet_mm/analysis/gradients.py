@@ -48,7 +48,8 @@ def gradient_lengths(model, batches: Iterable[dict]) -> dict[str, float]:
         if value.requires_grad and key.split('.')[0] in SHARED
     ]
     lengths: dict[str, list[float]] = {}
-    for batch in batches:
+    for step, batch in enumerate(batches):
+        model.teachers.at_step(0, step)
         data = model.data_preprocessor(batch, True)
         losses = model.loss(data['inputs'], data['data_samples'])
         own = {k: v for k, v in losses.items() if k not in model.distill}

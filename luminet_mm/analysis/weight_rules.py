@@ -95,7 +95,8 @@ def weights_by_rule(
         'layer': {key: (prefix,) for key, prefix in layers.items()},
     }
     sums: dict[tuple, float] = {}
-    for batch in batches:
+    for step, batch in enumerate(batches):
+        model.teachers.at_step(0, step)
         data = model.data_preprocessor(batch, True)
         losses = model.loss(data['inputs'], data['data_samples'])
         own = {k: v for k, v in losses.items() if k not in layers}

@@ -21,7 +21,7 @@ from luminet_mm.distillers.layout import student_problems
 from luminet_mm.losses import DistillLoss, LogitLoss
 from luminet_mm.registry import MODELS
 from luminet_mm.teachers.base import Teacher
-from luminet_mm.teachers.box_part import part_problem
+from luminet_mm.teachers.box_part import NAME, part_problem
 from luminet_mm.teachers.cache_files import BOXES, LOGITS
 from luminet_mm.teachers.cached import CachedTeacher
 from luminet_mm.teachers.cached_boxes import CachedBoxes
@@ -29,9 +29,9 @@ from luminet_mm.teachers.ensemble import Ensemble
 from luminet_mm.teachers.entries import (
     teacher_entries,
     teacher_list,
-    without_cache,
 )
 from luminet_mm.teachers.frozen import FrozenTeacher
+from luminet_mm.teachers.own_boxes import OwnBoxes
 
 _SIDES = ('student', 'teacher')
 UNMAPPED = "a cache holds logits of the teacher's own classes; remove `cache`"
@@ -169,8 +169,8 @@ def build_teachers(teacher: Any, scope: str, cached: str = LOGITS) -> Ensemble:
         weights.append(float(cfg.pop('weight', 1)))
         cfg.setdefault('default_scope', scope)
         if cfg.get('cache') is None:
-            without_cache(cfg)
-            teachers.append(_frozen_teacher(key, cfg))
+            cfg.pop('cache', None)
+            teachers.append(_running_teacher(key, cfg))
         else:
             kind = CachedBoxes if cached == BOXES else CachedTeacher
             teachers.append(kind(key=key, **cfg))
@@ -179,10 +179,12 @@ def build_teachers(teacher: Any, scope: str, cached: str = LOGITS) -> Ensemble:
     return Ensemble(teachers, weights)
 
 
-def _frozen_teacher(key: str, cfg: dict) -> FrozenTeacher:
+def _running_teacher(key: str, cfg: dict) -> FrozenTeacher:
     """Build a teacher; say which it is, or how to predict without it."""
+    if cfg.get(NAME) is None:
+        cfg.pop(NAME, None)
     try:
-        return FrozenTeacher(**cfg)
+        return OwnBoxes(**cfg) if NAME in cfg else FrozenTeacher(**cfg)
     except ValueError as error:
         if key == 'model.teacher':
             raise

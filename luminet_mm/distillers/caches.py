@@ -8,6 +8,7 @@ from typing import Any
 from luminet_mm.losses import LogitLoss, RoIBoxLoss
 from luminet_mm.registry import MODELS
 from luminet_mm.signals.box_rows import SIGNALS
+from luminet_mm.teachers.box_part import NAME
 from luminet_mm.teachers.cache_files import BOXES
 
 PATHS = (str, os.PathLike)
@@ -27,12 +28,17 @@ def cache_problems(teachers: list, distill: dict, kind: str) -> list[str]:
         for index, cfg in enumerate(teachers)
         if isinstance(cfg, dict) and isinstance(cfg.get('cache'), PATHS)
     }
+    choosing = cached | {
+        index
+        for index, cfg in enumerate(teachers)
+        if isinstance(cfg, dict) and cfg.get(NAME) is not None
+    }
     problems = []
-    if kind == BOXES and cached and len(teachers) > 1:
+    if kind == BOXES and choosing and len(teachers) > 1:
         problems.append(
-            f'model.teacher: it lists {len(teachers)} teachers, and one has a '
-            'cache of boxes, which are its own rows. Leave that teacher '
-            'alone, or remove `cache`'
+            f'model.teacher: it lists {len(teachers)} teachers, and one '
+            'chooses the boxes that are compared. Leave that teacher alone, '
+            f'or remove its `cache` or `{NAME}`'
         )
     for name, cfg in distill.items():
         heard = cfg.get('teachers')

@@ -118,8 +118,8 @@ class TeacherCheckHook(Hook):
                 self._score(runner, teacher, device)
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
-        for teacher in distiller_of(runner, 'TeacherCheckHook').teachers:
-            teacher.at_step(self._seed, runner.iter)
+        model = distiller_of(runner, 'TeacherCheckHook')
+        model.teachers.at_step(self._seed, runner.iter)
 
     def _compare_classes(self, runner, model, index: int, datasets) -> str:
         """Compare the classes; return an allowed difference as text."""

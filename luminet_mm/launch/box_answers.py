@@ -21,7 +21,7 @@ from luminet_mm.signals.box_rows import (
 )
 from luminet_mm.signals.roi_heads import bbox_heads
 from luminet_mm.signals.roi_scoring import Outer, score_rois
-from luminet_mm.teachers.box_choice import choose_boxes, widened
+from luminet_mm.teachers.box_choice import choose_boxes, moved_objects, widened
 from luminet_mm.teachers.box_layout import (
     INSIDE,
     BoxAnswers,
@@ -79,9 +79,8 @@ class Answerer:
         ]
         sampler = getattr(model.roi_head, 'bbox_sampler', None)
         self.boxes = getattr(sampler, 'num', 512) if boxes is None else boxes
-        share = getattr(sampler, 'pos_fraction', 0.25)
         self.jittered = (
-            int(self.boxes * share) if jittered is None else jittered
+            moved_objects(model, self.boxes) if jittered is None else jittered
         )
         if self.boxes < 1 or not 0 <= self.jittered <= self.boxes:
             raise CacheError(

@@ -36,6 +36,13 @@ def cached_problems(cfg: Config) -> list[str]:
                 f'{key}.cache: {shown(folder)} is not the path of a folder '
                 'that tools/cache_teacher.py wrote'
             )
+        elif isinstance(teacher, dict) and teacher.get(NAME) is not None:
+            there, _ = _has_hook(cfg)
+            if not there:
+                lines.append(
+                    f'{key}.{NAME}: add {HOOK} to custom_hooks, which says in '
+                    'each step which it is, so that other boxes are drawn'
+                )
     if not cached:
         return lines
     dataset = _block(_block(cfg, 'train_dataloader'), 'dataset')

@@ -25,6 +25,8 @@ from luminet_mm.signals.roi_record import DetectorRecord, RoIRecord
 from luminet_mm.signals.signal import Signal
 
 SIGNALS = ('roi.cls_score', 'roi.bbox_pred')
+"""What a cache of boxes holds."""
+ROWS = (*SIGNALS, 'roi.feats')
 """The signals that given boxes have."""
 
 
@@ -42,7 +44,7 @@ class BoxRecord(Record):
 
     def read(self, signal: Signal) -> Any:
         """See :meth:`Record.read`; of the boxes where they have it."""
-        if signal.name in SIGNALS:
+        if signal.name in ROWS:
             return getattr(self.rows, signal.field)
         return self.own.read(signal)
 
@@ -52,7 +54,7 @@ class BoxRecord(Record):
 
     def batch(self, signals: Sequence[Signal]) -> DistillBatch:
         """What is known of the boxes, or of other signals."""
-        if any(signal.name in SIGNALS for signal in signals):
+        if any(signal.name in ROWS for signal in signals):
             return self.rows.batch
         return self.own.batch(signals)
 
@@ -100,6 +102,7 @@ def score_boxes(own: DetectorRecord, boxes: Tensor) -> BoxRecord:
             rois=rois,
             cls_score=outputs['cls_score'],
             bbox_pred=outputs['bbox_pred'],
+            feats=outputs['bbox_feats'],
             batch=DistillBatch(
                 labels=labels,
                 background=background,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 JITTER = 0.2
@@ -56,6 +58,17 @@ def choose_boxes(
     corner = (whole - sides) * rng.random((left, 2))
     chosen.append(np.concatenate([corner, corner + sides], axis=1))
     return widened(np.concatenate(chosen), np.zeros(2), whole)
+
+
+def moved_objects(student: Any, count: int) -> int:
+    """How many boxes are moved objects: its sampler's share of positives.
+
+    Args:
+        student: A two-stage detector.
+        count: The number of boxes.
+    """
+    sampler = getattr(student.roi_head, 'bbox_sampler', None)
+    return int(count * getattr(sampler, 'pos_fraction', 0.25))
 
 
 def widened(

@@ -29,13 +29,11 @@ def part_problem(key: str, block: Mapping, kind: str) -> str:
     what = ''
     if type(count) is not int or count < 1:
         what = f'{count!r}; set a whole number of boxes from 1'
-    elif block.get('cache') is None:
-        what = (
-            f'{count}, but there is no `cache` of which a part could be '
-            f'taken. Leave {NAME} out, or set it to None'
-        )
     elif kind != BOXES:
-        what = f'{count}, but only a cache of boxes has those; leave it out'
+        what = (
+            f'{count}, but only two-stage detectors compare boxes; leave it '
+            'out'
+        )
     return what and f'{key}.boxes_per_step: {what}'
 
 
@@ -82,10 +80,21 @@ def draw_boxes(
         >>> bool((first == next_).all())
         False
     """
+    keys = bits_of(seed, step, image).random_raw(boxes)
+    return np.sort(np.argsort(keys, kind='stable')[:count])
+
+
+def bits_of(seed: int, step: int, image: str) -> np.random.PCG64:
+    """Random bits of an image in a step, the same on any rank.
+
+    Args:
+        seed: The run's.
+        step: The number of the step.
+        image: The image's id.
+    """
     text = f'{seed}\t{step}\t{image}'.encode()
     number = int.from_bytes(hashlib.sha256(text).digest()[:16], 'little')
-    keys = np.random.PCG64(number).random_raw(boxes)
-    return np.sort(np.argsort(keys, kind='stable')[:count])
+    return np.random.PCG64(number)
 
 
 def part_of(found: BoxAnswers, chosen: Sequence[np.ndarray]) -> BoxAnswers:

@@ -17,6 +17,7 @@ from luminet_mm.signals.signal import Signal, quoted
 from luminet_mm.streams import Pending
 from luminet_mm.teachers.base import Teacher
 from luminet_mm.teachers.dry_run import dry_sizes, first_that_runs, noise
+from luminet_mm.teachers.means import weighted_mean
 
 
 class Ensemble(Sequence[Teacher]):
@@ -146,6 +147,11 @@ class Ensemble(Sequence[Teacher]):
         image = noise(student, size)
         return self[index].dry(student.family, questions, image)
 
+    def at_step(self, seed: int, step: int) -> None:
+        """Say which step comes next, see :meth:`Teacher.at_step`."""
+        for teacher in self:
+            teacher.at_step(seed, step)
+
     def begin(
         self,
         student: Any,
@@ -239,28 +245,6 @@ class Ensemble(Sequence[Teacher]):
             return values[0] if values else None
         heard = sorted(comparison.teachers)
         return weighted_mean(values, [self.weights[i] for i in heard])
-
-
-def weighted_mean(values: Sequence[Any], weights: list[float]) -> Any:
-    """Mean of the teachers' logits, in float32 or more, level by level."""
-    if not isinstance(values[0], Tensor):
-        return [
-            weighted_mean(level, weights)
-            for level in zip(*values, strict=True)
-        ]
-    shapes = {tuple(value.shape) for value in values}
-    if len(shapes) > 1:
-        raise ValueError(
-            'model.teacher: the teachers give logits of different shapes, '
-            f'{", ".join(map(str, sorted(shapes)))}. All have to know the '
-            'same classes.'
-        )
-    total = sum(weights)
-    dtype = torch.promote_types(values[0].dtype, torch.float32)
-    return sum(
-        value.to(dtype) * (weight / total)
-        for value, weight in zip(values, weights, strict=True)
-    )
 
 
 def _asking(index: int, comparisons: Sequence[Comparison]) -> list[Comparison]:

@@ -21,8 +21,10 @@ def without_cache(block: dict) -> str | None:
     Returns:
         The folder, if it had one.
     """
-    block.pop('boxes_per_step', None)
-    return block.pop('cache', None)
+    folder = block.pop('cache', None)
+    if folder is not None:  # else it is of the running teacher's own boxes
+        block.pop('boxes_per_step', None)
+    return folder
 
 
 def teacher_entries(teacher: Any) -> list[tuple[str, Any]]:

@@ -82,6 +82,8 @@ class TrainingStep:
             self.model: Any = MODELS.build(model_block(cfg)).to(device)
             self.model.train()
             self.optim = build_optim_wrapper(self.model, cfg.optim_wrapper)
+        if hasattr(self.model, 'teachers'):
+            self.model.teachers.at_step(0, 0)
         for group in self.optim.optimizer.param_groups:
             group['lr'] = 0.0  # random labels make a network diverge
 

@@ -101,7 +101,7 @@ def test_a_missing_block_has_an_example_of_its_kind(distiller, example):
         (
             dict(TEACHER, cache='folder', boxes_per_step=3),
             dict(loss_kd=KD),
-            r'model\.teacher\.boxes_per_step: 3, but only a cache of boxes',
+            r'model\.teacher\.boxes_per_step: 3, but only two-stage det',
         ),
         (
             dict(TEACHER, cache='folder'),

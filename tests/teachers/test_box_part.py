@@ -95,9 +95,10 @@ def test_more_boxes_than_the_cache_has():
         (dict(CACHED, boxes_per_step=0), 'boxes', '0; set a whole number'),
         (dict(CACHED, boxes_per_step=2.0), 'boxes', '2.0; set a whole'),
         (dict(CACHED, boxes_per_step=True), 'boxes', 'True; set a whole'),
-        (dict(boxes_per_step=3), 'boxes', '3, but there is no `cache`'),
-        (dict(cache=None, boxes_per_step=3), 'boxes', '3, but there is no'),
-        (dict(CACHED, boxes_per_step=3), 'logits', '3, but only a cache of b'),
+        (dict(boxes_per_step=3), 'boxes', ''),
+        (dict(boxes_per_step=-3), 'boxes', '-3; set a whole number'),
+        (dict(boxes_per_step=3), 'logits', '3, but only two-stage detectors'),
+        (dict(CACHED, boxes_per_step=3), 'logits', '3, but only two-stage'),
     ],
 )
 def test_what_the_setting_needs(block, kind, message):

@@ -376,7 +376,7 @@ def test_students_and_teachers_that_a_cache_cannot_serve(block):
     with pytest.raises(CacheError, match=r'batch_augments \(BatchSyncRandom'):
         tiny.build(resized)
     two = model_config([block, dict(block, cache=None)])
-    with pytest.raises(ValueError, match='it lists 2 teachers, and one has'):
+    with pytest.raises(ValueError, match='it lists 2 teachers, and one cho'):
         tiny.build(two)
     fewer = model_config(block)
     fewer.roi_head.bbox_head.num_classes = 3

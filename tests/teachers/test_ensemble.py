@@ -18,7 +18,8 @@ from luminet_mm.signals.classifier import Classifier
 from luminet_mm.signals.family import Comparison
 from luminet_mm.signals.signal import Signal
 from luminet_mm.streams import Pending
-from luminet_mm.teachers.ensemble import Ensemble, weighted_mean
+from luminet_mm.teachers.ensemble import Ensemble
+from luminet_mm.teachers.means import weighted_mean
 
 LOGITS, MAPS = Signal('logits', 'head', 'logits'), Signal('neck', 'neck')
 
@@ -157,22 +158,6 @@ def test_the_mean_is_of_logits_alone():
     assert len(teachers[0].asked) == 2 and len(teachers[1].asked) == 1
     with pytest.raises(ValueError, match=r"loss_x: .* to 2 of .*'neck' of di"):
         teachers.check(family, net, comparison('loss_x', 0, 1, signal=MAPS))
-
-
-@pytest.mark.parametrize('dtype', [torch.float16, torch.float64])
-def test_a_weighted_mean_is_in_float32_or_more(dtype):
-    values = [torch.tensor([1.0, 2.0], dtype=dtype), torch.ones(2).to(dtype)]
-    mean = weighted_mean(values, [3, 1])
-    assert mean.dtype == torch.promote_types(dtype, torch.float32)
-    assert mean.tolist() == [1, 1.75]
-    assert weighted_mean(values[:1], [0.2]).tolist() == [1, 2]
-    levels = weighted_mean([values, values[::-1]], [3, 1])
-    assert torch.equal(levels[0], mean) and len(levels) == 2
-
-
-def test_logits_of_other_classes_have_no_mean():
-    with pytest.raises(ValueError, match=r'shapes, \(2, 3\), \(2, 4\)\. All'):
-        weighted_mean([torch.ones(2, 4), torch.ones(2, 3)], [1, 1])
 
 
 pytestmark = pytest.mark.usefixtures('mmpretrain_scope')

@@ -1,7 +1,7 @@
 # What a student loses by a teacher's logits in few bytes: KD, DIST and LumiNet
 # on int8 rows against float32, and KD at temperature 1 on the three most
 # likely of ten classes against all of them. The settings of cifar10_logits.py
-# but in float32, which any processor computes. Five seeds. First write these:
+# but in float32, for any processor. Five seeds. First write the logits:
 #   C=configs/cifar10/kd_cached_resnet56_resnet20_cifar10-tenth.py
 #   python tools/cache_teacher.py $C
 #   for form in int8 top3; do

@@ -112,6 +112,8 @@ class KDLoss(LogitLoss):
 
     def needs_every_class(self) -> str:
         """See :meth:`DistillLoss.needs_every_class`."""
+        if self.temperature is not None:
+            return 'its temperature is learned'
         return '' if self.tau == 1 else f'tau={self.tau:g} is not 1'
 
     def compute(

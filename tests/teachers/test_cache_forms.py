@@ -117,6 +117,7 @@ def test_a_form_that_does_not_fit_is_refused_before_it_is_written(block):
         (dict(type='DISTLoss'), 'it compares every class'),
         (dict(type='DKDLoss'), 'it compares every class'),
         (dict(type='KDLoss', tau=4.0), 'tau=4 is not 1'),
+        (dict(type='KDLoss', tau='learned'), 'its temperature is learned'),
     ],
 )
 def test_a_loss_that_needs_every_class_is_refused(block, loss, why):

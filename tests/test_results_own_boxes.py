@@ -90,9 +90,10 @@ def test_what_other_pages_say_of_it(entries):
         f'{spread(own)} ([five seeds]'
     ) in readme
     assert (
-        f'LumiNet has {spread(own)} AP with them and {spread(live)} without'
+        f'LumiNet has {spread(own)} AP with them and {spread(live)} '
+        'without, on the 32 RoIs that the student samples'
     ) in detectors
     assert (
         f'{percent(own["mean"])} against {percent(student["mean"])} AP; on '
-        f"the student's RoIs {percent(live['mean'])}"
+        f"the student's 32 RoIs {percent(live['mean'])}"
     ) in choosing

@@ -123,6 +123,7 @@ def build_pair(
     for block in blocks:
         weight = block.pop('weight', 1.0)
         without_cache(block)  # which is of the training data
+        block.pop('boxes_per_step', None)  # the student's RoIs are compared
         teachers.append(
             (frozen.FrozenTeacher(**block, default_scope=scope), weight)
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 from luminet_mm.losses import LogitLoss, RoIBoxLoss
 from luminet_mm.registry import MODELS
-from luminet_mm.signals.box_rows import SIGNALS
+from luminet_mm.signals.box_rows import ROWS, SIGNALS
 from luminet_mm.teachers.box_part import NAME
 from luminet_mm.teachers.cache_files import BOXES
 
@@ -37,8 +37,14 @@ def cache_problems(teachers: list, distill: dict, kind: str) -> list[str]:
     if kind == BOXES and choosing and len(teachers) > 1:
         problems.append(
             f'model.teacher: it lists {len(teachers)} teachers, and one '
-            'chooses the boxes that are compared. Leave that teacher alone, '
-            f'or remove its `cache` or `{NAME}`'
+            'chooses the boxes that are compared. Keep only that teacher, or '
+            f'remove its `cache` and its `{NAME}`'
+        )
+    reads_rois = any(map(_reads_rois, distill.values()))
+    if kind == BOXES and choosing - cached and not reads_rois:
+        problems.append(
+            f'model.teacher.{NAME}: none of the losses compares '
+            f'{", ".join(map(repr, ROWS))}. Leave it out, or add such a loss'
         )
     for name, cfg in distill.items():
         heard = cfg.get('teachers')
@@ -79,6 +85,11 @@ def _not_boxes(kind: type | None, signal: Names) -> str:
     if signal and signal != SIGNALS[:1]:
         return f'{kind.__name__} compares logits and reads {signal[-1]!r}'
     return ''
+
+
+def _reads_rois(cfg: dict) -> bool:
+    names = names_of(cfg.get('teacher', cfg.get('signal')))
+    return any(name.startswith('roi') for name in names)
 
 
 def _reads(names: Any) -> str:

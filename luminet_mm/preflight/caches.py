@@ -37,12 +37,7 @@ def cached_problems(cfg: Config) -> list[str]:
                 'that tools/cache_teacher.py wrote'
             )
         elif isinstance(teacher, dict) and teacher.get(NAME) is not None:
-            there, _ = _has_hook(cfg)
-            if not there:
-                lines.append(
-                    f'{key}.{NAME}: add {HOOK} to custom_hooks, which says in '
-                    'each step which it is, so that other boxes are drawn'
-                )
+            lines += _own_boxes(f'{key}.{NAME}', cfg)
     if not cached:
         return lines
     dataset = _block(_block(cfg, 'train_dataloader'), 'dataset')
@@ -73,6 +68,30 @@ def cached_problems(cfg: Config) -> list[str]:
         )
         if boxes:
             lines += guarded(lines, where, _too_many, key, teacher) or []
+    return lines
+
+
+def _own_boxes(key: str, cfg: Config) -> list[str]:
+    """What a teacher lacks to draw other boxes for each image and step."""
+    lines = []
+    if not _has_hook(cfg)[0]:
+        lines.append(
+            f'{key}: add {HOOK} to custom_hooks, which says in each step '
+            'which it is, so that other boxes are drawn'
+        )
+    nameless = any(
+        isinstance(step, Mapping)
+        and is_type(step, 'mmdet.PackDetInputs')
+        and 'img_id' not in step.get('meta_keys', ['img_id'])
+        for pipeline in pipelines(_block(cfg, 'train_dataloader'))
+        if isinstance(pipeline, (list, tuple))
+        for step in pipeline
+    )
+    if nameless:
+        lines.append(
+            f"{key}: put 'img_id' into the meta_keys of PackDetInputs in "
+            'train_dataloader, since an image has boxes of its own'
+        )
     return lines
 
 

@@ -45,7 +45,7 @@ def distill_problems(cfg: Config) -> list[str]:
     scope = cfg.get('default_scope')
     cls = models.distiller_class(cfg)
     family = getattr(cls, 'family', None)
-    own: dict[str, Any] = {}
+    own: dict[str, Any] = dict(cached='')
     if family:
         own = dict(example=family.example(), cached=family.cached)
     lines = block_problems(

@@ -48,6 +48,12 @@ class BoxRecord(Record):
             return getattr(self.rows, signal.field)
         return self.own.read(signal)
 
+    def origin(self, signal: Signal) -> Any:
+        """See :meth:`Record.origin`."""
+        if signal.name in ROWS:
+            return self.read(signal)
+        return self.own.origin(signal)
+
     def own_origin(self, signal: Signal) -> Any:
         """The same of the RoIs that the student's own losses read."""
         return self.own.origin(signal)
@@ -102,7 +108,7 @@ def score_boxes(own: DetectorRecord, boxes: Tensor) -> BoxRecord:
             rois=rois,
             cls_score=outputs['cls_score'],
             bbox_pred=outputs['bbox_pred'],
-            feats=outputs['bbox_feats'],
+            feats=outputs.get('bbox_feats'),
             batch=DistillBatch(
                 labels=labels,
                 background=background,

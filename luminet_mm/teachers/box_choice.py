@@ -1,4 +1,4 @@
-"""Which boxes of a view a teacher is asked about, for a box cache."""
+"""Which boxes of a view a teacher is asked about."""
 
 from __future__ import annotations
 

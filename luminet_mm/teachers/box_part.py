@@ -1,4 +1,4 @@
-"""A random part of an image's cached boxes: which ones a step compares."""
+"""How many boxes a step compares, and which ones of those in a cache."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from luminet_mm.teachers.box_layout import BoxAnswers
-from luminet_mm.teachers.cache_files import BOXES, CacheError
+from luminet_mm.teachers.cache_files import LOGITS, CacheError
 
 NAME = 'boxes_per_step'
 
@@ -21,7 +21,8 @@ def part_problem(key: str, block: Mapping, kind: str) -> str:
     Args:
         key: Where the teacher stands in the config.
         block: Its entry.
-        kind: What a cache of the student's family holds.
+        kind: What a cache of the student's family holds; '' if that is not
+            known.
     """
     count = block.get(NAME)
     if count is None:
@@ -29,7 +30,7 @@ def part_problem(key: str, block: Mapping, kind: str) -> str:
     what = ''
     if type(count) is not int or count < 1:
         what = f'{count!r}; set a whole number of boxes from 1'
-    elif kind != BOXES:
+    elif kind == LOGITS:
         what = (
             f'{count}, but only two-stage detectors compare boxes; leave it '
             'out'

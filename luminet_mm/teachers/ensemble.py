@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -179,12 +179,12 @@ class Ensemble(Sequence[Teacher]):
             if (questions := _questions(i, comparisons))
         }
 
-    def reads(self, started: dict, student: Any) -> list[Signal]:
+    def reads(self, started: Iterable[int], student: Any) -> list[Signal]:
         """What those that began need of the student's pass for its rows."""
         return sum((self[i].reads(student) for i in started), [])
 
     def rows(self, started: dict[int, Pending], record: Record) -> Record:
-        """The student's rows: those of its own pass, or a cache's."""
+        """The student's rows: those of its own pass, or a teacher's."""
         for i, pending in started.items():
             record = self[i].rows(pending.wait(), record)
         return record

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from luminet_mm.signals.box_rows import (
     ROWS,
+    BoxRecord,
     check_one_head,
     maps_signal,
     score_boxes,
@@ -101,8 +102,14 @@ class OwnBoxes(FrozenTeacher):
         samples: Sequence,
         questions: Sequence[Question],
     ) -> Pending:
-        """Run the RPN, too; its proposals are made later, as they wait."""
-        return super().begin(student, images, samples, [*questions, PROPOSING])
+        """Run the RPN, too, where a loss compares boxes.
+
+        Its proposals are made later, since the host waits for them.
+        """
+        asked = sum((question.asked for question in questions), [])
+        if any(signal.part == 'roi' for signal in asked):
+            questions = [*questions, PROPOSING]
+        return super().begin(student, images, samples, questions)
 
     def reads(self, student: Any) -> list[Signal]:
         """The maps on which the student's box head scores the boxes."""
@@ -119,6 +126,8 @@ class OwnBoxes(FrozenTeacher):
             ValueError: If it was not told the step, or a sample does not say
                 which image it is of.
         """
+        if not ahead.feats:  # no loss compares boxes in this step
+            return record
         return score_boxes(record, self.choose(ahead.values, record))
 
     def choose(self, maps: dict, record: Any) -> Tensor:
@@ -182,8 +191,9 @@ class OwnBoxes(FrozenTeacher):
         record: Any,
     ) -> list:
         """See :meth:`Teacher.answer`."""
-        known = replace(record.own, stages={0: record.rows})
-        return super().answer(family, ahead, questions, known)
+        if isinstance(record, BoxRecord):
+            record = replace(record.own, stages={0: record.rows})
+        return super().answer(family, ahead, questions, record)
 
 
 def _name(sample: Any) -> str:

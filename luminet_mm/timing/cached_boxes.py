@@ -26,7 +26,7 @@ from luminet_mm.distillers.caches import cache_problems
 from luminet_mm.signals.roi_heads import bbox_heads
 from luminet_mm.stock import stock_config
 from luminet_mm.teachers.box_layout import BoxAnswers, pack
-from luminet_mm.teachers.box_part import BoxPart
+from luminet_mm.teachers.box_part import NAME, BoxPart
 from luminet_mm.teachers.cache_files import (
     BOXES,
     FORMAT,
@@ -82,6 +82,7 @@ def boxes_step(
     """
     cfg = copy.deepcopy(cfg)
     block = teacher_list(cfg.model.teacher)[0]
+    block.pop(NAME, None)  # of the live teacher; all cached ones are compared
     boxes = boxes or plain.model.roi_head.bbox_sampler.num
     classes = bbox_heads(plain.model)[0].num_classes + 1
     with tempfile.TemporaryDirectory() as name:

@@ -139,7 +139,10 @@ def count_flops(run: Callable[[], Any]) -> int:
 
 
 def teacher_forward(step: TrainingStep, batch: dict) -> Callable[[], None]:
-    """The teachers' outputs for the losses, on rows of one training pass."""
+    """The teachers' outputs for the losses, on rows of one training pass.
+
+    Where teachers choose the rows, that is their work as well.
+    """
     model = step.model
     compared = list(model.comparisons.values())
     record = _recorded(model, model.data_preprocessor(batch, True))
@@ -149,7 +152,9 @@ def teacher_forward(step: TrainingStep, batch: dict) -> Callable[[], None]:
         inputs, samples = data['inputs'], data['data_samples']
         with step.optim.optim_context(model):  # the step's own precision
             started = model.begin_teachers(compared, inputs, samples)
-            model.ask_teachers(compared, started, record)
+            with torch.no_grad():
+                rows = model.teachers.rows(started, record)
+            model.ask_teachers(compared, started, rows)
 
     return run
 
@@ -175,6 +180,8 @@ def _recorded(model: DistillMixin, data: dict) -> Record:
     """A record of the student's stock training pass."""
     inputs, samples = data['inputs'], data['data_samples']
     signals = sum((each.student for each in model.comparisons.values()), [])
+    numbers = range(len(model.teachers))
+    signals += model.teachers.reads(numbers, model)
     with (
         torch.no_grad(),
         model.family.record(model, signals, inputs, samples) as record,

@@ -98,6 +98,7 @@ def test_more_boxes_than_the_cache_has():
         (dict(boxes_per_step=3), 'boxes', ''),
         (dict(boxes_per_step=-3), 'boxes', '-3; set a whole number'),
         (dict(boxes_per_step=3), 'logits', '3, but only two-stage detectors'),
+        (dict(boxes_per_step=3), '', ''),  # the model is not known
         (dict(CACHED, boxes_per_step=3), 'logits', '3, but only two-stage'),
     ],
 )

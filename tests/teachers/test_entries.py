@@ -25,3 +25,6 @@ def test_a_teacher_without_its_cache_runs():
     assert without_cache(block) == 'folder'
     assert block == TEACHER
     assert without_cache(block) is None
+    own = dict(TEACHER, boxes_per_step=3)  # of the running teacher
+    assert without_cache(own) is None
+    assert own == dict(TEACHER, boxes_per_step=3)

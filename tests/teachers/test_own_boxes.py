@@ -208,6 +208,91 @@ def test_maps_are_of_the_images_and_vectors_of_the_boxes(photos, twin):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)
 
 
+RPN = dict(
+    type='luminet_mm.BCKDLoss',
+    signal=['rpn.objectness', 'rpn.deltas'],
+    loss_weight='auto',
+)
+
+
+def test_a_weight_of_another_signal_is_what_it_is_without(photos, block):
+    """Its gradient is that of the student's own pass."""
+    raw, losses = batch(built(data(photos))[0], [0, 1]), []
+    for count in (COUNT, None):
+        own = dict(block, boxes_per_step=count)
+        auto = dict(KD, loss_weight='auto')
+        model = tiny.build(model_config(own, loss_kd=auto, loss_rpn=RPN))
+        losses.append(losses_of(model, raw))
+    for key in ('loss_rpn', 'weight_rpn', 'loss_cls', 'loss_rpn_bbox'):
+        one, other = (
+            sum(x) if isinstance(x := each[key], list) else torch.as_tensor(x)
+            for each in losses
+        )
+        torch.testing.assert_close(one, other)
+    # those of KD are at other rows
+    one, other = (torch.as_tensor(each['weight_kd']) for each in losses)
+    assert one > 0 and abs(one / other - 1) > 1e-3 and one != 1
+
+
+def test_a_monitored_run_goes_on(photos, block, tmp_path):
+    hooks = [
+        *HOOKS,
+        dict(type='luminet_mm.DistillMonitorHook', interval=1),
+    ]
+    model = model_config(block, **ALL, loss_rpn=RPN)
+    run = train(photos, tmp_path, model, custom_hooks=hooks)
+    scalars = run.message_hub.log_scalars
+    for name in ('luminet', 'kd', 'box', 'rpn'):
+        shares = scalars[f'train/share_{name}'].data[0]
+        assert np.isfinite(shares).all() and (shares > 0).all(), name
+
+
+def test_boxes_that_no_loss_compares_are_not_scored(photos, block):
+    """As where a schedule has switched the losses on them off."""
+    maps = dict(type='luminet_mm.PKDLoss', signal='neck')
+    model = tiny.build(model_config(block, loss_kd=KD, loss_maps=maps))
+    raw = batch(built(data(photos))[0], [0, 1])
+    losses_of(model, raw)
+    calls = []
+    for name, part in (
+        ('s', model.roi_head.bbox_head),
+        ('t', model.teacher.model.rpn_head),
+    ):
+        part.register_forward_hook(lambda *_, name=name: calls.append(name))
+    model.distill['loss_kd'].schedule_factor = 0
+    losses = losses_of(model, raw)
+    assert calls == ['s'] and losses['loss_maps'] > 0 == losses['loss_kd']
+
+
+@pytest.mark.parametrize('objects', [0, 1])
+def test_images_with_few_objects(photos, block, objects):
+    model = tiny.build(model_config(block, **ALL))
+    raw = batch(built(data(photos))[0], [0, 1])
+    sample = raw['data_samples'][1]
+    sample.gt_instances = sample.gt_instances[:objects]
+    _, _, about = compared(model, raw)['loss_kd']
+    labels = about.labels.unflatten(0, (2, COUNT))[1]
+    assert (labels < CLASSES).any() == bool(objects)
+    losses = losses_of(model, raw)
+    assert all(torch.isfinite(losses[key]) for key in ALL)
+
+
+def test_a_teacher_that_pads_further(photos, block):
+    """Its proposals are inside of the student's area."""
+    further = copy.deepcopy(block)
+    further['config']['model']['data_preprocessor']['pad_size_divisor'] = 256
+    model = tiny.build(model_config(further, **ALL))
+    raw = batch(built(data(photos))[0], [0, 3])
+    boxes = boxes_of(model, raw)
+    done = model.data_preprocessor(copy.deepcopy(raw), True)
+    for own, sample in zip(boxes, done['data_samples'], strict=True):
+        height, width = sample.img_shape
+        assert (own >= 0).all() and (own[:, 3] <= height).all()
+        assert (own[:, 2] <= width).all()
+    losses = losses_of(model, raw)
+    assert all(torch.isfinite(losses[key]) for key in ALL)
+
+
 def train(photos, work_dir, model, pipeline=None, **kwargs):
     run = tiny.runner(
         model,
@@ -272,16 +357,17 @@ def test_a_resumed_run_ends_bit_for_bit_as_one_that_was_not_stopped(
         assert torch.equal(found[key], value), key
 
 
-def test_a_teacher_in_bf16_has_proposals_in_whole_pixels(photos, block):
+def test_boxes_are_decoded_in_float32(photos, block):
+    """Also of maps in bf16, whose coordinates would move by pixels."""
     raw = batch(built(data(photos))[0], [0, 1])
-    exact = boxes_of(tiny.build(model_config(block, loss_kd=KD)), raw)
-    half = dict(block, dtype='bf16')
-    model = tiny.build(model_config(half, loss_kd=KD))
-    found = boxes_of(model, raw)
+    model = tiny.build(model_config(block, loss_kd=KD))
+    exact = boxes_of(model, raw)
+    with torch.autocast('cpu', torch.bfloat16):
+        found = boxes_of(model, raw)
     assert found.dtype == exact.dtype == torch.float32
     assert found[:, :MOVED].equal(exact[:, :MOVED])
-    # rounded to 8 bits, corners around 90 would be whole or half pixels
-    parts = (found[:, MOVED:] * 2) % 1
+    # rounded to 8 bits, corners from 32 on would be multiples of a quarter
+    parts = found[:, MOVED:][found[:, MOVED:] > 32] * 4 % 1
     assert ((parts > 0.01) & (parts < 0.99)).float().mean() > 0.3
 
 
@@ -346,12 +432,26 @@ def test_models_whose_boxes_cannot_be_compared(block):
         tiny.build(model_config(two))
 
 
-@pytest.mark.parametrize('signal', ['roi_head.bbox_head.shared_fcs.0'])
-def test_signals_of_the_students_own_rois(block, signal):
-    loss = dict(type='luminet_mm.FitNetLoss', signal=signal)
-    message = f"loss_x: '{signal}' is of the RoIs that the student samples"
-    with pytest.raises(ValueError, match=message):
+def test_signals_of_the_students_own_rois(block):
+    inner = 'roi_head.bbox_head.shared_fcs.0'
+    loss = dict(type='luminet_mm.FitNetLoss', signal=inner)
+    message = "loss_x: '{}' is of the RoIs that the student samples"
+    with pytest.raises(ValueError, match=message.format(inner)):
         tiny.build(model_config(block, loss_x=loss))
+    model = tiny.distiller(tiny.detector('mask'), tiny.detector('mask'))
+    model.teacher.boxes_per_step = COUNT
+    model.distill = dict(loss_kd=KD)
+    tiny.build(model)  # beside masks that are not compared
+    masks = dict(type='luminet_mm.MaskKDLoss', signal='roi.mask')
+    model.distill = dict(loss_kd=KD, loss_x=masks)
+    with pytest.raises(ValueError, match=message.format('roi.mask')):
+        tiny.build(model)
+
+
+def test_losses_that_compare_no_boxes(block):
+    maps = dict(type='luminet_mm.PKDLoss', signal='neck')
+    with pytest.raises(ValueError, match='per_step: none of the losses comp'):
+        tiny.build(model_config(block, loss_x=maps))
 
 
 @pytest.mark.parametrize('count', [0, 2.0, True, '4'])
@@ -365,18 +465,28 @@ def test_none_leaves_the_rois_to_the_student(block):
     assert not isinstance(model.teacher, OwnBoxes)
 
 
-@pytest.mark.parametrize('hooks', [[], HOOKS])
-def test_the_hook_that_counts_steps_is_asked_for(block, hooks):
+@pytest.mark.parametrize(
+    ('hooks', 'pack', 'message'),
+    [
+        (HOOKS, PACK, ''),
+        (HOOKS, dict(PACK, meta_keys=('img_id', 'img_shape')), ''),
+        (HOOKS, dict(PACK, meta_keys=('img_shape',)), "put 'img_id' into th"),
+        ([], PACK, 'add dict(type='),
+    ],
+)
+def test_what_has_to_be_known_of_a_step(photos, block, hooks, pack, message):
+    pipeline = [*PIPELINE[:-1], pack]
     cfg = Config(
         dict(
             default_scope='mmdet',
             model=model_config(block),
+            train_dataloader=dict(dataset=data(photos, pipeline)),
             custom_hooks=copy.deepcopy(hooks),
         )
     )
     lines = cached_problems(cfg)
-    assert len(lines) == (not hooks)
-    assert all('boxes_per_step: add dict(type=' in line for line in lines)
+    assert len(lines) == bool(message)
+    assert all(f'boxes_per_step: {message}' in line for line in lines)
 
 
 def test_a_record_is_replaced_and_not_changed(photos, block):

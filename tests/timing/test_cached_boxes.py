@@ -24,8 +24,10 @@ from luminet_mm.timing.step import (
 KD = dict(type='luminet_mm.KDLoss', signal='roi.cls_score')
 
 
-def test_cached_boxes_are_those_of_one_teacher_alone(config):
+@pytest.mark.parametrize('own', [None, 3])  # of the live teacher
+def test_cached_boxes_are_those_of_one_teacher_alone(config, own):
     cfg = config('detector')
+    cfg.model.teacher.boxes_per_step = own
     cfg.model.distill = dict(
         loss_kd=dict(type='luminet_mm.KDLoss', signal='roi.cls_score')
     )

@@ -46,3 +46,15 @@ def test_features_are_a_part_of_the_teachers_work(config):
     batch = random_batch(step.model, 2, (64, 64))
     part = count_flops(teacher_features(step, batch))
     assert 0 < part < count_flops(teacher_forward(step, batch))
+
+
+def test_a_teacher_that_chooses_the_rows_has_more_work(config):
+    flops = []
+    for boxes in (None, 4, 40):
+        cfg = config('detector')
+        cfg.model.teacher.boxes_per_step = boxes
+        step = TrainingStep(cfg, 'cpu')
+        batch = random_batch(step.model, 2, (64, 64))
+        flops.append(count_flops(teacher_forward(step, batch)))
+        step(batch)  # trains
+    assert flops[1] < flops[2]

@@ -222,6 +222,8 @@ def test_detectors(run_tool, distilled, dump, tmp_path, capsys):
     torch.save(dict(state_dict=state), tmp_path / 'student.pth')
     torch.save(dict(state_dict=teacher.state_dict()), tmp_path / 'teacher.pth')
     distilled.model.teacher.checkpoint = str(tmp_path / 'teacher.pth')
+    # of a training step: here the student's own boxes are compared
+    distilled.model.teacher.boxes_per_step = 3
     run_tool(
         'analyze',
         *(dump(distilled), tmp_path / 'student.pth'),

@@ -14,8 +14,10 @@ from result_page import (
 )
 
 from luminet_mm.report import weight_table
+from luminet_mm.report.verdict import Comparison
 
 NAME = 'digits_auto_methods'
+HEADLINE = ['luminet', 'lskd', 'dist', 'dkd', 'kd']
 METRIC = 'coco/bbox_mAP'
 TEXT = section('With weights that set themselves')
 TITLES = {
@@ -51,12 +53,48 @@ def test_the_settings_are_those_of_the_grid(name):
             entry['options'].get(f'model.distill.loss_{group}.signal')
             == 'roi.cls_score'
         )
-        assert len(entry[METRIC]['last']) == (3 if logits else 2)
+        assert len(entry[METRIC]['last']) == (5 if logits else 2)
 
 
 def beside(found, row):
     """The student's runs of a method's seeds."""
     return found['student']['last'][: len(row['last'])]
+
+
+def over(found, name, other='student'):
+    return Comparison(found[name]['last'], found[other]['last'])
+
+
+def on_logits(found):
+    """The losses on the RoIs' logits, best first."""
+    return [
+        name
+        for name, row in found.items()
+        if len(row['last']) == 5 and name != 'student'
+    ]
+
+
+def test_differences_on_the_logits_of_rois(found):
+    names = on_logits(found)
+    assert len(names) == 15 and HEADLINE[:2] == names[:2]
+    table = weight_table.differences([*found.values()], HEADLINE)
+    assert block('digits_auto_differences') == table
+    apart = [name for name in names if over(found, name).apart]
+    assert apart == [
+        *('luminet', 'lskd', 'nkd', 'normkd', 'ldrld', 'dist', 'dkd', 'mlld')
+    ]
+    assert (
+        'they are LumiNet, logit standardisation, NKD, NormKD, LDRLD, DIST '
+        'and DKD.'
+    ) in TEXT
+    wttm, rld = over(found, 'wttm'), over(found, 'rld')
+    assert (
+        f'WTTM and RLD are {wttm.gain:.1f} and {rld.gain:.1f} above on '
+        f'average (p = {wttm.p:.3f} and {rld.p:.3f})'.replace('0.0', '.0')
+    ) in TEXT
+    others = {name: over(found, 'luminet', name) for name in HEADLINE[1:]}
+    assert others.pop('lskd').p > 0.05
+    assert all(each.p < 0.05 for each in others.values())
 
 
 def ahead(found, name):
@@ -136,10 +174,12 @@ def test_who_ends_below(found):
     }
     assert worst == {'mlld', 'sp', 'pkt'}
     assert 'MLLD, SP and PKT with each run below each of its runs' in TEXT
-    level = sorted(gains[name] for name in ('kd', 'hard', 'ttm'))
+    level = sorted(gains[name] for name in ('kd', 'hard', 'ttm', 'wsld'))
+    least = min(over(found, name).p for name in ('kd', 'hard', 'ttm', 'wsld'))
     assert (
-        'KD, hard labels and TTM end where the student does, '
-        f'{abs(level[0]):.1f} to {level[-1]:.1f} above'
+        'Five runs cannot tell KD, hard labels, TTM and WSLD, '
+        f'{level[0]:.1f} to {level[-1]:.1f} above, from the student (p = '
+        f'{least:.3f} and more)'.replace('= 0', '= ')
     ) in TEXT
     by_hand = [
         row['published_mean'] - student['published_mean']

@@ -3,6 +3,7 @@
 import pytest
 from result_page import (
     ROOT,
+    SPEED,
     check_settings,
     grid,
     load,
@@ -19,7 +20,9 @@ HEADING = 'Boxes that the live teacher chooses'
 NAME = 'digits_own_boxes'
 METRIC = 'coco/bbox_mAP'
 TITLES = {
+    'KD, 32 boxes of the teacher': 'kd_own_32',
     'KD, 64 boxes of the teacher': 'kd_own_64',
+    'LumiNet, 32 boxes of the teacher': 'luminet_own_32',
     'LumiNet, 64 boxes of the teacher': 'luminet_own_64',
 }
 
@@ -52,8 +55,9 @@ def test_the_sweep_has_the_settings_that_were_run():
     cached = grid('digits_box_cache')
     for name, group in grid(NAME).items():
         options = dict(group.options)
-        assert options.pop('model.teacher.boxes_per_step') == 64
-        live = cached[name.removesuffix('_own_64')]
+        live, _, count = name.partition('_own_')
+        assert options.pop('model.teacher.boxes_per_step') == int(count)
+        live = cached[live]
         assert (group.config, options) == (live.config, live.options)
 
 
@@ -62,18 +66,42 @@ def test_what_is_said_of_luminet(entries):
     cached, other = compared(entries, 'luminet_own_64', 'luminet_cached')
     assert live.gain > 0 > cached.gain
     assert (
-        f"LumiNet gains {100 * live.gain:.1f} AP on the student's RoIs ({p}) "
-        f'and is level with cached boxes ({-100 * cached.gain:.1f} below, '
-        f'{other})'
+        f"LumiNet gains {100 * live.gain:.1f} AP with 64 on the student's 32 "
+        f'RoIs ({p}), and is level with 64 cached boxes '
+        f'({-100 * cached.gain:.1f} below, {other})'
+    ) in section(HEADING)
+    fewer, p = compared(entries, 'luminet_own_32', 'luminet')
+    assert fewer.gain > live.gain / 2
+    assert (
+        f'With 32, as many as the student samples, LumiNet gains '
+        f'{100 * fewer.gain:.1f} ({p}): most of it'
     ) in section(HEADING)
 
 
 def test_what_is_said_of_kd(entries):
-    live, p = compared(entries, 'kd_own_64', 'kd')
-    assert live.p > 0.05
+    fewer, p = compared(entries, 'kd_own_32', 'kd')
+    more, other = compared(entries, 'kd_own_64', 'kd')
+    assert min(fewer.p, more.p) > 0.05
     assert (
-        f'KD gains {100 * live.gain:.1f}, which five seeds do not show ({p})'
+        f'KD gains {100 * fewer.gain:.1f} with 32 and {100 * more.gain:.1f} '
+        f'with 64, which five seeds do not show ({p} and '
+        f'{other.removeprefix("p = ")})'
     ) in section(HEADING)
+
+
+def test_what_a_step_costs():
+    found = load('digits_own_boxes_cost')
+    assert {*found} == {*grid('digits_own_boxes_cost')}
+    head, *shown = rows("Boxes of the teacher's choice", SPEED)
+    assert head == ['LumiNet on', 'step / student step']
+    names = ('luminet', 'luminet_own_32', 'luminet_own_64')
+    ratios = [f'{found[name]["ratio"]:.2f}' for name in names]
+    assert [ratio for _, ratio in shown] == ratios
+    page = (ROOT / 'docs' / 'detectors.md').read_text(encoding='utf-8')
+    assert (
+        f"([{ratios[2]} times the student's step on digits](performance.md"
+        f'#boxes-of-the-teachers-choice), {ratios[0]} without)'
+    ) in ' '.join(page.split())
 
 
 def test_what_other_pages_say_of_it(entries):

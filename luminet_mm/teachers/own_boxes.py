@@ -89,8 +89,9 @@ class OwnBoxes(FrozenTeacher):
             if signal.part == 'roi' and signal.name not in ROWS:
                 raise ValueError(
                     f'model.distill.{key}: {signal.name!r} is of the '
-                    f'RoIs that the student samples, and model.teacher.{NAME} '
-                    "compares the teacher's boxes. Leave that setting out, "
+                    'RoIs that the student samples, and '
+                    'model.teacher.boxes_per_step compares the '
+                    "teacher's boxes. Leave that setting out, "
                     f'or compare {", ".join(map(repr, ROWS))}.'
                 )
         super().check(family, key, student, ours, theirs)

@@ -100,14 +100,14 @@ def test_all_of_them_train_alike():
         assert cfg.train_dataloader.batch_size == 64
 
 
-def test_the_grid_of_forms_differs_in_the_form_alone():
+def test_the_grid_of_forms_differs_in_form_and_precision_alone():
     path = SWEEP.with_name('cifar10_cache_forms.py')
     cells = make_cells(Config.fromfile(path).runs)
-    assert len(cells) == 25
+    assert len(cells) == 40
     folder = 'work_dirs/resnet56_cifar10-third'
     for cell in cells:
         plain, *others = cell.group.split('_')
-        form = others[-1]
+        form = cell.group.rpartition('_')[2]
         wanted, found = groups()[plain].to_dict(), cell.load().to_dict()
         cache = wanted['model']['teacher']['cache']
         assert cache == f'{folder}/logits'
@@ -115,5 +115,7 @@ def test_the_grid_of_forms_differs_in_the_form_alone():
             wanted['model']['teacher']['cache'] = f'{folder}/{form}'
         if 'tau1' in others:
             wanted['model']['distill']['loss_kd']['tau'] = 1.0
+        assert wanted['optim_wrapper']['type'] != 'OptimWrapper'
+        wanted['optim_wrapper']['type'] = 'OptimWrapper'
         wanted['randomness']['seed'] = cell.options['randomness.seed']
         assert found == wanted, cell.group

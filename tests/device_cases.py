@@ -233,6 +233,21 @@ def test_a_cache_of_logits(tmp_path):
     assert caching.deviation(*map(accelerator.to_cpu, map(dict, found))) < 1e-4
 
 
+def distilled(model, data):
+    """The losses of a distilled detector's step, on the CPU."""
+    np.random.seed(0)
+    raw = box_caching.batch(box_caching.built(data)[0], [0, 3, 5])
+    done = model.data_preprocessor(raw, True)
+    with operators.as_on_a_gpu():
+        torch.manual_seed(0)
+        found = model.loss(done['inputs'], done['data_samples'])
+    losses = {key: found[key] for key in model.distill}
+    sum(losses.values()).backward()
+    return accelerator.to_cpu(
+        {key: loss.detach() for key, loss in losses.items()}
+    )
+
+
 def test_a_cache_of_boxes(tmp_path, monkeypatch):
     """Written by a teacher on the device, and read there."""
     photos = box_caching.make_photos(tmp_path / 'photos')
@@ -250,18 +265,7 @@ def test_a_cache_of_boxes(tmp_path, monkeypatch):
             loss_luminet=box_caching.LUMINET,
             loss_box=box_caching.BOX,
         )
-        np.random.seed(0)
-        raw = box_caching.batch(box_caching.built(data)[0], [0, 3, 5])
-        done = model.data_preprocessor(raw, True)
-        with operators.as_on_a_gpu():
-            torch.manual_seed(0)
-            found = model.loss(done['inputs'], done['data_samples'])
-        sum(found[key] for key in ('loss_luminet', 'loss_box')).backward()
-        losses.append(
-            accelerator.to_cpu(
-                {key: found[key].detach() for key in model.distill}
-            )
-        )
+        losses.append(distilled(model, data))
     torch.testing.assert_close(*losses, rtol=1e-3, atol=1e-4)
 
 
@@ -281,16 +285,5 @@ def test_boxes_of_a_teacher_on_the_device(tmp_path):
             )
         ).to(device)
         model.teachers.at_step(0, 1)
-        np.random.seed(0)
-        raw = box_caching.batch(box_caching.built(data)[0], [0, 3, 5])
-        done = model.data_preprocessor(raw, True)
-        with operators.as_on_a_gpu():
-            torch.manual_seed(0)
-            found = model.loss(done['inputs'], done['data_samples'])
-        sum(found[key] for key in ('loss_luminet', 'loss_box')).backward()
-        losses.append(
-            accelerator.to_cpu(
-                {key: found[key].detach() for key in model.distill}
-            )
-        )
+        losses.append(distilled(model, data))
     torch.testing.assert_close(*losses, rtol=1e-3, atol=1e-4)

@@ -26,10 +26,7 @@ from luminet_mm.teachers.cache_files import BOXES, LOGITS
 from luminet_mm.teachers.cached import CachedTeacher
 from luminet_mm.teachers.cached_boxes import CachedBoxes
 from luminet_mm.teachers.ensemble import Ensemble
-from luminet_mm.teachers.entries import (
-    teacher_entries,
-    teacher_list,
-)
+from luminet_mm.teachers.entries import teacher_entries, teacher_list
 from luminet_mm.teachers.frozen import FrozenTeacher
 from luminet_mm.teachers.own_boxes import OwnBoxes
 
@@ -181,10 +178,11 @@ def build_teachers(teacher: Any, scope: str, cached: str = LOGITS) -> Ensemble:
 
 def _running_teacher(key: str, cfg: dict) -> FrozenTeacher:
     """Build a teacher; say which it is, or how to predict without it."""
-    if cfg.get(NAME) is None:
-        cfg.pop(NAME, None)
+    boxes = cfg.pop(NAME, None)
     try:
-        return OwnBoxes(**cfg) if NAME in cfg else FrozenTeacher(**cfg)
+        if boxes is None:
+            return FrozenTeacher(**cfg)
+        return OwnBoxes(boxes_per_step=boxes, **cfg)
     except ValueError as error:
         if key == 'model.teacher':
             raise

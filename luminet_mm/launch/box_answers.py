@@ -21,7 +21,11 @@ from luminet_mm.signals.box_rows import (
 )
 from luminet_mm.signals.roi_heads import bbox_heads
 from luminet_mm.signals.roi_scoring import Outer, score_rois
-from luminet_mm.teachers.box_choice import choose_boxes, moved_objects, widened
+from luminet_mm.teachers.box_choice import (
+    boxes_of_sample,
+    moved_objects,
+    widened,
+)
 from luminet_mm.teachers.box_layout import (
     INSIDE,
     BoxAnswers,
@@ -116,10 +120,9 @@ class Answerer:
                 (found,) = self.network.rpn_head.predict(
                     maps, [sample], rescale=False
                 )
-            boxes = choose_boxes(
-                found.bboxes.double().cpu().numpy(),
-                sample.gt_instances.bboxes.double().cpu().numpy(),
-                (width, height),
+            boxes = boxes_of_sample(
+                found.bboxes,
+                sample,
                 self.boxes,
                 self.jittered,
                 _rng(sample),

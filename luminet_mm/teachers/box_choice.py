@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from mmdet.structures.bbox import get_box_tensor
+from torch import Tensor
 
 JITTER = 0.2
 """How far a side of a jittered box moves, over the box's width or height."""
@@ -58,6 +60,30 @@ def choose_boxes(
     corner = (whole - sides) * rng.random((left, 2))
     chosen.append(np.concatenate([corner, corner + sides], axis=1))
     return widened(np.concatenate(chosen), np.zeros(2), whole)
+
+
+def boxes_of_sample(
+    proposals: Tensor,
+    sample: Any,
+    count: int,
+    jittered: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Choose the boxes of an image, see :func:`choose_boxes`.
+
+    Args:
+        proposals: ``(P, 4)`` corners in pixels, on any device.
+        sample: The image's annotations.
+        count: See there.
+        jittered: See there.
+        rng: See there.
+    """
+    height, width = sample.img_shape[:2]
+    found, objects = (
+        get_box_tensor(boxes).double().cpu().numpy()
+        for boxes in (proposals, sample.gt_instances.bboxes)
+    )
+    return choose_boxes(found, objects, (width, height), count, jittered, rng)
 
 
 def moved_objects(student: Any, count: int) -> int:

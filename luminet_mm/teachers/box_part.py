@@ -54,6 +54,19 @@ def most(key: str, count: int | None, boxes: int) -> str:
     )
 
 
+def uncounted(key: str) -> str:
+    """Why no boxes can be drawn before the step is known.
+
+    Args:
+        key: Where the teacher stands in the config.
+    """
+    return (
+        f'{key}.boxes_per_step: nothing says which step it is. '
+        'TeacherCheckHook does; a loop of your own calls '
+        'model.teacher.at_step(seed, step) before each step.'
+    )
+
+
 def draw_boxes(
     seed: int, step: int, image: str, boxes: int, count: int
 ) -> np.ndarray:
@@ -143,11 +156,7 @@ class BoxPart:
         if self.count is None:
             return found
         if self.now is None:
-            raise CacheError(
-                f'{self.key}.boxes_per_step: nothing says which step it '
-                'is. TeacherCheckHook does; a loop of your own calls '
-                'model.teacher.at_step(seed, step) before each step.'
-            )
+            raise CacheError(uncounted(self.key))
         return part_of(
             found,
             [

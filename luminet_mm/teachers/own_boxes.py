@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from mmdet.models.dense_heads import RPNHead
-from mmdet.structures.bbox import get_box_tensor
 from torch import Tensor
 
 from luminet_mm.signals.box_rows import (
@@ -24,8 +23,8 @@ from luminet_mm.signals.record import Record
 from luminet_mm.signals.roi_scoring import RPN_PARTS
 from luminet_mm.signals.signal import Signal
 from luminet_mm.streams import Pending, upload
-from luminet_mm.teachers.box_choice import choose_boxes, moved_objects
-from luminet_mm.teachers.box_part import NAME, bits_of
+from luminet_mm.teachers.box_choice import boxes_of_sample, moved_objects
+from luminet_mm.teachers.box_part import NAME, bits_of, uncounted
 from luminet_mm.teachers.frozen import FrozenTeacher
 
 PROPOSING = Question(
@@ -142,28 +141,19 @@ class OwnBoxes(FrozenTeacher):
             record: The student's pass.
         """
         if self.now is None:
-            raise ValueError(
-                f'model.teacher.{NAME}: nothing says which step it is. '
-                'TeacherCheckHook does; a loop of your own calls '
-                'model.teacher.at_step(seed, step) before each step.'
-            )
+            raise ValueError(uncounted('model.teacher'))
         jittered = moved_objects(record.model, self.boxes)
-        chosen = []
-        for found, sample in zip(
-            self._proposals(maps, record.samples), record.samples, strict=True
-        ):
-            height, width = sample.img_shape[:2]
-            objects = get_box_tensor(sample.gt_instances.bboxes)
-            chosen.append(
-                choose_boxes(
-                    found.double().cpu().numpy(),
-                    objects.double().cpu().numpy(),
-                    (width, height),
-                    self.boxes,
-                    jittered,
-                    np.random.Generator(bits_of(*self.now, _name(sample))),
-                )
+        proposals = self._proposals(maps, record.samples)
+        chosen = [
+            boxes_of_sample(
+                found,
+                sample,
+                self.boxes,
+                jittered,
+                np.random.Generator(bits_of(*self.now, _name(sample))),
             )
+            for found, sample in zip(proposals, record.samples, strict=True)
+        ]
         images = record.images
         dtype = torch.promote_types(images.dtype, torch.float32)
         return upload(np.stack(chosen), images.device).to(dtype)
@@ -182,7 +172,7 @@ class OwnBoxes(FrozenTeacher):
                 batch_img_metas=[sample.metainfo for sample in samples],
                 rescale=False,
             )
-        return [get_box_tensor(each.bboxes) for each in found]
+        return [each.bboxes for each in found]
 
     def answer(
         self,

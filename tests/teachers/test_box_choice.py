@@ -1,9 +1,18 @@
 """Which boxes a teacher is asked about."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 
-from luminet_mm.teachers.box_choice import JITTER, choose_boxes, widened
+from luminet_mm.teachers.box_choice import (
+    JITTER,
+    boxes_of_sample,
+    choose_boxes,
+    moved_objects,
+    widened,
+)
 
 SIZE = 80, 60
 OBJECTS = np.array([[10.0, 10, 30, 40], [40.0, 20, 72, 52]])
@@ -67,3 +76,28 @@ def test_boxes_are_widened_where_they_are():
     boxes = np.array([[5.0, 5, 5, 30], [79.9, 0, 200, 3], [-9, -9, -8, -8]])
     found = widened(boxes, np.zeros(2), np.array(SIZE))
     assert found.tolist() == [[5, 5, 6, 30], [79, 0, 80, 3], [0, 0, 1, 1]]
+
+
+def test_the_boxes_of_a_sample_are_those_of_its_numbers():
+    proposals = torch.tensor([[4.0, 4, 20, 20], [30, 8, 60, 28]])
+    objects = torch.tensor([[8.0, 8, 24, 24]])
+    sample = SimpleNamespace(
+        img_shape=(32, 64), gt_instances=SimpleNamespace(bboxes=objects)
+    )
+    found, expected = (
+        function(*arguments, 4, 2, np.random.default_rng(0))
+        for function, arguments in (
+            (boxes_of_sample, (proposals, sample)),
+            (choose_boxes, (proposals.numpy(), objects.numpy(), (64, 32))),
+        )
+    )
+    assert (found == expected).all() and found[:, 2].max() > 32
+
+
+@pytest.mark.parametrize(
+    ('sampler', 'expected'),
+    [(SimpleNamespace(pos_fraction=0.5), 8), (SimpleNamespace(), 4)],
+)
+def test_as_many_moved_objects_as_the_sampler_draws(sampler, expected):
+    student = SimpleNamespace(roi_head=SimpleNamespace(bbox_sampler=sampler))
+    assert moved_objects(student, 16) == expected

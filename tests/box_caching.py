@@ -148,3 +148,85 @@ def ready(block, config, **distill):
     model = tiny.build(model_config(block, **distill))
     model.teacher.check_data(*built(config))
     return model
+
+
+def losses_of(model, raw, step=None):
+    """Losses of a batch; ``step`` is the run's seed and the step."""
+    done = model.data_preprocessor(copy.deepcopy(raw), True)
+    torch.manual_seed(0)
+    if step is not None:
+        model.teachers.at_step(*step)
+    return model.loss(done['inputs'], done['data_samples'])
+
+
+def compared(model, raw, step=None):
+    """What each loss was given: student, teacher, batch."""
+    found = {}
+    hooks = [
+        loss.register_forward_pre_hook(
+            lambda _, args, key=key: found.update({key: args})
+        )
+        for key, loss in model.distill.items()
+    ]
+    losses_of(model, raw, step)
+    for hook in hooks:
+        hook.remove()
+    return found
+
+
+def gradients(model, raw):
+    """Each loss of a batch, and its gradient as one vector, in float64."""
+    model = model.double()
+    done = model.data_preprocessor(raw, True)
+    for sample in done['data_samples']:
+        instances = sample.gt_instances
+        instances.bboxes = instances.bboxes.double()
+    losses = model.loss(done['inputs'].double(), done['data_samples'])
+    trained = [p for p in model.parameters() if p.requires_grad]
+    found = {}
+    for key in model.distill:
+        parts = torch.autograd.grad(
+            losses[key], trained, retain_graph=True, allow_unused=True
+        )
+        flat = [g.flatten() for g in parts if g is not None]
+        found[key] = losses[key].detach(), torch.cat(flat)
+    return found
+
+
+def assert_shared(ranks, alone, rtol, bound):
+    """Ranks with other images learn, together, what one process learns.
+
+    Args:
+        ranks: What :func:`gradients` found on each.
+        alone: What it found of all images in one process.
+        rtol: Of losses.
+        bound: Of gradients, as a part of their norm.
+    """
+    for key, (loss, gradient) in alone.items():
+        shares = torch.stack([found[key][0] for found in ranks])
+        torch.testing.assert_close(shares.mean(), loss, rtol=rtol, atol=0)
+        parts = torch.stack([found[key][1] for found in ranks])
+        gap = (parts.mean(dim=0) - gradient).norm() / gradient.norm()
+        assert gap < bound and gradient.norm() > 0, key
+        apart = (parts[0] - parts[1]).norm() / gradient.norm()
+        assert apart > 0.01, 'each rank has rows of its own'
+
+
+def train(photos, work_dir, model, pipeline=None, **kwargs):
+    """Train on the photographs; the runner that did."""
+    run = tiny.runner(
+        model,
+        work_dir,
+        train_dataloader=dict(
+            batch_size=2,
+            num_workers=0,
+            dataset=data(photos, pipeline),
+            sampler=dict(type='DefaultSampler', shuffle=True),
+        ),
+        **{
+            **dict(max_epochs=2, custom_hooks=copy.deepcopy(HOOKS)),
+            **kwargs,
+        },
+    )
+    run.train()
+    return run

@@ -22,9 +22,12 @@ from box_caching import (
     RESIZE,
     batch,
     built,
+    compared,
     data,
+    losses_of,
     model_config,
     ready,
+    train,
 )
 from mmengine.model import ExponentialMovingAverage
 from mmengine.registry import DefaultScope
@@ -56,23 +59,6 @@ def own(photos):
     with DefaultScope.overwrite_default_scope('mmdet'):
         found = box_caching.teacher_block(photos.parent, width=8)
         box_caching.write(found, data(photos))
-    return found
-
-
-def losses_of(model, raw, seed=0):
-    done = model.data_preprocessor(copy.deepcopy(raw), True)
-    torch.manual_seed(seed)
-    return model.loss(done['inputs'], done['data_samples'])
-
-
-def compared(model, raw):
-    """What each loss was given: student, teacher, batch."""
-    found = {}
-    for key, loss in model.distill.items():
-        loss.register_forward_pre_hook(
-            lambda _, args, key=key: found.update({key: args})
-        )
-    losses_of(model, raw)
     return found
 
 
@@ -155,22 +141,6 @@ def test_no_teacher_is_built_and_gradients_reach_the_backbone(
             losses[key], [model.backbone.conv1.weight], retain_graph=True
         )
         assert losses[key] > 0 and grad.abs().max() > 0, key
-
-
-def train(photos, work_dir, model, pipeline=None, **kwargs):
-    run = tiny.runner(
-        model,
-        work_dir,
-        train_dataloader=dict(
-            batch_size=2,
-            num_workers=0,
-            dataset=data(photos, pipeline),
-            sampler=dict(type='DefaultSampler', shuffle=True),
-        ),
-        **{**dict(max_epochs=2, custom_hooks=HOOKS), **kwargs},
-    )
-    run.train()
-    return run
 
 
 def test_weight_0_is_stock_training_and_keys_are_stock(

@@ -19,6 +19,7 @@ from box_caching import (
     PIPELINE,
     batch,
     built,
+    compared,
     data,
     model_config,
     ready,
@@ -53,18 +54,6 @@ def whole(photos):
 @pytest.fixture
 def part(whole):
     return dict(whole, boxes_per_step=PART)
-
-
-def compared(model, raw):
-    """What each loss was given: student, teacher, batch."""
-    found = {}
-    for key, loss in model.distill.items():
-        loss.register_forward_pre_hook(
-            lambda _, args, key=key: found.update({key: args})
-        )
-    done = model.data_preprocessor(copy.deepcopy(raw), True)
-    model.loss(done['inputs'], done['data_samples'])
-    return found
 
 
 def by_image(model, raw):

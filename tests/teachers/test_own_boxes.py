@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from functools import partial
 
 import box_caching
 import numpy as np
@@ -21,6 +22,7 @@ from box_caching import (
     built,
     data,
     model_config,
+    train,
 )
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
@@ -32,6 +34,9 @@ from luminet_mm.teachers.own_boxes import OwnBoxes
 ALL = dict(loss_luminet=LUMINET, loss_kd=KD, loss_box=BOX)
 COUNT = 16
 MOVED = COUNT // 4  # the share of positives of the student's sampler
+FIRST = (0, 1)  # seed and step
+losses_of = partial(box_caching.losses_of, step=FIRST)
+compared = partial(box_caching.compared, step=FIRST)
 RESIZED = dict(
     type='RandomChoiceResize', scales=[(96, 72), (64, 48)], keep_ratio=True
 )
@@ -61,32 +66,9 @@ def live(photos, width):
     return dict(found, boxes_per_step=COUNT)
 
 
-def losses_of(model, raw, step=(0, 1), seed=0):
-    done = model.data_preprocessor(copy.deepcopy(raw), True)
-    torch.manual_seed(seed)
-    if step is not None:
-        model.teachers.at_step(*step)
-    return model.loss(done['inputs'], done['data_samples'])
-
-
-def compared(model, raw, step=(0, 1)):
-    """What each loss was given: student, teacher, batch."""
-    found = {}
-    hooks = [
-        loss.register_forward_pre_hook(
-            lambda _, args, key=key: found.update({key: args})
-        )
-        for key, loss in model.distill.items()
-    ]
-    losses_of(model, raw, step)
-    for hook in hooks:
-        hook.remove()
-    return found
-
-
-def boxes_of(model, raw, step=(0, 1)):
+def boxes_of(model, raw, step=FIRST):
     """The boxes of each image, ``(B, N, 4)``."""
-    _, _, about = next(iter(compared(model, raw, step).values()))
+    _, _, about = next(iter(compared(model, raw, step=step).values()))
     return about.rois[:, 1:].unflatten(0, (len(raw['inputs']), -1))
 
 
@@ -293,25 +275,6 @@ def test_a_teacher_that_pads_further(photos, block):
     assert all(torch.isfinite(losses[key]) for key in ALL)
 
 
-def train(photos, work_dir, model, pipeline=None, **kwargs):
-    run = tiny.runner(
-        model,
-        work_dir,
-        train_dataloader=dict(
-            batch_size=2,
-            num_workers=0,
-            dataset=data(photos, pipeline),
-            sampler=dict(type='DefaultSampler', shuffle=True),
-        ),
-        **{
-            **dict(max_epochs=2, custom_hooks=copy.deepcopy(HOOKS)),
-            **kwargs,
-        },
-    )
-    run.train()
-    return run
-
-
 def test_weight_0_is_stock_training_and_keys_are_stock(
     photos, block, tmp_path
 ):
@@ -400,7 +363,7 @@ def test_a_step_that_nobody_counts_and_an_image_without_a_name(photos, block):
     model = tiny.build(model_config(block, loss_kd=KD))
     raw = batch(built(data(photos))[0], [0])
     with pytest.raises(ValueError, match=r'a loop of your own calls model\.t'):
-        losses_of(model, raw, None)
+        losses_of(model, raw, step=None)
     del raw['data_samples'][0].img_id
     with pytest.raises(ValueError, match="Put img_id into PackDetInputs' m"):
         losses_of(model, raw)

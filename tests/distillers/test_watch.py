@@ -110,21 +110,17 @@ CASES = dict(
     [*((case, False) for case in CASES), ('rois', True), ('images', True)],
 )
 def test_a_step_is_the_same_unwatched(case, half):
-    with torch.autocast('cpu', torch.bfloat16, enabled=half):
-        compare_unwatched(*CASES[case])
-
-
-def compare_unwatched(kind, config):
-    model = kind.build(config())
+    kind, config = CASES[case]
+    model, again = (kind.build(config()) for _ in range(2))
     before = copy.deepcopy(model.state_dict())
     data = kind.prepared(model)
-    losses, grads, seen = watched(model, data)
-    random = torch.random.get_rng_state()
-    again = kind.build(config())
-    again.load_state_dict(before)
-    torch.manual_seed(1)
-    stock = again.loss(data['inputs'], data['data_samples'])
-    again.parse_losses(stock)[0].backward()
+    with torch.autocast('cpu', torch.bfloat16, enabled=half):
+        losses, grads, seen = watched(model, data)
+        random = torch.random.get_rng_state()
+        again.load_state_dict(before)
+        torch.manual_seed(1)
+        stock = again.loss(data['inputs'], data['data_samples'])
+        again.parse_losses(stock)[0].backward()
     assert torch.equal(random, torch.random.get_rng_state())
     assert list(losses) == list(stock)
     for name, p in again.named_parameters():

@@ -129,6 +129,8 @@ def take_step(cfg, data):
     torch.manual_seed(0)
     model = MODELS.build(cfg.model).train()
     model.init_weights()  # a DETR leaves some unset until then
+    if 'distill' in cfg.model:
+        model.teachers.at_step(0, 0)
     before = {
         key: value.detach().clone() for key, value in model.named_parameters()
     }

@@ -99,7 +99,8 @@ def _teacher(
 def _distilled(request: Request, epochs: int, steps: int) -> list[Choice]:
     student = read_config(request.config('student'), 'config')
     teacher = read_config(request.config('teacher'), 'config')
-    kind, losses, why = recipe_for(student, teacher)
+    recipe = recipe_for(student, teacher)
+    losses = recipe.losses
     before = (
         [Code('*_base_.custom_hooks')] if student.get('custom_hooks') else []
     )
@@ -107,7 +108,9 @@ def _distilled(request: Request, epochs: int, steps: int) -> list[Choice]:
     settings = dict(
         _base_='student.py',
         model=dict(
-            type=kind, teacher=_teacher_block(request, epochs), distill=losses
+            type=recipe.kind,
+            teacher=_teacher_block(request, epochs) | recipe.teacher,
+            distill=losses,
         ),
         custom_hooks=[
             *before,
@@ -127,10 +130,15 @@ def _distilled(request: Request, epochs: int, steps: int) -> list[Choice]:
     title = 'The student that also learns from the teacher.'
     _write(request, 'distilled', title, needs, settings)
     shown = ', '.join(each['type'].split('.')[1] for each in losses.values())
-    return [Choice('losses', shown, why)]
+    choices = [Choice('losses', shown, recipe.why)]
+    boxes = recipe.teacher.get('boxes_per_step')
+    if boxes:
+        compared = f'{boxes} boxes of an image'
+        choices.append(Choice('compared', compared, 'the teacher says which'))
+    return choices
 
 
-def _teacher_block(request: Request, epochs: int) -> dict[str, str]:
+def _teacher_block(request: Request, epochs: int) -> dict[str, Any]:
     if len(request.teacher) > 1:
         return dict(
             config=own.base_of(request.teacher[0]),

@@ -9,7 +9,7 @@ of that is too little (docs/results.md, "Where things are").
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from mmdet.models.dense_heads import ATSSHead, FCOSHead, GFLHead, RetinaHead
 from mmengine.config import Config
@@ -24,8 +24,27 @@ WARMUP = 8
 """A loss has its full weight after this fraction of the training."""
 BOXES = dict(share=3)
 """On blood cells boxes need more than classes (docs/results.md)."""
+LEAST_BOXES = 64
+"""Boxes of an image that the teacher chooses, where a student samples fewer
+RoIs: with 64 LumiNet gained on 32 of the student's (docs/results.md)."""
 # Heads whose last layers can run on another head's maps.
 CROSSED = (RetinaHead, ATSSHead, FCOSHead, GFLHead)
+
+
+class Recipe(NamedTuple):
+    """How a pair is distilled.
+
+    Attributes:
+        kind: ``model.type``.
+        losses: The block ``distill``.
+        teacher: What the block of the teacher has beside its network.
+        why: Why these losses.
+    """
+
+    kind: str
+    losses: dict[str, dict]
+    teacher: dict[str, Any]
+    why: str
 
 
 def two_stage(student: Config, teacher: Config) -> dict[str, dict]:
@@ -34,7 +53,7 @@ def two_stage(student: Config, teacher: Config) -> dict[str, dict]:
     The RPN is left out if anchors are not the same in both.
     """
     head = student.model.roi_head
-    if isinstance(head.get('bbox_head'), list) or head.get('num_stages'):
+    if _is_cascade(student):
         stages = [f'.{stage}' for stage in range(head.num_stages)]
     else:
         stages = ['']
@@ -63,6 +82,23 @@ def two_stage(student: Config, teacher: Config) -> dict[str, dict]:
             loss_weight=1.0,
         )
     return losses
+
+
+def _is_cascade(cfg: Config) -> bool:
+    head = cfg.model.get('roi_head') or {}
+    return isinstance(head.get('bbox_head'), list) or 'num_stages' in head
+
+
+def own_boxes(student: Config, teacher: Config) -> dict[str, Any]:
+    """A teacher with an RPN says which boxes are compared.
+
+    As many as the student samples. Several box heads sample their own.
+    """
+    proposes = (teacher.model.get('rpn_head') or {}).get('type') == 'RPNHead'
+    if not proposes or any(map(_is_cascade, (student, teacher))):
+        return {}
+    sampler = student.model.train_cfg.rcnn.sampler
+    return dict(boxes_per_step=max(LEAST_BOXES, sampler.get('num', 0)))
 
 
 def one_stage(student: Config, teacher: Config) -> dict[str, dict]:
@@ -142,17 +178,12 @@ RECIPES: dict[str, Callable[[Config, Config], dict[str, dict]]] = dict(
 """By the class name of the family in ``luminet_mm/signals``."""
 
 
-def recipe_for(
-    student: Config, teacher: Config
-) -> tuple[str, dict[str, dict], str]:
-    """The distiller and the losses for a pair.
+def recipe_for(student: Config, teacher: Config) -> Recipe:
+    """The distiller, the losses and the teacher's settings for a pair.
 
     Args:
         student: Its whole config.
         teacher: Its whole config.
-
-    Returns:
-        ``model.type``, the block ``distill``, and why.
 
     Raises:
         DataError: If the student cannot be distilled.
@@ -172,8 +203,9 @@ def recipe_for(
     family, theirs = stock_family(cls), other and stock_family(other)
     make = RECIPES[name] if type(theirs) is type(family) else other_kind
     losses = make(student, teacher)
+    settings = own_boxes(student, teacher) if make is two_stage else {}
     why = WHY[next(iter(losses.values()))['type']]
-    return kind, losses, why
+    return Recipe(kind, losses, settings, why)
 
 
 WHY = {

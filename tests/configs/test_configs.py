@@ -33,6 +33,7 @@ from tiny import batch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from luminet_mm.preflight import ConfigError, check_config
+from luminet_mm.recipe.families import recipe_for
 from luminet_mm.stock import stock_config
 from luminet_mm.teachers.classes import check_classes
 
@@ -100,6 +101,7 @@ MASK_KD = dict(
         type='luminet_mm.MaskKDLoss', signal='roi.mask', loss_weight=1.0
     )
 )
+BOXED = 'luminet_boxes_frcnn_r101_r18_coco'
 PKD = dict(
     type='luminet_mm.PKDLoss',
     signal='neck',
@@ -157,7 +159,7 @@ def test_each_pair_has_a_baseline_and_luminet():
         for method in methods:
             assert f'{method}_{pair}_coco' in DISTILLED
     assert set(BATCHES) <= set(DISTILLED)
-    assert len(DISTILLED) == 3 * 4 + 2 + 1 + len(BATCHES) + 2
+    assert len(DISTILLED) == 3 * 4 + 2 + 1 + len(BATCHES) + 3
 
 
 def test_the_model_index_lists_them():
@@ -304,12 +306,14 @@ def test_methods_of_a_pair_differ_only_in_the_loss(pair):
         assert stock.pop('custom_hooks') == []
         stock['model']['type'] = baseline['model']['type']
         assert stock == baseline
+        if name == BOXED:
+            assert cfg.model.teacher.pop('boxes_per_step') == 512
         teachers.append(plain(cfg.model.teacher))
         check, *schedule = cfg.custom_hooks
         assert check.type == 'luminet_mm.TeacherCheckHook'
         if name == COMBINED:
             assert plain(cfg.model.distill.pop('loss_pkd')) == PKD
-        if 'cascade' not in pair:
+        if 'cascade' not in pair and name != BOXED:
             losses = dict(LOSSES, fcfd=FCFD, maskkd=MASK_KD)
             assert plain(cfg.model.distill) == losses[method]
         if method == 'luminet':
@@ -320,6 +324,17 @@ def test_methods_of_a_pair_differ_only_in_the_loss(pair):
         else:
             assert not schedule
     assert teachers and all(t == teachers[0] for t in teachers)
+
+
+@pytest.mark.parametrize('name', [BOXED, 'luminet_boxes_frcnn_digits'])
+def test_what_distill_py_trains(name):
+    """The recipe for one's own data, as configs on COCO and the digits."""
+    cfg = load(name)
+    teacher = teacher_config(cfg.model.teacher.config)
+    recipe = recipe_for(stock_config(cfg), teacher)
+    assert plain(cfg.model.distill) == plain(recipe.losses)
+    boxes = cfg.model.teacher.boxes_per_step
+    assert dict(boxes_per_step=boxes) == recipe.teacher
 
 
 def test_a_cascade_has_a_loss_per_stage():
@@ -408,7 +423,8 @@ def bbox_head(model):
 
 def small_batch(cfg):
     data = batch(size=64, masks='mask_head' in cfg.model.roi_head)
-    for sample in data['data_samples']:
+    for number, sample in enumerate(data['data_samples']):
+        sample.set_metainfo(dict(img_id=number))
         labels = sample.gt_instances.labels
         labels.clamp_(max=bbox_head(cfg.model).num_classes - 1)
     return data

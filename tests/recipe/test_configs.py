@@ -62,6 +62,7 @@ def test_a_small_pair_of_detectors(pair, monkeypatch):
     assert distilled.type == 'luminet_mm.TwoStageDistiller'
     assert student.roi_head == distilled.roi_head
     assert cfgs['teacher'].train_cfg.max_epochs == 12
+    assert distilled.teacher.boxes_per_step == 64
     last = Path(distilled.teacher.checkpoint).resolve()
     assert last == out / 'teacher/epoch_12.pth'
     theirs = read_config(distilled.teacher.config).model
@@ -71,7 +72,7 @@ def test_a_small_pair_of_detectors(pair, monkeypatch):
     check_config(cfg, ['train'])
     names = [choice.name for choice in choices]
     assert names[:3] == ['image size', 'anchors', 'batch size']
-    assert 'losses' in names and 'start' in names
+    assert {'losses', 'compared', 'start'} <= {*names}
 
 
 def test_configs_move_with_their_folder(pair, tmp_path):
@@ -101,7 +102,9 @@ def test_a_teacher_that_is_trained_already(boxes, tmp_path):
     url = 'https://example.org/a.pth'
     _, cfgs, _ = written(boxes, tmp_path / 'out', teacher=(name, url))
     distilled = cfgs['distilled']
-    assert distilled.model.teacher == dict(config=name, checkpoint=url)
+    assert distilled.model.teacher == dict(
+        config=name, checkpoint=url, boxes_per_step=64
+    )
     check = distilled.custom_hooks[0]
     assert check.type == 'luminet_mm.TeacherCheckHook' and check.evaluate
     assert cfgs['teacher'].model.roi_head.bbox_head.num_classes == 2

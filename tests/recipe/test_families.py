@@ -18,22 +18,23 @@ def zoo(name):
     return get_config(f'mmdet::{name}')
 
 
-def types(losses):
+def types(recipe):
     return [
-        each['type'].removeprefix('luminet_mm.') for each in losses.values()
+        each['type'].removeprefix('luminet_mm.')
+        for each in recipe.losses.values()
     ]
 
 
 def test_two_stage_detectors_learn_classes_and_boxes():
     cfg = whole(detector())
-    kind, losses, why = recipe_for(cfg, cfg)
-    assert kind == 'luminet_mm.TwoStageDistiller'
-    assert types(losses) == ['LumiNetLoss', 'RoIBoxLoss', 'BCKDLoss']
-    assert why == 'their weights set themselves'
+    recipe = recipe_for(cfg, cfg)
+    assert recipe.kind == 'luminet_mm.TwoStageDistiller'
+    assert types(recipe) == ['LumiNetLoss', 'RoIBoxLoss', 'BCKDLoss']
+    assert recipe.why == 'their weights set themselves'
     cascade = whole(detector('cascade'))
-    _, losses, _ = recipe_for(cascade, cascade)
-    assert types(losses) == ['LumiNetLoss', 'RoIBoxLoss'] * 3 + ['BCKDLoss']
-    assert losses['loss_boxes_2']['signal'] == [
+    recipe = recipe_for(cascade, cascade)
+    assert types(recipe) == ['LumiNetLoss', 'RoIBoxLoss'] * 3 + ['BCKDLoss']
+    assert recipe.losses['loss_boxes_2']['signal'] == [
         'roi.2.cls_score',
         'roi.2.bbox_pred',
     ]
@@ -42,39 +43,58 @@ def test_two_stage_detectors_learn_classes_and_boxes():
 def test_an_rpn_with_other_anchors_is_left_out():
     ours, theirs = whole(detector()), whole(detector())
     theirs.model.rpn_head.anchor_generator.scales = [3]
-    assert types(recipe_for(ours, theirs)[1]) == ['LumiNetLoss', 'RoIBoxLoss']
+    assert types(recipe_for(ours, theirs)) == ['LumiNetLoss', 'RoIBoxLoss']
     theirs = whole(detector())
     theirs.model.rpn_head.type = 'GARPNHead'
-    assert types(recipe_for(ours, theirs)[1]) == ['LumiNetLoss', 'RoIBoxLoss']
+    assert types(recipe_for(ours, theirs)) == ['LumiNetLoss', 'RoIBoxLoss']
+
+
+def test_the_teacher_says_which_boxes_are_compared():
+    """As many as the student samples, and 64 at least."""
+    few, many = whole(detector()), whole(detector())
+    many.model.train_cfg.rcnn.sampler.num = 512
+    assert recipe_for(few, many).teacher == dict(boxes_per_step=64)
+    assert recipe_for(many, few).teacher == dict(boxes_per_step=512)
+    # the heads of a cascade sample boxes of their own
+    cascade = whole(detector('cascade'))
+    assert recipe_for(few, cascade).teacher == {}
+    assert recipe_for(cascade, few).teacher == {}
+    # and a one-stage teacher has no box head
+    retina = zoo('retinanet/retinanet_r18_fpn_1x_coco.py')
+    assert recipe_for(few, retina).teacher == {}
+    many.model.rpn_head.type = 'GARPNHead'
+    assert recipe_for(few, many).teacher == {}
+    assert recipe_for(many, few).teacher == dict(boxes_per_step=512)
 
 
 def test_a_head_that_can_be_cut_is_crossed():
     gfl = zoo('gfl/gfl_r50_fpn_1x_coco.py')
-    kind, losses, _ = recipe_for(gfl, gfl)
-    assert kind == 'luminet_mm.OneStageDistiller'
-    assert types(losses) == ['CrossKDLoss']
-    (loss,) = losses.values()
+    recipe = recipe_for(gfl, gfl)
+    assert recipe.kind == 'luminet_mm.OneStageDistiller'
+    assert types(recipe) == ['CrossKDLoss'] and recipe.teacher == {}
+    (loss,) = recipe.losses.values()
     assert loss['signal'][0] == 'bbox_head.cls_convs.2.preact'
     other = zoo('gfl/gfl_r50_fpn_1x_coco.py')
     other.model.bbox_head.feat_channels = 128
-    assert types(recipe_for(gfl, other)[1]) == ['BCKDLoss']
+    assert types(recipe_for(gfl, other)) == ['BCKDLoss']
     rtmdet = zoo('rtmdet/rtmdet_tiny_8xb32-300e_coco.py')
-    assert types(recipe_for(rtmdet, rtmdet)[1]) == ['BCKDLoss']
+    assert types(recipe_for(rtmdet, rtmdet)) == ['BCKDLoss']
 
 
 def test_detrs_classifiers_and_pairs_of_two_kinds():
     dino = zoo('dino/dino-4scale_r50_8xb2-12e_coco.py')
-    kind, losses, _ = recipe_for(dino, dino)
-    assert kind == 'luminet_mm.DETRDistiller'
-    assert types(losses) == ['KDDETRLoss']
+    recipe = recipe_for(dino, dino)
+    assert recipe.kind == 'luminet_mm.DETRDistiller'
+    assert types(recipe) == ['KDDETRLoss'] and recipe.teacher == {}
     cls = whole(dict(type='ImageClassifier'), 'mmpretrain')
-    kind, losses, _ = recipe_for(cls, cls)
-    assert kind == 'luminet_mm.ClassifierDistiller'
-    assert losses['loss_luminet']['signal'] == 'logits'
+    recipe = recipe_for(cls, cls)
+    assert recipe.kind == 'luminet_mm.ClassifierDistiller'
+    assert recipe.losses['loss_luminet']['signal'] == 'logits'
+    assert recipe.teacher == {}
     retina = zoo('retinanet/retinanet_r18_fpn_1x_coco.py')
     gfl = zoo('gfl/gfl_r50_fpn_1x_coco.py')
-    assert types(recipe_for(retina, gfl)[1]) == ['PKDLoss']
-    assert types(recipe_for(retina, whole(detector()))[1]) == ['PKDLoss']
+    assert types(recipe_for(retina, gfl)) == ['PKDLoss']
+    assert types(recipe_for(retina, whole(detector()))) == ['PKDLoss']
 
 
 def test_every_family_with_logits_has_a_recipe():

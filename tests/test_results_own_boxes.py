@@ -92,6 +92,84 @@ def test_what_is_said_of_kd(entries):
     ) in section(HEADING)
 
 
+RECIPE = 'Boxes that the teacher chooses, beside classes and RPN'
+RECIPES = {
+    'student alone': None,
+    '32 RoIs of the student': 'recipe',
+    '64 boxes of the teacher': 'recipe_own_64',
+}
+
+
+def test_the_table_of_the_recipe(entries):
+    groups = load(f'{NAME}_recipe')
+    head, *shown = rows(RECIPE)
+    assert head == ['', 'AP', 'AP50', 'AP75', 'AP by seed (0 to 4)']
+    assert [title for title, *_ in shown] == [*RECIPES]
+    (_, ap, *more, seeds), *others = shown
+    entry = entries['student']
+    assert [ap, *more, seeds] == [spread(entry), '–', '–', seeds_of(entry)]
+    for title, ap, ap50, ap75, seeds in others:
+        group = groups.pop(RECIPES[title])
+        entry = group[METRIC]
+        assert len(entry['last']) == 5 and not group['missing']
+        assert (ap, seeds) == (spread(entry), seeds_of(entry))
+        assert ap50 == percent(group[f'{METRIC}_50']['mean'])
+        assert ap75 == percent(group[f'{METRIC}_75']['mean'])
+    assert not groups
+
+
+def test_the_recipe_was_run_with_the_settings_of_its_grid():
+    name = f'{NAME}_recipe'
+    check_settings(name)
+    recipe, own = (grid(name)[key] for key in ('recipe', 'recipe_own_64'))
+    options = dict(own.options)
+    assert options.pop('model.teacher.boxes_per_step') == 64
+    assert (own.config, options) == (recipe.config, recipe.options)
+    key = 'luminet_boxes_auto_1_3_rpn'
+    assert recipe.to_dict() == grid('digits_boxes')[key].to_dict()
+
+
+def test_what_pages_say_of_the_recipe(entries):
+    found = load(f'{NAME}_recipe')
+    rois, own = (found[key] for key in ('recipe', 'recipe_own_64'))
+    compare = Comparison(own[METRIC]['last'], rois[METRIC]['last'])
+    alone = Comparison(
+        entries['luminet_own_64']['last'], entries['luminet']['last']
+    )
+    p = f'{compare.p:.3f}'.lstrip('0')
+    assert (
+        f'The boxes of the teacher add {100 * compare.gain:.1f} AP (p = {p}), '
+        f'where they added {100 * alone.gain:.1f} to LumiNet alone'
+    ) in section(RECIPE)
+    hand = load('digits_boxes')['luminet_boxes_auto3_rpn'][METRIC]
+    assert f'[had {spread(hand)}]' in section(RECIPE)
+    ratio = f'{own["seconds"] / rois["seconds"]:.2f} times'
+    assert f'A step took {ratio} as long' in section(RECIPE)
+    readme, detectors, choosing, news = (
+        ' '.join((ROOT / name).read_text(encoding='utf-8').split())
+        for name in (
+            'README.md',
+            'docs/detectors.md',
+            'docs/choosing.md',
+            'CHANGELOG.md',
+        )
+    )
+    means = [percent(each[METRIC]['mean']) for each in (own, rois)]
+    student = percent(entries['student']['mean'])
+    assert (
+        f'have {spread(own[METRIC])}, where the student alone has {student}'
+    ) in readme
+    assert (
+        f'it has [{spread(own[METRIC])} and {spread(rois[METRIC])}]'
+    ) in detectors
+    assert (
+        f"{means[0]} against {student} AP; on the student's 32 RoIs {means[1]}"
+    ) in choosing
+    assert (
+        f'on digits {means[0]} AP instead of {means[1]}, and {ratio} the time'
+    ) in news
+
+
 def test_what_a_step_costs():
     found = load('digits_own_boxes_cost')
     assert {*found} == {*grid('digits_own_boxes_cost')}

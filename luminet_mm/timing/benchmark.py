@@ -15,6 +15,7 @@ from luminet_mm.timing.contenders import PRODUCT, Contender, make_contenders
 from luminet_mm.timing.machine import processor
 from luminet_mm.timing.memory import STEPS, memory_of
 from luminet_mm.timing.step import (
+    CHOSEN,
     Clock,
     TrainingStep,
     check_distils,
@@ -26,6 +27,7 @@ PARTS = (
     'data',
     'student forward',
     'teacher forward',
+    CHOSEN,
     'distillation loss',
     'backward',
     'optimizer',
@@ -64,9 +66,10 @@ def benchmark(
 
     Returns:
         ``machine``, ``sizes``, ``seconds`` and ``ratios`` (median and
-        quartiles of each), ``parts`` of the distillation step (medians in
-        seconds), ``flops`` (of the parts compared to a matrix product) and
-        ``memory`` (bytes, see :func:`~luminet_mm.timing.memory.memory_of`).
+        quartiles of each), ``parts`` of the distillation step, those that it
+        has (medians in seconds), ``flops`` (of the parts compared to a matrix
+        product) and ``memory`` (bytes, see
+        :func:`~luminet_mm.timing.memory.memory_of`).
 
     Raises:
         BenchmarkError: If the config is not a distillation config.
@@ -96,7 +99,11 @@ def benchmark(
         },
         ratios=_ratios({n: c.seconds for n, c in contenders.items()}, flops),
         flops=flops,
-        parts={name: statistics.median(parts[name]) for name in PARTS},
+        parts={
+            name: statistics.median(seconds)
+            for name, seconds in parts.items()
+            if any(seconds)
+        },
         memory=memory_of(
             {name: contenders[name].step for name in STEPS},
             batch,

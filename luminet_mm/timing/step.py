@@ -23,8 +23,12 @@ from torch import nn
 from luminet_mm.config_types import PRETRAINED, is_type
 from luminet_mm.signals.roi_heads import bbox_heads
 from luminet_mm.stock import model_block
+from luminet_mm.teachers.base import Teacher
 from luminet_mm.teachers.entries import teacher_list, without_cache
 from luminet_mm.teachers.inputs import image_channels
+
+CHOSEN = "teacher's boxes"
+"""The part of a step in which boxes are found and the student scores them."""
 
 
 class BenchmarkError(ValueError):
@@ -105,6 +109,11 @@ class TrainingStep:
                     self.model, name, _within(clock, 'teacher forward', ask)
                 )
                 stack.callback(self.model.__dict__.pop, name)
+            for teacher in self.model.teachers:
+                # with a box head's second pass, where it brings rows
+                if type(teacher).rows is not Teacher.rows:
+                    teacher.rows = _within(clock, CHOSEN, teacher.rows)
+                    stack.callback(teacher.__dict__.pop, 'rows')
             for loss in self.model.distill.values():
                 loss.forward = _within(
                     clock, 'distillation loss', loss.forward

@@ -6,7 +6,12 @@ import pytest
 import tiny
 import torch
 
-from luminet_mm.timing.step import Clock, TrainingStep, random_batch
+from luminet_mm.timing.step import (
+    CHOSEN,
+    Clock,
+    TrainingStep,
+    random_batch,
+)
 
 
 def test_nested_parts_are_counted_once(monkeypatch):
@@ -43,6 +48,17 @@ def test_nothing_is_left_on_the_model(config):
     # it does not learn from noise either
     for key, value in step.model.named_parameters():
         assert torch.equal(value, before[key]), key
+
+
+def test_boxes_that_the_teacher_chooses_are_a_part_of_their_own(config):
+    cfg = config('detector')
+    cfg.model.teacher.boxes_per_step = 8
+    step = TrainingStep(cfg, 'cpu')
+    clock = Clock(torch.device('cpu'))
+    step.timed(random_batch(step.model, 2, (64, 64)), clock)
+    assert list(clock.parts)[:3] == ['data', 'teacher forward', CHOSEN]
+    assert all(part > 0 for part in clock.parts.values())
+    assert 'rows' not in vars(step.model.teacher)
 
 
 @pytest.mark.parametrize('channels', [3, 1])

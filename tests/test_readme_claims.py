@@ -29,7 +29,7 @@ CLAIMS = {
     "With the teacher's boxes and its RPN": (
         'test_results_boxes.py::test_readme_has_the_same_figure'
     ),
-    'On 64 boxes that the teacher chooses': (
+    'With the losses of `tools/distill.py`': (
         'test_results_own_boxes.py::test_what_pages_say_of_the_recipe'
     ),
     'A one-stage student on the same data': (

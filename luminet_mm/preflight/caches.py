@@ -79,20 +79,27 @@ def _own_boxes(key: str, cfg: Config) -> list[str]:
             f'{key}: add {HOOK} to custom_hooks, which says in each step '
             'which it is, so that other boxes are drawn'
         )
-    nameless = any(
-        isinstance(step, Mapping)
-        and is_type(step, 'mmdet.PackDetInputs')
-        and 'img_id' not in step.get('meta_keys', ['img_id'])
-        for pipeline in pipelines(_block(cfg, 'train_dataloader'))
-        if isinstance(pipeline, (list, tuple))
-        for step in pipeline
-    )
-    if nameless:
+    if not names_images(_block(cfg, 'train_dataloader')):
         lines.append(
             f"{key}: put 'img_id' into the meta_keys of PackDetInputs in "
             'train_dataloader, since an image has boxes of its own'
         )
     return lines
+
+
+def names_images(loader: Mapping) -> bool:
+    """Whether a loader's detection samples say which image they are of.
+
+    Args:
+        loader: Its block; one without a pipeline passes.
+    """
+    return all(
+        'img_id' in step.get('meta_keys', ['img_id'])
+        for pipeline in pipelines(loader)
+        if isinstance(pipeline, (list, tuple))
+        for step in pipeline
+        if isinstance(step, Mapping) and is_type(step, 'mmdet.PackDetInputs')
+    )
 
 
 def _too_many(key: str, teacher: Mapping) -> list[str]:

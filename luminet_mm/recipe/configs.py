@@ -134,7 +134,8 @@ def _distilled(request: Request, epochs: int, steps: int) -> list[Choice]:
     boxes = recipe.teacher.get('boxes_per_step')
     if boxes:
         compared = f'{boxes} boxes of an image'
-        choices.append(Choice('compared', compared, 'the teacher says which'))
+        why = 'the teacher chooses them: it knows where objects are'
+        choices.append(Choice('compared', compared, why))
     return choices
 
 

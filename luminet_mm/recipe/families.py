@@ -15,7 +15,9 @@ from mmdet.models.dense_heads import ATSSHead, FCOSHead, GFLHead, RetinaHead
 from mmengine.config import Config
 from mmengine.registry import MODELS, DefaultScope
 
+from luminet_mm.config_types import is_type
 from luminet_mm.distillers import distiller_of, supported
+from luminet_mm.preflight.caches import names_images
 from luminet_mm.recipe.dataset import DataError
 from luminet_mm.signals.families import stock_family
 from luminet_mm.student import built_class
@@ -25,8 +27,8 @@ WARMUP = 8
 BOXES = dict(share=3)
 """On blood cells boxes need more than classes (docs/results.md)."""
 LEAST_BOXES = 64
-"""Boxes of an image that the teacher chooses, where a student samples fewer
-RoIs: with 64 LumiNet gained on 32 of the student's (docs/results.md)."""
+"""Boxes of an image that the teacher chooses; for a student that samples more
+RoIs so many. On digits it samples 32, and gained with 64 (docs/results.md)."""
 # Heads whose last layers can run on another head's maps.
 CROSSED = (RetinaHead, ATSSHead, FCOSHead, GFLHead)
 
@@ -72,9 +74,9 @@ def two_stage(student: Config, teacher: Config) -> dict[str, dict]:
             signal=[scores, boxes],
             loss_weight=BOXES,
         )
-    ours, theirs = (each.model.get('rpn_head') for each in (student, teacher))
-    if all(rpn and rpn.type == 'RPNHead' for rpn in (ours, theirs)) and (
-        ours.anchor_generator == theirs.anchor_generator
+    if all(map(_has_rpn, (student, teacher))) and (
+        student.model.rpn_head.anchor_generator
+        == teacher.model.rpn_head.anchor_generator
     ):
         losses['loss_rpn'] = dict(
             type='luminet_mm.BCKDLoss',
@@ -90,15 +92,33 @@ def _is_cascade(cfg: Config) -> bool:
 
 
 def own_boxes(student: Config, teacher: Config) -> dict[str, Any]:
-    """A teacher with an RPN says which boxes are compared.
+    """The teacher's setting by which it chooses the boxes, if it can.
 
-    As many as the student samples. Several box heads sample their own.
+    So many as the student samples, and :data:`LEAST_BOXES` at least, but not
+    more than the teacher's RPN proposes.
     """
-    proposes = (teacher.model.get('rpn_head') or {}).get('type') == 'RPNHead'
-    if not proposes or any(map(_is_cascade, (student, teacher))):
+    if (
+        any(map(_is_cascade, (student, teacher)))
+        or not _has_rpn(teacher)
+        or not names_images(student.get('train_dataloader') or {})
+    ):
         return {}
-    sampler = student.model.train_cfg.rcnn.sampler
-    return dict(boxes_per_step=max(LEAST_BOXES, sampler.get('num', 0)))
+    sampled = _inside(student, 'train_cfg', 'rcnn', 'sampler').get('num', 0)
+    boxes = max(LEAST_BOXES, sampled)
+    proposed = _inside(teacher, 'test_cfg', 'rpn').get('max_per_img', boxes)
+    return dict(boxes_per_step=min(boxes, proposed))
+
+
+def _has_rpn(cfg: Config) -> bool:
+    return is_type(cfg.model.get('rpn_head') or {}, 'mmdet.RPNHead')
+
+
+def _inside(cfg: Config, *keys: str) -> dict[str, Any]:
+    """A block of the model; an empty one where there is none."""
+    node = cfg.model
+    for key in keys:
+        node = node.get(key) or {}
+    return node
 
 
 def one_stage(student: Config, teacher: Config) -> dict[str, dict]:

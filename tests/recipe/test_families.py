@@ -34,6 +34,7 @@ def test_two_stage_detectors_learn_classes_and_boxes():
     cascade = whole(detector('cascade'))
     recipe = recipe_for(cascade, cascade)
     assert types(recipe) == ['LumiNetLoss', 'RoIBoxLoss'] * 3 + ['BCKDLoss']
+    assert recipe.teacher == {}
     assert recipe.losses['loss_boxes_2']['signal'] == [
         'roi.2.cls_score',
         'roi.2.bbox_pred',
@@ -50,11 +51,21 @@ def test_an_rpn_with_other_anchors_is_left_out():
 
 
 def test_the_teacher_says_which_boxes_are_compared():
-    """As many as the student samples, and 64 at least."""
+    """As many as the student samples, 64 at least, no more than proposals."""
     few, many = whole(detector()), whole(detector())
     many.model.train_cfg.rcnn.sampler.num = 512
+    many.model.test_cfg.rpn.max_per_img = 1000
     assert recipe_for(few, many).teacher == dict(boxes_per_step=64)
-    assert recipe_for(many, few).teacher == dict(boxes_per_step=512)
+    assert recipe_for(many, many).teacher == dict(boxes_per_step=512)
+    assert few.model.test_cfg.rpn.max_per_img == 50
+    assert recipe_for(many, few).teacher == dict(boxes_per_step=50)
+    # a sampler of one's own
+    del few.model.train_cfg.rcnn.sampler
+    assert recipe_for(few, many).teacher == dict(boxes_per_step=64)
+
+
+def test_what_cannot_compare_the_teachers_boxes_compares_its_own():
+    few, many = whole(detector()), whole(detector())
     # the heads of a cascade sample boxes of their own
     cascade = whole(detector('cascade'))
     assert recipe_for(few, cascade).teacher == {}
@@ -62,9 +73,25 @@ def test_the_teacher_says_which_boxes_are_compared():
     # and a one-stage teacher has no box head
     retina = zoo('retinanet/retinanet_r18_fpn_1x_coco.py')
     assert recipe_for(few, retina).teacher == {}
+    # samples that do not say which image they are of
+    pack = dict(type='PackDetInputs', meta_keys=['img_shape'])
+    few.train_dataloader = dict(dataset=dict(pipeline=[pack]))
+    assert recipe_for(few, many).teacher == {}
+    pack['meta_keys'].append('img_id')
+    few.train_dataloader = dict(dataset=dict(pipeline=[pack]))
+    assert recipe_for(few, many).teacher != {}
     many.model.rpn_head.type = 'GARPNHead'
     assert recipe_for(few, many).teacher == {}
-    assert recipe_for(many, few).teacher == dict(boxes_per_step=512)
+    assert recipe_for(many, few).teacher != {}
+
+
+@pytest.mark.parametrize(
+    'name', ['mmdet.RPNHead', 'mmdet.models.dense_heads.rpn_head.RPNHead']
+)
+def test_an_rpn_is_known_by_each_of_its_names(name):
+    plain, named = whole(detector()), whole(detector())
+    named.model.rpn_head.type = name
+    assert recipe_for(plain, named)[1:3] == recipe_for(plain, plain)[1:3]
 
 
 def test_a_head_that_can_be_cut_is_crossed():

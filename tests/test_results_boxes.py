@@ -15,6 +15,8 @@ from result_page import (
     spread,
 )
 
+from luminet_mm.report.verdict import Comparison
+
 HEADING = 'Where things are: boxes beside classes'
 HEADINGS = {'digits_boxes': HEADING, 'bccd_boxes': 'Boxes on blood cells'}
 TITLES = {
@@ -254,7 +256,7 @@ def test_what_own_data_says_of_blood_cells():
     )
     assert f'(AP {percent(found["teacher"])})' in text
     assert f'had {student} AP over {many} seeds' in text
-    assert f'the distilled one {distilled}' in text
+    assert f'the distilled one, on its own RoIs, {distilled}' in text
     by_hand = load('bccd_boxes')
     own = spread(by_hand['student']['coco/bbox_mAP'])
     same = spread(by_hand['luminet_boxes_auto_1_3_rpn']['coco/bbox_mAP'])
@@ -262,3 +264,27 @@ def test_what_own_data_says_of_blood_cells():
     # within 1 AP of what was made by hand
     best = by_hand['luminet_boxes_auto_1_3_rpn']['coco/bbox_mAP']['mean']
     assert mean(found['distilled']) > best - 0.01
+
+
+def test_what_own_data_says_of_boxes_that_the_teacher_chooses():
+    found = load('bccd_distill_boxes')
+    text = (ROOT / 'docs' / 'own-data.md').read_text(encoding='utf-8')
+    text = ' '.join(text.split())
+    rois, boxes = (
+        f'{100 * mean(found[name]):.1f} ± {100 * stdev(found[name]):.1f}'
+        for name in ('rois', 'boxes')
+    )
+    assert (
+        len(found['seeds']) == len(found['rois']) == len(found['boxes']) == 3
+    )
+    assert f'(AP {percent(found["teacher"])}), the distilled' in text
+    assert f'had {boxes} over three seeds, and {rois} without' in text
+    gains = [
+        100 * (own - other)
+        for own, other in zip(found['boxes'], found['rois'], strict=True)
+    ]
+    assert f'gained, by {min(gains):.1f} to {max(gains):.1f} AP' in text
+    assert Comparison(found['boxes'], found['rois']).p > 0.05
+    assert f'they add {mean(gains):.1f} AP, over three' in ' '.join(
+        PAGE.split()
+    )

@@ -23,7 +23,7 @@ NAMES = re.compile(r'roi\.(?:(\d+)\.)?(cls_score|bbox_pred)')
 
 @MODELS.register_module()
 class RoIBoxLoss(DistillLoss):
-    r"""The teacher's boxes on the student's own RoIs.
+    r"""The teacher's boxes on the student's RoIs, or on those it chooses.
 
     A box head learns where an object is from positive RoIs alone, and a
     teacher's box says it of near misses too. With the teacher's class

@@ -13,6 +13,7 @@ from result_page import (
     section,
     seeds_of,
     spread,
+    under,
 )
 
 from luminet_mm.recipe.families import recipe_for
@@ -95,10 +96,11 @@ def test_what_is_said_of_kd(entries):
 
 
 RECIPE = 'Boxes that the teacher chooses, beside classes and RPN'
+OWN = 'recipe_own_64'
 RECIPES = {
     'student alone': None,
     '32 RoIs of the student': 'recipe',
-    '64 boxes of the teacher': 'recipe_own_64',
+    '64 boxes of the teacher': OWN,
 }
 
 
@@ -123,7 +125,7 @@ def test_the_table_of_the_recipe(entries):
 def test_the_recipe_was_run_with_the_settings_of_its_grid():
     name = f'{NAME}_recipe'
     check_settings(name)
-    recipe, own = (grid(name)[key] for key in ('recipe', 'recipe_own_64'))
+    recipe, own = (grid(name)[key] for key in ('recipe', OWN))
     options = dict(own.options)
     assert options.pop('model.teacher.boxes_per_step') == 64
     assert (own.config, options) == (recipe.config, recipe.options)
@@ -140,7 +142,7 @@ def test_the_recipe_is_that_of_distill_py():
     now = recipe_for(student, teacher)
     assert now.losses['loss_luminet'].pop('loss_weight') == 'auto'
     now.losses['loss_luminet']['loss_weight'] = dict(share=1)  # the same
-    options = grid(f'{NAME}_recipe')['recipe_own_64']['options']
+    options = grid(f'{NAME}_recipe')[OWN]['options']
     run = {
         key.rpartition('.')[2]: dict(loss)
         for key, loss in options.items()
@@ -154,7 +156,7 @@ def test_the_recipe_is_that_of_distill_py():
 
 def test_what_pages_say_of_the_recipe(entries):
     found = load(f'{NAME}_recipe')
-    rois, own = (found[key] for key in ('recipe', 'recipe_own_64'))
+    rois, own = (found[key] for key in ('recipe', OWN))
     compare = Comparison(own[METRIC]['last'], rois[METRIC]['last'])
     alone = Comparison(
         entries['luminet_own_64']['last'], entries['luminet']['last']
@@ -187,7 +189,18 @@ def test_what_pages_say_of_the_recipe(entries):
     assert (
         f"{means[0]} against {student} AP; on the student's 32 RoIs {means[1]}"
     ) in choosing
-    assert f'on digits {means[0]} AP instead of {means[1]}.' in news
+    cost = load(f'{NAME}_recipe_cost')
+    ratios = [f'{cost[name]["ratio"]:.2f}' for name in ('recipe', OWN)]
+    assert (
+        f'on digits {means[0]} AP instead of {means[1]}, and a step of '
+        f'{ratios[1]} instead of {ratios[0]} times'
+    ) in news
+    assert {*cost} == {*grid(f'{NAME}_recipe_cost')}
+    speed = ' '.join(under("Boxes of the teacher's choice", SPEED).split())
+    assert (
+        f"a step is {ratios[0]} times the student's on its own RoIs and "
+        f'{ratios[1]} times on 64'
+    ) in speed
     for name, text in (
         ('r101_r18_coco', f'of {student} AP on digits has {means[0]} ('),
         ('digits', f'mean is {means[0]} AP'),

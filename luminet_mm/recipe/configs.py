@@ -131,11 +131,9 @@ def _distilled(request: Request, epochs: int, steps: int) -> list[Choice]:
     _write(request, 'distilled', title, needs, settings)
     shown = ', '.join(each['type'].split('.')[1] for each in losses.values())
     choices = [Choice('losses', shown, recipe.why)]
-    boxes = recipe.teacher.get('boxes_per_step')
-    if boxes:
-        compared = f'{boxes} boxes of an image'
+    if boxes := recipe.teacher.get('boxes_per_step'):
         why = 'the teacher chooses them: it knows where objects are'
-        choices.append(Choice('compared', compared, why))
+        choices.append(Choice('compared', f'{boxes} boxes of an image', why))
     return choices
 
 

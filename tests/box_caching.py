@@ -212,9 +212,9 @@ def assert_shared(ranks, alone, rtol, bound):
         assert apart > 0.01, 'each rank has rows of its own'
 
 
-def train(photos, work_dir, model, pipeline=None, **kwargs):
-    """Train on the photographs; the runner that did."""
-    run = tiny.runner(
+def runner(photos, work_dir, model, pipeline=None, hooks=HOOKS, **kwargs):
+    """A Runner on the photographs, two in a step."""
+    return tiny.runner(
         model,
         work_dir,
         train_dataloader=dict(
@@ -223,10 +223,13 @@ def train(photos, work_dir, model, pipeline=None, **kwargs):
             dataset=data(photos, pipeline),
             sampler=dict(type='DefaultSampler', shuffle=True),
         ),
-        **{
-            **dict(max_epochs=2, custom_hooks=copy.deepcopy(HOOKS)),
-            **kwargs,
-        },
+        custom_hooks=copy.deepcopy(hooks),
+        **kwargs,
     )
+
+
+def train(*args, **kwargs):
+    """Train on the photographs; the :func:`runner` that did."""
+    run = runner(*args, **kwargs)
     run.train()
     return run

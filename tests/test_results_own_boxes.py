@@ -157,13 +157,11 @@ def test_the_recipe_is_that_of_distill_py():
 def test_what_pages_say_of_the_recipe(entries):
     found = load(f'{NAME}_recipe')
     rois, own = (found[key] for key in ('recipe', OWN))
-    compare = Comparison(own[METRIC]['last'], rois[METRIC]['last'])
-    alone = Comparison(
-        entries['luminet_own_64']['last'], entries['luminet']['last']
-    )
-    p = f'{compare.p:.3f}'.lstrip('0')
+    ends = {name: group[METRIC] for name, group in found.items()}
+    both, p = compared(ends, OWN, 'recipe')
+    alone, _ = compared(entries, 'luminet_own_64', 'luminet')
     assert (
-        f'The boxes of the teacher add {100 * compare.gain:.1f} AP (p = {p}), '
+        f'The boxes of the teacher add {100 * both.gain:.1f} AP ({p}), '
         f'where they added {100 * alone.gain:.1f} to LumiNet alone'
     ) in section(RECIPE)
     hand = load('digits_boxes')['luminet_boxes_auto3_rpn'][METRIC]

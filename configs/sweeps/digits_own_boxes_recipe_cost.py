@@ -3,12 +3,7 @@
 #   python -m luminet_mm.timing.step_times \
 #       configs/sweeps/digits_own_boxes_recipe_cost.py \
 #       --batch-size 8 --image-size 160 160 --repeat 3 --rounds 14 --threads 1
-_base_ = 'digits_boxes.py'
-recipe = _base_.runs['luminet_boxes_auto_1_3_rpn']
-own = {'model.teacher.boxes_per_step': 64}
+_base_ = 'digits_own_boxes_recipe.py'
 runs = dict(
-    _delete_=True,
-    student=_base_.runs.student,
-    recipe=recipe,
-    recipe_own_64=dict(recipe, options={**recipe['options'], **own}),
+    student=dict(config='configs/frcnn_student_digits.py', seeds=[0]),
 )

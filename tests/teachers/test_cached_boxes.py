@@ -148,7 +148,7 @@ def test_weight_0_is_stock_training_and_keys_are_stock(
 ):
     silent = {key: dict(loss, loss_weight=0.0) for key, loss in ALL.items()}
     ours = train(photos, tmp_path / 'a', model_config(block, **silent))
-    stock = train(photos, tmp_path / 'b', tiny.detector(), custom_hooks=[])
+    stock = train(photos, tmp_path / 'b', tiny.detector(), hooks=[])
     ours, stock = ours.model.state_dict(), stock.model.state_dict()
     assert list(ours) == list(stock)
     assert all(torch.equal(ours[key], stock[key]) for key in stock)
@@ -179,7 +179,7 @@ def test_a_resumed_run_ends_as_one_that_was_not_stopped(
             tmp_path / name,
             model,
             steps,
-            custom_hooks=copy.deepcopy(hooks),
+            hooks=hooks,
             **kwargs,
         )
 

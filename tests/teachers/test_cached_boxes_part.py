@@ -1,7 +1,5 @@
 """A student that compares a part of the cached boxes in each step."""
 
-import copy
-
 import box_caching
 import numpy as np
 import pytest
@@ -115,18 +113,7 @@ def runner(photos, work_dir, block, hooks=HOOKS, **kwargs):
     model.train_cfg.rpn.sampler.num = 10**6
     model.train_cfg.rcnn.sampler.num = 10**6
     steps = [*PIPELINE[:3], dict(FLIP, prob=1.0), PACK]
-    return tiny.runner(
-        model,
-        work_dir,
-        train_dataloader=dict(
-            batch_size=2,
-            num_workers=0,
-            dataset=data(photos, steps),
-            sampler=dict(type='DefaultSampler', shuffle=True),
-        ),
-        custom_hooks=copy.deepcopy(hooks),
-        **kwargs,
-    )
+    return box_caching.runner(photos, work_dir, model, steps, hooks, **kwargs)
 
 
 def test_a_resumed_run_ends_bit_for_bit_as_one_that_was_not_stopped(

@@ -222,7 +222,7 @@ def test_a_monitored_run_goes_on(photos, block, tmp_path):
         dict(type='luminet_mm.DistillMonitorHook', interval=1),
     ]
     model = model_config(block, **ALL, loss_rpn=RPN)
-    run = train(photos, tmp_path, model, custom_hooks=hooks)
+    run = train(photos, tmp_path, model, hooks=hooks)
     scalars = run.message_hub.log_scalars
     for name in ('luminet', 'kd', 'box', 'rpn'):
         shares = scalars[f'train/share_{name}'].data[0]
@@ -281,7 +281,7 @@ def test_weight_0_is_stock_training_and_keys_are_stock(
     """The student's own losses, and random numbers, are not touched."""
     silent = {key: dict(loss, loss_weight=0.0) for key, loss in ALL.items()}
     ours = train(photos, tmp_path / 'a', model_config(block, **silent))
-    stock = train(photos, tmp_path / 'b', tiny.detector(), custom_hooks=[])
+    stock = train(photos, tmp_path / 'b', tiny.detector(), hooks=[])
     ours, stock = ours.model.state_dict(), stock.model.state_dict()
     assert list(ours) == list(stock)
     assert all(torch.equal(ours[key], stock[key]) for key in stock)

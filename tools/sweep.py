@@ -15,6 +15,8 @@ loss, which is merged into the config's entry. Finished runs are not repeated,
 interrupted ones continue, and a folder with runs of other settings is refused.
 The table shows the mean and standard deviation over seeds at the last epoch,
 and each run; ``summary.json`` has each run's best epoch as well.
+``--seeds`` and ``--groups`` run a part of the grid; the table holds all that
+has finished.
 """
 
 import argparse
@@ -25,7 +27,7 @@ from pathlib import Path
 
 from luminet_mm.files.config_file import read_config, read_grid
 from luminet_mm.launch.console import reported
-from luminet_mm.launch.grid import make_cells
+from luminet_mm.launch.grid import choose, make_cells
 from luminet_mm.launch.summary import find_metric, summarise
 from luminet_mm.launch.sweep import run_cells
 from luminet_mm.runs.logs import is_finished
@@ -78,11 +80,25 @@ def main() -> None:
         help='what to summarise, with or without its prefix; default '
         'coco/bbox_mAP or accuracy/top1',
     )
+    parser.add_argument(
+        '--groups',
+        nargs='+',
+        metavar='NAME',
+        help="run only these; patterns such as 'kd*' in quotes",
+    )
+    parser.add_argument(
+        '--seeds',
+        nargs='+',
+        type=int,
+        metavar='SEED',
+        help='run only these',
+    )
     args = parser.parse_args()
     # like Ctrl-C: the runs end with the sweep
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     out = Path(args.out or f'work_dirs/{Path(args.grid).stem}')
     cells = make_cells(read_grid(args.grid))
+    chosen = choose(cells, args.groups, args.seeds)
     done: set[str] = set()
 
     def watch(states: dict[str, str]) -> None:
@@ -90,14 +106,14 @@ def main() -> None:
             if state in ('finished', 'failed') and name not in done:
                 done.add(name)
                 print(
-                    f'[{len(done)}/{len(cells)}] {name}: {state}', flush=True
+                    f'[{len(done)}/{len(chosen)}] {name}: {state}', flush=True
                 )
 
     problem = None
     try:
         if args.metric is not None:
-            check_metric([cell.config for cell in cells], args.metric)
-        run_cells(cells, out, args.slots, watch)
+            check_metric([cell.config for cell in chosen], args.metric)
+        run_cells(chosen, out, args.slots, watch)
     except KeyboardInterrupt:
         problem = 'interrupted; run the same command to continue'
     except (RuntimeError, ValueError) as error:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import copy
+import fnmatch
 import functools
 import hashlib
 import itertools
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,6 +34,11 @@ class Cell:
     config: str
     options: dict = field(default_factory=dict)
     group: str = ''
+
+    @property
+    def seed(self) -> int:
+        """Its seed."""
+        return self.options['randomness.seed']
 
     def arguments(self) -> list[str]:
         """Its options, formatted for ``--cfg-options``."""
@@ -122,6 +128,53 @@ def make_cells(runs: dict) -> list[Cell]:
                 )
                 cells.append((turn, cell))
     return [cell for _, cell in sorted(cells, key=lambda each: each[0])]
+
+
+def choose(
+    cells: Sequence[Cell],
+    groups: Sequence[str] | None = None,
+    seeds: Sequence[int] | None = None,
+) -> list[Cell]:
+    """Keep some groups and some seeds of a grid.
+
+    Args:
+        cells: All cells of the grid.
+        groups: Names of groups, or patterns such as ``kd*``; all by default.
+        seeds: Seeds; all by default.
+
+    Raises:
+        ValueError: If the grid has no such group or seed, or none of those
+            groups has one of those seeds; names what it has.
+    """
+    for pattern in groups or ():
+        names = list(dict.fromkeys(cell.group for cell in cells))
+        if not fnmatch.filter(names, pattern):
+            raise ValueError(
+                f'The grid has no group {pattern!r}. Its groups: '
+                f'{", ".join(names)}.'
+            )
+    for seed in seeds or ():
+        known = sorted({cell.seed for cell in cells})
+        if seed not in known:
+            raise ValueError(
+                f'The grid has no seed {seed}. Its seeds: '
+                f'{", ".join(map(str, known))}.'
+            )
+    chosen = [
+        cell
+        for cell in cells
+        if (seeds is None or cell.seed in seeds)
+        and (
+            groups is None
+            or any(fnmatch.fnmatchcase(cell.group, each) for each in groups)
+        )
+    ]
+    if cells and not chosen:
+        raise ValueError(
+            f'No group of {", ".join(groups or ())} has a seed of '
+            f'{", ".join(map(str, seeds or ()))}.'
+        )
+    return chosen
 
 
 def _leaves(options: dict) -> Iterator[tuple[str, Any]]:

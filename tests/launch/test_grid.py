@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from mmengine.config import Config
 
-from luminet_mm.launch.grid import Cell, make_cells
+from luminet_mm.launch.grid import Cell, choose, make_cells
 
 
 def test_grid_is_a_product():
@@ -37,6 +37,42 @@ def test_grid_is_a_product():
     assert found[1].group == 'kd_tau2_w3'
     with pytest.raises(ValueError, match='runs.kd.seeds'):
         make_cells(dict(kd=dict(config='c.py')))
+
+
+def two_groups():
+    tau = {'a.tau': [1, 2]}
+    return make_cells(
+        dict(
+            student=dict(config='c.py', seeds=[0, 7]),
+            kd=dict(config='c.py', seeds=[0, 1], grid=tau),
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ('groups', 'seeds', 'expected'),
+    [
+        (None, [7], ['student_seed7']),
+        (['student'], None, ['student_seed0', 'student_seed7']),
+        (['kd_tau2', 'student'], [0], ['student_seed0', 'kd_tau2_seed0']),
+        (['kd*'], [1, 7], ['kd_tau1_seed1', 'kd_tau2_seed1']),
+    ],
+)
+def test_a_part_of_a_grid(groups, seeds, expected):
+    assert [c.name for c in choose(two_groups(), groups, seeds)] == expected
+
+
+@pytest.mark.parametrize(
+    ('groups', 'seeds', 'message'),
+    [
+        (['kd'], None, "no group 'kd'. Its groups: student, kd_tau1, kd_tau2"),
+        (None, [0, 3], 'no seed 3. Its seeds: 0, 1, 7'),
+        (['kd*'], [7], r'No group of kd\* has a seed of 7'),
+    ],
+)
+def test_a_part_that_a_grid_does_not_have_is_refused(groups, seeds, message):
+    with pytest.raises(ValueError, match=message):
+        choose(two_groups(), groups, seeds)
 
 
 def test_names_of_settings_are_names_of_folders():

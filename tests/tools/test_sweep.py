@@ -1,9 +1,13 @@
 """tools/sweep.py: its table, and metrics that nothing reports."""
 
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
+from sweeps import FAKE_TRAIN
+
+from luminet_mm.launch import fork_server, training
 
 
 def tool():
@@ -45,3 +49,24 @@ def test_a_misspelt_metric_is_found_before_the_first_run(run_tool, tmp_path):
     with pytest.raises(SystemExit, match="did you mean 'coco/bbox_mAP'?"):
         run_tool('sweep', grid, *flags)
     assert not (tmp_path / 'out').exists()
+
+
+def test_a_part_of_a_grid_runs_and_the_table_holds_all(
+    run_tool, tmp_path, monkeypatch, capsys
+):
+    """What an earlier call trained stays in the table and the summary."""
+    monkeypatch.setattr(training, 'TRAIN', tmp_path / 'train.py')
+    monkeypatch.setattr(fork_server, 'can_fork', lambda: False)
+    (tmp_path / 'train.py').write_text(FAKE_TRAIN)
+    config, grid = tmp_path / 'good.py', tmp_path / 'grid.py'
+    config.write_text('x = 1')
+    run = f'dict(config={str(config)!r}, seeds=[0, 2])'
+    grid.write_text(f'runs = dict(kd={run}, dist={run})')
+    out = tmp_path / 'out'
+    run_tool('sweep', grid, '--out', out, '--seeds', 0, '--groups', 'kd')
+    assert [path.name for path in out.glob('*_seed*')] == ['kd_seed0']
+    run_tool('sweep', grid, '--out', out, '--groups', 'd*')
+    assert '[2/2] dist_seed2: finished' in capsys.readouterr().out
+    summary = json.loads((out / 'summary.json').read_text())
+    assert summary['kd']['missing'] == ['kd_seed2']
+    assert summary['dist']['missing'] == []

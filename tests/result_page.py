@@ -54,9 +54,19 @@ def block(name, page=PAGE):
     return re.search(marks, page, re.S)[1].strip()
 
 
+def one_line(text):
+    """A text without line breaks, as sentences of a page are compared."""
+    return ' '.join(text.split())
+
+
+def words(path):
+    """A file of this project, in one line."""
+    return one_line((ROOT / path).read_text(encoding='utf-8'))
+
+
 def section(heading):
     """The text under a heading, in one line."""
-    return ' '.join(under(heading).split())
+    return one_line(under(heading))
 
 
 def percent(value):

@@ -49,13 +49,13 @@ COMPARES = (
 
 
 def text():
-    return ' '.join(README.split())
+    return result_page.one_line(README)
 
 
 def sentences():
     """Those of the results, without the table and the targets of links."""
     words = re.sub(r'^\|.*$', '', RESULTS, flags=re.M)
-    words = ' '.join(re.sub(r'\]\([^)]*\)', ']', words).split())
+    words = result_page.one_line(re.sub(r'\]\([^)]*\)', ']', words))
     return re.split(r'(?<=[.:]) (?=[A-Z])', words)
 
 

@@ -13,6 +13,7 @@ from result_page import (
     block,
     check_settings,
     load,
+    one_line,
     percent,
     rows,
     seeds_of,
@@ -215,7 +216,7 @@ def test_every_method(name, metric):
     grid = Config.fromfile(ROOT / 'configs' / 'sweeps' / f'{name}.py').runs
     # a method that came after the grid was run has no row yet
     assert set(summary) <= set(grid)
-    before = ' '.join(PAGE[: PAGE.index(f'<!-- {name} -->')].split())
+    before = one_line(PAGE[: PAGE.index(f'<!-- {name} -->')])
     later = re.search(r' have no row here: ([^.]*)\. $', before + ' ')
     titles = {
         method_table.TITLES[runs['options'][f'model.distill.loss_{key}'].type]
@@ -254,7 +255,7 @@ def test_below_the_student():
         again.pop(name)['accuracy/top1']['last'][0]
         for name in ('vkd_preact', 'mlld_rows')
     )
-    text = ' '.join(PAGE.split())
+    text = one_line(PAGE)
     assert f'before its ReLU, VkD has {signed:.1f}' in text
     assert f'without its Gram matrices MLLD has {by_rows:.1f}' in text
     assert {name.removesuffix('_long') for name in again} == below
@@ -302,7 +303,7 @@ def test_mlld_on_digits_once_more():
     assert (
         f'With a tenth of the weight it has {tenth} AP, without its Gram '
         f'matrices {rows} (seed 0,'
-    ) in ' '.join(PAGE.split())
+    ) in one_line(PAGE)
 
 
 def test_readme_has_the_same_figures():
@@ -374,7 +375,7 @@ def test_a_compiled_teacher():
     ratios = load('benchmark_resnet32x4_resnet8x4_compiled')['ratios']
     teacher = ratios['teacher / plain teacher']
     step = ratios['distillation step / distillation step, plain teacher']
-    text = ' '.join(SPEED.split())
+    text = one_line(SPEED)
     assert (
         f'the teacher costs {teacher["median"]:.3f} of the plain one '
         f'({teacher["low"]:.3f} to {teacher["high"]:.3f}), and the step '

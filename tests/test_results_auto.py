@@ -9,6 +9,7 @@ from result_page import (
     check_settings,
     grid,
     load,
+    one_line,
     percent,
     rows,
     section,
@@ -26,7 +27,7 @@ TITLES = {
     'LumiNet + boxes': 'luminet_boxes',
 }
 SHARES = ('0.3', '1', '2', '3')
-TEXT = ' '.join(PAGE.split())
+TEXT = one_line(PAGE)
 
 
 def ap(name):

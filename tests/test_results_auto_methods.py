@@ -9,6 +9,7 @@ from result_page import (
     check_settings,
     grid,
     load,
+    one_line,
     percent,
     section,
 )
@@ -118,7 +119,7 @@ def test_who_is_above_the_student(found):
     assert (
         f'digits each run of {len(above)} of 34 methods is then above each '
         "of the student's"
-    ) in ' '.join(page.split())
+    ) in one_line(page)
     both = {n: row for n, row in found.items() if row['published_mean']}
     student = both.pop('student')['published_mean']
     auto = f'{fmean(ahead(found, name) for name in both):.1f}'

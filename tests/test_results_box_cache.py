@@ -6,11 +6,13 @@ from result_page import (
     check_settings,
     grid,
     load,
+    one_line,
     percent,
     rows,
     section,
     seeds_of,
     spread,
+    words,
 )
 
 from luminet_mm.report.verdict import Comparison
@@ -95,7 +97,7 @@ def test_what_is_said_of_half_of_them(entries):
         f'LumiNet [loses {100 * fewer.gain:.1f} AP]'
         '(results.md#cached-boxes-instead-of-the-teacher), and KD '
         f'{100 * own.gain:.1f}.'
-    ) in ' '.join(page.split())
+    ) in one_line(page)
 
 
 def test_what_other_pages_say_of_it(entries):
@@ -103,7 +105,7 @@ def test_what_other_pages_say_of_it(entries):
         entries[name] for name in ('luminet_cached', 'luminet', 'student')
     )
     pages = {
-        name: ' '.join((ROOT / name).read_text(encoding='utf-8').split())
+        name: words(name)
         for name in ('README.md', 'docs/teacher-cache.md', 'docs/choosing.md')
     }
     assert f'LumiNet has {spread(cached)} ([five seeds]' in pages['README.md']

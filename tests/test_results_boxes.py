@@ -9,10 +9,12 @@ from result_page import (
     check_settings,
     grid,
     load,
+    one_line,
     percent,
     rows,
     seeds_of,
     spread,
+    words,
 )
 
 from luminet_mm.report.verdict import Comparison
@@ -108,14 +110,14 @@ def test_what_the_page_says_of_a_share_at_the_rpn():
     logs = load('digits_boxes_rpn')
     shares = logs['luminet_boxes_rpn_seed0']['share_rpn'].values()
     weights = logs['luminet_boxes_rpn_auto_seed0']['weight_rpn'].values()
-    text = ' '.join(PAGE.split())
+    text = one_line(PAGE)
     assert f'there is {min(shares):.0f} to {max(shares):.0f} times' in text
     low, high = round(min(weights), 2), round(max(weights), 1)
     assert f'a weight of {low:g} to {high:g}' in text
 
 
 def test_readme_has_the_same_figure():
-    text = ' '.join((ROOT / 'README.md').read_text(encoding='utf-8').split())
+    text = words('README.md')
     entry = load('digits_boxes')['luminet_boxes_auto3_rpn']['coco/bbox_mAP']
     assert f'by themselves, LumiNet has {spread(entry)}' in text
 
@@ -161,7 +163,7 @@ def test_what_the_page_says_of_classes():
     with_classes = {
         name: 100 * summary[name]['coco/bbox_mAP_50']['mean'] for name in free
     }
-    text = ' '.join(PAGE.split())
+    text = one_line(PAGE)
     assert (
         f'(AP50 {free["student"][1]:.1f}), and has a third with the right '
         f'class ({with_classes["student"]:.1f})'
@@ -192,7 +194,7 @@ def test_weights_tried_on_blood_cells():
             key = '_'.join(parts) or 'student'
             assert cell == means.pop(key, '–'), key
     assert not names
-    text = ' '.join(PAGE.split())
+    text = one_line(PAGE)
     for key, end in dict(
         luminet_1_boxes_4_rpn_1='with weight 1 ({})',
         luminet_1_boxes_4_rpn_4='with weight 4 ({})',
@@ -226,7 +228,7 @@ def test_what_the_page_says_of_blood_cells():
     ] == ['53.1', '53.5']
     for name in ('boxes', 'luminet_boxes', 'luminet_boxes_4'):
         assert min(runs[name]) < best
-    text = ' '.join(PAGE.split())
+    text = one_line(PAGE)
     pair = [f'luminet_boxes_auto{share}_rpn' for share in (1, 3)]
     assert all(min(runs[name]) < best for name in pair)
     shown = ' and '.join(f'{means[name]:.1f}' for name in pair)
@@ -248,7 +250,7 @@ def test_what_the_page_says_of_blood_cells():
 def test_what_own_data_says_of_blood_cells():
     found = load('bccd_distill')
     text = (ROOT / 'docs' / 'own-data.md').read_text(encoding='utf-8')
-    text = ' '.join(text.split())
+    text = one_line(text)
     many = {3: 'three', 4: 'four', 5: 'five'}[len(found['seeds'])]
     student, distilled = (
         f'{100 * mean(found[name]):.1f} ± {100 * stdev(found[name]):.1f}'
@@ -269,7 +271,7 @@ def test_what_own_data_says_of_blood_cells():
 def test_what_own_data_says_of_boxes_that_the_teacher_chooses():
     found = load('bccd_distill_boxes')
     text = (ROOT / 'docs' / 'own-data.md').read_text(encoding='utf-8')
-    text = ' '.join(text.split())
+    text = one_line(text)
     rois, boxes = (
         f'{100 * mean(found[name]):.1f} ± {100 * stdev(found[name]):.1f}'
         for name in ('rois', 'boxes')

@@ -1,6 +1,6 @@
 """docs/teacher-cache.md: students on rows of few bytes, by raw numbers."""
 
-from result_page import ROOT, check_settings, grid, load, rows
+from result_page import ROOT, check_settings, grid, load, one_line, rows
 
 from luminet_mm.report.verdict import Comparison
 
@@ -33,7 +33,7 @@ def test_they_were_run_with_the_settings_of_the_grid():
 
 def test_int8_is_within_the_noise():
     found = {name: group[METRIC]['last'] for name, group in load(NAME).items()}
-    text = ' '.join(PAGE.split())
+    text = one_line(PAGE)
     gaps, odds = [], []
     for name in ('luminet', 'dist'):
         compare = Comparison(found[f'{name}_int8'], found[name])

@@ -3,7 +3,7 @@
 import statistics
 
 import pytest
-from result_page import ROOT, block, check_settings, grid, load, section
+from result_page import ROOT, block, check_settings, grid, load, section, words
 
 from luminet_mm.report import weight_table
 from luminet_mm.report.verdict import Comparison
@@ -129,7 +129,7 @@ def test_lumi_net_among_those_on_logits(last):
 
 
 def test_readme_has_the_same_figures(last):
-    text = ' '.join((ROOT / 'README.md').read_text(encoding='utf-8').split())
+    text = words('README.md')
     student, luminet, sdd = map(
         spread, (last['student'], last['luminet'], last['sdd'])
     )

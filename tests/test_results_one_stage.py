@@ -9,10 +9,12 @@ from result_page import (
     check_settings,
     grid,
     load,
+    one_line,
     percent,
     rows,
     seeds_of,
     spread,
+    words,
 )
 
 # Title in the table, name in the grid and in the search of weights.
@@ -124,7 +126,7 @@ def test_gfl():
 
 
 def test_readme_has_the_same_figures():
-    text = ' '.join((ROOT / 'README.md').read_text(encoding='utf-8').split())
+    text = words('README.md')
     groups = ('gfl_student', 'luminet_gfl', 'crosskd_gfl', 'fgfi_gfl')
     alone, luminet, crosskd, fgfi = (
         spread(load('digits_gfl')[group]['coco/bbox_mAP']) for group in groups
@@ -200,7 +202,7 @@ def test_what_the_page_says_of_retinanet():
     assert min(fgfi) > max(frcnn['coco/bbox_mAP']['last'])
     assert (
         f'Faster R-CNN below ({percent(frcnn["coco/bbox_mAP"]["mean"])})'
-        in (' '.join(PAGE.split()))
+        in one_line(PAGE)
     )
     luminet = runs['luminet'] + runs['luminet_softmax']
     assert sum(luminet) / 10 < sum(runs['binary_kd']) / 5
@@ -242,7 +244,7 @@ def test_dino():
     assert (
         f'AP {aps[0]} after 300 steps, {aps[1]} after 600 and {aps[2]} after '
         '900'
-    ) in ' '.join(PAGE.split())
+    ) in one_line(PAGE)
     model = Config.fromfile(ROOT / run['config']).model
     with DefaultScope.overwrite_default_scope('mmdet'):
         parameters = sum(p.numel() for p in MODELS.build(model).parameters())

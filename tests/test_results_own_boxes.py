@@ -8,12 +8,14 @@ from result_page import (
     check_settings,
     grid,
     load,
+    one_line,
     percent,
     rows,
     section,
     seeds_of,
     spread,
     under,
+    words,
 )
 
 from luminet_mm.recipe.families import recipe_for
@@ -167,7 +169,7 @@ def test_what_pages_say_of_the_recipe(entries):
     hand = load('digits_boxes')['luminet_boxes_auto3_rpn'][METRIC]
     assert f'[had {spread(hand)}]' in section(RECIPE)
     readme, detectors, choosing, news = (
-        ' '.join((ROOT / name).read_text(encoding='utf-8').split())
+        words(name)
         for name in (
             'README.md',
             'docs/detectors.md',
@@ -194,7 +196,7 @@ def test_what_pages_say_of_the_recipe(entries):
         f'{ratios[1]} instead of {ratios[0]} times'
     ) in news
     assert {*cost} == {*grid(f'{NAME}_recipe_cost')}
-    speed = ' '.join(under("Boxes of the teacher's choice", SPEED).split())
+    speed = one_line(under("Boxes of the teacher's choice", SPEED))
     assert (
         f"a step is {ratios[0]} times the student's on its own RoIs and "
         f'{ratios[1]} times on 64'
@@ -204,7 +206,7 @@ def test_what_pages_say_of_the_recipe(entries):
         ('digits', f'mean is {means[0]} AP'),
     ):
         header = ROOT / 'configs' / f'luminet_boxes_frcnn_{name}.py'
-        assert text in ' '.join(header.read_text(encoding='utf-8').split())
+        assert text in words(header)
 
 
 def test_what_a_step_costs():
@@ -219,7 +221,7 @@ def test_what_a_step_costs():
     assert (
         f"([{ratios[2]} times the student's step on digits](performance.md"
         f'#boxes-of-the-teachers-choice), {ratios[0]} without)'
-    ) in ' '.join(page.split())
+    ) in one_line(page)
 
 
 def test_what_other_pages_say_of_it(entries):
@@ -227,7 +229,7 @@ def test_what_other_pages_say_of_it(entries):
         entries[name] for name in ('luminet_own_64', 'luminet', 'student')
     )
     readme, detectors, choosing = (
-        ' '.join((ROOT / name).read_text(encoding='utf-8').split())
+        words(name)
         for name in ('README.md', 'docs/detectors.md', 'docs/choosing.md')
     )
     assert (

@@ -1,11 +1,20 @@
 """docs/why-roi-distillation-fails.md, against the raw numbers."""
 
 import pytest
-from result_page import ROOT, check_settings, grid, load, percent, rows, spread
+from result_page import (
+    ROOT,
+    check_settings,
+    grid,
+    load,
+    one_line,
+    percent,
+    rows,
+    spread,
+)
 
 NAME = 'digits_roi_faults'
 PAGE = (ROOT / 'docs' / 'why-roi-distillation-fails.md').read_text('utf-8')
-TEXT = ' '.join(PAGE.split())
+TEXT = one_line(PAGE)
 TITLES = {
     'nothing': 'right',
     "the teacher's own RoIs, matched by their index": 'own_rois',
@@ -142,7 +151,7 @@ def test_softmax_without_the_background(runs):
     assert min(found) > max(ap(runs, 'kd_right')['last'])
     losses = (ROOT / 'docs' / 'losses.md').read_text('utf-8')
     gain = difference(runs, 'kd_no_bg_column').strip('+')
-    assert f'KD [gained {gain} AP by it]' in ' '.join(losses.split())
+    assert f'KD [gained {gain} AP by it]' in one_line(losses)
 
 
 def test_the_log_tells_mistakes_apart(runs):

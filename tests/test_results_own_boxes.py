@@ -180,8 +180,9 @@ def test_what_pages_say_of_the_recipe(entries):
     means = [percent(each[METRIC]['mean']) for each in (own, rois)]
     student = percent(entries['student']['mean'])
     assert (
-        f'the student has {spread(own[METRIC])}, on its own RoIs '
-        f'{spread(rois[METRIC])}, and alone {student}'
+        f"reaches {spread(own[METRIC])}; the same losses on the student's own "
+        f'RoIs reach {spread(rois[METRIC])}, and the student alone has '
+        f'{student} ('
     ) in readme
     assert (
         f'[{spread(own[METRIC])} with and {spread(rois[METRIC])} without]'

@@ -28,9 +28,8 @@ from pathlib import Path
 from luminet_mm.files.config_file import read_config, read_grid
 from luminet_mm.launch.console import reported
 from luminet_mm.launch.grid import choose, make_cells
-from luminet_mm.launch.summary import find_metric, summarise
+from luminet_mm.launch.summary import find_metric, is_done, summarise
 from luminet_mm.launch.sweep import run_cells
-from luminet_mm.runs.logs import is_finished
 from luminet_mm.runs.metrics import factor_of
 
 
@@ -118,7 +117,7 @@ def main() -> None:
         problem = 'interrupted; run the same command to continue'
     except (RuntimeError, ValueError) as error:
         problem = str(error)
-    if any(is_finished(out / cell.name) for cell in cells):
+    if any(is_done(cell, out) for cell in cells):
         try:
             metric = find_metric(cells, out, args.metric)
         except ValueError as error:

@@ -24,6 +24,7 @@ from luminet_mm.distillers.refusals import (
     check_gradient,
     check_keys,
 )
+from luminet_mm.distillers.same_start import share_buffers
 from luminet_mm.distillers.step import Step
 from luminet_mm.losses import DistillBatch
 from luminet_mm.losses.base.finite import NotFiniteInputError
@@ -115,15 +116,11 @@ class DistillMixin(_StockModel):
         Raises:
             ValueError: If a model has no such signal.
         """
-        heard = (
-            range(len(self.teachers)) if entry.heard is None else entry.heard
-        )
+        find, everyone = self.family.find, range(len(self.teachers))
+        heard = everyone if entry.heard is None else entry.heard
         return Comparison(
             key,
-            [
-                self.family.find(self, name, 'student')
-                for name in entry.student
-            ],
+            [find(self, name, 'student') for name in entry.student],
             {
                 i: [
                     self.teachers[i].find(self.family, name)
@@ -157,6 +154,7 @@ class DistillMixin(_StockModel):
         """
         if mode != 'loss':
             return super().forward(inputs, data_samples, mode)
+        share_buffers(self.distill)
         previous = getattr(self, '_image_names', [])
         self._image_names = image_names(data_samples)
         try:
@@ -170,9 +168,9 @@ class DistillMixin(_StockModel):
         """The student's own losses and the distillation losses.
 
         The step of every family: teachers begin with what needs nothing of
-        the student, the student makes its one stock pass and is recorded in
-        it, the teachers answer about its rows, each loss compares. Maps of
-        a teacher are let go as soon as nothing reads them any more.
+        the student, the student's one stock pass is recorded, the teachers
+        answer about its rows, each loss compares. Maps that nothing reads
+        any more are let go.
 
         Args:
             inputs: Normalised images, ``(B, C, H, W)``.

@@ -8,13 +8,25 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from luminet_mm.launch.grid import Cell
+from luminet_mm.launch.training import read_settings
 from luminet_mm.runs.logs import choose_metric, is_finished, read_log
+
+
+def is_done(cell: Cell, out: str | os.PathLike) -> bool:
+    """Whether a run has finished, with the settings that the grid has now."""
+    folder = Path(out) / cell.name
+    if not is_finished(folder):
+        return False
+    try:
+        return read_settings(folder / 'settings.json') == cell.settings()
+    except (OSError, ValueError):  # nobody knows what was run
+        return False
 
 
 def find_metric(
     cells: Sequence[Cell], out: str | os.PathLike, metric: str | None
 ) -> str:
-    """Choose a metric that all finished cells logged.
+    """Choose a metric that all cells logged that are done.
 
     Args:
         cells: The cells.
@@ -25,7 +37,7 @@ def find_metric(
     Raises:
         ValueError: If it is not logged; names those that are.
     """
-    done = [cell for cell in cells if is_finished(Path(out) / cell.name)]
+    done = [cell for cell in cells if is_done(cell, out)]
     logged = [read_log(Path(out) / cell.name).names() for cell in done]
     return choose_metric([names for names in logged if names], metric)
 
@@ -44,7 +56,8 @@ def summarise(
 
     Returns:
         For each group with a finished run: the options, ``runs``,
-        ``missing`` (runs that failed, were not started or have no score),
+        ``missing`` (runs that failed, were not started, had other settings
+        or have no score),
         ``seconds`` per step, and for each metric ``mean``, ``std`` (sample
         standard deviation, 0 for one run), and ``last`` and ``best`` of each
         finished run.
@@ -54,7 +67,7 @@ def summarise(
     for cell in cells:
         log = read_log(Path(out) / cell.name)
         scored = set(metrics) <= set(log.names())
-        if not scored or not is_finished(Path(out) / cell.name):
+        if not scored or not is_done(cell, out):
             missing.setdefault(cell.group or cell.name, []).append(cell.name)
             continue
         group = summary.setdefault(

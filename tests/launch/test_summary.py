@@ -1,5 +1,6 @@
 """What the finished runs of a sweep say, and which have said nothing."""
 
+import dataclasses
 import math
 
 import pytest
@@ -44,4 +45,19 @@ def test_a_run_without_a_score_is_missing_and_stops_no_other(train, tmp_path):
     log.write_text('')
     assert find_metric(cells(), tmp_path, None) == 'coco/bbox_mAP'
     group = summarise(cells(), tmp_path)['kd']
+    assert (group['runs'], group['missing']) == (['kd_0'], ['kd_2'])
+
+
+@pytest.mark.parametrize('change', ['option', 'config', 'unknown'])
+def test_a_run_with_other_settings_is_missing(train, tmp_path, change):
+    """A group's options come from the grid: its runs have to have them."""
+    run_cells(cells(), tmp_path)
+    now = cells()
+    if change == 'option':
+        now[1].options['model.distill.loss_kd.tau'] = 8
+    elif change == 'config':
+        now[1] = dataclasses.replace(now[1], config='slow.py')
+    else:
+        (tmp_path / 'kd_2' / 'settings.json').unlink()
+    group = summarise(now, tmp_path)['kd']
     assert (group['runs'], group['missing']) == (['kd_0'], ['kd_2'])

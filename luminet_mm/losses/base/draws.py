@@ -10,15 +10,16 @@ class CountedDraws(nn.Module):
     """Mixin of a loss that draws something in each step.
 
     What is drawn depends on the run's seed and on how often it was drawn,
-    both of which are in the checkpoint. So all ranks draw the same, a resumed
-    run continues the sequence, and the global random state stays as it is.
+    both of which are in the checkpoint. So a resumed run continues the
+    sequence, and the global random state stays as it is. All ranks draw the
+    same, as a distiller gives them the first rank's buffers.
     """
 
     draws: Tensor
 
     def start_draws(self) -> None:
         """Begin the sequence that belongs to the current seed."""
-        # seed and number of draws; DDP copies the first rank's to all ranks
+        # seed and number of draws
         self.register_buffer(
             'draws', torch.tensor([torch.initial_seed() % 2**62, 0])
         )
@@ -33,6 +34,10 @@ class CountedDraws(nn.Module):
         self.draws[1] += 1
         return seed, step
 
+    def read_again(self) -> None:
+        """Forget what the host knows of the buffer, which was changed."""
+        self._drawn = None
+
     def _load_from_state_dict(self, *args, **kwargs) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        self._drawn = None
+        self.read_again()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from luminet_mm.distillers.auto import set_weights
 from luminet_mm.distillers.blame import explain, image_names
@@ -18,13 +18,13 @@ from luminet_mm.distillers.blocks import (
 )
 from luminet_mm.distillers.connectors import build_connectors
 from luminet_mm.distillers.layout import compared_values, trained_in
+from luminet_mm.distillers.loss_dict import LossDict
 from luminet_mm.distillers.refusals import (
     check_comparison,
     check_free,
     check_gradient,
     check_keys,
 )
-from luminet_mm.distillers.same_start import share_buffers
 from luminet_mm.distillers.step import Step
 from luminet_mm.losses import DistillBatch
 from luminet_mm.losses.base.finite import NotFiniteInputError
@@ -92,7 +92,7 @@ class DistillMixin(_StockModel):
         self.teachers = build_teachers(teacher, kind.scope, kind.cached)
         for each in self.teachers:
             each.accept(self)
-        self.distill = nn.ModuleDict()
+        self.distill = LossDict()
         self.comparisons: dict[str, Comparison] = {}
         entries = {
             key: build_loss(key, cfg) for key, cfg in (distill or {}).items()
@@ -154,7 +154,7 @@ class DistillMixin(_StockModel):
         """
         if mode != 'loss':
             return super().forward(inputs, data_samples, mode)
-        share_buffers(self.distill)
+        self.distill.share_buffers()
         previous = getattr(self, '_image_names', [])
         self._image_names = image_names(data_samples)
         try:

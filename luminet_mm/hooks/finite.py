@@ -40,10 +40,11 @@ class FiniteHook(Hook):
 
     With a gradient scaler (mixed precision) a step whose gradient overflows is
     skipped, and weights stay finite; only ``patience`` such steps in a row are
-    an error.
+    an error. With ``accumulative_counts`` a step is as many iterations.
 
     Args:
-        patience: How many steps in a row may overflow with a scaler.
+        patience: How many optimizer steps in a row may overflow with a
+            scaler.
 
     Raises:
         ValueError: If ``patience`` is not a positive number.
@@ -65,14 +66,18 @@ class FiniteHook(Hook):
             )
         self.patience = patience
         self._streak = 0
+        self._broken: dict[str, float] = {}  # since the last optimizer step
+        self._overflow = False  # likewise, of any process
+        self._norms: Any = None  # the history of the norm, as it was read
         self._constant: set[str] = set()
-        self._pending: tuple[int, list[str], Tensor, Any] | None = None
+        self._pending: tuple[int, list[str], Tensor, Any, bool] | None = None
         self._step = 0  # iterations so far
         self._checked = -1
 
     def before_train(self, runner) -> None:
         # some models hold masks of -inf as constants
         self._constant = set(not_finite(_tensors(unwrapped(runner.model))))
+        self._new_norm(runner)  # a resumed run knows those before it
 
     def after_train_iter(
         self, runner, batch_idx, data_batch=None, outputs=None
@@ -135,7 +140,7 @@ class FiniteHook(Hook):
             and isinstance(value, Tensor)
             and value.numel() == 1
         }
-        gradient = torch.full((1,), _gradient(runner), device=device)
+        gradient = torch.full((1,), self._new_norm(runner), device=device)
         values = torch.cat([gradient, *losses.values()])
         finite = values.isfinite().all().to(values.dtype).reshape(1)
         if world_size() > 1:
@@ -145,34 +150,54 @@ class FiniteHook(Hook):
         if self._deferred(values):
             values, event = self._start_copy(values)
         names = [GRADIENT.split('/')[1], *losses]
-        self._pending = self._step, names, values, event
+        self._pending = self._step, names, values, event, _updated(runner)
         return values
+
+    def _new_norm(self, runner) -> float:
+        """The norm that was logged in this iteration, 0 if none was.
+
+        While gradients add up the last one stays in the log: it is that of a
+        step that was counted.
+        """
+        if not any(
+            getattr(each, 'clip_grad_kwargs', 0) for each in _wrappers(runner)
+        ):
+            return 0.0
+        norms = runner.message_hub.log_scalars.get(GRADIENT)
+        if norms is None:
+            return 0.0
+        # each entry makes a new array; its length has a limit
+        before, self._norms = self._norms, norms.data[0]
+        return 0.0 if self._norms is before else float(norms.current())
 
     def _read(self, runner) -> None:
         """Read what was sent last; stop if it is not finite."""
         if self._pending is None:
             return
-        step, names, values, event = self._pending
+        step, names, values, event, updated = self._pending
         self._pending = None
         if event is not None:
             event.synchronize()
         finite, *numbers = values.tolist()
-        if finite:
-            self._streak = 0
+        if not finite:
+            self._overflow = True
+            self._broken |= {
+                name: number
+                for name, number in zip(names, numbers, strict=True)
+                if not math.isfinite(number)
+            }
+        skips = _scales_gradients(runner)
+        if skips and not updated:
+            return  # what was added up so far is skipped or not as a whole
+        overflow, self._overflow = self._overflow, False
+        broken, self._broken = self._broken, {}
+        self._streak = self._streak + 1 if overflow else 0
+        if not overflow or skips and self._streak < self.patience:
             return
-        self._streak += 1
-        skipped = _scales_gradients(runner)
-        if skipped and self._streak < self.patience:
-            return
-        broken = {
-            name: number
-            for name, number in zip(names, numbers, strict=True)
-            if not math.isfinite(number)
-        }
         # of the first process that knows a name
         broken = next(filter(None, _gathered(broken)), broken)
         raise NotFiniteStepError(
-            step_message(runner, step, broken, self._streak if skipped else 0)
+            step_message(runner, step, broken, self._streak if skips else 0)
         )
 
     # -- weights, before a checkpoint ---------------------------------------
@@ -204,12 +229,12 @@ def _device(runner: Any) -> torch.device:
     return next(iter(_tensors(unwrapped(runner.model))))[1].device
 
 
-def _gradient(runner: Any) -> float:
-    """The norm that was logged last, 0 if none is computed."""
-    if not any(getattr(w, 'clip_grad_kwargs', 0) for w in _wrappers(runner)):
-        return 0.0
-    norms = runner.message_hub.log_scalars.get(GRADIENT)
-    return 0.0 if norms is None else float(norms.current())
+def _updated(runner: Any) -> bool:
+    """Whether an optimizer step was due in this iteration."""
+    wrappers = _wrappers(runner)
+    return not all(hasattr(each, 'should_update') for each in wrappers) or any(
+        each.should_update() for each in wrappers
+    )
 
 
 def _scales_gradients(runner: Any) -> bool:

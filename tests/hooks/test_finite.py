@@ -1,5 +1,6 @@
 """FiniteHook: what is NaN stops the run before it is saved."""
 
+import math
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -208,6 +209,79 @@ def test_a_scaler_may_skip_steps_but_not_for_ever(tmp_path):
     assert saved(tmp_path) == ['epoch_1.pth']
 
 
+@OPTIM_WRAPPERS.register_module(force=True)
+class ClippedWrapper(OptimWrapper):
+    """Likewise; the norm is logged before."""
+
+    loss_scaler = ScaledWrapper.loss_scaler
+
+    def step(self, **kwargs):
+        self._clip_grad()
+        grads = [p.grad for g in self.param_groups for p in g['params']]
+        if all(torch.isfinite(grad).all() for grad in grads):
+            self.optimizer.step(**kwargs)
+
+
+def accumulated(work_dir, patience, kind='ClippedWrapper', **kwargs):
+    wrapper = dict(
+        type=kind,
+        optimizer=dict(type='SGD', lr=0.01),
+        accumulative_counts=4,
+        clip_grad=dict(max_norm=35),
+    )
+    return runner(
+        classifier(),
+        work_dir,
+        optim_wrapper=wrapper,
+        custom_hooks=[dict(GUARD, patience=patience)],
+        max_epochs=3,
+        **kwargs,
+    )
+
+
+@pytest.mark.parametrize('deferred', [False, True])
+def test_a_skipped_step_counts_once_while_gradients_add_up(
+    tmp_path, deferred, monkeypatch
+):
+    """Until the next one its norm is the last in the log."""
+    if deferred:
+        as_on_a_gpu(monkeypatch)
+    run = accumulated(tmp_path, patience=2)
+    break_gradient(run, at_iterations(2), INF)
+    run.train()
+    norms = run.message_hub.log_scalars['train/grad_norm'].data[0]
+    assert [*map(math.isfinite, norms)] == [False, True, True]
+
+
+@pytest.mark.parametrize('when', [(1, 5, 9), (1, 2, 3, 7, 9)])
+def test_patience_counts_optimizer_steps(tmp_path, when):
+    """Whichever of its iterations broke, and with finite ones after it."""
+    run = accumulated(tmp_path / 'a', patience=3)
+    break_loss(run, at_iterations(*when))
+    with pytest.raises(NotFiniteStepError) as error:
+        run.train()
+    text = str(error.value)
+    assert text.startswith('iteration 12: ')
+    assert 'loss_other is nan' in text and 'the 2 steps before it' in text
+    run = accumulated(tmp_path / 'b', patience=3, kind='ScaledWrapper')
+    break_loss(run, at_iterations(*(i for i in when if not 5 <= i <= 8)))
+    run.train()
+
+
+def test_a_norm_of_the_run_before_is_not_counted(tmp_path):
+    """A checkpoint keeps the log, whose last norm may be a skipped step's."""
+    run = accumulated(tmp_path, patience=1)
+
+    class Resumed(Hook):
+        priority = 'VERY_HIGH'
+
+        def before_train(self, runner):
+            runner.message_hub.update_scalar('train/grad_norm', INF)
+
+    run.register_hook(Resumed())
+    run.train()
+
+
 def test_accumulated_gradients(tmp_path):
     wrapper = dict(optimizer=dict(type='SGD', lr=0.01), accumulative_counts=4)
     run = guarded(tmp_path, optim_wrapper=wrapper)
@@ -234,12 +308,16 @@ def test_constants_of_minus_infinity_stay(tmp_path):
     assert (tmp_path / 'epoch_1.pth').is_file()
 
 
-def test_on_a_gpu_the_values_are_read_one_step_later(tmp_path, monkeypatch):
+def as_on_a_gpu(monkeypatch):
     event = SimpleNamespace(synchronize=lambda: None)
     monkeypatch.setattr(FiniteHook, '_deferred', staticmethod(lambda _: True))
     monkeypatch.setattr(
         FiniteHook, '_start_copy', staticmethod(lambda v: (v, event))
     )
+
+
+def test_on_a_gpu_the_values_are_read_one_step_later(tmp_path, monkeypatch):
+    as_on_a_gpu(monkeypatch)
     run = guarded(tmp_path / 'a', max_epochs=1)
     break_loss(run, at_iterations(2))
     with pytest.raises(NotFiniteStepError, match='iteration 2: loss_other'):

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import math
 from contextlib import nullcontext
 
 import mmengine.runner.amp
@@ -251,6 +252,34 @@ def test_a_step_that_overflows_is_skipped(amp, which):
     assert_equal(model.state_dict(), before)
     assert optim.loss_scaler.get_scale() == 32.0
     assert not optim.optimizer.state
+
+
+def test_an_overflow_counts_once_while_gradients_add_up(
+    amp, monkeypatch, tmp_path
+):
+    monkeypatch.setattr(
+        mmengine.runner.amp, 'autocast', lambda dtype: nullcontext()
+    )
+    run = tiny_cls.runner(
+        tiny_cls.distiller(loss_kd=KD),
+        tmp_path,
+        optim_wrapper=dict(
+            type=amp,
+            loss_scale=dict(init_scale=64.0),
+            accumulative_counts=4,
+            clip_grad=dict(max_norm=35),
+            optimizer=dict(SGD),
+        ),
+        custom_hooks=[dict(type='luminet_mm.FiniteHook', patience=2)],
+    )
+    once = iter([float('inf')])
+    run.model.distill.loss_kd.register_forward_hook(
+        lambda module, args, out: out * next(once, 1.0)
+    )
+    run.train()
+    norms = run.message_hub.log_scalars['train/grad_norm'].data[0]
+    assert [*map(math.isfinite, norms)] == [False, True]
+    assert run.optim_wrapper.loss_scaler.get_scale() == 32.0
 
 
 def test_low_precision(amp):

@@ -30,6 +30,8 @@ class Rows(NamedTuple):
     """``(N,)``; None where the targets are soft."""
     foreground: bool
     """Whether rows without an object were left out."""
+    background: int | None = None
+    """The column that means "no object", if there is one."""
 
 
 def compared_rows(
@@ -71,7 +73,8 @@ def compared_rows(
         labels = labels.to(ours.device)
         if foreground:
             kept = (labels != batch.no_object) & (labels >= 0)
-            return Rows(ours[kept], theirs[kept], labels[kept], True)
+            column = batch.background
+            return Rows(ours[kept], theirs[kept], labels[kept], True, column)
     return Rows(ours, theirs, labels, foreground)
 
 

@@ -34,6 +34,8 @@ class Sight:
         teacher: On how many of them the teacher is right.
         student: On how many the student is.
         agree: On how many both say the same.
+        named: On how many the teacher says a class, and not the background;
+            None without a column for that.
         boxes: Objects in the images, of detectors.
         varies: Whether the teacher's answer differs between rows or images.
         student_varies: Whether the student's does.
@@ -52,6 +54,7 @@ class Sight:
     teacher: Any = None
     student: Any = None
     agree: Any = None
+    named: Any = None
     boxes: Any = None
     varies: Any = None
     student_varies: Any = None
@@ -62,7 +65,7 @@ class Sight:
     highest_label: Any = None
 
     def numbers(self, like: Tensor) -> Tensor:
-        """Its fields, ``(16,)`` float64; NaN where they are not known."""
+        """Its fields, ``(17,)`` float64; NaN where they are not known."""
         values = []
         for each in fields(self):
             value = getattr(self, each.name)
@@ -82,7 +85,7 @@ class Watch:
         due: Whether the next step is looked at.
         columns: How many columns the logits of a loss have, by its key.
         found: What was seen last, of each rank and loss, as in
-            :class:`Sight`: ``(ranks, losses, 16)``. None before.
+            :class:`Sight`: ``(ranks, losses, 17)``. None before.
         keys: Of the losses in it.
     """
 
@@ -113,6 +116,7 @@ class Watch:
             sight = Sight(
                 value=step.losses[key].detach().float().mean(),
                 in_total=in_total.get(key),
+                boxes=step.record.objects(),
             )
             if key in norms:
                 sight.distill, sight.own = norms[key].unbind()
@@ -135,8 +139,6 @@ class Watch:
             sight.varies = self._moved(key, step.images, teacher)
             sight.student_varies = sight.varies is not None
         sight.same = alike(student, teacher)
-        if batch.boxes is not None:
-            sight.boxes = sum(len(each) for each in batch.boxes)
         rows = compared_rows(model, comparison, student, teacher, batch)
         if rows is not None:
             self.columns[comparison.key] = rows.student.shape[1]
@@ -165,6 +167,8 @@ def _count(sight: Sight, rows: Rows) -> None:
         sight.lowest, sight.highest = theirs.min(), theirs.max()
     if rows.labels is None:
         return
+    if rows.background is not None:
+        sight.named = (theirs != rows.background).sum()
     sight.teacher = (theirs == rows.labels).sum()
     sight.student = (ours == rows.labels).sum()
     if len(theirs):

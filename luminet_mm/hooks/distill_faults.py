@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from luminet_mm.hooks.schedule import LossSchedule
@@ -11,6 +11,10 @@ from luminet_mm.hooks.tally import Tally
 
 FEWEST = 30
 """Rows from which an accuracy is judged."""
+MANY = 100
+"""Rows of which even a teacher that says little is right on one."""
+FED = 3
+"""Steps with an object from which a loss of 0 cannot be meant."""
 SURE = 3.0
 """Standard deviations by which a teacher is less accurate."""
 LOOK = (
@@ -71,14 +75,16 @@ def faults(loss: Subject, seen: Tally) -> list[Fault]:
 
 def _of_gradient(loss: Subject, seen: Tally) -> Iterator[Fault]:
     steps = f'the first {seen.steps} steps'
-    silent = [rank for rank, n in enumerate(seen.silent) if n == seen.steps]
+    zero = [rank for rank, n in enumerate(seen.silent) if n == seen.steps]
+    # images without objects may give nothing to compare
+    silent = [rank for rank in zero if seen.fed[rank]]
     if seen.outside == seen.steps:
         yield Fault(
             True,
             'it is not in the sum that is trained. Look at parse_losses of '
             'the model: it leaves this loss out.',
         )
-    if len(silent) == len(seen.silent):
+    if len(zero) == len(seen.silent):
         yield _all_silent(loss, seen, steps)
     elif not seen.moves:
         yield Fault(
@@ -89,9 +95,9 @@ def _of_gradient(loss: Subject, seen: Tally) -> Iterator[Fault]:
             'argmax between the signal and the loss.',
         )
     elif silent:
-        others = [r for r in range(len(seen.silent)) if r not in silent]
+        others = [r for r in range(len(seen.silent)) if r not in zero]
         yield Fault(
-            True,
+            _is_fed(seen, silent),
             f'the loss was exactly 0 in {steps} on rank {_listed(silent)}, '
             f'and not on rank {_listed(others)}. Something that it needs is '
             'there in some of the processes only, such as a file, a buffer '
@@ -108,19 +114,23 @@ def _all_silent(loss: Subject, seen: Tally, steps: str) -> Fault:
             "the teacher's weights; otherwise the teacher's checkpoint is "
             "the student's.",
         )
-    things = seen.rows if loss.columns and loss.foreground else seen.boxes
-    if things == 0:
+    if not any(seen.fed):
         return Fault(
             False,
             f'no image had an object in {steps}, so the loss was 0. Check '
             'the annotations and their classes, if they should have some.',
         )
     return Fault(
-        True,
+        _is_fed(seen, range(len(seen.fed))),
         f'the loss and its gradient were exactly 0 in {steps}, so it trains '
         'nothing. Check what its signals are, and that options such as rows, '
         'levels and thresholds leave something to compare.',
     )
+
+
+def _is_fed(seen: Tally, ranks: Iterable[int]) -> bool:
+    """Whether ranks had enough steps with an object to judge a 0 by."""
+    return sum(seen.fed[rank] for rank in ranks) >= min(FED, seen.steps)
 
 
 def _of_teacher(loss: Subject, seen: Tally) -> Iterator[Fault]:
@@ -145,7 +155,8 @@ def _of_teacher(loss: Subject, seen: Tally) -> Iterator[Fault]:
         return
     elif seen.teacher:
         return
-    yield Fault(not loss.random, f'{said}. {LOOK}.')
+    stops = _is_broken(loss, seen) and not loss.random
+    yield Fault(stops, f'{said}. {LOOK}.')
 
 
 def _is_chance(loss: Subject, seen: Tally) -> bool:
@@ -157,9 +168,31 @@ def _is_chance(loss: Subject, seen: Tally) -> bool:
     columns = loss.columns
     if columns < (3 if loss.foreground else 2):
         return False
-    guess = 1 / columns
-    spread = math.sqrt(guess * (1 - guess) / seen.rows)
-    return seen.teacher / seen.rows <= guess + spread
+    return _is_guessed(seen.teacher, seen.rows, columns)
+
+
+def _is_broken(loss: Subject, seen: Tally) -> bool:
+    """Whether a teacher that is right so seldom cannot be a good one.
+
+    A careful one calls many rows with an object background. Where it names a
+    class, it is right.
+    """
+    if not seen.background:
+        return True
+    if not seen.teacher and seen.rows >= MANY:
+        return True
+    ways = loss.columns - 1
+    return (
+        ways > 1
+        and seen.named >= FEWEST
+        and _is_guessed(seen.teacher, seen.named, ways)
+    )
+
+
+def _is_guessed(right: int, rows: int, ways: int) -> bool:
+    guess = 1 / ways
+    spread = math.sqrt(guess * (1 - guess) / rows)
+    return right / rows <= guess + spread
 
 
 def later_faults(loss: Subject, seen: Tally) -> list[Fault]:

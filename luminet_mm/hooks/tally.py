@@ -24,10 +24,13 @@ class Tally:
         teacher: On how many the teacher was right.
         student: On how many the student was.
         agree: On how many both said the same.
+        named: On how many the teacher said a class, and not the background.
+        background: Whether the logits have a column for that.
         labelled: Whether rows have labels.
-        boxes: Objects in the images; None where they are not known.
         moves: Steps in which the loss had a gradient, or it is not known.
         silent: Of each rank in how many steps its loss and gradient were 0.
+        fed: Of each rank in how many steps it had something to compare: an
+            object, or a row with one, where those are known.
         outside: Steps in which it was not in the sum that is trained.
         varied: Steps in which the teacher's answer differed from row to row.
         fixed: Steps in which it did not, and the student's did.
@@ -43,10 +46,12 @@ class Tally:
     teacher: int = 0
     student: int = 0
     agree: int = 0
+    named: int = 0
+    background: bool = False
     labelled: bool = False
-    boxes: int | None = None
     moves: int = 0
     silent: list[int] = field(default_factory=list)
+    fed: list[int] = field(default_factory=list)
     outside: int = 0
     varied: int = 0
     fixed: int = 0
@@ -80,17 +85,25 @@ class Tally:
                 strict=True,
             )
         ]
+        self.fed = [
+            n + (boxes != 0 and rows != 0)  # NaN is not known
+            for n, boxes, rows in zip(
+                self.fed or [0] * len(ranks),
+                seen['boxes'],
+                seen['rows'],
+                strict=True,
+            )
+        ]
         self.outside += any(each == 0 for each in seen['in_total'])
         self.varied += any(each == 1 for each in seen['varies'])
         self.fixed += all(each == 0 for each in seen['varies']) and any(
             each == 1 for each in seen['student_varies']
         )
         self.same += all(each == 1 for each in seen['same'])
-        for name in ('rows', 'teacher', 'student', 'agree'):
+        for name in ('rows', 'teacher', 'student', 'agree', 'named'):
             setattr(self, name, getattr(self, name) + _count(seen[name]))
         self.labelled |= any(each >= 0 for each in seen['teacher'])
-        if any(each >= 0 for each in seen['boxes']):
-            self.boxes = (self.boxes or 0) + _count(seen['boxes'])
+        self.background |= any(each >= 0 for each in seen['named'])
         self.said = _widest(self.said, seen['lowest'], seen['highest'])
         self.labels = _widest(
             self.labels, seen['lowest_label'], seen['highest_label']

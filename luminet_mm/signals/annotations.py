@@ -25,6 +25,11 @@ def anchor_generator(model: Any) -> Any:
     return None
 
 
+def count_objects(samples: Sequence) -> int:
+    """How many objects are annotated in a batch."""
+    return sum(len(sample.gt_instances) for sample in samples)
+
+
 def annotated(
     images: Tensor, samples: Sequence, generator: Any
 ) -> DistillBatch:

@@ -64,6 +64,10 @@ class BoxRecord(Record):
             return self.rows.batch
         return self.own.batch(signals)
 
+    def objects(self) -> int:
+        """See :meth:`Record.objects`."""
+        return self.own.objects()
+
 
 def maps_signal(model: Any) -> Signal:
     """The maps that a detector's RoI head reads."""

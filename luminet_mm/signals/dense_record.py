@@ -15,7 +15,11 @@ from torch import Tensor
 
 from luminet_mm.distributed import global_sum, world_size
 from luminet_mm.losses.base.batch import DistillBatch, Points
-from luminet_mm.signals.annotations import anchor_generator, annotated
+from luminet_mm.signals.annotations import (
+    anchor_generator,
+    annotated,
+    count_objects,
+)
 from luminet_mm.signals.record import Record
 from luminet_mm.signals.signal import Signal, overridden, read_signal
 
@@ -146,6 +150,10 @@ class DenseRecord(Record):
                 head, fields[0], maps, batch.boxes
             )
         return batch
+
+    def objects(self) -> int:
+        """See :meth:`Record.objects`."""
+        return count_objects(self.samples)
 
 
 def level_rows(head: Any, signal: Signal, maps: Any) -> Any:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from luminet_mm.losses.base.batch import DistillBatch
 from luminet_mm.losses.base.queries import Decoder, Predictions
-from luminet_mm.signals.annotations import annotated
+from luminet_mm.signals.annotations import annotated, count_objects
 from luminet_mm.signals.detr_heads import decoder_inputs, own_points
 from luminet_mm.signals.family import Size
 from luminet_mm.signals.record import Record
@@ -107,6 +107,10 @@ class DETRRecord(Record):
     def batch(self, signals: Sequence[Signal]) -> DistillBatch:
         """Boxes and sizes of the images."""
         return annotated(self.images, self.samples, None)
+
+    def objects(self) -> int:
+        """See :meth:`Record.objects`."""
+        return count_objects(self.samples)
 
 
 def memory_maps(memory: Tensor, shapes: Sequence[Size]) -> tuple[Tensor, ...]:

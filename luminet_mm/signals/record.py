@@ -39,6 +39,10 @@ class Record(ABC):
     def batch(self, signals: Sequence[Signal]) -> DistillBatch:
         """What is known of the rows, or of the images, of some signals."""
 
+    def objects(self) -> int | None:
+        """How many objects the images have; None where that is no question."""
+        return None
+
     def value(self, signals: Sequence[Signal]) -> Any:
         """The value of a signal, or a tuple where there are several."""
         values = tuple(self.read(signal) for signal in signals)

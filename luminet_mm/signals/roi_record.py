@@ -15,7 +15,11 @@ from mmdet.structures.bbox import get_box_tensor
 from torch import Tensor
 
 from luminet_mm.losses.base.batch import DistillBatch
-from luminet_mm.signals.annotations import anchor_generator, annotated
+from luminet_mm.signals.annotations import (
+    anchor_generator,
+    annotated,
+    count_objects,
+)
 from luminet_mm.signals.dense_record import Targets
 from luminet_mm.signals.mask_heads import is_mask
 from luminet_mm.signals.record import Record
@@ -103,6 +107,10 @@ class DetectorRecord(Record):
             batch.no_object = rpn_head.num_classes
             batch.points = self.anchors.points(rpn_head, anchors[0], maps)
         return batch
+
+    def objects(self) -> int:
+        """See :meth:`Record.objects`."""
+        return count_objects(self.samples)
 
     def _mask(self, signal: Signal) -> MaskRecord:
         if signal.stage not in self.masks:

@@ -156,6 +156,54 @@ def test_rows_with_an_object_are_counted():
     assert model.watch.columns == {'loss_kd': 5}
 
 
+def test_rows_are_counted_on_which_the_teacher_names_a_class():
+    model = detector(loss_kd=KD)
+    data = tiny.prepared(model)
+    ask = model.ask_teachers
+
+    def told(*args):
+        (logits,) = ask(*args)
+        logits = logits.clone()
+        logits[::2, 4] = 1e3  # the background's column
+        logits[1::2, 4] = -1e3
+        return [logits]
+
+    model.ask_teachers = told
+    kept = []
+    model.distill.loss_kd.register_forward_pre_hook(
+        lambda _, args: kept.append(args[2].labels)
+    )
+    seen = watched(model, data)[2]['loss_kd']
+    assert seen['named'] == (kept[0][1::2] != 4).sum() > 0
+    assert seen['named'] < seen['rows']
+
+
+def test_points_have_no_background():
+    kind, config = CASES['points']
+    model = kind.build(config())
+    seen = watched(model, kind.prepared(model))[2]
+    (one,) = seen.values()
+    assert one['named'] != one['named'] and one['boxes'] == 6
+
+
+@pytest.mark.parametrize('objects', [3, 0])
+def test_objects_are_known_whatever_is_compared(objects):
+    """Masks and boxes have neither rows nor a batch with boxes."""
+    losses = dict(
+        loss_x=dict(type='luminet_mm.MaskKDLoss', signal='roi.mask'),
+        loss_z=dict(type='luminet_mm.FitNetLoss', signal='roi.feats'),
+        loss_y=dict(type='luminet_mm.PKDLoss', signal='neck'),
+    )
+    mask = tiny.detector('mask')
+    model = tiny.build(tiny.distiller(mask, teacher=mask, **losses))
+    data = tiny.prepared(model, masks=True)
+    for sample in data['data_samples']:
+        sample.gt_instances = sample.gt_instances[:objects]
+    seen = watched(model, data)[2]
+    assert {each['boxes'] for each in seen.values()} == {2 * objects}
+    assert (seen['loss_x']['value'] == 0) == (not objects)
+
+
 def test_maps_have_no_accuracy():
     model = detector(loss_x=dict(type='luminet_mm.PKDLoss', signal='neck'))
     seen = watched(model, tiny.prepared(model))[2]['loss_x']

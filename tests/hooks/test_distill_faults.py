@@ -1,6 +1,7 @@
 """What steps show of a loss: faults, and what is none."""
 
 import pytest
+import tiny
 import tiny_cls
 from mmengine.registry import DefaultScope
 
@@ -26,11 +27,15 @@ SEEN = dict(
     labelled=True,
     moves=10,
     silent=[0, 0],
+    fed=[10, 10],
     varied=10,
     said=(0, 9),
     labels=(0, 9),
 )
 ZERO = dict(losses=[0.0] * 10, moves=0, silent=[10, 10])
+CAREFUL = dict(columns=3, foreground=True)
+TOLD = dict(background=True, named=0)
+NONE = dict(TOLD, teacher=0, student=0)
 
 
 def of(loss=LOSS, **changes):
@@ -56,10 +61,24 @@ def test_a_loss_that_works():
             'right on 0.0 % of 640 rows with an object. Check',
         ),
         (dict(columns=2), dict(teacher=310), 'by chance among 2 classes'),
+        # the only rank that has objects
+        ({}, dict(ZERO, fed=[0, 10]), 'the loss and its gradient were'),
+        ({}, dict(silent=[0, 10], fed=[0, 3]), 'on rank 1, and not on rank 0'),
+        ({}, dict(silent=[10, 0, 10], fed=[3, 0, 0]), 'rank 0, and not on ra'),
+        # of those that it does not call background half are wrong
+        (CAREFUL, dict(TOLD, teacher=220, named=440), 'among 3 classes'),
+        (
+            dict(columns=81, foreground=True),
+            dict(TOLD, teacher=1, named=80),
+            'among 81 classes',
+        ),
+        (CAREFUL, dict(NONE, rows=100), 'on 0.0 % of 100'),
+        (CAREFUL, dict(NONE, rows=30, named=30), 'on 0.0 % of 30'),
     ],
 )
 def test_what_stops(loss, seen, text):
-    (fault,) = of(LOSS._replace(**loss), student=0, **{'agree': 320, **seen})
+    seen = {'student': 0, 'agree': 320, **seen}
+    (fault,) = of(LOSS._replace(**loss), **seen)
     assert fault.stops and text in fault.text
     assert fault.text.startswith('model.distill.loss_x: ')
 
@@ -71,13 +90,25 @@ def test_what_stops(loss, seen, text):
         (dict(at_limit=True), {}, "loss_weight='auto' is at its limit"),
         (
             dict(foreground=True),
-            dict(ZERO, rows=0),
+            dict(ZERO, rows=0, fed=[0, 0]),
             'no image had an object in the first 10 steps',
         ),
         (
             dict(columns=0),
-            dict(ZERO, boxes=0, labelled=False, rows=0),
+            dict(ZERO, labelled=False, rows=0, fed=[0, 0]),
             'no image had an object',
+        ),
+        # an object or two, of which nothing may be compared
+        ({}, dict(ZERO, fed=[1, 1]), 'the loss and its gradient were exactly'),
+        ({}, dict(silent=[0, 10], fed=[9, 2]), 'on rank 1, and not on rank 0'),
+        # a careful teacher of two classes, and background
+        (CAREFUL, dict(TOLD, teacher=220, named=240), 'among 3 classes'),
+        (CAREFUL, dict(TOLD, teacher=220), 'among 3 classes'),
+        (CAREFUL, dict(NONE, rows=99, named=29), 'on 0.0 % of 99'),
+        (
+            dict(CAREFUL, columns=2),
+            dict(NONE, rows=99),
+            'right on 0.0 % of 99 rows with an object. Check',
         ),
         ({}, dict(student=620, agree=480), 'it learns from a worse model'),
         (
@@ -101,6 +132,9 @@ def test_what_only_warns(loss, seen, text):
         ({}, dict(silent=[9, 9], moves=1)),
         # one rank's images were without objects for a while
         ({}, dict(silent=[0, 9])),
+        # or for all of the time, as by a sampler of its own
+        ({}, dict(silent=[0, 10], fed=[10, 0])),
+        (dict(columns=0), dict(silent=[10, 0, 10], fed=[0, 7, 0])),
         (dict(weighted=False), ZERO),
         # a teacher of half of the student's images
         ({}, dict(varied=1, fixed=8)),
@@ -121,6 +155,22 @@ def test_what_only_warns(loss, seen, text):
 )
 def test_no_false_alarm(loss, seen):
     assert of(LOSS._replace(**loss), **seen) == []
+
+
+def test_images_without_objects_stop_no_loss_on_masks():
+    mask = tiny.detector('mask')
+    loss = dict(type='luminet_mm.MaskKDLoss', signal='roi.mask')
+    model = tiny.build(tiny.distiller(mask, teacher=mask, loss_x=loss))
+    data = tiny.prepared(model, masks=True)
+    for sample in data['data_samples']:
+        sample.gt_instances = sample.gt_instances[:0]
+    seen, model.watch = Tally(), Watch()
+    for _ in range(3):
+        model.watch.due = True
+        model.loss(data['inputs'], data['data_samples'])
+        seen.add(model.watch.found[:, 0].tolist())
+    (fault,) = faults(LOSS._replace(columns=0), seen)
+    assert not fault.stops and 'no image had an object in' in fault.text
 
 
 def test_less_accurate_beyond_chance():

@@ -50,14 +50,15 @@ def test_ranks_are_one_batch():
     assert found.said == (0, 3) and found.labels == (0, 3)
     assert found.moves == found.varied == 2
     assert not (found.fixed or found.same or found.outside)
-    assert found.boxes is None and found.labelled
+    assert found.fed == [2, 2] and found.labelled
+    assert not found.background and found.named == 0
 
 
 def test_what_is_not_known():
     found = tally([rank(**dict.fromkeys(SEEN, math.nan), boxes=3)])
     assert found.share is None and found.percent('agree') is None
     assert found.moves == 1 and found.silent == [0]  # it may have one
-    assert found.boxes == 3 and not found.labelled
+    assert found.fed == [1] and not found.labelled
 
 
 def test_no_labels_leave_the_agreement():
@@ -70,6 +71,18 @@ def test_a_rank_that_is_silent():
     found = tally([rank(), silent], [rank(), silent])
     assert found.silent == [0, 2] and found.moves == 2
     assert tally([silent, silent]).moves == 0
+
+
+def test_a_rank_is_fed_where_it_had_an_object():
+    none, rows = rank(boxes=0), rank(boxes=3, rows=0)
+    found = tally([rank(boxes=2), none], [none, rows], [rank(rows=0), none])
+    assert found.fed == [1, 0]
+    assert tally([none, rank(boxes=1, rows=math.nan)]).fed == [0, 1]
+
+
+def test_rows_that_are_not_background():
+    found = tally([rank(named=3), rank(named=0)], [rank(named=2), rank()])
+    assert found.background and found.named == 5
 
 
 def test_answers_that_do_not_vary():

@@ -6,7 +6,11 @@ import tiny_dense
 import torch
 from mmdet.models.task_modules import AnchorGenerator
 
-from luminet_mm.signals.annotations import anchor_generator, annotated
+from luminet_mm.signals.annotations import (
+    anchor_generator,
+    annotated,
+    count_objects,
+)
 
 
 def test_boxes_sizes_and_anchors():
@@ -24,6 +28,7 @@ def test_boxes_sizes_and_anchors():
     (anchors,) = batch.priors([(2, 3)])
     assert anchors.shape == (6, 4)
     assert annotated(inputs, samples, None).priors is None
+    assert count_objects(samples) == sum(map(len, batch.boxes)) > 0
 
 
 @pytest.mark.parametrize('kind', ['retinanet', 'atss', 'gfl'])

@@ -21,6 +21,7 @@ class Said(Record):
 
 def test_one_value_comes_alone_and_several_as_a_tuple():
     assert Said().value([MAPS]) == 'neck'
+    assert Said().objects() is None
     assert Said().value([MAPS, LOGITS]) == ('neck', 'logits')
 
 

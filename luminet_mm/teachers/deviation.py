@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten
 
+from luminet_mm.teachers.dry_run import DryRunError
+
 Answers = Callable[[], Any]
+
+
+class NoAnswerError(RuntimeError):
+    """A network does not run in the form that it was given."""
 
 
 def broken_weights(model: nn.Module) -> list[str]:
@@ -53,6 +60,58 @@ def deviation(answers: Answers, before: Any) -> float:
         ]
     # NaN counts as the largest; a plain max may pass it over
     return max(moved, key=lambda x: (x != x, x), default=0.0)
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Let errors of a network that was changed say that it does not run.
+
+    Raises:
+        NoAnswerError: In place of what it raises; memory may just be short.
+    """
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        # a dry run blames the image, on which the network ran before
+        own: BaseException = error
+        if isinstance(error, DryRunError) and error.__cause__:
+            own = error.__cause__
+        line = next(iter(str(own).strip().splitlines()), '')
+        raise NoAnswerError(f'{type(own).__name__}: {line}') from error
+
+
+@contextmanager
+def in_precision(dtype: str | None) -> Iterator[None]:
+    """Let errors of a network in a precision that was named say so.
+
+    Args:
+        dtype: The name; None for no precision of its own.
+
+    Raises:
+        ValueError: In place of what it raises.
+    """
+    try:
+        with answering() if dtype else nullcontext():
+            yield
+    except NoAnswerError as error:
+        raise ValueError(
+            f'teacher.dtype={dtype!r}: the teacher does not run in that '
+            f'precision ({error}). Set teacher.dtype=None, or to '
+            "'auto', which takes float32 where bf16 does not run."
+        ) from error
+
+
+def holds(answers: Answers, before: Any, bound: float) -> bool:
+    """Whether a network still works, and answers as before."""
+    try:
+        with answering():
+            return deviation(answers, before) <= bound
+    except NoAnswerError:
+        # Some compiled operators know one layout alone, and a network may ask
+        # for the norm that was folded.
+        return False
 
 
 def _tensors(values: Any) -> Sequence[Tensor]:

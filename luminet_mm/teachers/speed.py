@@ -15,7 +15,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from luminet_mm.teachers.deviation import Answers, check_finite, deviation
+from luminet_mm.teachers.deviation import (
+    Answers,
+    NoAnswerError,
+    answering,
+    check_finite,
+    deviation,
+    holds,
+    in_precision,
+)
 from luminet_mm.teachers.form import (
     DTYPES,
     PARTS,
@@ -36,6 +44,7 @@ from luminet_mm.teachers.form import (
 TOLERANCE = {None: 1e-4, 'fp16': 1e-2, 'bf16': 5e-2}
 AUTO_TOLERANCE = 1e-2
 """The same for what nobody asked for by name."""
+SLOWER = 'Set teacher.channels_last=False, or teacher.compile=False.'
 
 
 @dataclass
@@ -50,8 +59,9 @@ class Speed:
         dtype: ``'bf16'`` or ``'fp16'`` for backbone, neck, and the layers of
             box heads before the predictors; what leaves them is float32
             again, and RoIs are sampled in it. ``'auto'`` is bf16 where the
-            device computes it natively and the answers move by no more than
-            1 %. None leaves their precision alone.
+            device computes it natively, the network runs in it and the
+            answers move by no more than 1 %. None leaves their precision
+            alone.
         compile: ``torch.compile`` backbone and neck, for images of any
             size.
         stream: Compute what needs nothing of the student's step on a
@@ -110,7 +120,8 @@ def prepare(
         What was done, and how far the answers moved.
 
     Raises:
-        ValueError: If the answers are NaN, or ``dtype`` moves them too far.
+        ValueError: If the answers are NaN, or the network does not run in
+            ``dtype``, or that moves them too far.
     """
     if before is None:
         with torch.no_grad():
@@ -126,7 +137,7 @@ def prepare(
                 fold(
                     model,
                     name,
-                    lambda: _holds(answers, before, TOLERANCE[None]),
+                    lambda: holds(answers, before, TOLERANCE[None]),
                     unfit,
                 )
         left = sum(count_norms(part) for part in parts(model))
@@ -140,7 +151,8 @@ def prepare(
     if dtype:
         cast_parts(model, form, DTYPES[dtype])
         done.append(dtype)
-    moved = deviation(answers, before)
+    with in_precision(dtype):
+        moved = deviation(answers, before)
     if moved != moved:
         wider = "'bf16' or None" if dtype == 'fp16' else 'None'
         raise ValueError(
@@ -182,9 +194,9 @@ def fit(
         What was done, and how far the answers moved.
 
     Raises:
-        ValueError: If layout or compilation move the answers too far.
+        ValueError: If it does not run so, or that moves the answers too far.
     """
-    with torch.no_grad():
+    with torch.no_grad(), in_precision(speed.dtype if form.inside else None):
         before = answers()
     check_finite(model, before)
     done = []
@@ -196,7 +208,7 @@ def fit(
     if layout:
         lay_out(model, form, True)
         done.append('channels_last')
-        if speed.channels_last == 'auto' and not _holds(
+        if speed.channels_last == 'auto' and not holds(
             answers, before, _bound(form, device)
         ):
             lay_out(model, form, False)
@@ -215,28 +227,22 @@ def fit(
             done[-1] += f' (losses read inside of {" and ".join(tapped)})'
     if device.type == 'cuda' and speed.stream:
         done.append('on its own stream')
-    moved = deviation(answers, before)
+    how = ', '.join(done) or 'as it is'
+    try:
+        with answering():
+            moved = deviation(answers, before)
+    except NoAnswerError as error:
+        raise ValueError(
+            f'the teacher, {how} on {device}, does not run: {error}. {SLOWER}'
+        ) from error
     bound = _bound(form, device)
     if not moved <= bound:
         raise ValueError(
-            f'the teacher, {", ".join(done)} on {device}, gives other answers '
-            f'than before: what the losses read moved by {moved:.1%} of its '
-            f'size (relative to its norm), more than {bound:.2%}. Set '
-            'teacher.channels_last=False, or teacher.compile=False.'
+            f'the teacher, {how} on {device}, gives other answers than '
+            f'before: what the losses read moved by {moved:.1%} of its size '
+            f'(relative to its norm), more than {bound:.2%}. {SLOWER}'
         )
     return _report(done, moved)
-
-
-def _holds(answers: Answers, before: Any, bound: float) -> bool:
-    """Whether a network still works, and answers as before."""
-    try:
-        return deviation(answers, before) <= bound
-    except (MemoryError, torch.OutOfMemoryError):
-        raise
-    except Exception:
-        # Some compiled operators know one layout alone, and a network may ask
-        # for the norm that was folded.
-        return False
 
 
 def _choose_precision(
@@ -254,13 +260,18 @@ def _choose_precision(
         return 'precision left alone (not float32)'
     kept = [tensor.data for tensor in tensors]
     cast_parts(model, form, torch.bfloat16)
-    moved = deviation(answers, before)
-    if moved <= AUTO_TOLERANCE:
-        return 'bf16'
+    try:
+        with answering():
+            moved = deviation(answers, before)
+        if moved <= AUTO_TOLERANCE:
+            return 'bf16'
+        why = f'bf16 would move them by {moved:.1%}'
+    except NoAnswerError as error:  # of float32 that a pass makes, say
+        why = f'it does not run in bf16: {error}'
     form.inside = None
     for tensor, data in zip(tensors, kept, strict=True):
         tensor.data = data
-    return f'float32 (bf16 would move them by {moved:.1%})'
+    return f'float32 ({why})'
 
 
 def _bound(form: Form, device: torch.device) -> float:

@@ -7,10 +7,14 @@ import torch
 from torch import nn
 
 from luminet_mm.teachers.deviation import (
+    NoAnswerError,
+    answering,
     broken_weights,
     check_finite,
     deviation,
+    holds,
 )
+from luminet_mm.teachers.dry_run import said_of
 
 
 def test_the_largest_relative_distance_counts():
@@ -42,6 +46,26 @@ def test_masks_of_inf_are_no_fault_and_nan_is():
     model[1].running_var[0] = math.nan
     model[0].weight.data[0, 0] = math.inf
     assert broken_weights(model) == ['1.running_var', '0.weight']
+
+
+def test_a_network_that_no_longer_runs():
+    def broken():
+        with said_of('teacher', nn.Linear(2, 2), torch.zeros(2, 3, 8, 8)):
+            raise TypeError('float != bf16\nat line 3')
+
+    with (
+        pytest.raises(NoAnswerError, match='^TypeError: float != bf16$'),
+        answering(),
+    ):
+        broken()
+    with pytest.raises(NoAnswerError, match='^KeyError: $'), answering():
+        raise KeyError
+    with pytest.raises(MemoryError), answering():
+        raise MemoryError
+    ones = [torch.ones(2)]
+    assert not holds(broken, ones, 1.0)
+    assert holds(lambda: ones, ones, 0.0)
+    assert not holds(lambda: [torch.zeros(2)], ones, 0.9)
 
 
 def test_whose_fault_nan_is():

@@ -11,8 +11,9 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from luminet_mm.teachers import speed as preparing
+from luminet_mm.teachers.dry_run import said_of
 from luminet_mm.teachers.form import Form
-from luminet_mm.teachers.speed import Speed, fit
+from luminet_mm.teachers.speed import Speed, fit, prepare
 
 CPU = torch.device('cpu')
 
@@ -186,6 +187,95 @@ def test_automatic_precision_goes_back_where_it_moves_too_much(monkeypatch):
     torch.testing.assert_close(net(noise), before(noise))
 
 
+class Mixed(nn.Conv2d):
+    """Like Swin, whose bias makes its attention float32 again."""
+
+    def forward(self, x):
+        x = x + torch.zeros(1)  # of the type that is the default
+        return super().forward(x.float())
+
+
+def mixed():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), Mixed(6, 4, 3))
+    return trained(Net(net))
+
+
+def test_automatic_precision_goes_back_where_a_network_cannot(monkeypatch):
+    monkeypatch.setattr(preparing, 'computes_bf16', lambda device: True)
+    net = mixed()
+    run = answers(net)
+    before = run()
+
+    def ask():
+        with said_of('teacher', net, torch.zeros(2, 3, 16, 16)):
+            return run()
+
+    _, said = made_fast(net, ask, dtype='auto')
+    assert said.startswith('float32 (it does not run in bf16: RuntimeError: ')
+    assert {p.dtype for p in net.parameters()} == {torch.float32}
+    after = answers(net)()
+    assert after.dtype == torch.float32
+    torch.testing.assert_close(after, before, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('error', [MemoryError, torch.OutOfMemoryError])
+def test_memory_that_is_short_is_no_precision_s_fault(monkeypatch, error):
+    monkeypatch.setattr(preparing, 'computes_bf16', lambda device: True)
+    net = trained(Net(simple()))
+    run = answers(net)
+
+    def ask():
+        if net.backbone[0].weight.dtype == torch.bfloat16:
+            raise error
+        return run()
+
+    with pytest.raises(error):
+        made_fast(net, ask, dtype='auto')
+
+
+@pytest.mark.parametrize('dtype', ['bf16', 'fp16'])
+def test_a_named_precision_in_which_a_network_cannot_run(dtype):
+    net = mixed()
+    run = answers(net)
+
+    def ask():
+        with said_of('teacher', net, torch.zeros(2, 3, 16, 16)):
+            return run()
+
+    with pytest.raises(ValueError, match='does not run in that') as error:
+        made_fast(net, ask, dtype=dtype)
+    text = str(error.value)
+    assert text.startswith(f"teacher.dtype='{dtype}': the teacher does not")
+    assert 'precision (RuntimeError: ' in text and 'pixels' not in text
+    assert "Set teacher.dtype=None, or to 'auto', which takes fl" in text
+
+
+def test_a_named_precision_that_the_device_does_not_know():
+    """It ran where it was built."""
+    net = trained(Net(simple()))
+    speed, form, ask = Speed(dtype='bf16'), Form(), answers(net)
+    prepare(net, ask, speed, form)
+    net.backbone[0] = Mixed(3, 6, 3).requires_grad_(False)
+    net.backbone[0].to(torch.bfloat16)
+    with pytest.raises(ValueError, match="dtype='bf16': the teacher does no"):
+        fit(net, ask, speed, form, CPU)
+
+
+def test_a_network_that_cannot_be_compiled(monkeypatch):
+    def compile(self, **options):
+        self.forward = lambda *args: 1 / 0
+
+    monkeypatch.setattr(nn.Module, 'compile', compile)
+    net = trained(Net(simple()))
+    with pytest.raises(
+        ValueError,
+        match='compiled backbone on cpu, does not run: ZeroDivisionError: .*'
+        'teacher.compile=False',
+    ):
+        made_fast(net, answers(net), compile=True)
+
+
 def test_answers_that_the_device_moves_too_far_are_refused(monkeypatch):
     monkeypatch.setattr(preparing, '_bound', lambda form, device: -1.0)
     net = trained(Net(simple()))
@@ -295,7 +385,11 @@ def test_a_layout_that_an_operator_does_not_know(named):
     net = trained(Net(nn.Sequential(Picky(3, 6, 3), nn.Conv2d(6, 4, 3))))
     before = answers(net)()
     if named is True:
-        with pytest.raises(RuntimeError, match='must be contiguous'):
+        with pytest.raises(
+            ValueError,
+            match='channels_last on cpu, does not run: RuntimeError: weight '
+            'must be contiguous. Set teacher.channels_last=False',
+        ):
             made_fast(net, answers(net), channels_last=named)
         return
     _, fitted = made_fast(net, answers(net), channels_last=named)

@@ -13,21 +13,49 @@ from luminet_mm.models.cuts import NetworkPart
 
 
 class _Layers(NamedTuple):
-    """Names of a head's last layers, and what its boxes are."""
+    """Names of a head's last layers, what its boxes are, the published cut."""
 
     classes: str
     boxes: str
     centers: str
     form: str
+    place: int
 
 
 _LAYERS = {
-    RetinaHead: _Layers('retina_cls', 'retina_reg', '', 'deltas'),
-    ATSSHead: _Layers('atss_cls', 'atss_reg', 'atss_centerness', 'deltas'),
-    FCOSHead: _Layers('conv_cls', 'conv_reg', '', 'distances'),
-    GFLHead: _Layers('gfl_cls', 'gfl_reg', '', 'bins'),
+    RetinaHead: _Layers('retina_cls', 'retina_reg', '', 'deltas', 2),
+    ATSSHead: _Layers('atss_cls', 'atss_reg', 'atss_centerness', 'deltas', 2),
+    FCOSHead: _Layers('conv_cls', 'conv_reg', '', 'distances', 1),
+    GFLHead: _Layers('gfl_cls', 'gfl_reg', '', 'bins', 2),
 }
+_CONVOLUTIONS = 4  # of a branch, in all published heads
 _BRANCHES = ('cls', 'reg')
+
+
+def published_signals(head: type, convolutions: int) -> list[str]:
+    """What CrossKD compares of a head: both maps and the predictions.
+
+    A head with other than four convolutions is cut so that as many follow as
+    in the published one.
+
+    Args:
+        head: The class of the ``bbox_head``.
+        convolutions: How many each of its branches has.
+
+    Returns:
+        Names of signals; none if such a head cannot be cut.
+
+    Examples:
+        >>> published_signals(FCOSHead, 4)[:2]
+        ['bbox_head.cls_convs.1.preact', 'bbox_head.reg_convs.1.preact']
+    """
+    layers = _LAYERS.get(head)
+    if layers is None or convolutions < 1:
+        return []
+    place = max(0, layers.place + convolutions - _CONVOLUTIONS)
+    maps = [f'bbox_head.{name}_convs.{place}.preact' for name in _BRANCHES]
+    scored = ['centerness'] if layers.centers else []
+    return [*maps, 'cls_score', 'bbox_pred', *scored]
 
 
 class CrossHead(NetworkPart):

@@ -36,6 +36,12 @@ def predicts_distributions(head: Any) -> bool:
     return isinstance(head, GFLHead)
 
 
+def trains_in_form(head: type) -> bool:
+    """Whether heads of a class train as those in :data:`FORMS`."""
+    loss = getattr(head, 'loss_by_feat', None)
+    return loss in [form.loss_by_feat for form in FORMS]
+
+
 def check_dense_head(head: nn.Module, name: str, whose: str) -> None:
     """Refuse heads whose rows or targets mean something else.
 
@@ -47,8 +53,7 @@ def check_dense_head(head: nn.Module, name: str, whose: str) -> None:
     Raises:
         ValueError: If it does not train as those in :data:`FORMS`.
     """
-    loss = getattr(type(head), 'loss_by_feat', None)
-    if loss in [form.loss_by_feat for form in FORMS]:
+    if trains_in_form(type(head)):
         return
     raise ValueError(
         f'signal {name!r}: the bbox_head of the {whose} '

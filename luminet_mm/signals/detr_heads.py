@@ -32,10 +32,13 @@ def uses_sigmoid(head: Any) -> bool:
 
 def why_not_a_detr(model: Any) -> str:
     """Why a model's queries cannot be compared; empty where they can."""
-    kind = type(model)
-    if not isinstance(model, DetectionTransformer):
+    return why_no_queries(type(model), type(getattr(model, 'bbox_head', None)))
+
+
+def why_no_queries(kind: type, head: type) -> str:
+    """The same of the classes of a model and of its ``bbox_head``."""
+    if not issubclass(kind, DetectionTransformer):
         return f'{kind.__name__} is not a DETR, so it has no queries'
-    head = type(model.bbox_head)
     losses = [form.loss_by_feat for form in FORMS]
     if (
         kind.forward_transformer not in PASSES
@@ -56,10 +59,25 @@ def coordinates(model: Any) -> int:
     """
     if why_not_a_detr(model):
         return 0
-    if isinstance(model, DABDETR):
-        return model.query_dim
-    if isinstance(model, DeformableDETR):
-        return 4 if model.as_two_stage else 2
+    return point_size(
+        type(model),
+        getattr(model, 'query_dim', 0),
+        getattr(model, 'as_two_stage', False),
+    )
+
+
+def point_size(kind: type, query_dim: int, two_stage: bool) -> int:
+    """The same of a class of DETRs whose queries are known.
+
+    Args:
+        kind: The class.
+        query_dim: What a DAB-DETR's decoder has as that.
+        two_stage: Whether a Deformable DETR proposes its queries.
+    """
+    if issubclass(kind, DABDETR):
+        return query_dim
+    if issubclass(kind, DeformableDETR):
+        return 4 if two_stage else 2
     return 0
 
 

@@ -36,41 +36,64 @@ def is_cascade(model: BaseDetector) -> bool:
 
 def check_roi_head(model: BaseDetector, signal: Signal, whose: str) -> None:
     """Refuse RoI heads whose rows or scores mean something else."""
-    roi_head = model.roi_head
-    box_head = bbox_heads(model)[signal.stage]
-    needed = [
-        each
-        for each in signature(roi_head._bbox_forward).parameters.values()
-        if each.default is each.empty
-        and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
-    ]
-    problem = ''
-    if isinstance(roi_head, MultiInstanceRoIHead):
-        problem = (
-            'predicts several objects for each RoI, as CrowdDet does, so its '
-            'scores are not those of one softmax; compare the neck or the RPN'
-        )
-    elif whose == 'student' and isinstance(roi_head, PISARoIHead):
-        problem = (
-            'computes its box loss itself, so the labels of its RoIs are not '
-            'known; take one that trains in the usual way. It can be a teacher'
-        )
-    # (stage,) maps, RoIs
-    elif len(needed) > 2 + is_cascade(model):
-        problem = (
-            'scores proposals of its own and not any RoI; take a detector '
-            'with a standard or a cascade RoI head'
-        )
-    elif signal.field == 'cls_score' and box_head.custom_cls_channels:
-        problem = (
-            f'has {type(box_head.loss_cls).__name__}, whose scores are not '
-            'those of one softmax; take another loss_cls, or compare features'
-        )
+    kind = type(model.roi_head)
+    problem, advice = why_no_rois(kind, is_cascade(model), whose)
+    if not problem and signal.field == 'cls_score':
+        loss_cls = bbox_heads(model)[signal.stage].loss_cls
+        problem, advice = why_no_softmax(loss_cls)
     if problem:
         raise ValueError(
             f'signal {signal.name!r}: the RoI head of the {whose} '
-            f'({type(roi_head).__name__}) {problem}.'
+            f'({kind.__name__}) {problem}; {advice}.'
         )
+
+
+def why_no_rois(kind: Any, cascade: bool, whose: str) -> tuple[str, str]:
+    """Why rows of a class of RoI heads cannot be compared, and what to do.
+
+    Args:
+        kind: The class.
+        cascade: Whether it has a list of box heads.
+        whose: ``student``, or which teacher.
+
+    Returns:
+        Two empty texts where they can.
+    """
+    if issubclass(kind, MultiInstanceRoIHead):
+        return (
+            'predicts several objects for each RoI, as CrowdDet does, so its '
+            'scores are not those of one softmax',
+            'compare the neck or the RPN',
+        )
+    if whose == 'student' and issubclass(kind, PISARoIHead):
+        return (
+            'computes its box loss itself, so the labels of its RoIs are not '
+            'known',
+            'take one that trains in the usual way. It can be a teacher',
+        )
+    needed = [
+        each
+        for each in signature(kind._bbox_forward).parameters.values()
+        if each.default is each.empty
+        and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+    ]
+    if len(needed) > 3 + cascade:  # self, (stage,) maps, RoIs
+        return (
+            'scores proposals of its own and not any RoI',
+            'take a detector with a standard or a cascade RoI head',
+        )
+    return '', ''
+
+
+def why_no_softmax(loss_cls: Any) -> tuple[str, str]:
+    """Why scores with a ``loss_cls`` cannot be compared, and what to do."""
+    if not getattr(loss_cls, 'custom_cls_channels', False):
+        return '', ''
+    return (
+        f'has {type(loss_cls).__name__}, whose scores are not those of one '
+        'softmax',
+        'take another loss_cls, or compare features',
+    )
 
 
 def stage_of_path(model: BaseDetector, path: str) -> int:

@@ -2,12 +2,15 @@
 
 import pytest
 import tiny_dense
+from mmdet.models.dense_heads import YOLOXHead
 from torch import nn
 
 from luminet_mm.signals.dense_heads import (
+    FORMS,
     check_dense_head,
     check_priors,
     head_outputs,
+    trains_in_form,
     uses_sigmoid,
 )
 
@@ -25,6 +28,11 @@ def test_supported_heads(kind):
 def test_a_head_of_another_make_is_refused():
     with pytest.raises(ValueError, match=r'student \(Linear\) computes'):
         check_dense_head(nn.Linear(1, 1), 'cls_score', 'student')
+
+
+def test_a_class_is_asked_before_it_is_built():
+    assert all(map(trains_in_form, FORMS))
+    assert not trains_in_form(YOLOXHead) and not trains_in_form(object)
 
 
 def test_a_subclass_with_a_loss_of_its_own_is_refused():

@@ -10,7 +10,9 @@ from luminet_mm.signals.detr_heads import (
     coordinates,
     decoder_inputs,
     own_points,
+    point_size,
     uses_sigmoid,
+    why_no_queries,
     why_not_a_detr,
 )
 
@@ -41,6 +43,14 @@ def test_a_detr_with_a_loss_of_its_own_is_refused():
     with pytest.raises(ValueError, match='of the student: DDQDETR with DDQDE'):
         check_queries(ddq, 'cls_score', 'student')
     assert coordinates(ddq) == 0
+
+
+def test_classes_are_asked_before_they_are_built(models):
+    for kind, model in models.items():
+        assert why_no_queries(type(model), type(model.bbox_head)) == ''
+        two_stage = kind in ('two_stage', 'dino')
+        assert point_size(type(model), 4, two_stage) == COORDINATES[kind]
+    assert 'is not a DETR' in why_no_queries(object, object)
 
 
 @pytest.mark.parametrize('kind', ['conditional', 'detr'])

@@ -7,6 +7,14 @@ import pytest
 import tiny
 import torch
 from mmdet.models.backbones.trident_resnet import TridentConv
+from mmdet.models.losses import SeesawLoss
+from mmdet.models.roi_heads import (
+    CascadeRoIHead,
+    MultiInstanceRoIHead,
+    PISARoIHead,
+    SparseRoIHead,
+    StandardRoIHead,
+)
 from mmengine.hub import get_config
 from torch import nn
 
@@ -17,6 +25,8 @@ from luminet_mm.signals.roi_heads import (
     check_sampler,
     is_cascade,
     stage_of_path,
+    why_no_rois,
+    why_no_softmax,
 )
 from luminet_mm.signals.signal import Signal
 
@@ -37,6 +47,16 @@ def test_box_heads_by_stage(detectors):
     assert bbox_heads(cascade) == list(cascade.roi_head.bbox_head)
     assert bbox_heads(nn.Module()) == []
     assert [is_cascade(each) for each in detectors] == [False, True]
+
+
+def test_a_class_is_asked_before_it_is_built():
+    assert why_no_rois(StandardRoIHead, False, 'student') == ('', '')
+    assert why_no_rois(CascadeRoIHead, True, 'student') == ('', '')
+    assert why_no_rois(PISARoIHead, False, 'teacher') == ('', '')
+    for kind in (PISARoIHead, MultiInstanceRoIHead, SparseRoIHead):
+        assert all(why_no_rois(kind, kind is SparseRoIHead, 'student'))
+    assert why_no_softmax(nn.Identity()) == ('', '')
+    assert 'SeesawLoss' in why_no_softmax(SeesawLoss(num_classes=4))[0]
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,8 @@ _LAYERS = {
     FCOSHead: _Layers('conv_cls', 'conv_reg', '', 'distances', 1),
     GFLHead: _Layers('gfl_cls', 'gfl_reg', '', 'bins', 2),
 }
+CUT = tuple(_LAYERS)
+"""The heads that can be run from the middle."""
 _CONVOLUTIONS = 4  # of a branch, in all published heads
 _BRANCHES = ('cls', 'reg')
 

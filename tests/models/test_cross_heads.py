@@ -4,7 +4,7 @@ import pytest
 import tiny_dense
 import torch
 
-from luminet_mm.models.cross_heads import CrossHead
+from luminet_mm.models.cross_heads import CUT, CrossHead, published_signals
 from luminet_mm.signals.one_stage import OneStage
 
 FAMILY = OneStage()
@@ -76,3 +76,19 @@ def test_heads_and_names_that_are_refused():
         CrossHead(other, names(0), 'teacher', shared=True)
     with pytest.raises(ValueError, match=r'teacher \(NoneType\) cannot be'):
         CrossHead(torch.nn.Identity(), names(0), 'teacher', shared=True)
+
+
+@pytest.mark.parametrize(
+    ('convolutions', 'places'), [(4, [2, 2, 1, 2]), (2, [0] * 4), (1, [0] * 4)]
+)
+def test_as_many_convolutions_follow_as_in_the_published_head(
+    convolutions, places
+):
+    for head, place in zip(CUT, places):
+        maps = published_signals(head, convolutions)[:2]
+        assert maps == names(place)
+
+
+def test_a_head_that_cannot_be_cut_has_no_signals():
+    assert published_signals(torch.nn.Identity, 4) == []
+    assert published_signals(CUT[0], 0) == []

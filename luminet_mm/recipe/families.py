@@ -11,14 +11,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from mmdet.models.dense_heads import ATSSHead, FCOSHead, GFLHead, RetinaHead
 from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
 
 from luminet_mm.config_types import is_type
 from luminet_mm.distillers import distiller_of, supported
+from luminet_mm.models.cross_heads import published_signals
 from luminet_mm.preflight.caches import names_images
 from luminet_mm.recipe.dataset import DataError
+from luminet_mm.recipe.pyramids import on_maps
+from luminet_mm.recipe.refusals import (
+    box_heads,
+    class_of,
+    is_cascade,
+    why_no_points,
+    why_no_scores,
+    why_no_shared_points,
+    why_not_matched,
+)
 from luminet_mm.signals.families import stock_family
 from luminet_mm.student import built_class
 
@@ -29,8 +38,16 @@ BOXES = dict(share=3)
 LEAST_BOXES = 64
 """Boxes of an image that the teacher chooses; for a student that samples more
 RoIs so many. On digits it samples 32, and gained with 64 (docs/results.md)."""
-# Heads whose last layers can run on another head's maps.
-CROSSED = (RetinaHead, ATSSHead, FCOSHead, GFLHead)
+QUERIES = 300
+"""Of the teacher, that are matched: 900 would take ten times as long."""
+
+
+class Plan(NamedTuple):
+    """Losses, why these, and what they set beside the teacher's network."""
+
+    losses: dict[str, dict]
+    why: str
+    teacher: dict[str, Any] = {}
 
 
 class Recipe(NamedTuple):
@@ -49,31 +66,33 @@ class Recipe(NamedTuple):
     why: str
 
 
-def two_stage(student: Config, teacher: Config) -> dict[str, dict]:
+def two_stage(student: Config, teacher: Config) -> Plan:
     """LumiNet on the classes of RoIs, the teacher's boxes, and its RPN.
 
-    The RPN is left out if anchors are not the same in both.
+    The RPN is left out if anchors are not the same in both, and boxes if a
+    box head predicts none. Without comparable RoIs the pyramids are compared.
     """
-    head = student.model.roi_head
-    if _is_cascade(student):
-        stages = [f'.{stage}' for stage in range(head.num_stages)]
-    else:
-        stages = ['']
+    if reason := why_no_scores(student, teacher):
+        return Plan(*on_maps(student, teacher, reason))
+    heads = box_heads(student)
+    boxed = all(
+        head.get('with_reg', True) for head in heads + box_heads(teacher)
+    )
     losses: dict[str, dict] = {}
-    for stage in stages:
-        mark = stage.replace('.', '_')
-        scores, boxes = f'roi{stage}.cls_score', f'roi{stage}.bbox_pred'
+    for stage in range(len(heads)):
+        mark = f'_{stage}' if is_cascade(student) else ''
         losses[f'loss_luminet{mark}'] = dict(
             type='luminet_mm.LumiNetLoss',
-            signal=scores,
+            **_of_stage(student, teacher, stage, 'cls_score'),
             tau=1.0,
             loss_weight='auto',
         )
-        losses[f'loss_boxes{mark}'] = dict(
-            type='luminet_mm.RoIBoxLoss',
-            signal=[scores, boxes],
-            loss_weight=BOXES,
-        )
+        if boxed:
+            losses[f'loss_boxes{mark}'] = dict(
+                type='luminet_mm.RoIBoxLoss',
+                **_of_stage(student, teacher, stage, 'cls_score', 'bbox_pred'),
+                loss_weight=BOXES,
+            )
     if all(map(_has_rpn, (student, teacher))) and (
         student.model.rpn_head.anchor_generator
         == teacher.model.rpn_head.anchor_generator
@@ -83,12 +102,29 @@ def two_stage(student: Config, teacher: Config) -> dict[str, dict]:
             signal=['rpn.objectness', 'rpn.deltas'],
             loss_weight=1.0,
         )
-    return losses
+    why = 'their weights set themselves'
+    return Plan(losses, why, own_boxes(student, teacher))
 
 
-def _is_cascade(cfg: Config) -> bool:
-    head = cfg.model.get('roi_head') or {}
-    return isinstance(head.get('bbox_head'), list) or 'num_stages' in head
+def _of_stage(
+    student: Config, teacher: Config, stage: int, *fields: str
+) -> dict[str, Any]:
+    """What a loss compares of a stage: of the same one if both have it.
+
+    A single box head is compared with the last stage of a cascade, whose
+    boxes count, and each stage of a cascade with a single box head.
+    """
+    named = {}
+    for whose, cfg in dict(student=student, teacher=teacher).items():
+        last = len(box_heads(cfg)) - 1
+        single = whose == 'teacher' and not is_cascade(student)
+        own = last if single else min(stage, last)
+        part = f'roi.{own}' if is_cascade(cfg) else 'roi'
+        names = [f'{part}.{field}' for field in fields]
+        named[whose] = names if len(names) > 1 else names[0]
+    if named['student'] == named['teacher']:
+        return dict(signal=named['student'])
+    return named
 
 
 def own_boxes(student: Config, teacher: Config) -> dict[str, Any]:
@@ -98,7 +134,7 @@ def own_boxes(student: Config, teacher: Config) -> dict[str, Any]:
     more than the teacher's RPN proposes.
     """
     if (
-        any(map(_is_cascade, (student, teacher)))
+        any(map(is_cascade, (student, teacher)))
         or not _has_rpn(teacher)
         or not names_images(student.get('train_dataloader') or {})
     ):
@@ -121,75 +157,83 @@ def _inside(cfg: Config, *keys: str) -> dict[str, Any]:
     return node
 
 
-def one_stage(student: Config, teacher: Config) -> dict[str, dict]:
+def one_stage(student: Config, teacher: Config) -> Plan:
     """Losses on the points of the head.
 
-    CrossKD where both heads can be cut, else BCKD on the predictions; PKD
-    where the points of both are not the same.
+    CrossKD where both heads can be cut, else BCKD on the predictions; the
+    pyramids where points of both cannot be compared.
     """
+    if reason := why_no_points(student, teacher):
+        return Plan(*on_maps(student, teacher, reason))
     ours, theirs = (each.model.bbox_head for each in (student, teacher))
-    points = ('type', 'anchor_generator', 'prior_generator')
-    if any(ours.get(key) != theirs.get(key) for key in points):
-        return other_kind(student, teacher)
     same = all(
         ours.get(key) == theirs.get(key)
         for key in ('feat_channels', 'stacked_convs')
     )
-    if same and _head_class(student) in CROSSED:
-        place = max(0, int(ours.get('stacked_convs', 4)) - 2)
-        return dict(
-            loss_crosskd=dict(
-                type='luminet_mm.CrossKDLoss',
-                signal=[
-                    f'bbox_head.cls_convs.{place}.preact',
-                    f'bbox_head.reg_convs.{place}.preact',
-                    'cls_score',
-                    'bbox_pred',
-                ],
-                loss_weight=1.0,
-            )
+    head = class_of(student, 'bbox_head')
+    signals = published_signals(head, int(ours.get('stacked_convs', 4)))
+    if same and signals:
+        loss = dict(
+            type='luminet_mm.CrossKDLoss', signal=signals, loss_weight=1.0
         )
-    return dict(
-        loss_bckd=dict(
-            type='luminet_mm.BCKDLoss',
+        return Plan(
+            dict(loss_crosskd=loss),
+            "both heads have the same points, and the teacher's can continue "
+            "from the student's maps",
+        )
+    loss = dict(
+        type='luminet_mm.BCKDLoss',
+        signal=['cls_score', 'bbox_pred'],
+        box_weight=4.0,
+        loss_weight=1.0,
+    )
+    return Plan(dict(loss_bckd=loss), 'both heads have the same points')
+
+
+def detr(student: Config, teacher: Config) -> Plan:
+    """KD-DETR: both decoders answer about the same query points.
+
+    DETRDistill matches queries that have no such points. Where a model's
+    queries are not known either, the pyramids are compared.
+    """
+    if reason := why_not_matched(student, teacher):
+        return Plan(*on_maps(student, teacher, reason))
+    if reason := why_no_shared_points(student, teacher):
+        loss = dict(
+            type='luminet_mm.DETRDistillLoss',
             signal=['cls_score', 'bbox_pred'],
-            box_weight=4.0,
+            top_k=QUERIES,
             loss_weight=1.0,
         )
-    )
-
-
-def detr(student: Config, teacher: Config) -> dict[str, dict]:
-    """KD-DETR: both decoders answer about the same query points."""
-    return dict(
-        loss_kd_detr=dict(
-            type='luminet_mm.KDDETRLoss', signal='queries', loss_weight=1.0
+        return Plan(
+            dict(loss_detrdistill=loss), f'{reason}: DETRDistill matches them'
         )
+    loss = dict(
+        type='luminet_mm.KDDETRLoss', signal='queries', loss_weight=1.0
+    )
+    return Plan(
+        dict(loss_kd_detr=loss), 'both decoders answer about the same queries'
     )
 
 
-def classifier(student: Config, teacher: Config) -> dict[str, dict]:
+def classifier(student: Config, teacher: Config) -> Plan:
     """LumiNet on the logits."""
-    return dict(
-        loss_luminet=dict(
-            type='luminet_mm.LumiNetLoss',
-            signal='logits',
-            tau=2.0,
-            loss_weight='auto',
-        )
+    loss = dict(
+        type='luminet_mm.LumiNetLoss',
+        signal='logits',
+        tau=2.0,
+        loss_weight='auto',
     )
+    return Plan(dict(loss_luminet=loss), 'their weights set themselves')
 
 
-def other_kind(student: Config, teacher: Config) -> dict[str, dict]:
-    """PKD on the pyramid: rows of two families are not of the same things."""
-    return dict(
-        loss_pkd=dict(
-            type='luminet_mm.PKDLoss', signal='neck', loss_weight=6.0
-        )
-    )
+def other_kind(student: Config, teacher: Config) -> Plan:
+    """The pyramids: rows of two families are not of the same things."""
+    reason = 'models of two kinds share their maps alone'
+    return Plan(*on_maps(student, teacher, reason))
 
 
-RECIPES: dict[str, Callable[[Config, Config], dict[str, dict]]] = dict(
+RECIPES: dict[str, Callable[[Config, Config], Plan]] = dict(
     TwoStage=two_stage,
     OneStage=one_stage,
     DETRFamily=detr,
@@ -222,20 +266,8 @@ def recipe_for(student: Config, teacher: Config) -> Recipe:
         )
     family, theirs = stock_family(cls), other and stock_family(other)
     make = RECIPES[name] if type(theirs) is type(family) else other_kind
-    losses = make(student, teacher)
-    settings = own_boxes(student, teacher) if make is two_stage else {}
-    why = WHY[next(iter(losses.values()))['type']]
-    return Recipe(kind, losses, settings, why)
-
-
-WHY = {
-    'luminet_mm.LumiNetLoss': 'their weights set themselves',
-    'luminet_mm.CrossKDLoss': 'both heads have the same points, and the '
-    "teacher's can continue from the student's maps",
-    'luminet_mm.BCKDLoss': 'both heads have the same points',
-    'luminet_mm.KDDETRLoss': 'both decoders answer about the same queries',
-    'luminet_mm.PKDLoss': 'models of two kinds share their pyramids alone',
-}
+    plan = make(student, teacher)
+    return Recipe(kind, plan.losses, plan.teacher, plan.why)
 
 
 def schedule_of(losses: dict[str, dict], steps: int) -> dict[str, Any]:
@@ -247,11 +279,3 @@ def schedule_of(losses: dict[str, dict], steps: int) -> dict[str, Any]:
     """
     warmup = max(1, min(1000, steps // WARMUP))
     return {name: dict(warmup=warmup) for name in losses}
-
-
-def _head_class(cfg: Config) -> type:
-    with (
-        DefaultScope.overwrite_default_scope(cfg.get('default_scope')),
-        MODELS.switch_scope_and_registry(None) as registry,
-    ):
-        return registry.get(cfg.model.bbox_head.type) or object

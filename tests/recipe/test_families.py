@@ -1,13 +1,20 @@
 """The losses of a pair, by the student's family."""
 
+from pathlib import Path
+
 import pytest
 from mmengine.config import Config
 from mmengine.hub import get_config
 from tiny import detector
 
+from luminet_mm.losses.crosskd import HEADS
+from luminet_mm.models.cross_heads import CUT
 from luminet_mm.recipe.dataset import DataError
 from luminet_mm.recipe.families import RECIPES, recipe_for, schedule_of
 from luminet_mm.signals.families import FAMILIES
+from luminet_mm.stock import stock_config
+
+ROOT = Path(__file__).parents[2]
 
 
 def whole(model, scope='mmdet'):
@@ -120,8 +127,77 @@ def test_detrs_classifiers_and_pairs_of_two_kinds():
     assert recipe.teacher == {}
     retina = zoo('retinanet/retinanet_r18_fpn_1x_coco.py')
     gfl = zoo('gfl/gfl_r50_fpn_1x_coco.py')
-    assert types(recipe_for(retina, gfl)) == ['PKDLoss']
-    assert types(recipe_for(retina, whole(detector()))) == ['PKDLoss']
+    two = recipe_for(retina, gfl)
+    assert types(two) == ['PKDLoss'] and two.why.startswith('their heads diff')
+    other = recipe_for(retina, whole(detector()))
+    assert other.why.startswith('models of two kinds share their maps alone')
+
+
+def test_a_conditional_detr_has_no_points_to_share():
+    name = 'conditional_detr/conditional-detr_r50_8xb2-50e_coco.py'
+    recipe = recipe_for(zoo(name), zoo(name))
+    (loss,) = recipe.losses.values()
+    assert loss['signal'] == ['cls_score', 'bbox_pred']
+    assert recipe.why == (
+        'queries of ConditionalDETR (student) have no points: DETRDistill '
+        'matches them'
+    )
+
+
+def test_a_cascade_and_a_single_box_head_name_their_stages():
+    single, cascade = whole(detector()), whole(detector('cascade'))
+    of_single = recipe_for(single, cascade).losses
+    assert of_single['loss_luminet']['student'] == 'roi.cls_score'
+    assert of_single['loss_luminet']['teacher'] == 'roi.2.cls_score'
+    of_cascade = recipe_for(cascade, single).losses
+    assert [*of_cascade][:-1] == [
+        f'loss_{name}_{stage}'
+        for stage in range(3)
+        for name in ('luminet', 'boxes')
+    ]
+    assert of_cascade['loss_boxes_1']['student'] == [
+        'roi.1.cls_score',
+        'roi.1.bbox_pred',
+    ]
+    assert of_cascade['loss_boxes_1']['teacher'] == [
+        'roi.cls_score',
+        'roi.bbox_pred',
+    ]
+    # one block for all stages
+    head = cascade.model.roi_head
+    head.bbox_head = head.bbox_head[0]
+    assert recipe_for(cascade, single).losses == of_cascade
+
+
+def test_boxes_that_a_head_does_not_predict_are_left_out():
+    cfg = whole(detector())
+    cfg.model.roi_head.bbox_head.with_reg = False  # as in Grid R-CNN
+    assert types(recipe_for(cfg, cfg)) == ['LumiNetLoss', 'BCKDLoss']
+
+
+CROSSED = dict(
+    retinanet='retinanet_r101_r50',
+    fcos='fcos_r101_r50',
+    atss='atss_r101_r50',
+    gfl='gfl_r101_r50',
+)
+
+
+@pytest.mark.parametrize('kind', CROSSED)
+def test_crosskd_is_cut_where_it_was_published(kind):
+    """In the shipped config of the head, and in those that were measured."""
+    names = [f'{CROSSED[kind]}_coco']
+    names += [f'{kind}_digits'] if kind in ('retinanet', 'gfl') else []
+    for name in names:
+        path = ROOT / f'configs/one_stage/crosskd_{name}.py'
+        cfg = stock_config(shipped := Config.fromfile(path))
+        (loss,) = recipe_for(cfg, cfg).losses.values()
+        assert loss['signal'] == shipped.model.distill.loss_crosskd.signal
+
+
+def test_every_head_that_can_be_cut_has_a_shipped_config():
+    assert {*CROSSED} == {name.lower() for name in HEADS}
+    assert len(CROSSED) == len(CUT)
 
 
 def test_every_family_with_logits_has_a_recipe():

@@ -17,9 +17,9 @@ from mmengine.registry import TASK_UTILS, DefaultScope
 from luminet_mm.signals.families import stock_family
 from luminet_mm.student import built_class
 
-PKD = dict(type='luminet_mm.PKDLoss', loss_weight=6.0)
-FGFI = dict(type='luminet_mm.FGFILoss', loss_weight=0.03)
-FITNET = dict(type='luminet_mm.FitNetLoss', loss_weight=3.0)
+PKD: dict[str, Any] = dict(type='luminet_mm.PKDLoss', loss_weight=6.0)
+FGFI: dict[str, Any] = dict(type='luminet_mm.FGFILoss', loss_weight=0.03)
+FITNET: dict[str, Any] = dict(type='luminet_mm.FitNetLoss', loss_weight=3.0)
 
 
 def on_maps(

@@ -35,7 +35,7 @@ def why_not_a_detr(model: Any) -> str:
     return why_no_queries(type(model), type(getattr(model, 'bbox_head', None)))
 
 
-def why_no_queries(kind: type, head: type) -> str:
+def why_no_queries(kind: Any, head: type) -> str:
     """The same of the classes of a model and of its ``bbox_head``."""
     if not issubclass(kind, DetectionTransformer):
         return f'{kind.__name__} is not a DETR, so it has no queries'

@@ -23,6 +23,7 @@ from luminet_mm.recipe.refusals import (
     box_heads,
     class_of,
     is_cascade,
+    predicts_boxes,
     why_no_points,
     why_no_scores,
     why_no_shared_points,
@@ -75,9 +76,7 @@ def two_stage(student: Config, teacher: Config) -> Plan:
     if reason := why_no_scores(student, teacher):
         return Plan(*on_maps(student, teacher, reason))
     heads = box_heads(student)
-    boxed = all(
-        head.get('with_reg', True) for head in heads + box_heads(teacher)
-    )
+    boxed = all(map(predicts_boxes, (student, teacher)))
     losses: dict[str, dict] = {}
     for stage in range(len(heads)):
         mark = f'_{stage}' if is_cascade(student) else ''

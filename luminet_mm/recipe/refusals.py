@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from mmdet.models.roi_heads import BaseRoIHead
+from mmdet.models.roi_heads.bbox_heads import SABLHead
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
@@ -121,6 +122,16 @@ def box_heads(cfg: Config) -> list[dict[str, Any]]:
     if isinstance(heads, list):
         return heads
     return [heads] * roi_head.get('num_stages', 1)
+
+
+def predicts_boxes(cfg: Config) -> bool:
+    """Whether each box head gives deltas: Grid R-CNN and SABL have others."""
+    scope = cfg.get('default_scope')
+    kinds = [find_model(box.get('type', ''), scope) for box in box_heads(cfg)]
+    return all(
+        box.get('with_reg', True) and not issubclass(kind or object, SABLHead)
+        for box, kind in zip(box_heads(cfg), kinds)
+    )
 
 
 def _sides(student: Config, teacher: Config) -> Iterator[tuple[str, Config]]:

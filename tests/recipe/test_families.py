@@ -169,9 +169,13 @@ def test_a_cascade_and_a_single_box_head_name_their_stages():
     assert recipe_for(cascade, single).losses == of_cascade
 
 
-def test_boxes_that_a_head_does_not_predict_are_left_out():
+@pytest.mark.parametrize(
+    'settings', [dict(with_reg=False), dict(type='SABLHead')]
+)
+def test_boxes_that_are_not_deltas_are_left_out(settings):
+    """As in Grid R-CNN, which has a grid, and SABL, which has buckets."""
     cfg = whole(detector())
-    cfg.model.roi_head.bbox_head.with_reg = False  # as in Grid R-CNN
+    cfg.model.roi_head.bbox_head.update(settings)
     assert types(recipe_for(cfg, cfg)) == ['LumiNetLoss', 'BCKDLoss']
 
 

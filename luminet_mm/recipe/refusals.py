@@ -10,14 +10,17 @@ from collections.abc import Iterator
 from typing import Any
 
 from mmdet.models.roi_heads import BaseRoIHead
-from mmdet.models.roi_heads.bbox_heads import SABLHead
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from luminet_mm.registry import MODELS
 from luminet_mm.signals.dense_heads import trains_in_form
 from luminet_mm.signals.detr_heads import point_size, why_no_queries
-from luminet_mm.signals.roi_heads import why_no_rois, why_no_softmax
+from luminet_mm.signals.roi_heads import (
+    why_no_deltas,
+    why_no_rois,
+    why_no_softmax,
+)
 from luminet_mm.student import built_class, find_model
 
 # What says which point or anchor a row of a dense head is, and its columns.
@@ -128,8 +131,8 @@ def predicts_boxes(cfg: Config) -> bool:
     """Whether each box head gives deltas: Grid R-CNN and SABL have others."""
     scope = cfg.get('default_scope')
     kinds = [find_model(box.get('type', ''), scope) for box in box_heads(cfg)]
-    return all(
-        box.get('with_reg', True) and not issubclass(kind or object, SABLHead)
+    return not any(
+        why_no_deltas(kind or object, box.get('with_reg', True))[0]
         for box, kind in zip(box_heads(cfg), kinds)
     )
 

@@ -9,7 +9,7 @@ from typing import Any
 from mmdet.models.backbones import TridentResNet
 from mmdet.models.detectors import BaseDetector
 from mmdet.models.roi_heads import MultiInstanceRoIHead, PISARoIHead
-from mmdet.models.roi_heads.bbox_heads import BBoxHead
+from mmdet.models.roi_heads.bbox_heads import BBoxHead, SABLHead
 from torch import nn
 
 from luminet_mm.signals.signal import Signal
@@ -41,6 +41,10 @@ def check_roi_head(model: BaseDetector, signal: Signal, whose: str) -> None:
     if not problem and signal.field == 'cls_score':
         loss_cls = bbox_heads(model)[signal.stage].loss_cls
         problem, advice = why_no_softmax(loss_cls)
+    if not problem and signal.field == 'bbox_pred':
+        box = bbox_heads(model)[signal.stage]
+        with_reg = getattr(box, 'with_reg', True)
+        problem, advice = why_no_deltas(type(box), with_reg)
     if problem:
         raise ValueError(
             f'signal {signal.name!r}: the RoI head of the {whose} '
@@ -94,6 +98,21 @@ def why_no_softmax(loss_cls: Any) -> tuple[str, str]:
         'softmax',
         'take another loss_cls, or compare features',
     )
+
+
+def why_no_deltas(kind: Any, with_reg: bool) -> tuple[str, str]:
+    """Why a box head has no ``bbox_pred`` to compare, and what to do.
+
+    Args:
+        kind: The class of the box head.
+        with_reg: Its option: whether it predicts boxes at all.
+    """
+    advice = 'compare classes or features'
+    if issubclass(kind, SABLHead):
+        return f'has {kind.__name__}, which gives buckets, not deltas', advice
+    if not with_reg:
+        return f'has {kind.__name__} with with_reg=False', advice
+    return '', ''
 
 
 def stage_of_path(model: BaseDetector, path: str) -> int:

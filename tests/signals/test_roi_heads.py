@@ -15,6 +15,7 @@ from mmdet.models.roi_heads import (
     SparseRoIHead,
     StandardRoIHead,
 )
+from mmdet.models.roi_heads.bbox_heads import BBoxHead, SABLHead
 from mmengine.hub import get_config
 from torch import nn
 
@@ -31,6 +32,7 @@ from luminet_mm.signals.roi_heads import (
 from luminet_mm.signals.signal import Signal
 
 LOGITS = Signal('roi.cls_score', 'roi', 'cls_score')
+DELTAS = Signal('roi.bbox_pred', 'roi', 'bbox_pred')
 
 
 @pytest.fixture(scope='module')
@@ -47,6 +49,29 @@ def test_box_heads_by_stage(detectors):
     assert bbox_heads(cascade) == list(cascade.roi_head.bbox_head)
     assert bbox_heads(nn.Module()) == []
     assert [is_cascade(each) for each in detectors] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ('kind', 'with_reg', 'says'),
+    [
+        (SABLHead, None, 'SABLHead, which gives buckets, not deltas'),
+        (BBoxHead, False, 'BBoxHead with with_reg=False'),
+    ],
+)
+def test_box_heads_without_deltas(kind, with_reg, says):
+    """RoIBoxLoss would end in an AttributeError at the first step."""
+    box = kind.__new__(kind)
+    nn.Module.__init__(box)
+    box.loss_cls = nn.Identity()
+    if with_reg is not None:
+        box.with_reg = with_reg
+    roi_head = StandardRoIHead.__new__(StandardRoIHead)
+    nn.Module.__init__(roi_head)
+    roi_head.bbox_head = box
+    model = SimpleNamespace(roi_head=roi_head)
+    check_roi_head(model, LOGITS, 'student')
+    with pytest.raises(ValueError, match=f"'roi.bbox_pred'.* {says}; comp"):
+        check_roi_head(model, DELTAS, 'student')
 
 
 def test_a_class_is_asked_before_it_is_built():

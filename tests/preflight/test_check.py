@@ -2,7 +2,9 @@
 
 from checked import LOSS, problem, problems
 
-from luminet_mm.preflight import check, check_config
+from luminet_mm.preflight import (
+    check_config,
+)
 
 
 def test_a_good_config_passes(config):
@@ -45,24 +47,3 @@ def test_a_stock_config_passes(config):
         config.model.pop(key)
     config.model.type = 'FasterRCNN'
     check_config(config)
-
-
-def test_a_run_without_an_end(config):
-    config.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=2)
-    config.train_dataloader.sampler = dict(type='InfiniteSampler')
-    assert 'train_dataloader.sampler: InfiniteSampler' in problem(config)
-
-
-def test_a_switch_that_never_comes_is_a_warning(config, monkeypatch):
-    said = []
-    monkeypatch.setattr(check, 'print_log', lambda line, *_: said.append(line))
-    config.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=2)
-    config.custom_hooks = [
-        dict(
-            type='mmdet.PipelineSwitchHook',
-            switch_epoch=280,
-            switch_pipeline=[],
-        )
-    ]
-    check_config(config)
-    assert any('switch_epoch is 280' in line for line in said)

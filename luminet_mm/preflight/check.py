@@ -20,7 +20,6 @@ from luminet_mm.preflight import (
     keys,
     models,
     queries,
-    schedule,
     student,
 )
 from luminet_mm.preflight.data import data_findings
@@ -73,10 +72,6 @@ def check_config(
         run('model', models.pretrained_problems, cfg.get('model'), 'model')
     run('hooks', hooks.hook_problems, cfg)
     run('load_from', load_problems, cfg)
-    warnings = []
-    if 'train' in phases:
-        run('train_cfg', schedule.schedule_problems, cfg)
-        warnings += schedule.schedule_warnings(cfg) if not problems else []
     for phase in phases:
         run('config', keys.missing_problems, cfg, phase)
         run(f'{phase}_evaluator', evaluators.evaluator_problems, cfg, phase)
@@ -84,7 +79,6 @@ def check_config(
     problems += found.faults if found else []
     # before the faults, because they may explain them
     first = os.environ.get('LOCAL_RANK', '0') == '0'
-    warnings += found.warnings if found else []
-    for line in dict.fromkeys(warnings) if first else ():
+    for line in dict.fromkeys(found.warnings) if found and first else ():
         print_log(line, 'current', logging.WARNING)
     raise_faults([one_line(line, 2000) for line in problems])

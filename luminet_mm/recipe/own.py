@@ -15,7 +15,6 @@ from luminet_mm.preflight.leaves import leaves
 from luminet_mm.recipe.blocks import hook_settings, loops, schedule_settings
 from luminet_mm.recipe.config_text import Code
 from luminet_mm.recipe.dataset import Data, DataError
-from luminet_mm.recipe.own_length import length_settings
 from luminet_mm.recipe.paths import ann_file, photos
 
 LAST = 0.01
@@ -100,26 +99,9 @@ def own_settings(
     if rate:
         settings['optim_wrapper'] = dict(optimizer=dict(lr=rate))
     settings |= hook_settings(steps)
-    evaluator = settings['val_evaluator']
-    settings = merged(settings, length_settings(cfg, epochs, evaluator))
     if cfg.get('data_preprocessor', {}).get('num_classes'):
         settings['data_preprocessor'] = dict(num_classes=len(data.classes))
     return settings, rate, why
-
-
-def merged(settings: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
-    """Settings with more of them, those in blocks side by side.
-
-    Examples:
-        >>> merged(dict(a=dict(b=1), c=2), dict(a=dict(d=3)))
-        {'a': {'b': 1, 'd': 3}, 'c': 2}
-    """
-    found = dict(settings)
-    for key, value in more.items():
-        old = found.get(key)
-        both = isinstance(old, dict) and isinstance(value, dict)
-        found[key] = merged(old, value) if both else value  # type: ignore
-    return found
 
 
 def with_classes(model: Any, count: int) -> dict[str, Any]:
@@ -221,8 +203,7 @@ def _data(cfg: Config, data: Data, phase: str, folder: Path) -> dict[str, Any]:
 
 def _evaluator(cfg: Config, data: Data, folder: Path) -> dict[str, Any]:
     """An evaluator of boxes or of classes alone."""
-    # a list is replaced, too: MMEngine asks for the mark at any value
-    fresh = {'_delete_': True} if cfg.get('val_evaluator') else {}
+    fresh = {'_delete_': True} if _is_block(cfg.get('val_evaluator')) else {}
     if not data.detects:
         return dict(**fresh, type='Accuracy', topk=1)
     return dict(
@@ -231,3 +212,7 @@ def _evaluator(cfg: Config, data: Data, folder: Path) -> dict[str, Any]:
         ann_file=ann_file(data, data.val, folder, True),
         metric='bbox',
     )
+
+
+def _is_block(value: Any) -> bool:
+    return isinstance(value, Mapping)

@@ -18,8 +18,6 @@ PERCENT = (
     'single-label',
 )
 FRACTION = ('coco', 'crowd_human', 'lvis', 'openimages', 'pascal_voc')
-COCO = ('CocoMetric', 'FasterCocoMetric')
-"""MMDetection's metrics that report COCO's names."""
 _COCO = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
 _RECALL = (
     'AR@100',
@@ -110,9 +108,9 @@ def reported(metric: Any) -> list[str] | None:
     if getattr(metric, 'classwise', False):
         return None
     cls = type(metric)
-    if _is(cls, COCO, 'mmdet'):
+    if _is(cls, 'CocoMetric', 'mmdet'):
         return _coco_names(metric.prefix, metric.metrics, metric.metric_items)
-    if _is(cls, ('Accuracy',), 'mmpretrain'):
+    if _is(cls, 'Accuracy', 'mmpretrain'):
         return _accuracy_names(metric.prefix, metric.topk, metric.thrs)
     return None
 
@@ -134,14 +132,14 @@ def reported_by(cls: type, block: Mapping) -> list[str] | None:
         return []
     if given.get('classwise'):
         return None
-    if _is(cls, COCO, 'mmdet'):
+    if _is(cls, 'CocoMetric', 'mmdet'):
         kinds = given['metric']
         return _coco_names(
             prefix,
             kinds if isinstance(kinds, (list, tuple)) else [kinds],
             given['metric_items'],
         )
-    if _is(cls, ('Accuracy',), 'mmpretrain'):
+    if _is(cls, 'Accuracy', 'mmpretrain'):
         topk, thrs = (
             each if isinstance(each, (list, tuple)) else (each,)
             for each in (given['topk'], given['thrs'])
@@ -150,11 +148,11 @@ def reported_by(cls: type, block: Mapping) -> list[str] | None:
     return None
 
 
-def _is(cls: type, names: Sequence[str], package: str) -> bool:
-    """Whether a class reports what one of a package's metrics does."""
+def _is(cls: type, name: str, package: str) -> bool:
+    """Whether a class reports the same names as a stock metric."""
     for base in cls.__mro__:
         if 'compute_metrics' in base.__dict__:
-            return base.__name__ in names and base.__module__.startswith(
+            return base.__name__ == name and base.__module__.startswith(
                 f'{package}.'
             )
     return False

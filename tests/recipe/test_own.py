@@ -131,16 +131,3 @@ def test_a_file_is_a_base_from_any_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert own.base_of('a.py') == str(tmp_path / 'a.py')
     assert own.base_of('mmdet::a.py') == 'mmdet::a.py'
-
-
-def test_a_list_of_evaluators_is_replaced(put, tmp_path):
-    """MMEngine merges a block into a list only where it is told to."""
-    path = tmp_path / 'listed.py'
-    path.write_text(
-        "_base_ = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'\n"
-        "val_evaluator = [dict(type='CocoMetric', metric='bbox')]\n"
-        'test_evaluator = val_evaluator\n'
-    )
-    cfg, _, _ = put(str(path))
-    for phase in ('val', 'test'):
-        assert cfg[f'{phase}_evaluator'].type == 'FasterCocoMetric'

@@ -19,6 +19,8 @@ PERCENT = (
 )
 FRACTION = ('coco', 'crowd_human', 'lvis', 'openimages', 'pascal_voc')
 _COCO = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')
+# Two of MMDetection's classes that report the same names.
+_OF_COCO = ('CocoMetric', 'FasterCocoMetric')
 _RECALL = (
     'AR@100',
     'AR@300',
@@ -108,9 +110,9 @@ def reported(metric: Any) -> list[str] | None:
     if getattr(metric, 'classwise', False):
         return None
     cls = type(metric)
-    if _is(cls, 'CocoMetric', 'mmdet'):
+    if _is(cls, _OF_COCO, 'mmdet'):
         return _coco_names(metric.prefix, metric.metrics, metric.metric_items)
-    if _is(cls, 'Accuracy', 'mmpretrain'):
+    if _is(cls, ('Accuracy',), 'mmpretrain'):
         return _accuracy_names(metric.prefix, metric.topk, metric.thrs)
     return None
 
@@ -132,14 +134,14 @@ def reported_by(cls: type, block: Mapping) -> list[str] | None:
         return []
     if given.get('classwise'):
         return None
-    if _is(cls, 'CocoMetric', 'mmdet'):
+    if _is(cls, _OF_COCO, 'mmdet'):
         kinds = given['metric']
         return _coco_names(
             prefix,
             kinds if isinstance(kinds, (list, tuple)) else [kinds],
             given['metric_items'],
         )
-    if _is(cls, 'Accuracy', 'mmpretrain'):
+    if _is(cls, ('Accuracy',), 'mmpretrain'):
         topk, thrs = (
             each if isinstance(each, (list, tuple)) else (each,)
             for each in (given['topk'], given['thrs'])
@@ -148,11 +150,11 @@ def reported_by(cls: type, block: Mapping) -> list[str] | None:
     return None
 
 
-def _is(cls: type, name: str, package: str) -> bool:
-    """Whether a class reports the same names as a stock metric."""
+def _is(cls: type, names: Sequence[str], package: str) -> bool:
+    """Whether a class computes what one of these stock metrics does."""
     for base in cls.__mro__:
         if 'compute_metrics' in base.__dict__:
-            return base.__name__ == name and base.__module__.startswith(
+            return base.__name__ in names and base.__module__.startswith(
                 f'{package}.'
             )
     return False

@@ -1,7 +1,7 @@
 """Names of metrics: what evaluators report, what a wish stands for."""
 
 import pytest
-from mmdet.evaluation import CocoMetric
+from mmdet.evaluation import CocoMetric, FasterCocoMetric
 from mmengine.registry import METRICS
 from mmpretrain.evaluation import Accuracy, SingleLabelMetric
 
@@ -74,6 +74,7 @@ def test_bounds(name, bound, message):
         (CocoMetric, dict(format_only=True, outfile_prefix='x')),
         (CocoMetric, dict(classwise=True)),
         (CocoMetric, dict(metric='proposal_fast')),
+        (FasterCocoMetric, dict(metric=['bbox', 'segm'])),
         (Accuracy, {}),
         (Accuracy, dict(topk=(1, 5), thrs=(0.5, None))),
         (Accuracy, dict(topk=3)),
@@ -87,6 +88,7 @@ def test_a_config_reports_what_the_built_metric_does(cls, block):
 
 def test_names_are_those_that_are_logged():
     assert reported(CocoMetric()) == COCO
+    assert reported(FasterCocoMetric()) == COCO
     assert reported(Accuracy(topk=(1, 5))) == [
         'accuracy/top1',
         'accuracy/top5',

@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import get_priority
 
+from luminet_mm.config_types import type_name
 from luminet_mm.distillers import supported
 from luminet_mm.distillers.blocks import build_loss
 from luminet_mm.preflight import models
@@ -78,6 +79,7 @@ def _hook_problems(
     }
     lines += unknown_options(key, cls, arguments)
     lines += missing_options(key, cls, arguments)
+    lines += _score_problems(key, cls, block, cfg)
     if lines or not cls.__module__.startswith('luminet_mm.'):
         return lines
     # This package's are cheap to build, which tries all arguments.
@@ -104,6 +106,52 @@ def _hook_problems(
             f'remove it. Distillation works for {supported()}'
         )
     return lines
+
+
+def _score_problems(
+    key: str, cls: type, block: Mapping, cfg: Config
+) -> list[str]:
+    """Find metrics of stock hooks that validation does not report.
+
+    MMEngine looks them up by their full name at the first validation; one
+    that is missing stops the run there, or stops nothing any more.
+    """
+    kinds = [each.__name__ for each in cls.__mro__]
+    if 'CheckpointHook' in kinds:
+        option = 'save_best'
+    elif 'EarlyStoppingHook' in kinds:
+        option = 'monitor'
+    else:
+        return []
+    wishes = block.get(option)
+    wishes = wishes if isinstance(wishes, (list, tuple)) else [wishes]
+    names = reported_names(cfg) if _is_plain_validation(cfg) else None
+    if not names:
+        return []  # only known when it is scored, or nothing is
+    lines = []
+    for wish in wishes:
+        if not isinstance(wish, str) or wish in names:
+            continue
+        if wish == 'auto' and option == 'save_best':
+            continue
+        try:
+            near = metrics.choose(names, wish)
+            said = f'no metric {wish!r}; did you mean {near!r}?'
+        except ValueError as error:
+            said = str(error)
+        lines.append(f'{key}.{option}: val_evaluator reports {said}')
+    return lines
+
+
+def _is_plain_validation(cfg: Config) -> bool:
+    """Whether the metrics of validation are those of its evaluator.
+
+    Other loops put words in front of them: 'student/', say.
+    """
+    loop = cfg.get('val_cfg')
+    if not isinstance(loop, Mapping):
+        return False
+    return 'type' not in loop or type_name(loop) == 'ValLoop'
 
 
 def _priority_problems(key: str, block: Mapping) -> list[str]:

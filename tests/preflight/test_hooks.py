@@ -158,3 +158,51 @@ def test_default_hooks(lines):
     assert "did you mean 'interval'?" in line
     (line,) = lines(default_hooks=dict(logger=7))
     assert 'default_hooks.logger: 7 is not a block' in line
+
+
+@pytest.mark.parametrize(
+    'hook, message',
+    [
+        (
+            dict(type='CheckpointHook', save_best='coco/segm_mAP'),
+            "save_best: val_evaluator reports no metric 'coco/segm_mAP'",
+        ),
+        # MMEngine takes full names alone
+        (
+            dict(type='CheckpointHook', save_best='bbox_mAP'),
+            "'bbox_mAP'; did you mean 'coco/bbox_mAP'?",
+        ),
+        (
+            dict(
+                type='luminet_mm.SafeCheckpointHook',
+                save_best=['coco/bbox_mAP', 'accuracy/top1'],
+            ),
+            "no metric 'accuracy/top1'",
+        ),
+        (
+            dict(type='EarlyStoppingHook', monitor='coco/bbox_map'),
+            "monitor: val_evaluator reports no metric 'coco/bbox_map'; did",
+        ),
+    ],
+)
+@pytest.mark.parametrize('metric', ['CocoMetric', 'FasterCocoMetric'])
+def test_a_best_by_a_metric_that_nobody_reports(lines, hook, message, metric):
+    evaluator = dict(type=metric, metric='bbox')
+    (line,) = lines(hook, val_cfg={}, val_evaluator=evaluator)
+    assert line.startswith('custom_hooks.0.') and message in line
+    # their metrics are not the evaluator's
+    assert not lines(hook, val_cfg=dict(type='TeacherStudentValLoop'))
+    assert not lines(hook, val_cfg=None)
+
+
+def test_a_best_by_a_metric_that_is_reported(lines):
+    assert not lines(
+        dict(type='CheckpointHook', save_best='auto'),
+        dict(type='CheckpointHook', save_best=['coco/bbox_mAP']),
+        dict(type='CheckpointHook'),
+        dict(type='EarlyStoppingHook', monitor='coco/bbox_mAP_50'),
+        val_cfg=dict(type='ValLoop'),
+    )
+    best = dict(type='CheckpointHook', save_best='mine/score')
+    unknown = dict(type='CocoMetric', classwise=True)
+    assert not lines(best, val_cfg={}, val_evaluator=unknown)

@@ -15,6 +15,7 @@ from mmengine.logging import print_log
 from luminet_mm.preflight import (
     caches,
     distill,
+    epochs,
     evaluators,
     hooks,
     keys,
@@ -75,10 +76,16 @@ def check_config(
     for phase in phases:
         run('config', keys.missing_problems, cfg, phase)
         run(f'{phase}_evaluator', evaluators.evaluator_problems, cfg, phase)
+        loader = f'{phase}_dataloader'
+        run(loader, epochs.sampler_problems, cfg, phase)
     found = guarded(problems, 'data', data_findings, cfg, phases)
     problems += found.faults if found else []
+    warnings = found.warnings if found else []
+    if 'train' in phases:
+        of_stages = guarded(problems, 'hooks', epochs.stage_warnings, cfg)
+        warnings = [*(of_stages or ()), *warnings]
     # before the faults, because they may explain them
     first = os.environ.get('LOCAL_RANK', '0') == '0'
-    for line in dict.fromkeys(found.warnings) if found and first else ():
+    for line in dict.fromkeys(warnings) if first else ():
         print_log(line, 'current', logging.WARNING)
     raise_faults([one_line(line, 2000) for line in problems])

@@ -164,18 +164,11 @@ def _own(
         copy.parent.mkdir(parents=True, exist_ok=True)
         cfg.dump(copy)
         name = str(copy)
-    settings, rate, why = own.own_settings(
-        name, cfg, data, request.folder, epochs
+    settings, choices = own.own_settings(
+        name, cfg, data, request.folder, epochs, role
     )
     batch = int(cfg.train_dataloader.get('batch_size', 1))
-    return (
-        batch,
-        settings,
-        [
-            Choice(role, name, 'with its own images, anchors and optimizer'),
-            Choice(f'{role} lr', f'{rate:g}', why),
-        ],
-    )
+    return batch, settings, choices
 
 
 def _small_detector(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,16 @@ from mmengine.config import Config
 from mmengine.hub import get_config
 
 from luminet_mm.files.config_file import read_config
+from luminet_mm.preflight.evaluators import reported_names
 from luminet_mm.preflight.leaves import leaves
-from luminet_mm.recipe.blocks import hook_settings, loops, schedule_settings
+from luminet_mm.recipe.blocks import loops, schedule_settings
 from luminet_mm.recipe.config_text import Code
 from luminet_mm.recipe.dataset import Data, DataError
+from luminet_mm.recipe.fitting import Choice
+from luminet_mm.recipe.old_loop import default_hooks, merges, samplers
+from luminet_mm.recipe.old_schedule import Run, custom_hooks, first_epochs
 from luminet_mm.recipe.paths import ann_file, photos
+from luminet_mm.runs.metrics import MAIN
 
 LAST = 0.01
 """The last learning rate, as a share of the first."""
@@ -55,8 +61,13 @@ def base_of(name: str) -> str:
 
 
 def own_settings(
-    name: str, cfg: Config, data: Data, folder: Path, epochs: int
-) -> tuple[dict[str, Any], float, str]:
+    name: str,
+    cfg: Config,
+    data: Data,
+    folder: Path,
+    epochs: int,
+    role: str = 'student',
+) -> tuple[dict[str, Any], list[Choice]]:
     """Settings that put a user's config on other data.
 
     Args:
@@ -65,9 +76,10 @@ def own_settings(
         data: The data.
         folder: Of the configs that are written.
         epochs: Of the run.
+        role: Whose config it is.
 
     Returns:
-        The settings, the learning rate, and how that was chosen.
+        The settings, and what was chosen besides.
 
     Raises:
         DataError: If the config lacks what is changed.
@@ -78,17 +90,27 @@ def own_settings(
     batch = int(cfg.train_dataloader.get('batch_size', 1))
     steps = -(-data.train.images // batch)
     rate, why = _rate(name, cfg, batch)
+    choices = [Choice('lr', f'{rate:g}', why)]
+    imports = (cfg.get('custom_imports') or {}).get('imports') or []
+    imports = [imports] if isinstance(imports, str) else [*imports]
     settings: dict[str, Any] = dict(
         _base_=base_of(name),
         custom_imports=dict(
-            imports=['luminet_mm'], allow_failed_imports=False
+            imports=[*dict.fromkeys([*imports, 'luminet_mm'])],
+            allow_failed_imports=False,
         ),
         data_root=f'{data.root.as_posix()}/',
         classes=data.classes,
         model=with_classes(cfg.model, len(data.classes)),
     )
+    first, found = first_epochs(cfg, epochs)
+    settings['model'] |= first
+    choices += found
     for phase in ('train', 'val'):
         settings |= _data(cfg, data, phase, folder)
+        sampling, found = samplers(cfg, phase)
+        settings[f'{phase}_dataloader'] |= sampling
+        choices += found
     settings |= schedule_settings(
         epochs, steps, rate * LAST, delete='train_cfg' in cfg
     )
@@ -98,10 +120,24 @@ def own_settings(
     }
     if rate:
         settings['optim_wrapper'] = dict(optimizer=dict(lr=rate))
-    settings |= hook_settings(steps)
-    if cfg.get('data_preprocessor', {}).get('num_classes'):
+    scores = dict(
+        val_evaluator=_evaluator(data, folder),
+        default_scope=cfg.get('default_scope'),
+    )
+    names = reported_names(Config(scores)) or list(MAIN)
+    settings |= default_hooks(cfg, steps, names)
+    hooks, found = custom_hooks(cfg, Run(epochs, steps, names))
+    if hooks:
+        settings['custom_hooks'] = hooks
+    choices += found
+    if (cfg.get('log_processor') or {}).get('by_epoch') is False:
+        settings['log_processor'] = dict(by_epoch=True)
+    if (cfg.get('data_preprocessor') or {}).get('num_classes'):
         settings['data_preprocessor'] = dict(num_classes=len(data.classes))
-    return settings, rate, why
+    return settings, [
+        Choice(role, name, 'with its own images, anchors and optimizer'),
+        *(replace(each, name=f'{role} {each.name}') for each in choices),
+    ]
 
 
 def with_classes(model: Any, count: int) -> dict[str, Any]:
@@ -182,8 +218,11 @@ def _data(cfg: Config, data: Data, phase: str, folder: Path) -> dict[str, Any]:
         )
     old = found[0].settings
     if found[0].cls.__name__ == kind and not old.get('backend_args'):
-        if 'metainfo' in block and old.get('metainfo'):
+        if 'metainfo' in block and 'metainfo' in old:
             block['metainfo']['_delete_'] = True
+        prefix = block['data_prefix']
+        if isinstance(prefix, dict) and not merges(old, 'data_prefix'):
+            prefix['_delete_'] = True
     else:
         path = '.'.join([*keys, 'pipeline'])
         block = dict(_delete_=True, **block, pipeline=Code(f'_base_.{path}'))
@@ -193,26 +232,27 @@ def _data(cfg: Config, data: Data, phase: str, folder: Path) -> dict[str, Any]:
         block = {key: block}
     settings: dict[str, Any] = {keys[0]: block}
     if phase == 'val':
-        settings |= dict(
-            test_dataloader=Code('val_dataloader'),
-            val_evaluator=_evaluator(cfg, data, folder),
-            test_evaluator=Code('val_evaluator'),
-        )
+        settings['test_dataloader'] = Code('val_dataloader')
+        evaluator = _evaluator(data, folder)
+        # the base may hold a block, or a list of them
+        if 'val_evaluator' in cfg:
+            evaluator = {'_delete_': True, **evaluator}
+        settings['val_evaluator'] = evaluator
+        settings['test_evaluator'] = Code('val_evaluator')
+        if ('test_evaluator' in cfg) != ('val_evaluator' in cfg):
+            evaluator = _evaluator(data, folder)
+            if 'test_evaluator' in cfg:
+                evaluator = {'_delete_': True, **evaluator}
+            settings['test_evaluator'] = evaluator
     return settings
 
 
-def _evaluator(cfg: Config, data: Data, folder: Path) -> dict[str, Any]:
+def _evaluator(data: Data, folder: Path) -> dict[str, Any]:
     """An evaluator of boxes or of classes alone."""
-    fresh = {'_delete_': True} if _is_block(cfg.get('val_evaluator')) else {}
     if not data.detects:
-        return dict(**fresh, type='Accuracy', topk=1)
+        return dict(type='Accuracy', topk=1)
     return dict(
-        **fresh,
         type='FasterCocoMetric',
         ann_file=ann_file(data, data.val, folder, True),
         metric='bbox',
     )
-
-
-def _is_block(value: Any) -> bool:
-    return isinstance(value, Mapping)

@@ -5,6 +5,8 @@ from mmengine.config import Config
 from shapes import write_coco
 from tiny import detector
 
+from luminet_mm.preflight.epochs import sampler_problems, stage_warnings
+from luminet_mm.preflight.hooks import hook_problems
 from luminet_mm.recipe import own
 from luminet_mm.recipe.coco import read_coco
 from luminet_mm.recipe.config_text import config_text
@@ -32,12 +34,12 @@ def put(tmp_path, data):
     def on(name):
         folder = tmp_path / 'configs'
         folder.mkdir(exist_ok=True)
-        settings, rate, why = own.own_settings(
+        settings, choices = own.own_settings(
             name, own.load(name, '--student'), data, folder, 6
         )
         path = folder / 'student.py'
         path.write_text(config_text('A student.', settings))
-        return Config.fromfile(path), rate, why
+        return Config.fromfile(path), choices
 
     return on
 
@@ -52,7 +54,7 @@ def put(tmp_path, data):
 )
 def test_a_config_of_the_zoo(put, data, name, lr):
     base = own.load(name, '--student')
-    cfg, rate, _ = put(name)
+    cfg, choices = put(name)
     for phase in ('train', 'val', 'test'):
         dataset = cfg[f'{phase}_dataloader'].dataset
         assert dataset.type == 'CocoDataset'
@@ -68,7 +70,9 @@ def test_a_config_of_the_zoo(put, data, name, lr):
     assert (
         cfg.optim_wrapper.optimizer.type == base.optim_wrapper.optimizer.type
     )
-    assert cfg.optim_wrapper.optimizer.lr == rate == lr
+    assert cfg.optim_wrapper.optimizer.lr == lr
+    assert [each.name for each in choices][:2] == ['student', 'student lr']
+    assert choices[1].value == f'{lr:g}'
     assert cfg.val_evaluator == dict(
         type='FasterCocoMetric',
         ann_file=str(data.val.ann_file),
@@ -98,8 +102,88 @@ def test_the_rate_of_a_config_of_the_users_own(tmp_path, put):
     base = own.load('mmdet::retinanet/retinanet_r18_fpn_1x_coco.py', '')
     base.pop('auto_scale_lr')
     base.dump(tmp_path / 'mine.py')
-    _, rate, why = put(str(tmp_path / 'mine.py'))
-    assert (rate, why) == (0.01, 'as in the config')
+    _, (_, rate) = put(str(tmp_path / 'mine.py'))
+    assert (rate.value, rate.reason) == ('0.01', 'as in the config')
+
+
+def test_a_run_of_iterations_becomes_one_of_epochs(put):
+    cfg, choices = put('mmdet::retinanet/retinanet_r50_fpn_90k_coco.py')
+    assert cfg.train_dataloader.sampler == dict(
+        type='DefaultSampler', shuffle=True
+    )
+    assert cfg.train_dataloader.batch_sampler.type == 'AspectRatioBatchSampler'
+    assert cfg.log_processor.by_epoch is True
+    assert cfg.default_hooks.checkpoint.by_epoch is True
+    assert cfg.default_hooks.checkpoint.interval == 1
+    (said,) = [each for each in choices if each.name == 'student sampler']
+    assert said.reason == 'InfiniteSampler would never end an epoch'
+    assert not sampler_problems(cfg, 'train')
+
+
+@pytest.mark.parametrize(
+    ('name', 'hook', 'changed'),
+    [
+        (
+            'rtmdet/rtmdet_tiny_8xb32-300e_coco.py',
+            'PipelineSwitchHook',
+            dict(switch_epoch=5),
+        ),
+        (
+            'yolox/yolox_tiny_8xb8-300e_coco.py',
+            'YOLOXModeSwitchHook',
+            dict(num_last_epochs=1),
+        ),
+    ],
+)
+def test_the_last_stage_keeps_its_share(put, name, hook, changed):
+    base = own.load(f'mmdet::{name}', '--student').custom_hooks
+    cfg, choices = put(f'mmdet::{name}')
+    assert len(cfg.custom_hooks) == len(base)
+    for old, new in zip(base, cfg.custom_hooks, strict=True):
+        expected = old | (changed if old.type == hook else {})
+        assert plain([new]) == plain([expected])
+    assert f'student {hook}' in [each.name for each in choices]
+    assert not stage_warnings(cfg)
+
+
+def test_a_base_with_lists_and_metrics_of_masks(tmp_path, put):
+    name = 'mmdet::retinanet/retinanet_r18_fpn_1x_coco.py'
+    base = own.load(name, '')
+    both = [base.val_evaluator, dict(type='CocoMetric', metric='segm')]
+    base.val_evaluator = base.test_evaluator = both
+    base.val_dataloader.dataset.data_prefix = 'val'
+    base.train_dataloader.dataset.metainfo = None
+    base.default_hooks.logger = None
+    base.default_hooks.checkpoint.update(
+        save_best='coco/segm_mAP', rule='greater', save_begin=9
+    )
+    base.custom_imports = dict(imports=['json'])
+    base.custom_hooks = [
+        dict(type='EarlyStoppingHook', monitor='coco/segm_mAP', rule='less')
+    ]
+    base.dump(tmp_path / 'mine.py')
+    cfg, _ = put(str(tmp_path / 'mine.py'))
+    for phase in ('val', 'test'):
+        assert cfg[f'{phase}_evaluator'].type == 'FasterCocoMetric'
+        assert '_delete_' not in cfg[f'{phase}_evaluator']
+    checkpoint = cfg.default_hooks.checkpoint
+    assert checkpoint.save_best == 'coco/bbox_mAP'
+    assert checkpoint.rule is None and checkpoint.save_begin == 0
+    assert cfg.default_hooks.logger.type == 'LoggerHook'
+    assert cfg.custom_hooks[0].monitor == 'coco/bbox_mAP'
+    assert cfg.custom_imports.imports == ['json', 'luminet_mm']
+    assert not hook_problems(cfg)
+
+
+@pytest.mark.parametrize('lacking', ['val', 'test'])
+def test_a_base_with_one_evaluator(tmp_path, put, lacking):
+    base = own.load('mmdet::retinanet/retinanet_r18_fpn_1x_coco.py', '')
+    base.val_evaluator = base.test_evaluator = [base.val_evaluator]
+    base.pop(f'{lacking}_evaluator')
+    base.dump(tmp_path / 'mine.py')
+    cfg, _ = put(str(tmp_path / 'mine.py'))
+    assert cfg.val_evaluator == cfg.test_evaluator
+    assert '_delete_' not in cfg.val_evaluator
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ loss, which is merged into the config's entry. Finished runs are not repeated,
 interrupted ones continue, and a folder with runs of other settings is refused.
 The table shows the mean and standard deviation over seeds at the last epoch,
 and each run; ``summary.json`` has each run's best epoch as well.
-``--seeds`` and ``--groups`` run a part of the grid; the table holds all that
-has finished.
+``--seeds`` and ``--groups`` run a part of the grid; the table holds every
+finished run that has the settings of the grid.
 """
 
 import argparse

@@ -18,8 +18,12 @@ def is_done(cell: Cell, out: str | os.PathLike) -> bool:
     if not is_finished(folder):
         return False
     try:
-        return read_settings(folder / 'settings.json') == cell.settings()
+        before = read_settings(folder / 'settings.json')
     except (OSError, ValueError):  # nobody knows what was run
+        return False
+    try:
+        return before == cell.settings()
+    except Exception:  # its config is being edited, say
         return False
 
 

@@ -71,7 +71,7 @@ def check_config(
         run('model', caches.cached_problems, cfg)
         run('model', student.student_problems, cfg)
         run('model', models.pretrained_problems, cfg.get('model'), 'model')
-    run('hooks', hooks.hook_problems, cfg)
+    run('hooks', hooks.hook_problems, cfg, phases)
     run('load_from', load_problems, cfg)
     for phase in phases:
         run('config', keys.missing_problems, cfg, phase)

@@ -33,6 +33,24 @@ def kinds_of(block: Any, registry: Registry, scope: str | None) -> list[str]:
     return [each.__name__ for each in _bases(block, registry, scope)]
 
 
+def is_users(block: Any, registry: Registry, scope: Any, method: str) -> bool:
+    """Whether a block's class has a method that is not of a library.
+
+    Args:
+        block: Of a config.
+        registry: Where its type is looked up.
+        scope: The config's ``default_scope``.
+        method: Its name.
+    """
+    bases = _bases(block, registry, scope)
+    packages = (
+        base.__module__.partition('.')[0]
+        for base in bases
+        if method in base.__dict__
+    )
+    return next(packages, ZOO[0]) not in (*ZOO, 'luminet_mm')
+
+
 def never_ends(block: Any, scope: str | None) -> bool:
     """Whether a sampler's block is one that yields images for ever.
 

@@ -1,7 +1,7 @@
 """Check the blocks of hooks, and those of this package against the rest."""
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmengine.config import Config
@@ -13,6 +13,7 @@ from luminet_mm.config_types import type_name
 from luminet_mm.distillers import supported
 from luminet_mm.distillers.blocks import build_loss
 from luminet_mm.preflight import models
+from luminet_mm.preflight.epochs import is_users, kinds_of
 from luminet_mm.preflight.evaluators import evaluator_blocks, reported_names
 from luminet_mm.preflight.faults import guarded, one_line, shown
 from luminet_mm.preflight.signatures import (
@@ -32,14 +33,23 @@ OF_DISTILLATION = (
 )
 
 
-def hook_problems(cfg: Config) -> list[str]:
-    """Check all hooks of a config, one line per fault."""
+def hook_problems(
+    cfg: Config, phases: Sequence[str] = ('train', 'val')
+) -> list[str]:
+    """Check all hooks of a config, one line per fault.
+
+    Args:
+        cfg: The whole config.
+        phases: Which will run.
+    """
     lines: list[str] = []
     scope = cfg.get('default_scope')
     for key, block in _hooks(cfg):
         if isinstance(block, Mapping):
             found = guarded(lines, key, _hook_problems, key, block, scope, cfg)
             lines += found or []
+            if 'train' in phases and found == []:
+                lines += _score_problems(key, block, cfg)
         elif not isinstance(block, Hook) and not (
             block is None and key.startswith('default_hooks')
         ):
@@ -79,7 +89,6 @@ def _hook_problems(
     }
     lines += unknown_options(key, cls, arguments)
     lines += missing_options(key, cls, arguments)
-    lines += _score_problems(key, cls, block, cfg)
     if lines or not cls.__module__.startswith('luminet_mm.'):
         return lines
     # This package's are cheap to build, which tries all arguments.
@@ -108,15 +117,13 @@ def _hook_problems(
     return lines
 
 
-def _score_problems(
-    key: str, cls: type, block: Mapping, cfg: Config
-) -> list[str]:
+def _score_problems(key: str, block: Mapping, cfg: Config) -> list[str]:
     """Find metrics of stock hooks that validation does not report.
 
     MMEngine looks them up by their full name at the first validation; one
     that is missing stops the run there, or stops nothing any more.
     """
-    kinds = [each.__name__ for each in cls.__mro__]
+    kinds = kinds_of(block, HOOKS, cfg.get('default_scope'))
     if 'CheckpointHook' in kinds:
         option = 'save_best'
     elif 'EarlyStoppingHook' in kinds:
@@ -125,14 +132,15 @@ def _score_problems(
         return []
     wishes = block.get(option)
     wishes = wishes if isinstance(wishes, (list, tuple)) else [wishes]
-    names = reported_names(cfg) if _is_plain_validation(cfg) else None
+    auto = 'auto' if option == 'save_best' else None
+    wishes = [x for x in wishes if isinstance(x, str) and x != auto]
+    known = wishes and _is_plain_validation(cfg)
+    names = reported_names(cfg) if known else None
     if not names:
         return []  # only known when it is scored, or nothing is
     lines = []
     for wish in wishes:
-        if not isinstance(wish, str) or wish in names:
-            continue
-        if wish == 'auto' and option == 'save_best':
+        if wish in names:
             continue
         try:
             near = metrics.choose(names, wish)
@@ -146,8 +154,13 @@ def _score_problems(
 def _is_plain_validation(cfg: Config) -> bool:
     """Whether the metrics of validation are those of its evaluator.
 
-    Other loops put words in front of them: 'student/', say.
+    Other loops put words in front of them: 'student/', say. A hook of the
+    user's may add some.
     """
+    scope = cfg.get('default_scope')
+    for _, block in _hooks(cfg):
+        if is_users(block, HOOKS, scope, 'after_val_epoch'):
+            return False
     loop = cfg.get('val_cfg')
     if not isinstance(loop, Mapping):
         return False

@@ -91,13 +91,14 @@ def own_settings(
     steps = -(-data.train.images // batch)
     rate, why = _rate(name, cfg, batch)
     choices = [Choice('lr', f'{rate:g}', why)]
-    imports = (cfg.get('custom_imports') or {}).get('imports') or []
+    old = cfg.get('custom_imports') or {}
+    imports = old.get('imports') or []
     imports = [imports] if isinstance(imports, str) else [*imports]
     settings: dict[str, Any] = dict(
         _base_=base_of(name),
         custom_imports=dict(
             imports=[*dict.fromkeys([*imports, 'luminet_mm'])],
-            allow_failed_imports=False,
+            allow_failed_imports=old.get('allow_failed_imports', False),
         ),
         data_root=f'{data.root.as_posix()}/',
         classes=data.classes,

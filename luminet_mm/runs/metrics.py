@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+ZOO = ('mmengine', 'mmdet', 'mmpretrain')
 MAIN = ('coco/bbox_mAP', 'accuracy/top1')
 """The metrics that stand for accuracy by default, in this order."""
 PERCENT = (
@@ -124,6 +125,8 @@ def reported_by(cls: type, block: Mapping) -> list[str] | None:
         cls: The metric's class.
         block: Its arguments.
     """
+    if not _is_of_zoo(cls, '__init__'):
+        return None  # it may pass on other arguments than it is given
     parameters = inspect.signature(cls.__init__).parameters  # type: ignore
     given = {
         name: block.get(name, each.default)
@@ -150,8 +153,18 @@ def reported_by(cls: type, block: Mapping) -> list[str] | None:
     return None
 
 
+def _is_of_zoo(cls: type, method: str) -> bool:
+    """Whether a class has a method from MMEngine or its libraries."""
+    for base in cls.__mro__:
+        if method in base.__dict__:
+            return base.__module__.partition('.')[0] in ZOO
+    return False
+
+
 def _is(cls: type, names: Sequence[str], package: str) -> bool:
     """Whether a class computes what one of these stock metrics does."""
+    if not _is_of_zoo(cls, 'evaluate'):
+        return False  # it may add names
     for base in cls.__mro__:
         if 'compute_metrics' in base.__dict__:
             return base.__name__ in names and base.__module__.startswith(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -13,6 +14,10 @@ from torch.utils._pytree import tree_flatten
 from luminet_mm.teachers.dry_run import DryRunError
 
 Answers = Callable[[], Any]
+OTHER_FAULT = re.compile(
+    "out of memory|can't allocate memory|ALLOC_FAILED|CUDA error", re.I
+)
+"""What errors say that no form of a network mends."""
 
 
 class NoAnswerError(RuntimeError):
@@ -67,17 +72,20 @@ def answering() -> Iterator[None]:
     """Let errors of a network that was changed say that it does not run.
 
     Raises:
-        NoAnswerError: In place of what it raises; memory may just be short.
+        NoAnswerError: In place of what it raises, unless memory is short or
+            the device has failed.
     """
     try:
         yield
-    except (MemoryError, torch.OutOfMemoryError):
-        raise
     except Exception as error:
         # a dry run blames the image, on which the network ran before
         own: BaseException = error
         if isinstance(error, DryRunError) and error.__cause__:
             own = error.__cause__
+        if isinstance(own, (MemoryError, torch.OutOfMemoryError)) or (
+            OTHER_FAULT.search(str(own))
+        ):
+            raise
         line = next(iter(str(own).strip().splitlines()), '')
         raise NoAnswerError(f'{type(own).__name__}: {line}') from error
 

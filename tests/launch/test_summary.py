@@ -48,7 +48,7 @@ def test_a_run_without_a_score_is_missing_and_stops_no_other(train, tmp_path):
     assert (group['runs'], group['missing']) == (['kd_0'], ['kd_2'])
 
 
-@pytest.mark.parametrize('change', ['option', 'config', 'unknown'])
+@pytest.mark.parametrize('change', ['option', 'config', 'unknown', 'edited'])
 def test_a_run_with_other_settings_is_missing(train, tmp_path, change):
     """A group's options come from the grid: its runs have to have them."""
     run_cells(cells(), tmp_path)
@@ -57,6 +57,9 @@ def test_a_run_with_other_settings_is_missing(train, tmp_path, change):
         now[1].options['model.distill.loss_kd.tau'] = 8
     elif change == 'config':
         now[1] = dataclasses.replace(now[1], config='slow.py')
+    elif change == 'edited':
+        (tmp_path / 'half.py').write_text('model = dict(')
+        now[1] = dataclasses.replace(now[1], config='half.py')
     else:
         (tmp_path / 'kd_2' / 'settings.json').unlink()
     group = summarise(now, tmp_path)['kd']

@@ -4,7 +4,9 @@ import copy
 
 import pytest
 import tiny
+from mmdet.evaluation import CocoMetric
 from mmengine.config import Config
+from mmengine.hooks import Hook
 
 from luminet_mm.hooks import DistillScheduleHook, TeacherCheckHook
 from luminet_mm.preflight.hooks import OF_DISTILLATION, hook_problems
@@ -206,3 +208,48 @@ def test_a_best_by_a_metric_that_is_reported(lines):
     best = dict(type='CheckpointHook', save_best='mine/score')
     unknown = dict(type='CocoMetric', classwise=True)
     assert not lines(best, val_cfg={}, val_evaluator=unknown)
+
+
+class PassesOn(CocoMetric):
+    """A metric of a user's that passes on what it is given."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+
+
+class AddsNames(CocoMetric):
+    """One that scores more than boxes."""
+
+    def evaluate(self, size):
+        return dict(super().evaluate(size), **{'mine/score': 1.0})
+
+
+class Scores(Hook):
+    """A hook that adds a metric of its own."""
+
+    def after_val_epoch(self, runner, metrics=None):
+        metrics['mine/score'] = 1.0
+
+
+def test_metrics_of_a_users_own_are_left_alone(lines):
+    best = dict(type='CheckpointHook', save_best='mine/score')
+    for kind in (PassesOn, AddsNames):
+        evaluator = dict(type=kind, metric='bbox')
+        for hook in (best, dict(type='CheckpointHook')):
+            assert not lines(hook, val_cfg={}, val_evaluator=evaluator)
+    assert not lines(best, dict(type=Scores), val_cfg={})
+
+
+def test_a_test_needs_no_best(model):
+    """Nor does it stop early: a checkpoint of such a run can be tested."""
+    cfg = Config(
+        dict(
+            model=copy.deepcopy(model),
+            default_scope='mmdet',
+            val_cfg={},
+            val_evaluator=dict(type='CocoMetric', metric='bbox'),
+            custom_hooks=[dict(type='EarlyStoppingHook', monitor='mine')],
+        )
+    )
+    assert len(hook_problems(cfg)) == 1
+    assert not hook_problems(cfg, ('test',))

@@ -219,7 +219,16 @@ def test_automatic_precision_goes_back_where_a_network_cannot(monkeypatch):
     torch.testing.assert_close(after, before, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize('error', [MemoryError, torch.OutOfMemoryError])
+@pytest.mark.parametrize(
+    'error',
+    [
+        MemoryError(),
+        torch.OutOfMemoryError(),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError('cuDNN error: CUDNN_STATUS_ALLOC_FAILED'),
+        RuntimeError('CUDA error: device-side assert triggered'),
+    ],
+)
 def test_memory_that_is_short_is_no_precision_s_fault(monkeypatch, error):
     monkeypatch.setattr(preparing, 'computes_bf16', lambda device: True)
     net = trained(Net(simple()))
@@ -230,8 +239,9 @@ def test_memory_that_is_short_is_no_precision_s_fault(monkeypatch, error):
             raise error
         return run()
 
-    with pytest.raises(error):
+    with pytest.raises(type(error)) as found:
         made_fast(net, ask, dtype='auto')
+    assert found.value is error
 
 
 @pytest.mark.parametrize('dtype', ['bf16', 'fp16'])

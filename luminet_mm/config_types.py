@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from inspect import isclass
 from typing import Any
 
 from mmengine.config.lazy import LazyAttr, LazyObject
 from mmengine.registry import Registry
 
+LIBRARIES = ('mmengine', 'mmdet', 'mmpretrain')
 # The initialisers that read weights from a file, as `init_cfg` names them.
 PRETRAINED = ('mmengine.Pretrained', 'mmengine.PretrainedInit')
 
@@ -35,6 +36,21 @@ def type_package(block: Any) -> str:
     """The package or scope of a block's class; '' if none is given."""
     text = type_text(_type_of(block))
     return text.partition('.')[0] if '.' in text else ''
+
+
+def owner_of(bases: Iterable[type], method: str) -> type | None:
+    """The class that defines a method, of a class and its bases in order.
+
+    Args:
+        bases: Such as ``cls.__mro__``.
+        method: Its name.
+    """
+    return next((each for each in bases if method in vars(each)), None)
+
+
+def is_of_library(cls: type | None) -> bool:
+    """Whether a class is MMEngine's, MMDetection's or MMPretrain's."""
+    return cls is not None and (cls.__module__.partition('.')[0] in LIBRARIES)
 
 
 def is_type(block: Any, *names: str, registry: Registry | None = None) -> bool:

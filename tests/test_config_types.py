@@ -8,7 +8,9 @@ from mmengine.registry import DATASETS
 
 from luminet_mm.config_types import (
     PRETRAINED,
+    is_of_library,
     is_type,
+    owner_of,
     type_name,
     type_package,
     type_text,
@@ -78,3 +80,16 @@ def test_names_of_functions_and_aliases():
 
     for kind in ('Pretrained', 'mmengine.Pretrained', PretrainedInit):
         assert is_type(Config(dict(a=dict(type=kind))).a, *PRETRAINED)
+
+
+def test_whose_method_it_is():
+    class Own(OptimWrapper):
+        def step(self):
+            """Not MMEngine's."""
+
+    assert owner_of(Own.__mro__, 'step') is Own
+    assert owner_of(Own.__mro__, 'backward') is OptimWrapper
+    assert owner_of(Own.__mro__, 'no_such_method') is None
+    assert owner_of([], 'step') is None
+    assert is_of_library(OptimWrapper)
+    assert not is_of_library(Own) and not is_of_library(None)

@@ -40,8 +40,8 @@ class FiniteHook(Hook):
 
     With a gradient scaler (mixed precision) a step whose gradient overflows is
     skipped, and weights stay finite; only ``patience`` such steps in a row are
-    an error. With ``accumulative_counts=n`` a step takes n
-    iterations, and counts once, whichever of them overflowed.
+    an error. With ``accumulative_counts=n`` a step takes n iterations, and
+    counts once, whichever of them overflowed.
 
     Args:
         patience: How many optimizer steps in a row may overflow with a

@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import DATA_SAMPLERS, HOOKS, LOOPS, Registry
 
+from luminet_mm.config_types import is_of_library, owner_of
 from luminet_mm.preflight.signatures import find_class
 
 ENDLESS = ('InfiniteSampler', 'MultiSourceSampler', 'GroupMultiSourceSampler')
@@ -19,7 +20,6 @@ READS = dict(
     val=('run', 'ValLoop'),
     test=('run', 'TestLoop'),
 )
-ZOO = ('mmengine', 'mmdet', 'mmpretrain')
 
 
 def kinds_of(block: Any, registry: Registry, scope: str | None) -> list[str]:
@@ -42,13 +42,10 @@ def is_users(block: Any, registry: Registry, scope: Any, method: str) -> bool:
         scope: The config's ``default_scope``.
         method: Its name.
     """
-    bases = _bases(block, registry, scope)
-    packages = (
-        base.__module__.partition('.')[0]
-        for base in bases
-        if method in base.__dict__
+    owner = owner_of(_bases(block, registry, scope), method)
+    return owner is not None and not (
+        is_of_library(owner) or owner.__module__.startswith('luminet_mm.')
     )
-    return next(packages, ZOO[0]) not in (*ZOO, 'luminet_mm')
 
 
 def never_ends(block: Any, scope: str | None) -> bool:
@@ -174,8 +171,5 @@ def _bases(block: Any, registry: Registry, scope: Any) -> list[type]:
 
 def _stock(bases: Sequence[type], method: str) -> str:
     """The class of the zoos that defines a method, '' if it is another's."""
-    for base in bases:
-        if method in base.__dict__:
-            package = base.__module__.partition('.')[0]
-            return base.__name__ if package in ZOO else ''
-    return ''
+    owner = owner_of(bases, method)
+    return owner.__name__ if owner and is_of_library(owner) else ''

@@ -8,7 +8,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-ZOO = ('mmengine', 'mmdet', 'mmpretrain')
+from luminet_mm.config_types import is_of_library, owner_of
+
 MAIN = ('coco/bbox_mAP', 'accuracy/top1')
 """The metrics that stand for accuracy by default, in this order."""
 PERCENT = (
@@ -125,7 +126,7 @@ def reported_by(cls: type, block: Mapping) -> list[str] | None:
         cls: The metric's class.
         block: Its arguments.
     """
-    if not _is_of_zoo(cls, '__init__'):
+    if not is_of_library(owner_of(cls.__mro__, '__init__')):
         return None  # it may pass on other arguments than it is given
     parameters = inspect.signature(cls.__init__).parameters  # type: ignore
     given = {
@@ -153,24 +154,16 @@ def reported_by(cls: type, block: Mapping) -> list[str] | None:
     return None
 
 
-def _is_of_zoo(cls: type, method: str) -> bool:
-    """Whether a class has a method from MMEngine or its libraries."""
-    for base in cls.__mro__:
-        if method in base.__dict__:
-            return base.__module__.partition('.')[0] in ZOO
-    return False
-
-
 def _is(cls: type, names: Sequence[str], package: str) -> bool:
     """Whether a class computes what one of these stock metrics does."""
-    if not _is_of_zoo(cls, 'evaluate'):
+    if not is_of_library(owner_of(cls.__mro__, 'evaluate')):
         return False  # it may add names
-    for base in cls.__mro__:
-        if 'compute_metrics' in base.__dict__:
-            return base.__name__ in names and base.__module__.startswith(
-                f'{package}.'
-            )
-    return False
+    owner = owner_of(cls.__mro__, 'compute_metrics')
+    return (
+        owner is not None
+        and owner.__name__ in names
+        and owner.__module__.startswith(f'{package}.')
+    )
 
 
 def _coco_names(

@@ -40,7 +40,7 @@ class Record(ABC):
         """What is known of the rows, or of the images, of some signals."""
 
     def objects(self) -> int | None:
-        """How many objects the images have; None where that is no question."""
+        """How many objects the images have; None without annotated ones."""
         return None
 
     def value(self, signals: Sequence[Signal]) -> Any:

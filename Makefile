@@ -18,6 +18,10 @@ BIN := $(VENV)/bin
 INSTALL := $(BIN)/python tools/install.py --installer $(INSTALLER)
 METADATA := setup.py pyproject.toml
 
+# Images often tell Python to keep no bytecode. Each of the many processes of
+# the tests and of a quick start would compile this project's sources again.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install install-dev quickstart quickstart-cls test test-slow \

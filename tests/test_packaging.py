@@ -292,6 +292,17 @@ def test_make_creates_the_environment_first(tmp_path, target):
 
 
 @needs_make
+def test_make_keeps_bytecode_where_an_image_forbids_it():
+    rule = 'say: ; @echo "[$$PYTHONDONTWRITEBYTECODE]"'
+    said = subprocess.check_output(
+        ['make', '-f', ROOT / 'Makefile', f'--eval={rule}', 'say'],
+        text=True,
+        env=dict(PATH='/usr/bin:/bin', PYTHONDONTWRITEBYTECODE='1'),
+    )
+    assert said == '[]\n'
+
+
+@needs_make
 def test_second_make_installs_nothing(tmp_path):
     make_dry(tmp_path, 'test')
     (tmp_path / '.venv/bin').mkdir(parents=True)

@@ -97,6 +97,10 @@ def with_uv(wanted: Sequence[str]) -> bool:
             'pip',
             'install',
             f'--python={sys.executable}',
+            # as pip does; else each first import of a container compiles
+            # torch and all else again, and all imports if
+            # PYTHONDONTWRITEBYTECODE is set
+            '--compile-bytecode',
             '--only-binary=:all:',
             *(f'--no-binary={name}' for name in sources),
             *wanted,

@@ -52,6 +52,7 @@ def test_uv_gets_pips_settings(load_tool, ran, monkeypatch):
     command, env = ran[-1]
     assert command[-2:] == ['-e', '.[dev]']
     assert f'--python={sys.executable}' in command
+    assert '--compile-bytecode' in command  # pip does so by itself
     assert env['SSL_CERT_FILE'] == '/a b/ca.crt'
     assert env['UV_EXTRA_INDEX_URL'] == 'https://a/simple https://b/simple'
     assert env['UV_FIND_LINKS'] == 'wheels,more'

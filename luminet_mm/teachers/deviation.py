@@ -111,14 +111,47 @@ def in_precision(dtype: str | None) -> Iterator[None]:
         ) from error
 
 
-def holds(answers: Answers, before: Any, bound: float) -> bool:
-    """Whether a network still works, and answers as before."""
-    try:
-        with answering():
-            return deviation(answers, before) <= bound
-    except NoAnswerError:
-        # Some compiled operators know one layout alone, and a network may ask
-        # for the norm that was folded.
+class Drift:
+    """How far a network that is changed step by step moves its answers.
+
+    A pass of a network is expensive, so one that was measured and not changed
+    since is not asked again.
+
+    Args:
+        answers: Computes what is asked of the network; the same numbers each
+            time.
+        before: The answers before the first change.
+    """
+
+    def __init__(self, answers: Answers, before: Any) -> None:
+        self._answers, self._before = answers, before
+        self._known: float | None = 0.0  # nothing was changed yet
+
+    def changed(self) -> None:
+        """Take note that the network is another one now."""
+        self._known = None
+
+    def moved(self) -> float:
+        """The :func:`deviation` now; what the network raises passes."""
+        if self._known is None:
+            self._known = deviation(self._answers, self._before)
+        return self._known
+
+    def holds(self, bound: float) -> bool:
+        """Whether a network that was changed still answers as before.
+
+        The caller takes the change back if it does not.
+        """
+        self.changed()
+        try:
+            with answering():
+                if self.moved() <= bound:
+                    return True
+        except NoAnswerError:
+            # Some compiled operators know one layout alone, and a network
+            # may ask for the norm that was folded.
+            pass
+        self.changed()
         return False
 
 

@@ -17,11 +17,10 @@ from torch import nn
 
 from luminet_mm.teachers.deviation import (
     Answers,
+    Drift,
     NoAnswerError,
     answering,
     check_finite,
-    deviation,
-    holds,
     in_precision,
 )
 from luminet_mm.teachers.form import (
@@ -127,6 +126,7 @@ def prepare(
         with torch.no_grad():
             before = answers()
     check_finite(model, before)
+    drift = Drift(answers, before)
     done = []
     dtype = None if speed.dtype == 'auto' else speed.dtype
     if speed.fold_bn:
@@ -137,7 +137,7 @@ def prepare(
                 fold(
                     model,
                     name,
-                    lambda: holds(answers, before, TOLERANCE[None]),
+                    lambda: drift.holds(TOLERANCE[None]),
                     unfit,
                 )
         left = sum(count_norms(part) for part in parts(model))
@@ -150,9 +150,10 @@ def prepare(
             )
     if dtype:
         cast_parts(model, form, DTYPES[dtype])
+        drift.changed()
         done.append(dtype)
     with in_precision(dtype):
-        moved = deviation(answers, before)
+        moved = drift.moved()
     if moved != moved:
         wider = "'bf16' or None" if dtype == 'fp16' else 'None'
         raise ValueError(
@@ -199,17 +200,19 @@ def fit(
     with torch.no_grad(), in_precision(speed.dtype if form.inside else None):
         before = answers()
     check_finite(model, before)
+    drift = Drift(answers, before)
     done = []
     if speed.dtype == 'auto':
-        done.append(_choose_precision(model, answers, before, form, device))
+        done.append(_choose_precision(model, drift, form, device))
     layout = speed.channels_last
     if layout == 'auto':
         layout = gains_channels_last(model, device, half or bool(form.inside))
     if layout:
         lay_out(model, form, True)
+        drift.changed()
         done.append('channels_last')
-        if speed.channels_last == 'auto' and not holds(
-            answers, before, _bound(form, device)
+        if speed.channels_last == 'auto' and not drift.holds(
+            _bound(form, device)
         ):
             lay_out(model, form, False)
             done[-1] = 'not channels_last (it changes the answers)'
@@ -222,6 +225,7 @@ def fit(
         ]
         for name in compiled:
             getattr(model, name).compile(dynamic=True)
+        drift.changed()
         done.append(f'compiled {" and ".join(compiled) or "nothing"}')
         if tapped:
             done[-1] += f' (losses read inside of {" and ".join(tapped)})'
@@ -230,7 +234,7 @@ def fit(
     how = ', '.join(done) or 'as it is'
     try:
         with answering():
-            moved = deviation(answers, before)
+            moved = drift.moved()
     except NoAnswerError as error:
         raise ValueError(
             f'the teacher, {how} on {device}, does not run: {error}. {SLOWER}'
@@ -246,11 +250,7 @@ def fit(
 
 
 def _choose_precision(
-    model: nn.Module,
-    answers: Answers,
-    before: Any,
-    form: Form,
-    device: torch.device,
+    model: nn.Module, drift: Drift, form: Form, device: torch.device
 ) -> str:
     """Take bf16 where it is native and nearly exact; say what was taken."""
     tensors = list(part_tensors(model))
@@ -260,9 +260,10 @@ def _choose_precision(
         return 'precision left alone (not float32)'
     kept = [tensor.data for tensor in tensors]
     cast_parts(model, form, torch.bfloat16)
+    drift.changed()
     try:
         with answering():
-            moved = deviation(answers, before)
+            moved = drift.moved()
         if moved <= AUTO_TOLERANCE:
             return 'bf16'
         why = f'bf16 would move them by {moved:.1%}'
@@ -271,6 +272,7 @@ def _choose_precision(
     form.inside = None
     for tensor, data in zip(tensors, kept, strict=True):
         tensor.data = data
+    drift.changed()
     return f'float32 ({why})'
 
 

@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from luminet_mm.teachers.deviation import (
+    Drift,
     NoAnswerError,
     answering,
     broken_weights,
     check_finite,
     deviation,
-    holds,
 )
 from luminet_mm.teachers.dry_run import said_of
 
@@ -62,10 +62,22 @@ def test_a_network_that_no_longer_runs():
         raise KeyError
     with pytest.raises(MemoryError), answering():
         raise MemoryError
-    ones = [torch.ones(2)]
-    assert not holds(broken, ones, 1.0)
-    assert holds(lambda: ones, ones, 0.0)
-    assert not holds(lambda: [torch.zeros(2)], ones, 0.9)
+    assert not Drift(broken, [torch.ones(2)]).holds(1.0)
+
+
+def test_a_network_is_asked_again_only_after_a_change():
+    ones, now = [torch.ones(2)], [torch.ones(2)]
+    asked = []
+    drift = Drift(lambda: asked.append(1) or now, ones)
+    assert drift.moved() == 0 and not asked
+    now = [torch.full((2,), 1.5)]
+    assert drift.holds(0.6)
+    assert drift.moved() == 0.5 and len(asked) == 1
+    assert not drift.holds(0.4)  # the caller takes it back
+    now = ones
+    assert drift.moved() == 0 and len(asked) == 3
+    drift.changed()
+    assert drift.moved() == 0 and len(asked) == 4
 
 
 def test_whose_fault_nan_is():

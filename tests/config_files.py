@@ -21,6 +21,8 @@ SIZES = dict(  # of heads, and of what they keep
     nms_pre=100,
     max_per_img=40,
     num_queries=20,
+    feedforward_channels=64,
+    num_layers=2,  # of a transformer
 )
 
 
@@ -79,6 +81,9 @@ def inner(dataset):
     return dataset
 
 
+WIDTH = 256  # of the maps of a pyramid, and of most heads on it
+
+
 def shrink(node):
     """Make a model small and independent of files, in place."""
     if isinstance(node, (list, tuple)):
@@ -92,6 +97,8 @@ def shrink(node):
         node['sampler']['num'] = 32
     if 'backbone' in node:
         _shrink_backbone(node)
+        if node.get('neck', {}).get('type') == 'FPN':
+            _narrow(node)
     for key, value in node.items():
         if key in SIZES and isinstance(value, int):
             node[key] = min(value, SIZES[key])
@@ -101,6 +108,20 @@ def shrink(node):
             value.update(config=config, checkpoint=None)
         else:
             shrink(value)
+
+
+def _narrow(node):
+    """Give a pyramid, and the heads that read it, narrow maps."""
+    for key, value in node.items():
+        if key in ('in_channels', 'out_channels', 'feat_channels'):
+            if value == WIDTH:
+                node[key] = WIDTH // 8
+        elif isinstance(value, dict) and key != 'teacher':
+            _narrow(value)
+        elif isinstance(value, list):
+            for each in value:
+                if isinstance(each, dict):
+                    _narrow(each)
 
 
 def _shrink_backbone(node):

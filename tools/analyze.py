@@ -12,30 +12,19 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from mmengine.config import Config
-from mmengine.utils import track_iter_progress
 
 from luminet_mm.later import Later
-from luminet_mm.launch.command_line import add_arguments, load_config
+from luminet_mm.launch.command_line import add_arguments
 from luminet_mm.launch.console import reported
-from luminet_mm.runs.launchers import LaunchError
-from luminet_mm.teachers.entries import teacher_list, without_cache
 
 # what takes seconds to import, when it is needed
 analysis = Later('luminet_mm.analysis')
-runners = Later('luminet_mm.launch.runner')
-checkpoints = Later('luminet_mm.loading.checkpoint')
-weights = Later('luminet_mm.loading.weights')
-preflight = Later('luminet_mm.preflight')
-stock = Later('luminet_mm.stock')
-frozen = Later('luminet_mm.teachers.frozen')
+built = Later('luminet_mm.analysis.built_pair')
 dist = Later('mmengine.dist')
-mmengine_model = Later('mmengine.model')
-torch_data = Later('torch.utils.data')
 
 
 def parse_args() -> argparse.Namespace:
@@ -85,164 +74,6 @@ def parse_args() -> argparse.Namespace:
     if not args.config and not args.runs:
         parser.error('give config and checkpoint of a student, or --runs')
     return args
-
-
-def build_pair(
-    args: argparse.Namespace,
-) -> tuple[analysis.LogitPair, torch_data.DataLoader, dict]:
-    """Build both models and the data loader.
-
-    Returns:
-        The pair, the loader, and notes about them.
-
-    Raises:
-        LaunchError: If something is not given.
-        ValueError: If config, data, weights or classes are wrong.
-        FileNotFoundError: If a teacher's file does not exist.
-    """
-    cfg = load_config(args)
-    blocks = _teacher_blocks(cfg, args)
-    args.out = args.out or str(Path(cfg.work_dir, 'analysis'))
-    split = args.split or ('test' if cfg.get('test_dataloader') else 'val')
-    if not cfg.get(f'{split}_dataloader'):
-        raise LaunchError(f'{args.config} has no {split}_dataloader.')
-    cfg = stock.stock_config(cfg)
-    cfg.load_from = args.checkpoint
-    preflight.check_config(cfg, (split,))
-    # The runner's own loading ignores missing weights.
-    cfg.load_from = None
-    cfg.work_dir = args.out
-    cfg.log_level = 'WARNING'
-    runner = runners.build_runner(cfg, args=args)
-    model = weights.unwrapped(runner.model)
-    _load_student(model, args)
-    model.eval()
-
-    scope = cfg.get('default_scope', 'mmengine')
-    teachers = []
-    for block in blocks:
-        weight = block.pop('weight', 1.0)
-        without_cache(block)  # which is of the training data
-        block.pop('boxes_per_step', None)  # the student's RoIs are compared
-        teachers.append(
-            (frozen.FrozenTeacher(**block, default_scope=scope), weight)
-        )
-    pair = analysis.LogitPair(model, teachers)
-
-    settings = cfg[f'{split}_dataloader']
-    # each image once, also on several processes
-    settings.sampler = dict(
-        type='DefaultSampler', shuffle=False, round_up=False
-    )
-    if pair.detects:
-        analysis.boxes_in_view(settings.dataset)
-    loader = runner.build_dataloader(settings, seed=runner.seed)
-    classes = list((loader.dataset.metainfo or {}).get('classes') or ())
-    for teacher, _ in teachers:
-        teacher.check_names(classes)
-        teacher.model.to(next(model.parameters()).device)
-    if pair.detects:
-        classes += ['background']
-        pair.labelled = any(
-            loader.dataset.get_data_info(index).get('instances')
-            for index in range(len(loader.dataset))
-        )
-    about = dict(
-        models=dict(
-            student=dict(
-                config=args.config,
-                checkpoint=args.checkpoint,
-                parameters=analysis.count_parameters(model),
-            ),
-            teachers=[
-                dict(
-                    config=teacher.name
-                    if isinstance(block['config'], dict)
-                    else block['config'],
-                    checkpoint=block['checkpoint'],
-                    weight=weight,
-                    parameters=analysis.count_parameters(teacher.model),
-                )
-                for block, (teacher, weight) in zip(blocks, teachers)
-            ],
-        ),
-        split=split,
-        images=len(loader.dataset),
-        classes=classes,
-    )
-    return pair, loader, about
-
-
-def _teacher_blocks(cfg: Config, args: argparse.Namespace) -> list[dict]:
-    """The teachers from the flags, else from the config."""
-    blocks = [
-        dict(block) for block in teacher_list(cfg.model.get('teacher')) or [{}]
-    ]
-    flags = dict(
-        config=args.teacher_config, checkpoint=args.teacher_checkpoint
-    )
-    flags = {key: value for key, value in flags.items() if value}
-    if flags:
-        if len(blocks) > 1 and len(flags) < 2:
-            raise LaunchError(
-                f'{args.config} has several teachers: give both '
-                '--teacher-config and --teacher-checkpoint to use another.'
-            )
-        blocks = [dict(blocks[0], **flags)] if len(blocks) == 1 else [flags]
-    for block in blocks:
-        for key in ('config', 'checkpoint'):
-            if not block.get(key):
-                raise LaunchError(
-                    f'the teacher has no {key}: give --teacher-{key}, or a '
-                    'distillation config with model.teacher.'
-                )
-    return blocks
-
-
-def _load_student(
-    model: mmengine_model.BaseModel, args: argparse.Namespace
-) -> None:
-    """Load every weight of the student, without a method's own parts."""
-    state = checkpoints.get_state_dict(
-        checkpoints.load_checkpoint(args.checkpoint)
-    )
-    for key in [
-        key for key in state if key.startswith(checkpoints.BESIDE_STUDENT)
-    ]:
-        del state[key]
-    fit = weights.load_weights(model, state)
-    problems = fit.lines() + [f'{key}: unexpected' for key in fit.unexpected]
-    if problems:
-        more = len(problems) - 12
-        raise analysis.AnalysisError(
-            f'checkpoint {args.checkpoint} does not fit {args.config}. Give '
-            'the config that it was trained with.\n  '
-            + '\n  '.join(problems[:12])
-            + (f'\n  ... and {more} more' if more > 0 else '')
-        )
-
-
-def measure(
-    pair: analysis.LogitPair, loader: torch_data.DataLoader
-) -> analysis.PairStatistics | None:
-    """Run both models over the data, on all processes.
-
-    Returns:
-        Of all rows; None when no batch came.
-    """
-    statistics = None
-    batches: Iterable = loader
-    if dist.get_rank() == 0:
-        batches = track_iter_progress((loader, len(loader)))
-    for data in batches:
-        student, teacher, labels = pair(data)
-        if statistics is None:
-            statistics = analysis.PairStatistics(student.shape[-1])
-        statistics.update(student, teacher, labels)
-    parts = [part for part in dist.all_gather_object(statistics) if part]
-    for part in parts[1:]:
-        parts[0].merge(part)
-    return parts[0] if parts else None
 
 
 def report(
@@ -323,10 +154,10 @@ def analyze(args: argparse.Namespace) -> None:
     result: dict = {}
     runs = analysis.read_runs(args.runs, args.metric)
     if args.config:
-        pair, loader, about = build_pair(args)
+        pair, loader, about = built.build_pair(args)
     out = Path(args.out or args.work_dir or 'work_dirs/analysis')
     if args.config:
-        statistics = measure(pair, loader)
+        statistics = analysis.measure(pair, loader)
         if dist.get_rank():
             return
         if statistics is None:

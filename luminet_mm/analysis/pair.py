@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from mmdet.models.detectors import BaseDetector
 from mmdet.models.task_modules.assigners import MaxIoUAssigner
 from mmdet.structures.bbox import bbox2roi
 from mmengine.config import ConfigDict
+from mmengine.dist import all_gather_object, get_rank
 from mmengine.model import BaseModel
 from mmengine.structures import InstanceData
+from mmengine.utils import track_iter_progress
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from luminet_mm.analysis.rows import AnalysisError
+from luminet_mm.analysis.statistics import PairStatistics
 from luminet_mm.config_types import type_name
 from luminet_mm.signals.roi_heads import is_cascade
 from luminet_mm.signals.roi_scoring import compute_signals
@@ -136,6 +140,31 @@ class LogitPair:
             background = scores['cls_score'].shape[1] - 1
             labels = roi_labels(proposals, samples, background)
         return scores['cls_score'], answers, labels
+
+
+def measure(pair: LogitPair, loader: DataLoader) -> PairStatistics | None:
+    """Run both models over the data, on all processes.
+
+    Args:
+        pair: The models.
+        loader: Of test-time batches, each image once.
+
+    Returns:
+        Of all rows; None when no batch came.
+    """
+    statistics = None
+    batches: Iterable = loader
+    if get_rank() == 0:
+        batches = track_iter_progress((loader, len(loader)))
+    for data in batches:
+        student, teacher, labels = pair(data)
+        if statistics is None:
+            statistics = PairStatistics(student.shape[-1])
+        statistics.update(student, teacher, labels)
+    parts = [part for part in all_gather_object(statistics) if part]
+    for part in parts[1:]:
+        parts[0].merge(part)
+    return parts[0] if parts else None
 
 
 def roi_labels(

@@ -10,9 +10,10 @@ from tiny import batch, build, detector
 from luminet_mm.analysis import (
     AnalysisError,
     LogitPair,
-    boxes_in_view,
+    measure,
     roi_labels,
 )
+from luminet_mm.analysis.pair import boxes_in_view
 from luminet_mm.teachers.frozen import FrozenTeacher
 
 
@@ -225,3 +226,16 @@ def test_boxes_are_loaded_before_the_image_is_resized():
             'PackDetInputs',
         ]
         assert 'with_mask' not in leaf.pipeline[1]
+
+
+def test_all_batches_are_measured():
+    """As one batch: the last may be smaller."""
+    draw = torch.Generator().manual_seed(0)
+    student, teacher = torch.randn(2, 7, 3, generator=draw)
+    labels = torch.arange(7) % 3
+    rows = list(zip(*(each.split(3) for each in (student, teacher, labels))))
+    found = measure(lambda batch: batch, rows)
+    whole = measure(lambda batch: batch, [(student, teacher, labels)])
+    assert found.summary()['rows'] == 7
+    assert found.summary()['kl'] == pytest.approx(whole.summary()['kl'])
+    assert measure(lambda batch: batch, []) is None

@@ -4,28 +4,21 @@ from __future__ import annotations
 
 import copy
 import time
-from contextlib import ExitStack
 
 import numpy as np
 import torch
-from mmengine.dist import (
-    broadcast_object_list,
-    gather,
-    get_rank,
-    get_world_size,
-    is_main_process,
-)
+from mmengine.dist import gather, get_rank, get_world_size
 from mmengine.registry import DATASETS
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
 from luminet_mm.datasets.views import FlipViews, ViewError, check_views
 from luminet_mm.launch.box_answers import Answerer
+from luminet_mm.launch.shared_writer import SharedWriter, shared_writer
 from luminet_mm.preflight import leaf_datasets
 from luminet_mm.teachers.box_cache import make_box_header
 from luminet_mm.teachers.box_layout import item_type
 from luminet_mm.teachers.cache_files import CacheError
-from luminet_mm.teachers.cache_writer import CacheWriter
 from luminet_mm.teachers.entries import teacher_entries
 
 
@@ -65,41 +58,22 @@ def write_boxes(
             (getattr(leaf, 'metainfo', None) or {}).get('classes') or ()
         )
     _, block = teacher_entries(cfg.model.teacher)[index]
-    plan: list = [None, '', 0]
-    with ExitStack() as stack:
-        writer = None
-        if is_main_process():
-            try:
-                header = make_box_header(
-                    block,
-                    views,
-                    answerer.columns,
-                    answerer.boxes,
-                    answerer.jittered,
-                )
-                writer = stack.enter_context(CacheWriter(folder, header))
-                plan = [writer.missing(), '', header['entries']]
-                if plan[0]:
-                    writer.begin()
-            except ValueError as error:
-                plan[1] = str(error)
-        broadcast_object_list(plan)
-        if plan[1]:
-            raise CacheError(plan[1])
-        _write_files(runner, answerer, views, plan[0], plan[2], writer)
+    with shared_writer(
+        runner.logger,
+        folder,
+        lambda: make_box_header(
+            block, views, answerer.columns, answerer.boxes, answerer.jittered
+        ),
+    ) as shared:
+        _write_files(runner, answerer, views, shared)
 
 
 def _write_files(
-    runner: Runner,
-    answerer: Answerer,
-    views: FlipViews,
-    missing: list[int],
-    entries: int,
-    writer: CacheWriter | None,
+    runner: Runner, answerer: Answerer, views: FlipViews, shared: SharedWriter
 ) -> None:
     """Answer for the views of some files; the first process writes."""
-    if writer and writer.damaged:
-        runner.logger.warning(f'damaged files: {writer.damaged}')
+    missing, entries, writer = shared.missing, shared.entries, shared.writer
+    assert entries is not None
     counts = np.zeros(2, int)
     for place, number in enumerate(missing, 1):
         started = time.monotonic()
@@ -113,13 +87,8 @@ def _write_files(
             f'file {place} of {len(missing)}, {last - first} views; '
             f'{time.monotonic() - started:.1f} s'
         )
-    if writer:
-        if counts[0]:
-            share = round(100 * counts[1] / counts[0], 2)
-            writer.header['top1'] = float(share)
-        if missing or not writer.finished:
-            writer.finish()
-        runner.logger.info(writer.summary())
+    seen, right = counts.tolist()
+    shared.finish(runner.logger, right, seen)
 
 
 def _fill(

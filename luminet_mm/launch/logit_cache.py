@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import time
-from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import broadcast_object_list, gather, is_main_process
+from mmengine.dist import gather
 from mmengine.runner import Runner
 from torch import Tensor
 
 from luminet_mm.datasets.replay import ReplayDataset
 from luminet_mm.distillers.classifier import ClassifierDistiller
 from luminet_mm.hooks.distiller import distiller_of
+from luminet_mm.launch.shared_writer import SharedWriter, shared_writer
 from luminet_mm.preflight.data import leaf_datasets
 from luminet_mm.signals.family import Question
 from luminet_mm.teachers.cache_files import CacheError
 from luminet_mm.teachers.cache_header import make_header
-from luminet_mm.teachers.cache_writer import CacheWriter
 from luminet_mm.teachers.cached import check_student
 from luminet_mm.teachers.entries import teacher_entries
 
@@ -130,37 +129,22 @@ def write_logits(runner: Runner, folder: str, index: int, dtype: str) -> None:
     classes = views.ask(first)[1].shape[1]
 
     _, block = teacher_entries(cfg.model.teacher)[index]
-    plan: list = [None, '']
-    with ExitStack() as stack:
-        writer = None
-        if is_main_process():
-            try:
-                header = make_header(block, dataset, leaves, classes, dtype)
-                writer = stack.enter_context(CacheWriter(folder, header))
-                plan[0] = writer.missing()
-                _check_rounds(folder, plan[0], dataset.rounds)
-                if plan[0]:
-                    writer.begin()
-            except ValueError as error:
-                plan[1] = str(error)
-        broadcast_object_list(plan)
-        if plan[1]:
-            raise CacheError(plan[1])
-        _write_rounds(runner, loader, views, plan[0], writer)
+    with shared_writer(
+        runner.logger,
+        folder,
+        lambda: make_header(block, dataset, leaves, classes, dtype),
+        lambda missing: _check_rounds(folder, missing, dataset.rounds),
+    ) as shared:
+        _write_rounds(runner, loader, views, shared)
 
 
 def _write_rounds(
-    runner: Runner,
-    loader: Any,
-    views: Views,
-    missing: list[int],
-    writer: CacheWriter | None,
+    runner: Runner, loader: Any, views: Views, shared: SharedWriter
 ) -> None:
     """Answer for the views of some rounds; the first process writes."""
     images, right, seen = len(loader.dataset), 0, 0
-    if writer and writer.damaged:
-        runner.logger.warning(f'damaged rounds: {writer.damaged}')
-    for number in missing:
+    writer = shared.writer
+    for number in shared.missing:
         started = time.monotonic()
         # by image: the sampler repeats some of them
         marks = np.full(images, -1, np.int8)
@@ -181,15 +165,10 @@ def _write_rounds(
         if writer:
             writer.close(number)
         runner.logger.info(
-            f'round {number + 1}, {len(missing)} were missing; '
+            f'round {number + 1}, {len(shared.missing)} were missing; '
             f'{time.monotonic() - started:.1f} s'
         )
-    if writer:
-        if seen:
-            writer.header['top1'] = round(100 * right / seen, 2)
-        if missing or not writer.finished:
-            writer.finish()
-        runner.logger.info(writer.summary())
+    shared.finish(runner.logger, right, seen)
 
 
 def _check_rounds(folder: str, missing: list[int], rounds: int) -> None:
